@@ -1,0 +1,49 @@
+# make demo and make test set up everything they need in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: setup demo test check bench clean
+
+setup: .venv/.dev
+
+# Stamps: an install runs again only when what it installs has changed.
+.venv/.python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "torchbce needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/.train: .venv/.python pyproject.toml constraints.txt
+	$(INSTALL) -e '.[train]'
+	touch $@
+
+.venv/.dev: .venv/.train
+	$(INSTALL) -e '.[dev]'
+	touch $@
+
+.venv/.bench: .venv/.dev
+	$(INSTALL) -e '.[bench]'
+	touch $@
+
+# A real table, written out as a CSV, so that the demo is the user's own command.
+breast_cancer.csv: .venv/.train
+	$(BIN)/python examples/breast_cancer.py $@
+
+demo: breast_cancer.csv
+	$(BIN)/torchbce train breast_cancer.csv --target benign
+	@echo "Open report.html in that folder with a browser, or ask: $(BIN)/torchbce explain runs/breast_cancer"
+
+test: .venv/.dev
+	$(BIN)/python -m pytest
+
+check: .venv/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/.bench
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/quality.py
+
+clean:
+	rm -rf .venv build breast_cancer.csv

@@ -1,0 +1,32 @@
+"""Binary cross-entropy for PyTorch that you can see through.
+
+The same results as torch's own losses, from formulas that can be read; `explain` for what the number means; `fit` and
+the command `torchbce` for training with a loss that is a true mean over items.
+"""
+
+from __future__ import annotations
+
+from torchbce import functional
+from torchbce.errors import InputError, OutputError, RunFolderError
+from torchbce.lens.explain import Explanation, explain
+from torchbce.lens.meter import EpochBCE
+from torchbce.losses import BCELoss, BCEWithLogitsLoss
+from torchbce.trainer.history import Epoch, History
+from torchbce.trainer.loop import fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "Epoch",
+    "EpochBCE",
+    "Explanation",
+    "History",
+    "InputError",
+    "OutputError",
+    "RunFolderError",
+    "explain",
+    "fit",
+    "functional",
+]

@@ -1,0 +1,156 @@
+"""The commands and their options. Every option is chosen by hand; a test holds the list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from torchbce.cli.exit_codes import reported
+
+app = typer.Typer(
+    name="torchbce",
+    help="Binary cross-entropy that you can see through: train on a table, predict, explain a loss.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Table = Annotated[Path, typer.Argument(metavar="FILE", help="A CSV or Parquet file.", show_default=False)]
+
+
+@app.command()
+def train(
+    file: Table,
+    target: Annotated[str, typer.Option(help="The yes/no column.", show_default=False)],
+    positive: Annotated[
+        Optional[str],
+        typer.Option(help="Which of the target's two values is 1.", show_default="1, true or yes, else the later one"),
+    ] = None,
+    exclude: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="COL", help="A column to leave out; may be repeated.", show_default=False),
+    ] = None,
+    categorical: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            metavar="COL", help="A column of numbers to take as categories; may be repeated.", show_default=False
+        ),
+    ] = None,
+    hidden: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="8,8", help="Hidden layers; 0 for none.", show_default="32, or 128,128 from 2,000 rows on"
+        ),
+    ] = None,
+    epochs: Annotated[
+        Optional[int], typer.Option(min=1, help="At most so many.", show_default="15 to 60, by the rows")
+    ] = None,
+    batch_size: Annotated[
+        Optional[int], typer.Option(min=1, help="Rows per step.", show_default="32 to 1024, by the rows")
+    ] = None,
+    lr: Annotated[
+        Optional[float], typer.Option(min=0.0, help="Learning rate.", show_default="0.005 for adamw, 0.1 for sgd")
+    ] = None,
+    optimizer: Annotated[str, typer.Option(metavar="adamw|sgd", help="adamw (one-cycle) or sgd (plain).")] = "adamw",
+    patience: Annotated[
+        int, typer.Option(min=1, help="Stop after so many epochs without a better validation BCE.")
+    ] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same run, bit for bit.")] = 42,
+    out: Annotated[
+        Optional[Path], typer.Option(metavar="DIR", help="The run folder to make.", show_default="runs/FILE")
+    ] = None,
+) -> None:
+    """Train a classifier on a table and say what its BCE is and means."""
+    with reported():
+        from torchbce.cli.train import run
+
+        run(
+            file,
+            target,
+            positive=positive,
+            exclude=exclude or [],
+            categorical=categorical or [],
+            hidden=_sizes(hidden),
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=_positive(lr),
+            optimizer=_one_of("--optimizer", optimizer, ["adamw", "sgd"]),
+            patience=patience,
+            seed=seed,
+            out=out,
+        )
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that train made.", show_default=False)],
+    file: Table,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FILE", help="A CSV or Parquet file to make.", show_default="CSV to the screen"),
+    ] = None,
+) -> None:
+    """Apply a trained model to new rows."""
+    with reported():
+        from torchbce.cli.predict import run as run_predict
+
+        run_predict(run, file, out)
+
+
+@app.command()
+def explain(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Predictions, CSV or Parquet; or a run folder.", show_default=False)
+    ],
+    target: Annotated[str, typer.Option(help="The column of targets, in [0, 1].")] = "target",
+    prob: Annotated[
+        Optional[str], typer.Option(metavar="COL", help="The column of probabilities.", show_default=False)
+    ] = None,
+    logit: Annotated[
+        Optional[str], typer.Option(metavar="COL", help="The column of logits.", show_default=False)
+    ] = None,
+    weight: Annotated[
+        Optional[str], typer.Option(metavar="COL", help="A column of weights.", show_default=False)
+    ] = None,
+    only: Annotated[
+        Optional[str],
+        typer.Option(metavar="COL=VALUE", help="Only these rows, such as split=valid.", show_default=False),
+    ] = None,
+    top: Annotated[int, typer.Option(min=0, help="How many of the worst items to show.")] = 10,
+    json: Annotated[bool, typer.Option("--json", help="Print every number as JSON.")] = False,
+) -> None:
+    """Say where a BCE comes from, item by item, and what it means."""
+    with reported():
+        from torchbce.cli.explain import run
+
+        run(file, target, prob=prob, logit=logit, weight=weight, only=only, top=top, as_json=json)
+
+
+def _sizes(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        sizes = [-1]
+    if sizes == [0]:
+        return []
+    if min(sizes) < 1 or max(sizes) > 65_536 or len(sizes) > 32:
+        raise typer.BadParameter(
+            f"{text!r} is not a list of layer sizes; write --hidden 8,8 for two layers of 8, --hidden 0 for none"
+        )
+    return sizes
+
+
+def _positive(lr: float | None) -> float | None:
+    if lr is not None and not 0 < lr < float("inf"):
+        raise typer.BadParameter(f"{lr} is no learning rate; it must be above 0")
+    return lr
+
+
+def _one_of(option: str, value: str, allowed: list[str]) -> str:
+    if value not in allowed:
+        raise typer.BadParameter(f"{option} is {value!r}; it is one of {', '.join(allowed)}")
+    return value

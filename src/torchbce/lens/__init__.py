@@ -1,0 +1,1 @@
+"""What the number means: the meter, the explanation, the pictures, the report."""

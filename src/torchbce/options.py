@@ -1,0 +1,101 @@
+"""What a loss may be asked for, validated once, and the texts of the errors.
+
+Where torch refuses something, so does torchbce: the same exception type, torch's own sentence first, then what was
+received and what to write instead.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Literal, NoReturn, get_args
+
+import torch
+from torch import Tensor
+
+Reduction = Literal["none", "mean", "sum"]
+
+
+def resolve_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> Reduction:
+    """The reduction, from torch's two deprecated flags where given, else from its name."""
+    if size_average is not None or reduce is not None:
+        reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
+        warnings.warn(
+            f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
+            stacklevel=4,
+        )
+    for known in get_args(Reduction):
+        if reduction == known:
+            return known  # type: ignore[no-any-return]
+    raise ValueError(
+        f"{reduction} is not a valid value for reduction; it is one of {', '.join(map(repr, get_args(Reduction)))}"
+    )
+
+
+def check_tensors(**tensors: object) -> None:
+    """Input and target are tensors on one device."""
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name} must be a Tensor, got {type(value).__name__}; write torch.as_tensor({name})")
+    devices = {name: value.device for name, value in tensors.items() if isinstance(value, Tensor)}
+    if len(set(devices.values())) > 1:
+        places = " and ".join(f"{name} on {device}" for name, device in devices.items())
+        raise RuntimeError(f"Expected all tensors to be on the same device, but found {places}; move one with .to()")
+
+
+def check_weight(name: str, weight: object, target: Tensor) -> None:
+    """`weight` or `pos_weight`: a number, or a constant tensor that broadcasts to the target."""
+    if weight is None or (isinstance(weight, int | float) and not isinstance(weight, bool)):
+        return
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"{name} must be a Tensor, a number or None, got {type(weight).__name__}")
+    if weight.requires_grad:
+        raise RuntimeError(
+            f"The loss is not differentiable with respect to argument '{name}'. This input cannot have requires_grad "
+            f"True; pass {name}.detach()"
+        )
+    if weight.ndim:
+        check_tensors(target=target, **{name: weight})
+    # Size by size from the last dimension, as broadcasting goes; the target must not have to grow.
+    tail = target.shape[target.ndim - weight.ndim :] if weight.ndim <= target.ndim else ()
+    if weight.ndim > target.ndim or any(w not in (1, t) for w, t in zip(weight.shape, tail, strict=True)):
+        raise RuntimeError(
+            f"{name} of shape {tuple(weight.shape)} does not broadcast to the target of shape {tuple(target.shape)}; "
+            f"each of its sizes, counted from the last, must be 1 or the target's"
+        )
+
+
+def check_probabilities(input: Tensor, target: Tensor) -> None:
+    """Both lie in [0, 1] and are not NaN. Costs a pass over each, and on a GPU a synchronisation.
+
+    Skipped where values cannot be looked at: meta tensors, tensor subclasses (fake ones among them), torch.compile and
+    torch.jit.trace.
+    """
+    if torch.compiler.is_compiling() or torch._C._is_tracing():
+        return
+    _check_unit_interval("input", input, "logits go to binary_cross_entropy_with_logits")
+    _check_unit_interval("target", target, "labels in {-1, 1} become (target + 1) / 2, labels in {0, 255} target / 255")
+
+
+def _check_unit_interval(name: str, tensor: Tensor, advice: str) -> None:
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    plain = type(tensor) in (Tensor, torch.nn.Parameter) and not tensor.is_meta
+    if not plain or not tensor.numel() or tensor.dtype == torch.bool:
+        return
+    low, high = (bound.item() for bound in tensor.detach().aminmax())
+    if low >= 0 and high <= 1:  # False for NaN too, which aminmax propagates
+        return
+    wrong = ~((tensor >= 0) & (tensor <= 1))
+    position = tuple(wrong.nonzero()[0].tolist())
+    place = f"element {position}" if position else "it"
+    raise RuntimeError(
+        f"all elements of {name} should be between 0 and 1, but {place} is {tensor[position].item():.9g} "
+        f"({int(wrong.sum())} of {tensor.numel()} are outside); {advice}"
+    )
+
+
+def refuse_dtype(error: Callable[[str], Exception], message: str, **tensors: Tensor) -> NoReturn:
+    """A dtype that no loss is defined for."""
+    received = ", ".join(f"{name} is {tensor.dtype}" for name, tensor in tensors.items())
+    raise error(f"{message}; {received}")

@@ -1,0 +1,133 @@
+"""The formulas run by plain torch operations: the oracle, and the path for every dtype, device and transform.
+
+Nothing here is torch's own binary cross-entropy. The gradients are the formulas' own (torch's differ from what autograd
+would make of its forward), and each is again differentiable: backward, double backward, forward mode, torch.func and
+torch.compile all pass through the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from torchbce import formulas
+from torchbce.options import Reduction
+
+Formula = Callable[..., Tensor]
+
+at_least = torch.clamp_min
+VOCABULARY = {
+    "exp": torch.exp,
+    "log": torch.log,
+    "log1p": torch.log1p,
+    "where": torch.where,
+    "abs": torch.abs,
+    "at_least": at_least,
+}
+
+bce = formulas.bind(formulas.bce, VOCABULARY)
+bce_dx = formulas.bind(formulas.bce_dx, VOCABULARY)
+bce_dy = formulas.bind(formulas.bce_dy, VOCABULARY)
+bce_dxx = formulas.bind(formulas.bce_dxx, VOCABULARY)
+bce_dxy = formulas.bind(formulas.bce_dxy, VOCABULARY)
+bce_with_logits = formulas.bind(formulas.bce_with_logits, VOCABULARY)
+bce_with_logits_dx = formulas.bind(formulas.bce_with_logits_dx, VOCABULARY)
+bce_with_logits_dy = formulas.bind(formulas.bce_with_logits_dy, VOCABULARY)
+bce_with_logits_dxx = formulas.bind(formulas.bce_with_logits_dxx, VOCABULARY)
+bce_with_logits_dxy = formulas.bind(formulas.bce_with_logits_dxy, VOCABULARY)
+
+# What each formula becomes when differentiated by x and by y. A formula not listed is differentiated by autograd.
+DERIVATIVES: dict[Formula, tuple[Formula, Formula | None]] = {
+    bce: (bce_dx, bce_dy),
+    bce_dx: (bce_dxx, bce_dxy),
+    bce_dy: (bce_dxy, None),
+    bce_with_logits: (bce_with_logits_dx, bce_with_logits_dy),
+    bce_with_logits_dx: (bce_with_logits_dxx, bce_with_logits_dxy),
+    bce_with_logits_dy: (bce_with_logits_dxy, None),
+}
+
+
+def apply(formula: Formula, x: Tensor, y: Tensor, *constants: Any) -> Tensor:
+    """A formula at every item, differentiable in x and y to any order."""
+    if formula in DERIVATIVES:
+        function = _Derived if torch.compiler.is_compiling() else _ForwardDerived
+        return function.apply(formula, x, y, *constants)  # type: ignore[no-any-return, no-untyped-call]
+    return _plain(formula, x, y, *constants)
+
+
+def _plain(formula: Formula, x: Tensor, y: Tensor, *constants: Any) -> Tensor:
+    return formula(x, y, *constants)
+
+
+class _Derived(torch.autograd.Function):
+    """A formula whose derivatives are other formulas."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(formula: Formula, x: Tensor, y: Tensor, *constants: Any) -> Tensor:
+        return formula(x, y, *constants)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.formula, x, y, *constants = inputs
+        tensors = [c for c in constants if isinstance(c, Tensor)]
+        ctx.constants = None if tensors else constants
+        ctx.save_for_backward(x, y, *tensors)
+        ctx.save_for_forward(x, y, *tensors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        x, y, *constants = ctx.saved_tensors
+        constants = ctx.constants or constants
+        by_x, by_y = DERIVATIVES[ctx.formula]
+        # A traced backward is never differentiated again (torch.compile has no double backward).
+        derivative = _plain if torch.compiler.is_compiling() else apply
+        grad_x = grad * derivative(by_x, x, y, *constants) if ctx.needs_input_grad[1] else None
+        grad_y = grad * derivative(by_y, x, y, *constants) if by_y and ctx.needs_input_grad[2] else None
+        return None, grad_x, grad_y, *(None for _ in constants)
+
+
+class _ForwardDerived(_Derived):
+    """The same in forward mode too, which torch.compile does not trace."""
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, tangent_x: Tensor | None, tangent_y: Tensor | None, *__: None) -> Tensor | None:
+        x, y, *constants = ctx.saved_tensors
+        constants = ctx.constants or constants
+        by_x, by_y = DERIVATIVES[ctx.formula]
+        # torch switches forward mode off in here; without it a second forward derivative would silently be 0.
+        with forward_ad._set_fwd_grad_enabled(True):
+            x, y = (forward_ad.unpack_dual(v, level=0).primal for v in (x, y))  # type: ignore[no-untyped-call]
+            result = torch.zeros_like(x)
+            if tangent_x is not None:
+                result = result + tangent_x * apply(by_x, x, y, *constants)
+            if tangent_y is not None and by_y is not None:
+                result = result + tangent_y * apply(by_y, x, y, *constants)
+            return result
+
+
+def loss(
+    formula: Formula,
+    input: Tensor,
+    target: Tensor,
+    *constants: Tensor | float,
+    weight: Tensor | float | None,
+    reduction: Reduction,
+    result_dtype: torch.dtype,
+) -> Tensor:
+    """The reduced loss: items in float32 or wider, sums in float64, rounded once to `result_dtype`."""
+    dtype = torch.promote_types(torch.promote_types(input.dtype, target.dtype), torch.float32)
+    constants = tuple(c.to(dtype) if isinstance(c, Tensor) else c for c in constants)
+    items = apply(formula, input.to(dtype), target.to(dtype), *constants)
+    if weight is not None:
+        items = items * (weight.to(dtype) if isinstance(weight, Tensor) else weight)
+    if reduction == "none":
+        return items.to(result_dtype)
+    wide = torch.float32 if items.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+    total = items.sum(dtype=wide)
+    return (total / items.numel() if reduction == "mean" else total).to(result_dtype)

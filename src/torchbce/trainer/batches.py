@@ -1,0 +1,159 @@
+"""Where batches come from: tensors in memory, a Dataset, a DataLoader, or anything that yields batches.
+
+Tensors are shuffled and sliced, not collated item by item: at batch 1,024 that is most of the time of an epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
+
+TARGET_NAMES = ("target", "targets", "label", "labels", "y")
+EVALUATION_ROWS = 16_384  # of a forward pass without gradient: large enough to be fast, small enough for any memory
+
+Batch = tuple[Any, Tensor]
+Unpack = Callable[[Any], Batch]
+
+
+class Batches(Protocol):
+    """A source of (inputs, target) batches."""
+
+    def shuffled(self) -> Iterator[Batch]:
+        """One epoch of training."""
+
+    def in_order(self) -> Iterator[Batch]:
+        """Every item once, for evaluation. Draws nothing from the global random numbers."""
+
+    def __len__(self) -> int:
+        """Batches of an epoch of training; 0 where that is not known."""
+
+
+def batches_of(data: Any, batch_size: int, unpack: Unpack | None) -> Batches:
+    """The right source for what the user has."""
+    if isinstance(data, DataLoader):
+        return LoaderBatches(data, unpack or unpack_batch)
+    if isinstance(data, TensorDataset):
+        data = data.tensors
+    if isinstance(data, Sequence) and data and all(isinstance(part, Tensor) for part in data):
+        return TensorBatches(tuple(data), batch_size)
+    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+        return DatasetBatches(data, batch_size, unpack or unpack_batch)
+    if isinstance(data, Iterable) and not isinstance(data, Iterator | Tensor | Mapping):
+        return IterableBatches(data, unpack or unpack_batch)
+    raise TypeError(
+        f"data is {type(data).__name__}; give (inputs, targets) tensors, a Dataset, a DataLoader, or an iterable of "
+        "batches that can be iterated anew each epoch"
+    )
+
+
+class TensorBatches:
+    """Tensors in memory, the last of them the target."""
+
+    def __init__(self, tensors: tuple[Tensor, ...], batch_size: int) -> None:
+        sizes = [len(tensor) if tensor.ndim else 0 for tensor in tensors]
+        if len(tensors) < 2 or len(set(sizes)) > 1 or not sizes[0]:
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+            raise ValueError(f"(inputs, ..., targets) must be two or more tensors of one length above 0; got {shapes}")
+        self.tensors, self.batch_size, self.rows = tensors, batch_size, sizes[0]
+
+    def shuffled(self) -> Iterator[Batch]:
+        order = torch.randperm(self.rows)
+        device = self.tensors[0].device
+        for indices in torch.split(order.to(device), self.batch_size):
+            *inputs, target = (tensor[indices] for tensor in self.tensors)
+            yield tuple(inputs), target
+
+    def in_order(self) -> Iterator[Batch]:
+        for parts in zip(*(torch.split(tensor, EVALUATION_ROWS) for tensor in self.tensors), strict=True):
+            yield parts[:-1], parts[-1]
+
+    def __len__(self) -> int:
+        return -(-self.rows // self.batch_size)
+
+
+class DatasetBatches:
+    """A map-style dataset, fetched a batch at a time through `__getitems__` where it has that."""
+
+    def __init__(self, dataset: Dataset[Any], batch_size: int, unpack: Unpack) -> None:
+        self.dataset, self.batch_size, self.unpack = dataset, batch_size, unpack
+        self.rows = len(dataset)  # type: ignore[arg-type]
+
+    def shuffled(self) -> Iterator[Batch]:
+        return self._in(torch.randperm(self.rows))
+
+    def in_order(self) -> Iterator[Batch]:
+        return self._in(torch.arange(self.rows))
+
+    def _in(self, order: Tensor) -> Iterator[Batch]:
+        fetch = getattr(self.dataset, "__getitems__", None)
+        for chunk in torch.split(order, self.batch_size):
+            indices = chunk.tolist()
+            items = fetch(indices) if fetch else [self.dataset[i] for i in indices]
+            # The protocol's answer is a list of items; one that is a batch already is taken as it is.
+            collated = default_collate(items) if isinstance(items, list) else items
+            yield self.unpack(collated)
+
+    def __len__(self) -> int:
+        return -(-self.rows // self.batch_size)
+
+
+class IterableBatches:
+    """Anything that yields batches, each time it is iterated."""
+
+    def __init__(self, batches: Iterable[Any], unpack: Unpack) -> None:
+        self.batches, self.unpack = batches, unpack
+
+    def shuffled(self) -> Iterator[Batch]:
+        return map(self.unpack, self.batches)
+
+    def in_order(self) -> Iterator[Batch]:
+        return map(self.unpack, self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches) if isinstance(self.batches, Sized) else 0
+
+
+class LoaderBatches(IterableBatches):
+    """The user's DataLoader for training; for evaluation the same dataset in order, with nothing dropped or drawn."""
+
+    def __init__(self, loader: DataLoader[Any], unpack: Unpack) -> None:
+        super().__init__(loader, unpack)
+        self.loader = loader
+
+    def in_order(self) -> Iterator[Batch]:
+        loader = self.loader
+        if isinstance(loader.dataset, IterableDataset):
+            return super().in_order()
+        evaluation: DataLoader[Any] = DataLoader(
+            loader.dataset,
+            batch_size=loader.batch_size or getattr(loader.batch_sampler, "batch_size", 1),
+            shuffle=False,
+            num_workers=loader.num_workers,
+            collate_fn=loader.collate_fn,
+            worker_init_fn=loader.worker_init_fn,
+            generator=torch.Generator(),
+        )
+        return map(self.unpack, evaluation)
+
+
+def unpack_batch(batch: Any) -> Batch:
+    """(inputs, target) of a batch: a pair or longer sequence, its last part the target, or a dict with a target key."""
+    if isinstance(batch, Mapping):
+        targets = [key for key in batch if str(key).lower() in TARGET_NAMES]
+        if len(targets) != 1 or len(batch) < 2:
+            raise ValueError(
+                f"the batch is a dict with the keys {list(batch)}; exactly one of them must be the target, named "
+                f"{', '.join(TARGET_NAMES)}: otherwise give unpack=lambda batch: (batch['inputs'], batch['my_target'])"
+            )
+        inputs = [value for key, value in batch.items() if key != targets[0]]
+        return tuple(inputs), batch[targets[0]]
+    if isinstance(batch, Sequence) and len(batch) >= 2:
+        return tuple(batch[:-1]), batch[-1]
+    raise ValueError(
+        f"the batch is {type(batch).__name__}; it must be (inputs, target) or a dict: otherwise give "
+        "unpack=lambda batch: (inputs, target)"
+    )

@@ -1,0 +1,179 @@
+"""Columns into numbers: what each column is, what of it is fitted on the training rows, and how it is encoded.
+
+A numeric column becomes (value - mean) / scale, its gaps the mean (0), with a second input that is 1 at a gap where the
+training rows had gaps. A categorical column becomes a code: 1, 2, ... for the levels of the training rows, 0 for a gap
+and for a level that they did not have or had only once. Dates count as numbers, in days. True and false are 1 and 0.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import polars as pl
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from torchbce.errors import InputError
+
+MAX_LEVELS = 1000  # a categorical column keeps its most frequent levels
+MOSTLY_NUMERIC = 0.5  # above this share of numbers, text in a column is a mistake and not a category
+
+
+class NumericColumn(BaseModel):
+    """A column of numbers; mean and scale are those of the training rows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    kind: Literal["numeric"] = "numeric"
+    name: str
+    mean: float
+    scale: float = Field(gt=0)
+    gaps: bool
+
+    def encode(self, table: pl.DataFrame, path: Path) -> list[np.ndarray]:
+        values = _numbers(table, self.name, path)
+        scaled = (values - self.mean) / self.scale
+        missing = np.isnan(scaled)
+        scaled[missing] = 0.0
+        return [scaled, missing] if self.gaps else [scaled]
+
+
+class CategoricalColumn(BaseModel):
+    """A column of texts; the levels are those of the training rows, the most frequent first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["categorical"] = "categorical"
+    name: str
+    levels: list[str] = Field(max_length=MAX_LEVELS)
+
+    def encode(self, table: pl.DataFrame, path: Path) -> list[np.ndarray]:
+        texts = _texts(table[self.name])
+        codes = texts.replace_strict(self.levels, range(1, len(self.levels) + 1), default=0, return_dtype=pl.Int64)
+        return [codes.fill_null(0).to_numpy()]
+
+    def unseen(self, table: pl.DataFrame) -> int:
+        """Rows with a level that the training rows did not have."""
+        texts = _texts(table[self.name])
+        return int((texts.is_not_null() & ~texts.is_in(self.levels)).sum())
+
+
+Column = Annotated[NumericColumn | CategoricalColumn, Field(discriminator="kind")]
+
+
+def choose_columns(table: pl.DataFrame, exclude: list[str], categorical: list[str], path: Path) -> dict[str, str]:
+    """What each column is: 'numeric', 'categorical', or why it is left out ('empty', 'constant', 'all different')."""
+    return {
+        name: "categorical" if name in categorical else _kind(table, name, path)
+        for name in table.columns
+        if name not in exclude
+    }
+
+
+def fit_columns(train: pl.DataFrame, kinds: dict[str, str], path: Path) -> list[NumericColumn | CategoricalColumn]:
+    """The encodings of the usable columns, from the training rows alone."""
+    columns: list[NumericColumn | CategoricalColumn] = []
+    for name, kind in kinds.items():
+        if kind == "numeric":
+            values = _numbers(train, name, path)
+            known = values[~np.isnan(values)]
+            mean, scale = (float(known.mean()), float(known.std())) if len(known) else (0.0, 1.0)
+            gaps = len(known) < len(values)
+            columns.append(NumericColumn(name=name, mean=mean, scale=scale if scale > 0 else 1.0, gaps=gaps))
+        elif kind == "categorical":
+            counts = _texts(train[name]).drop_nulls().value_counts(sort=False)
+            counts = counts.filter(pl.col("count") > 1).sort(["count", name], descending=[True, False])
+            columns.append(CategoricalColumn(name=name, levels=counts[name].head(MAX_LEVELS).to_list()))
+    return columns
+
+
+def encode(table: pl.DataFrame, columns: list[NumericColumn | CategoricalColumn], path: Path) -> Tensor:
+    """One row of float32 inputs per row of the table: numbers and gaps first, then the codes, in the columns' order."""
+    parts = [
+        part for kind in ("numeric", "categorical") for c in columns if c.kind == kind for part in c.encode(table, path)
+    ]
+    matrix = np.empty((table.height, len(parts)), np.float32)
+    for position, part in enumerate(parts):
+        matrix[:, position] = part
+    return torch.from_numpy(matrix)
+
+
+def _kind(table: pl.DataFrame, name: str, path: Path) -> str:
+    values = table[name]
+    known = values.drop_nulls()
+    if values.dtype.is_float():
+        known = known.drop_nans()
+    if not len(known):
+        return "empty"
+    if values.dtype.is_numeric() or values.dtype.is_temporal() or values.dtype == pl.Boolean:
+        return "constant" if known.n_unique() == 1 and len(known) == len(values) else "numeric"
+    if values.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        raise InputError(
+            f"{path}: column {name!r} holds {values.dtype}; numbers, texts, dates and true/false can be used: "
+            f"leave it out with --exclude {name}"
+        )
+    texts = known.cast(pl.String).str.strip_chars()
+    numbers = texts.cast(pl.Float64, strict=False)
+    share = 1 - numbers.null_count() / len(numbers)
+    if MOSTLY_NUMERIC < share < 1:
+        row = int(
+            (
+                values.is_not_null() & values.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False).is_null()
+            ).arg_max()
+            or 0
+        )
+        raise InputError(
+            f"{path}: row {row + 1} of column {name!r} is {values[row]!r}, but {share:.1%} of the column are numbers; "
+            f"correct it or leave it empty, or take the whole column as categories with --categorical {name}"
+        )
+    if share == 1:
+        return "numeric"
+    distinct = texts.n_unique()
+    if distinct == 1 and len(texts) == len(values):
+        return "constant"
+    return "all different" if distinct > 0.5 * len(texts) and distinct > 20 else "categorical"
+
+
+def _numbers(table: pl.DataFrame, name: str, path: Path) -> np.ndarray:
+    """The column as float64, NaN at its gaps; infinite values and texts are refused."""
+    values = table[name]
+    if values.dtype.is_temporal():
+        if values.dtype == pl.Date:
+            values = values.to_physical().cast(pl.Float64)
+        elif values.dtype == pl.Datetime:
+            values = values.dt.epoch("us").cast(pl.Float64) / 86_400e6
+        else:
+            values = values.to_physical().cast(pl.Float64)
+    elif values.dtype in (pl.String, pl.Categorical, pl.Enum):
+        texts = values.cast(pl.String).str.strip_chars()
+        numbers = texts.cast(pl.Float64, strict=False)
+        wrong = texts.is_not_null() & numbers.is_null()
+        if wrong.any():
+            row = int(wrong.arg_max() or 0)
+            raise InputError(
+                f"{path}: row {row + 1} of column {name!r} is {values[row]!r}; the model takes this column as numbers: "
+                "correct it or leave it empty"
+            )
+        values = numbers
+    elif not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
+        raise InputError(f"{path}: column {name!r} holds {values.dtype}; the model takes this column as numbers")
+    numbers_array = values.cast(pl.Float64).fill_null(float("nan")).to_numpy().copy()
+    infinite = np.isinf(numbers_array)
+    if infinite.any():
+        row = int(infinite.argmax())
+        raise InputError(
+            f"{path}: row {row + 1} of column {name!r} is {numbers_array[row]}; "
+            "infinite values cannot be scaled: correct it or leave it empty"
+        )
+    return numbers_array
+
+
+def _texts(values: pl.Series) -> pl.Series:
+    if values.dtype.is_float():  # a code that was read as 3.0 because of gaps is still the text 3
+        whole = values.fill_nan(None).drop_nulls()
+        if (whole == whole.floor()).all() and whole.is_finite().all():
+            values = values.fill_nan(None).cast(pl.Int64)
+    return values.cast(pl.String).str.strip_chars()

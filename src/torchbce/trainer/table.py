@@ -1,0 +1,149 @@
+"""Tables from CSV and Parquet files, read whole, and the errors that name file, row and column.
+
+Row 1 is the first row below the header, here and everywhere else in torchbce.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import polars as pl
+
+from torchbce.errors import InputError
+
+MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "?"]  # what counts as a missing value in a CSV file
+DELIMITERS = [",", ";", "\t", "|"]
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """The table in a CSV or Parquet file, with at least one row; raises `InputError` for anything else."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file{_neighbours(path)}")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a CSV or Parquet file in it")
+    try:
+        head = path.open("rb").read(4)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if not head:
+        raise InputError(f"{path} is empty; expected a header line and rows")
+    parquet = head == b"PAR1"
+    if not parquet and path.suffix.lower() in {".parquet", ".pq"}:
+        raise InputError(f"{path} is not a Parquet file: it does not begin with the bytes PAR1")
+    table = _read_parquet(path) if parquet else _read_csv(path)
+    if not table.height:
+        raise InputError(f"{path} has a header and no rows")
+    return table
+
+
+def require_columns(table: pl.DataFrame, names: list[str], path: Path, what: str) -> None:
+    """Every named column is there; the error lists those that are."""
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        wanted = ", ".join(map(repr, missing))
+        have = ", ".join(map(repr, table.columns[:40])) + (", ..." if table.width > 40 else "")
+        raise InputError(f"{path}: no column {wanted} ({what}); the columns are {have}")
+
+
+def write_table(table: pl.DataFrame, path: Path) -> None:
+    """CSV, or Parquet where the name ends so."""
+    if path.suffix.lower() in {".parquet", ".pq"}:
+        table.write_parquet(path)
+    else:
+        table.write_csv(path)
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path} is a damaged or truncated Parquet file: {_first_line(error)}") from error
+
+
+def _read_csv(path: Path) -> pl.DataFrame:
+    delimiter = _check_header(path)
+    try:
+        table = pl.read_csv(
+            path,
+            separator=delimiter,
+            null_values=MISSING,
+            infer_schema_length=None,  # look at every row before choosing a column's type
+            try_parse_dates=True,
+        )
+    except (pl.exceptions.PolarsError, OSError) as error:
+        _check_rows(path, delimiter)
+        raise InputError(f"{path} cannot be read as CSV: {_first_line(error)}") from error
+    # polars fills a short row with missing values; only a file whose last column has some can hold one.
+    if table.height and table[:, -1].null_count():
+        _check_rows(path, delimiter)
+    return table
+
+
+def _check_header(path: Path) -> str:
+    """The delimiter, once the header is known to name every column, each once."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            first = file.readline()
+        except UnicodeDecodeError as error:
+            raise _not_utf8(path, error) from error
+    if "\0" in first:
+        raise InputError(f"{path} is not a CSV file: its first line holds a zero byte; expected CSV or Parquet")
+    delimiter = max(DELIMITERS, key=first.count)
+    names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    for position, name in enumerate(names, 1):
+        if not name:
+            raise InputError(f"{path}: column {position} has no name in the header; give it one")
+        if name in names[: position - 1]:
+            first_position = names.index(name) + 1
+            raise InputError(f"{path}: columns {first_position} and {position} are both named {name!r}; rename one")
+    return delimiter
+
+
+def _check_rows(path: Path, delimiter: str) -> None:
+    """Raise for the first row that is not UTF-8 or has another number of fields than the header."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, delimiter=delimiter)
+            expected = len(next(rows))
+            number = 0
+            for fields in rows:
+                if not fields:
+                    continue  # a blank line
+                number += 1
+                if len(fields) != expected:
+                    raise InputError(
+                        f"{path}: row {number} (line {rows.line_num}) has {len(fields)} fields, the header has "
+                        f"{expected}; a field that contains {delimiter!r} must be written in double quotes"
+                    )
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, error) from error
+    except csv.Error as error:
+        raise InputError(f"{path}: row {number + 1} cannot be read as CSV: {error}") from error
+
+
+def _not_utf8(path: Path, error: UnicodeDecodeError) -> InputError:
+    data = path.read_bytes()
+    try:
+        data.decode("utf-8-sig")
+    except UnicodeDecodeError as whole:
+        error = whole
+    line = data.count(b"\n", 0, error.start) + 1
+    return InputError(
+        f"{path} is not UTF-8: line {line} holds the byte 0x{data[error.start]:02x}; "
+        f"convert it, for example with: iconv -f latin1 -t utf-8 {path.name} > utf8.csv"
+    )
+
+
+def _neighbours(path: Path) -> str:
+    """Files with a similar name, for a mistyped one."""
+    import difflib
+
+    if not path.parent.is_dir():
+        return f"; the folder {path.parent} does not exist either"
+    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
