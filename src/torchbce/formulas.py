@@ -16,9 +16,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # whose they are is decided by `bind`; for reading and for type checking, torch's
+    from torch import clamp_min as at_least
     from torch import exp, log, log1p, where
-
-    from torchbce.reference import at_least
 
 LOG_FLOOR = -100.0  # torch floors each logarithm here, so that log(0) costs 100 and not infinity
 SLOPE_FLOOR = 9.999999960041972e-13  # float32(1e-12): torch's floor of x(1 - x) under the gradient, in every dtype

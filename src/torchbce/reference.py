@@ -19,14 +19,13 @@ from torchbce.options import Reduction
 
 Formula = Callable[..., Tensor]
 
-at_least = torch.clamp_min
 VOCABULARY = {
     "exp": torch.exp,
     "log": torch.log,
     "log1p": torch.log1p,
     "where": torch.where,
     "abs": torch.abs,
-    "at_least": at_least,
+    "at_least": torch.clamp_min,
 }
 
 bce = formulas.bind(formulas.bce, VOCABULARY)

@@ -16,4 +16,6 @@ def main() -> None:
             f"torchbce: the command needs {error.name}; install it with: pip install 'torchbce[train]'", file=sys.stderr
         )
         sys.exit(2)
+    except KeyboardInterrupt:  # while torch was being imported; later the commands see to it
+        sys.exit(130)
     app()

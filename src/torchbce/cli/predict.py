@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from torchbce.trainer.predict import predict
-from torchbce.trainer.table import write_table
+from torchbce.trainer.table.files import write_table
 
 
 def run(folder: Path, file: Path, out: Path | None) -> None:

@@ -88,11 +88,10 @@ class Explanation:
             lines.append(f"{item.row:>{rows + 1}}  {target:>6}{logit}  {output:>6}  {cost}")
         if everything and self.count > 1:
             edge = len(lines[-1])
-            lines += ["-" * 8 for _ in range(1)]
-            lines[-1] = lines[-1].rjust(edge)
+            lines.append(("-" * 8).rjust(edge))
             lines.append(f"total BCE = {loss_text(self.total):>5}".rjust(edge))
             lines.append("")
-            lines.append(f"mean BCE = {loss_text(self.total)} / {self.count} = {self.mean:.4f}")
+            lines.append(f"mean BCE = {self.total:.4f} / {self.count} = {self.mean:.4f}")
         return [*lines, ""]
 
     def _meaning(self) -> list[str]:

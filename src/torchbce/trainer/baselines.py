@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from torchbce.functional import binary_cross_entropy_with_logits
-from torchbce.trainer.columns import CategoricalColumn, NumericColumn
+from torchbce.trainer.table.columns import CategoricalColumn, NumericColumn
 
 MAX_ROWS = 200_000  # more teach a linear model nothing, and take minutes
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
 from torchbce.errors import InputError
-from torchbce.functional import binary_cross_entropy_with_logits
 from torchbce.trainer.batches import EVALUATION_ROWS
-from torchbce.trainer.columns import CategoricalColumn, NumericColumn, encode
 from torchbce.trainer.network import TableNetwork
 from torchbce.trainer.run_folder import load_model
-from torchbce.trainer.table import read_table
+from torchbce.trainer.table.columns import encode, notes
+from torchbce.trainer.table.files import read_table
+from torchbce.trainer.table.predictions import predictions_table
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True)
@@ -48,33 +50,9 @@ def predict(folder: Path, path: Path) -> Predictions:
         names = ", ".join(map(repr, missing))
         raise InputError(f"{path}: the model needs the column{'s' * (len(missing) > 1)} {names}; add what is missing")
     logits = logits_of(network, encode(table, card.columns, path))
-    wide = logits.double()
-    columns = {
-        "row": np.arange(1, table.height + 1),
-        "logit": logits.numpy(),
-        "probability": torch.sigmoid(wide).numpy(),
-    }
-    bce = None
+    target = None
     if card.target.column in table.columns and table[card.target.column].null_count() < table.height:
-        target = card.target.encode(table, path)
-        losses = binary_cross_entropy_with_logits(wide, torch.from_numpy(target.to_numpy().copy()), reduction="none")
-        columns |= {"target": target.to_numpy(), "loss": losses.numpy()}
-        bce = losses.mean().item()
-    return Predictions(pl.DataFrame(columns), _notes(table, card.columns), bce)
-
-
-def _notes(table: pl.DataFrame, columns: list[NumericColumn | CategoricalColumn]) -> list[str]:
-    notes = []
-    for column in columns:
-        if isinstance(column, CategoricalColumn):
-            unseen = column.unseen(table)
-            if unseen:
-                notes.append(f"{column.name}: {unseen} rows with categories not seen in training, treated as missing")
-        elif not column.gaps:
-            values = table[column.name]
-            gaps = values.null_count()
-            if values.dtype.is_float():
-                gaps += int(values.is_nan().sum())
-            if gaps:
-                notes.append(f"{column.name}: {gaps} missing values, none in training; the mean is used")
-    return notes
+        target = torch.from_numpy(card.target.encode(table, path).to_numpy().copy())
+    predictions = predictions_table(logits, target)
+    bce = None if target is None else float(predictions["loss"].to_numpy().mean())
+    return Predictions(predictions, notes(table, card.columns), bce)

@@ -21,9 +21,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from torchbce.errors import OutputError, RunFolderError
-from torchbce.trainer.columns import CategoricalColumn, Column, NumericColumn
 from torchbce.trainer.network import NetworkSpec, TableNetwork
-from torchbce.trainer.target import Target
+from torchbce.trainer.table.columns import CategoricalColumn, Column, NumericColumn
+from torchbce.trainer.table.target import Target
 
 MODEL_FILE, WEIGHTS_FILE = "model.json", "model.safetensors"
 PREDICTIONS_FILE, HISTORY_FILE, REPORT_FILE = "predictions.parquet", "history.csv", "report.html"
@@ -66,12 +66,15 @@ def new_run_folder(folder: Path) -> Iterator[Path]:
         raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
     try:
         yield draft
-        draft.chmod(0o777 & ~_umask())
+        mask = _umask()
+        draft.chmod(0o777 & ~mask)
+        for path in draft.iterdir():  # safetensors writes files that only their owner may read
+            path.chmod(0o666 & ~mask)
         os.rename(draft, folder)
+    except OutputError:
+        raise
     except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(f"{folder} cannot be written: {error.strerror or error}; nothing was kept") from error
+        raise OutputError(f"{folder} cannot be written: {error}; nothing was kept") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

@@ -9,25 +9,24 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
 from torchbce.errors import InputError
-from torchbce.functional import binary_cross_entropy_with_logits
 from torchbce.lens.entropy import cross_entropy
 from torchbce.lens.explain import Explanation, explain
 from torchbce.trainer import run_folder
 from torchbce.trainer.baselines import logistic_regression
-from torchbce.trainer.columns import CategoricalColumn, NumericColumn, choose_columns, encode, fit_columns
 from torchbce.trainer.defaults import Recipe, recipe
 from torchbce.trainer.history import Epoch, History
 from torchbce.trainer.loop import fit
 from torchbce.trainer.network import NetworkSpec, TableNetwork, quantile_edges
 from torchbce.trainer.predict import logits_of
-from torchbce.trainer.split import split_rows
-from torchbce.trainer.table import read_table, require_columns
-from torchbce.trainer.target import Target
+from torchbce.trainer.table.columns import CategoricalColumn, NumericColumn, choose_columns, encode, fit_columns
+from torchbce.trainer.table.files import read_table, require_columns, write_table
+from torchbce.trainer.table.predictions import predictions_table
+from torchbce.trainer.table.split import split_rows
+from torchbce.trainer.table.target import Target
 
 EDGE_ROWS = 200_000  # rows that the quantiles of a number are taken from
 
@@ -79,7 +78,7 @@ def prepare(
     answers = yes_no.encode(table, path).to_numpy()
     valid = split_rows(answers, seed, path)
     kinds = choose_columns(table, [*exclude, target], categorical, path)
-    columns = fit_columns(table.filter(pl.Series(~valid)), kinds, path)
+    columns = fit_columns(table.filter(~valid), kinds, path)
     if not columns:
         reasons = ", ".join(f"{name!r} is {kind}" for name, kind in kinds.items()) or "there is no other column"
         raise InputError(f"{path}: no column to learn from besides {target!r}: {reasons}")
@@ -120,7 +119,6 @@ def train(
         network, history = _fit(task, chosen, seed, on_epoch, on_step)
         best = history.best
         logits = logits_of(network, task.rows)
-        predictions = _predictions(task, logits)
         held_out = torch.from_numpy(task.valid)
         row_numbers = np.flatnonzero(task.valid) + 1
         explanation = explain(
@@ -129,7 +127,7 @@ def train(
         auc = _auc(logits[held_out], task.answers[held_out])
         card = _card(task, chosen, network.spec, seed, history, auc)
         run_folder.save_model(draft, card, network)
-        predictions.write_parquet(draft / run_folder.PREDICTIONS_FILE)
+        write_table(predictions_table(logits, task.answers, task.valid), draft / run_folder.PREDICTIONS_FILE)
         history.to_csv(draft / run_folder.HISTORY_FILE)
         _write_report(draft / run_folder.REPORT_FILE, task, history, explanation, logits[held_out], auc)
         assert best.valid is not None
@@ -198,20 +196,6 @@ def _optimizer(
     optimizer = torch.optim.AdamW(network.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay)
     steps = chosen.epochs * -(-rows // chosen.batch_size)
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, chosen.lr, total_steps=steps)
-
-
-def _predictions(task: Task, logits: Tensor) -> pl.DataFrame:
-    wide = logits.double()
-    return pl.DataFrame(
-        {
-            "row": np.arange(1, len(logits) + 1),
-            "split": np.where(task.valid, "valid", "train"),
-            "target": task.answers.to(torch.uint8).numpy(),
-            "logit": logits.numpy(),
-            "probability": torch.sigmoid(wide).numpy(),
-            "loss": binary_cross_entropy_with_logits(wide, task.answers.double(), reduction="none").numpy(),
-        }
-    )
 
 
 def _auc(logits: Tensor, target: Tensor) -> float:

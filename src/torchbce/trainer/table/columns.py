@@ -101,6 +101,24 @@ def encode(table: pl.DataFrame, columns: list[NumericColumn | CategoricalColumn]
     return torch.from_numpy(matrix)
 
 
+def notes(table: pl.DataFrame, columns: list[NumericColumn | CategoricalColumn]) -> list[str]:
+    """What new rows have that the training rows had not, one sentence per column."""
+    found = []
+    for column in columns:
+        if isinstance(column, CategoricalColumn):
+            unseen = column.unseen(table)
+            if unseen:
+                found.append(f"{column.name}: {unseen} rows with categories not seen in training, treated as missing")
+        elif not column.gaps:
+            values = table[column.name]
+            gaps = values.null_count()
+            if values.dtype.is_float():
+                gaps += int(values.is_nan().sum())
+            if gaps:
+                found.append(f"{column.name}: {gaps} missing values, none in training; the mean is used")
+    return found
+
+
 def _kind(table: pl.DataFrame, name: str, path: Path) -> str:
     values = table[name]
     known = values.drop_nulls()

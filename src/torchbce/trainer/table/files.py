@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from torchbce.errors import InputError
+from torchbce.errors import InputError, OutputError
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "?"]  # what counts as a missing value in a CSV file
 DELIMITERS = [",", ";", "\t", "|"]
@@ -23,7 +23,8 @@ def read_table(path: Path) -> pl.DataFrame:
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a CSV or Parquet file in it")
     try:
-        head = path.open("rb").read(4)
+        with path.open("rb") as file:
+            head = file.read(4)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if not head:
@@ -47,11 +48,18 @@ def require_columns(table: pl.DataFrame, names: list[str], path: Path, what: str
 
 
 def write_table(table: pl.DataFrame, path: Path) -> None:
-    """CSV, or Parquet where the name ends so."""
-    if path.suffix.lower() in {".parquet", ".pq"}:
-        table.write_parquet(path)
-    else:
-        table.write_csv(path)
+    """CSV, or Parquet where the name ends so; the file appears whole or not at all."""
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        if path.suffix.lower() in {".parquet", ".pq"}:
+            table.write_parquet(draft)
+        else:
+            table.write_csv(draft)
+        draft.replace(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise OutputError(f"{path} cannot be written: {_first_line(error)}") from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _read_parquet(path: Path) -> pl.DataFrame:

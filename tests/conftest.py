@@ -1,0 +1,75 @@
+"""Tables to train on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.datasets import load_breast_cancer
+from typer.testing import CliRunner
+
+
+@pytest.fixture(scope="session")
+def breast_cancer(tmp_path_factory) -> Path:
+    data = load_breast_cancer()
+    path = tmp_path_factory.mktemp("data") / "breast_cancer.csv"
+    table = pl.DataFrame(data.data, schema=[name.replace(" ", "_") for name in data.feature_names])
+    table.with_columns(benign=pl.Series(data.target)).write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def mixed_table() -> pl.DataFrame:
+    """1,000 rows with numbers, gaps, categories, dates, true/false and columns that cannot be used; 30 % yes."""
+    rng = np.random.default_rng(0)
+    n = 1000
+    age = rng.normal(40, 10, n).round(1)
+    colour = rng.choice(["red", "green", "blue"], n, p=[0.5, 0.3, 0.2])
+    score = (age - 40) / 10 + (colour == "red") - 1.5 + rng.normal(0, 0.5, n)
+    gaps = rng.random(n) < 0.1
+    return pl.DataFrame(
+        {
+            "id": [f"customer-{i}" for i in range(n)],
+            "age": pl.Series(age).scatter(np.flatnonzero(gaps), None),
+            "colour": colour,
+            "member": rng.random(n) < 0.5,
+            "since": pl.date_range(pl.date(2020, 1, 1), pl.date(2022, 9, 26), eager=True),
+            "nothing": pl.Series([None] * n, dtype=pl.String),
+            "same": 7,
+            "bought": np.where(rng.random(n) < 1 / (1 + np.exp(-2 * score)), "yes", "no"),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def mixed(mixed_table, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "shop.csv"
+    mixed_table.write_csv(path)
+    return path
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """Runs `torchbce ...` in an empty folder; gives exit code, output and errors."""
+    from torchbce.cli.app import app
+
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner()
+
+    def run(*arguments: object):
+        return runner.invoke(app, [str(argument) for argument in arguments])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(mixed, tmp_path_factory) -> Path:
+    """A run folder of the mixed table."""
+    from torchbce.cli.app import app
+
+    folder = tmp_path_factory.mktemp("runs") / "shop"
+    result = CliRunner().invoke(app, ["train", str(mixed), "--target", "bought", "--out", str(folder), "--epochs", "5"])
+    assert result.exit_code == 0, result.output
+    return folder

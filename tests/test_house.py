@@ -1,0 +1,185 @@
+"""The house: who may import whom, what `import torchbce` loads, the public names, the flags, the size of files."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+import torchbce
+
+SRC = Path(torchbce.__file__).parent
+FILES = {path.relative_to(SRC).as_posix(): path for path in sorted(SRC.rglob("*.py"))}
+
+# Each room and what it may import, besides itself and `errors`.
+ROOMS = {
+    "errors": set(),
+    "options": set(),
+    "formulas": set(),
+    "reference": {"formulas", "options"},
+    "functional": {"reference", "options"},
+    "losses": {"functional"},
+    "lens": {"functional", "losses"},
+    "trainer": {"functional", "losses", "lens"},
+    "cli": {"trainer", "lens"},
+    "__init__": {"functional", "losses", "lens", "trainer"},
+}
+# Libraries that live in one place only.
+PLACES = {
+    "polars": "trainer/table/",
+    "pydantic": "trainer/",
+    "safetensors": "trainer/run_folder.py",
+    "sklearn": "trainer/",
+    "matplotlib": "lens/display.py",
+    "jinja2": "lens/report.py",
+    "typer": "cli/",
+    "rich": "cli/",
+}
+HEAVY = {
+    "numba",
+    "triton",
+    "matplotlib",
+    "polars",
+    "pyarrow",
+    "sklearn",
+    "scipy",
+    "pydantic",
+    "jinja2",
+    "typer",
+    "rich",
+}
+
+
+def imports(source: str) -> set[str]:
+    """Modules that a source imports, but for type checking only."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(source))
+    return found
+
+
+def room(file: str) -> str:
+    return file.split("/")[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_imports_go_one_way(file):
+    here = room(file)
+    for name in imports(FILES[file].read_text()):
+        top, *rest = name.split(".")
+        if top == "torchbce":
+            there = rest[0]
+            assert there in ROOMS, name
+            assert there == here or there == "errors" or there in ROOMS[here], f"{file} must not import {name}"
+        if top in PLACES:
+            assert file.startswith(PLACES[top]), f"{file} imports {top}, which lives in {PLACES[top]}"
+
+
+def test_every_file_is_in_a_room():
+    assert {room(file) for file in FILES} == set(ROOMS)
+
+
+def test_imports_are_found():
+    source = "if TYPE_CHECKING:\n    import a\nimport b.c\ndef f():\n    from torchbce.cli import app\n"
+    assert imports(source) == {"b.c", "torchbce.cli.app"}
+
+
+def loaded_by(code: str) -> set[str]:
+    script = f"import sys\nimport torch\nbefore = set(sys.modules)\n{code}\nprint(*(set(sys.modules) - before))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in run.stdout.split()}
+
+
+def test_import_loads_nothing_heavy():
+    assert not loaded_by("import torchbce; torchbce.EpochBCE(), torchbce.fit, torchbce.explain") & HEAVY
+
+
+def test_what_is_loaded_is_seen():
+    assert "polars" in loaded_by("import torchbce.trainer.table.files") & HEAVY
+
+
+def test_public_names():
+    assert sorted(torchbce.__all__) == [
+        "BCELoss",
+        "BCEWithLogitsLoss",
+        "Epoch",
+        "EpochBCE",
+        "Explanation",
+        "History",
+        "InputError",
+        "OutputError",
+        "RunFolderError",
+        "explain",
+        "fit",
+        "functional",
+    ]
+    assert torchbce.functional.__all__ == ["binary_cross_entropy", "binary_cross_entropy_with_logits"]
+
+
+def test_command_line_flags():
+    from torchbce.cli.app import app
+
+    commands = typer.main.get_command(app).commands
+    flags = {name: [o for p in c.params for o in p.opts if o.startswith("--")] for name, c in commands.items()}
+    assert flags == {
+        "train": [
+            "--target",
+            "--positive",
+            "--exclude",
+            "--categorical",
+            "--hidden",
+            "--epochs",
+            "--batch-size",
+            "--lr",
+            "--optimizer",
+            "--patience",
+            "--seed",
+            "--out",
+        ],
+        "predict": ["--out"],
+        "explain": ["--target", "--prob", "--logit", "--weight", "--only", "--top", "--json"],
+    }
+    assert max(map(len, flags.values())) <= 12
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_files_stay_small(file):
+    assert len(FILES[file].read_text().splitlines()) < 400
+
+
+def test_versions_agree():
+    from importlib.metadata import version
+
+    assert version("torchbce") == torchbce.__version__
+
+
+def test_no_loss_of_torch_is_used():
+    for file, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                text = ast.unparse(node)
+                allowed = file == "losses.py" and text in ("torch.nn.BCELoss", "torch.nn.BCEWithLogitsLoss")
+                banned = ("binary_cross_entropy", "BCELoss", "BCEWithLogitsLoss")
+                ours = text.startswith(("functional.", "options.", "reference."))
+                assert allowed or ours or not text.endswith(banned), f"{file}: {text}"
+
+
+def test_the_command_says_what_to_install():
+    code = "import sys; sys.modules['typer'] = None\nfrom torchbce.cli import main\nmain()"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 2
+    assert "the command needs typer; install it with: pip install 'torchbce[train]'" in run.stderr
