@@ -83,7 +83,7 @@ def test_every_form_of_data_gives_the_true_mean_over_items(source):
     x, y = data()
     net = network()
     made = SOURCES[source](x, y)
-    history = quiet(net, made, valid=made, epochs=3, batch_size=100, seed=3)
+    history = quiet(net, made, valid=made, epochs=3, batch_size=100, seed=3, evaluate_train=True)
     best = history.best
     net.eval()
     exact = torch.nn.functional.binary_cross_entropy_with_logits(net(x).double(), y.double()).item()
@@ -194,7 +194,7 @@ def test_modes_and_multiple_inputs():
     assert len(quiet(net, (x, x, y), epochs=2)) == 2
     batches = [{"a": x, "b": x, "wanted": y}]
     history = quiet(net, batches, epochs=1, unpack=lambda batch: ((batch["a"], batch["b"]), batch["wanted"]))
-    assert history.best.train > 0
+    assert history.best.running > 0
 
 
 def test_it_prints_each_epoch_unless_told_otherwise(capsys):
@@ -249,6 +249,43 @@ def test_options_that_make_no_sense_are_named(kwargs, error, message):
 def test_data_that_cannot_be_used_are_named(made, error, message):
     with pytest.raises(error, match=message):
         quiet(network(), made(*data()), epochs=1)
+
+
+def test_a_loader_of_tensors_gives_its_own_batches_without_collating():
+    x, y = data()
+    for generator in (None, torch.Generator().manual_seed(3)):
+        loader = DataLoader(TensorDataset(x, y), batch_size=10, shuffle=True, generator=generator)
+        sliced, whole = LoaderBatches(loader, unpack_batch), []
+        assert sliced.in_memory
+        for _ in range(2):
+            torch.manual_seed(7)
+            if generator:
+                generator.manual_seed(7)
+            batches = list(loader) if whole else [(i[0], t) for i, t in sliced.shuffled()]
+            whole.append((batches, torch.rand(1)))
+        assert all(
+            torch.equal(a, b)
+            for one, two in zip(whole[0][0], whole[1][0], strict=True)
+            for a, b in zip(one, two, strict=True)
+        )
+        assert whole[0][1] == whole[1][1]
+
+
+def test_loaders_that_do_more_are_left_alone():
+    dataset = TensorDataset(*data())
+    for options in ({"collate_fn": lambda items: items[0]}, {"batch_size": None}, {"num_workers": 1}):
+        assert not LoaderBatches(DataLoader(dataset, **options), unpack_batch).in_memory
+    assert not LoaderBatches(DataLoader(DictDataset(*data())), unpack_batch).in_memory
+
+
+def test_data_that_must_be_loaded_anew_are_not_evaluated_unasked():
+    x, y = data()
+    loader = DataLoader(DictDataset(x, y), batch_size=10)
+    epoch = quiet(network(), loader, epochs=1)[0]
+    assert epoch.train is None
+    assert "train" not in str(epoch)
+    assert epoch.judged == epoch.running
+    assert epoch.baseline == pytest.approx(torchbce.lens.entropy.cross_entropy(y.mean().item(), y.mean().item()))
 
 
 def test_sources_are_recognised():

@@ -58,9 +58,10 @@ def bce_dxy(x: Any, y: Any) -> Any:
 def bce_with_logits(x: Any, y: Any, pos_weight: Any) -> Any:
     """-(pos_weight y log sigmoid(x) + (1 - y) log(1 - sigmoid(x)))."""
     no, yes = 1 - y, pos_weight * y
-    slope = where(x >= 0, no, -yes)  # of the straight line that the loss approaches far from 0
-    line = where(slope == 0, 0 * slope, slope * x)  # an infinite logit that is right costs 0, not 0 * inf
-    return line + (no + yes) * log1p(exp(-abs(x)))
+    size = abs(x)
+    near = (no + yes) * log1p(exp(-size))
+    steep = where(x >= 0, no, yes)  # the slope of the straight line that the loss approaches far from 0
+    return where(steep == 0, near, near + steep * size)  # an infinite logit that is right costs 0, not 0 * inf
 
 
 def bce_with_logits_dx(x: Any, y: Any, pos_weight: Any) -> Any:

@@ -65,8 +65,8 @@ def binary_cross_entropy(
             input=input,
             target=target,
         )
-    options.check_probabilities(input, target)
     result = reference.loss(reference.bce, input, target, weight=weight, reduction=mode, result_dtype=input.dtype)
+    options.check_probabilities(input, target, result)
     return _with_strides_of(input, result) if mode == "none" else result
 
 

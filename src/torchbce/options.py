@@ -6,6 +6,7 @@ received and what to write instead.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Literal, NoReturn, get_args
@@ -37,10 +38,12 @@ def check_tensors(**tensors: object) -> None:
     for name, value in tensors.items():
         if not isinstance(value, Tensor):
             raise TypeError(f"{name} must be a Tensor, got {type(value).__name__}; write torch.as_tensor({name})")
+    first, *others = (value for value in tensors.values() if isinstance(value, Tensor))
+    if all(other.device == first.device for other in others):
+        return
     devices = {name: value.device for name, value in tensors.items() if isinstance(value, Tensor)}
-    if len(set(devices.values())) > 1:
-        places = " and ".join(f"{name} on {device}" for name, device in devices.items())
-        raise RuntimeError(f"Expected all tensors to be on the same device, but found {places}; move one with .to()")
+    places = " and ".join(f"{name} on {device}" for name, device in devices.items())
+    raise RuntimeError(f"Expected all tensors to be on the same device, but found {places}; move one with .to()")
 
 
 def check_weight(name: str, weight: object, target: Tensor) -> None:
@@ -65,25 +68,36 @@ def check_weight(name: str, weight: object, target: Tensor) -> None:
         )
 
 
-def check_probabilities(input: Tensor, target: Tensor) -> None:
-    """Both lie in [0, 1] and are not NaN. Costs a pass over each, and on a GPU a synchronisation.
+def check_probabilities(input: Tensor, target: Tensor, loss: Tensor) -> None:
+    """Both lie in [0, 1] and are not NaN.
 
-    Skipped where values cannot be looked at: meta tensors, tensor subclasses (fake ones among them), torch.compile and
-    torch.jit.trace.
+    An input outside makes the loss NaN, so it costs nothing to look for one; the target costs a pass, and on a GPU
+    there is a synchronisation. Skipped where values cannot be looked at: meta tensors, tensor subclasses (fake ones
+    among them), torch.compile and torch.jit.trace.
     """
     if torch.compiler.is_compiling() or torch._C._is_tracing():
         return
-    _check_unit_interval("input", input, "logits go to binary_cross_entropy_with_logits")
-    _check_unit_interval("target", target, "labels in {-1, 1} become (target + 1) / 2, labels in {0, 255} target / 255")
+    values = _readable(loss)
+    if values is not None and math.isnan(values.sum().item() if values.ndim else values.item()):
+        _check_unit_interval("input", input, "logits go to binary_cross_entropy_with_logits")
+    if target.dtype != torch.bool:
+        advice = "labels in {-1, 1} become (target + 1) / 2, labels in {0, 255} target / 255"
+        _check_unit_interval("target", target, advice)
 
 
-def _check_unit_interval(name: str, tensor: Tensor, advice: str) -> None:
+def _readable(tensor: Tensor) -> Tensor | None:
+    """The tensor whose values can be looked at, out of torch.func's wrappers; None if there are none."""
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         tensor = torch._C._functorch.get_unwrapped(tensor)
     plain = type(tensor) in (Tensor, torch.nn.Parameter) and not tensor.is_meta
-    if not plain or not tensor.numel() or tensor.dtype == torch.bool:
+    return tensor.detach() if plain and tensor.numel() else None
+
+
+def _check_unit_interval(name: str, given: Tensor, advice: str) -> None:
+    tensor = _readable(given)
+    if tensor is None:
         return
-    low, high = (bound.item() for bound in tensor.detach().aminmax())
+    low, high = (bound.item() for bound in tensor.aminmax())
     if low >= 0 and high <= 1:  # False for NaN too, which aminmax propagates
         return
     wrong = ~((tensor >= 0) & (tensor <= 1))

@@ -50,20 +50,39 @@ DERIVATIVES: dict[Formula, tuple[Formula, Formula | None]] = {
 }
 
 
-def apply(formula: Formula, x: Tensor, y: Tensor, *constants: Any) -> Tensor:
+def apply(formula: Formula, x: Tensor, y: Tensor, *constants: Tensor | float) -> Tensor:
     """A formula at every item, differentiable in x and y to any order."""
-    if formula in DERIVATIVES:
-        function = _Derived if torch.compiler.is_compiling() else _ForwardDerived
-        return function.apply(formula, x, y, *constants)  # type: ignore[no-any-return, no-untyped-call]
-    return _plain(formula, x, y, *constants)
-
-
-def _plain(formula: Formula, x: Tensor, y: Tensor, *constants: Any) -> Tensor:
-    return formula(x, y, *constants)
+    transformed = not torch.compiler.is_compiling() and (
+        torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    )
+    wanted = transformed or (torch.is_grad_enabled() and (x.requires_grad or y.requires_grad))
+    if not wanted or formula not in DERIVATIVES:
+        return formula(x, y, *constants)
+    function = _Transformed if transformed else _Derived
+    return function.apply(formula, x, y, *constants)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Derived(torch.autograd.Function):
     """A formula whose derivatives are other formulas."""
+
+    @staticmethod
+    def forward(ctx: Any, formula: Formula, x: Tensor, y: Tensor, *constants: Any) -> Tensor:
+        _remember(ctx, formula, x, y, *constants)
+        return formula(x, y, *constants)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        x, y, constants = _recall(ctx)
+        by_x, by_y = DERIVATIVES[ctx.formula]
+        # A traced backward is never differentiated again (torch.compile has no double backward).
+        derivative = _plain if torch.compiler.is_compiling() else apply
+        grad_x = grad * derivative(by_x, x, y, *constants) if ctx.needs_input_grad[1] else None
+        grad_y = grad * derivative(by_y, x, y, *constants) if by_y and ctx.needs_input_grad[2] else None
+        return None, grad_x, grad_y, *(None for _ in constants)
+
+
+class _Transformed(torch.autograd.Function):
+    """The same for torch.func and forward mode, which torch.compile does not trace and which cost some time."""
 
     generate_vmap_rule = True
 
@@ -73,34 +92,17 @@ class _Derived(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.formula, x, y, *constants = inputs
-        tensors = [c for c in constants if isinstance(c, Tensor)]
-        ctx.constants = None if tensors else constants
-        ctx.save_for_backward(x, y, *tensors)
-        ctx.save_for_forward(x, y, *tensors)
+        _remember(ctx, *inputs)
+        ctx.save_for_forward(*ctx.to_save)
+
+    backward = _Derived.backward
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        x, y, *constants = ctx.saved_tensors
-        constants = ctx.constants or constants
-        by_x, by_y = DERIVATIVES[ctx.formula]
-        # A traced backward is never differentiated again (torch.compile has no double backward).
-        derivative = _plain if torch.compiler.is_compiling() else apply
-        grad_x = grad * derivative(by_x, x, y, *constants) if ctx.needs_input_grad[1] else None
-        grad_y = grad * derivative(by_y, x, y, *constants) if by_y and ctx.needs_input_grad[2] else None
-        return None, grad_x, grad_y, *(None for _ in constants)
-
-
-class _ForwardDerived(_Derived):
-    """The same in forward mode too, which torch.compile does not trace."""
-
-    @staticmethod
-    def jvp(ctx: Any, _: None, tangent_x: Tensor | None, tangent_y: Tensor | None, *__: None) -> Tensor | None:
-        x, y, *constants = ctx.saved_tensors
-        constants = ctx.constants or constants
+    def jvp(ctx: Any, _: None, tangent_x: Tensor | None, tangent_y: Tensor | None, *__: None) -> Tensor:
         by_x, by_y = DERIVATIVES[ctx.formula]
         # torch switches forward mode off in here; without it a second forward derivative would silently be 0.
         with forward_ad._set_fwd_grad_enabled(True):
+            x, y, constants = _recall(ctx)
             x, y = (forward_ad.unpack_dual(v, level=0).primal for v in (x, y))  # type: ignore[no-untyped-call]
             result = torch.zeros_like(x)
             if tangent_x is not None:
@@ -108,6 +110,22 @@ class _ForwardDerived(_Derived):
             if tangent_y is not None and by_y is not None:
                 result = result + tangent_y * apply(by_y, x, y, *constants)
             return result
+
+
+def _plain(formula: Formula, x: Tensor, y: Tensor, *constants: Any) -> Tensor:
+    return formula(x, y, *constants)
+
+
+def _remember(ctx: Any, formula: Formula, x: Tensor, y: Tensor, *constants: Any) -> None:
+    ctx.formula = formula
+    ctx.numbers = [None if isinstance(c, Tensor) else c for c in constants]
+    ctx.save_for_backward(x, y, *(c for c in constants if isinstance(c, Tensor)))
+
+
+def _recall(ctx: Any) -> tuple[Tensor, Tensor, list[Any]]:
+    x, y, *tensors = ctx.saved_tensors
+    rest = iter(tensors)
+    return x, y, [next(rest) if number is None else number for number in ctx.numbers]
 
 
 def loss(

@@ -20,7 +20,9 @@ Unpack = Callable[[Any], Batch]
 
 
 class Batches(Protocol):
-    """A source of (inputs, target) batches."""
+    """A source of (inputs, target) batches; `in_memory` if reading them anew costs next to nothing."""
+
+    in_memory: bool
 
     def shuffled(self) -> Iterator[Batch]:
         """One epoch of training."""
@@ -53,6 +55,8 @@ def batches_of(data: Any, batch_size: int, unpack: Unpack | None) -> Batches:
 class TensorBatches:
     """Tensors in memory, the last of them the target."""
 
+    in_memory = True
+
     def __init__(self, tensors: tuple[Tensor, ...], batch_size: int) -> None:
         sizes = [len(tensor) if tensor.ndim else 0 for tensor in tensors]
         if len(tensors) < 2 or len(set(sizes)) > 1 or not sizes[0]:
@@ -77,6 +81,8 @@ class TensorBatches:
 
 class DatasetBatches:
     """A map-style dataset, fetched a batch at a time through `__getitems__` where it has that."""
+
+    in_memory = False
 
     def __init__(self, dataset: Dataset[Any], batch_size: int, unpack: Unpack) -> None:
         self.dataset, self.batch_size, self.unpack = dataset, batch_size, unpack
@@ -104,6 +110,8 @@ class DatasetBatches:
 class IterableBatches:
     """Anything that yields batches, each time it is iterated."""
 
+    in_memory = False
+
     def __init__(self, batches: Iterable[Any], unpack: Unpack) -> None:
         self.batches, self.unpack = batches, unpack
 
@@ -123,9 +131,23 @@ class LoaderBatches(IterableBatches):
     def __init__(self, loader: DataLoader[Any], unpack: Unpack) -> None:
         super().__init__(loader, unpack)
         self.loader = loader
+        self.in_memory = unpack is unpack_batch and _can_be_sliced(loader)
+
+    def shuffled(self) -> Iterator[Batch]:
+        return self._sliced() if self.in_memory else super().shuffled()
+
+    def _sliced(self) -> Iterator[Batch]:
+        """The loader's own batches in its own order, cut from the tensors instead of collated item by item."""
+        # A DataLoader draws a seed for its workers before its sampler draws; so the order is the same.
+        torch.empty((), dtype=torch.int64).random_(generator=self.loader.generator)
+        for indices in self.loader.batch_sampler or ():
+            *inputs, target = (tensor[indices] for tensor in self.loader.dataset.tensors)  # type: ignore[attr-defined]
+            yield tuple(inputs), target
 
     def in_order(self) -> Iterator[Batch]:
         loader = self.loader
+        if self.in_memory:
+            return TensorBatches(loader.dataset.tensors, EVALUATION_ROWS).in_order()  # type: ignore[attr-defined]
         if isinstance(loader.dataset, IterableDataset):
             return super().in_order()
         evaluation: DataLoader[Any] = DataLoader(
@@ -138,6 +160,17 @@ class LoaderBatches(IterableBatches):
             generator=torch.Generator(),
         )
         return map(self.unpack, evaluation)
+
+
+def _can_be_sliced(loader: DataLoader[Any]) -> bool:
+    """Tensors in memory, read by this process and collated as torch does it by default."""
+    return (
+        type(loader.dataset) is TensorDataset
+        and loader.batch_sampler is not None
+        and loader.collate_fn is default_collate
+        and loader.num_workers == 0
+        and not loader.pin_memory
+    )
 
 
 def unpack_batch(batch: Any) -> Batch:

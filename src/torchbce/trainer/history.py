@@ -17,26 +17,30 @@ __all__ = ["Epoch", "History"]
 class Epoch:
     """One epoch's losses, each a mean over items, in nats.
 
-    running: while the weights were moving; train and valid: at the epoch's end, dropout off. baseline: always answering
-    the training data's share of ones, on the validation data (or the training data, where there are no others).
+    running: while the weights were moving; train and valid: at the epoch's end, dropout off, None where they were not
+    evaluated. baseline: always answering the training data's share of ones, on the validation data (or the training
+    data, where there are no others).
     """
 
     number: int
     running: float
-    train: float
+    train: float | None
     valid: float | None
     baseline: float
     seconds: float
 
     @property
     def judged(self) -> float:
-        """The loss that epochs are compared by."""
-        return self.train if self.valid is None else self.valid
+        """The best measured loss that there is: validation, else training, else running."""
+        if self.valid is not None:
+            return self.valid
+        return self.running if self.train is None else self.train
 
     def __str__(self) -> str:
-        parts = [f"epoch {self.number:3d}", f"running {self.running:.6f}", f"train {self.train:.6f}"]
-        if self.valid is not None:
-            parts.append(f"valid {self.valid:.6f}")
+        parts = [f"epoch {self.number:3d}", f"running {self.running:.6f}"]
+        parts += [
+            f"{name} {loss:.6f}" for name, loss in (("train", self.train), ("valid", self.valid)) if loss is not None
+        ]
         if not math.isnan(self.baseline):
             parts.append(percent_below(self.judged, self.baseline))
         return "  ".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -34,6 +35,7 @@ def fit(
     epochs: int = 20,
     batch_size: int = 32,
     patience: int | None = None,
+    evaluate_train: bool | None = None,
     seed: int | None = None,
     unpack: Unpack | None = None,
     on_epoch: Callable[[Epoch], object] | None = print,
@@ -41,9 +43,9 @@ def fit(
 ) -> History:
     r"""Train a module and say, after each epoch, what its loss is as a true mean over items.
 
-    After each epoch the training data are evaluated again with the weights of that moment (dropout off), which is
-    ``train``; the mean collected while the weights were still moving is ``running``. With ``valid``, the module
-    ends with the weights of the best epoch.
+    ``running`` is the mean collected while the weights were moving. Training data in memory are evaluated again at
+    the end of each epoch (dropout off), which is ``train``; data that must be loaded anew are not, unless
+    ``evaluate_train`` says so. With ``valid``, the module ends with the weights of the best epoch.
 
     Args:
         module: any module; what it returns goes to ``loss_func``.
@@ -56,6 +58,7 @@ def fit(
         epochs: at most so many.
         batch_size: for tensors and Datasets; a DataLoader has its own.
         patience: stop after so many epochs without a better validation loss; by default never.
+        evaluate_train: evaluate the training data after each epoch; by default if they are tensors in memory.
         seed: makes the run repeatable; the caller's random numbers are left as they were.
         unpack: turns a batch of another form into ``(inputs, target)``; inputs may be a tuple.
         on_epoch: called with each :class:`Epoch`; by default ``print``. ``None`` is silent.
@@ -83,23 +86,27 @@ def fit(
     loss_func = BCEWithLogitsLoss() if loss_func is None else loss_func
     training = batches_of(data, batch_size, unpack)
     validation = None if valid is None else batches_of(valid, batch_size, unpack)
+    evaluate_train = training.in_memory if evaluate_train is None else evaluate_train
     optimizer = optimizer or torch.optim.AdamW(module.parameters())
 
     history = History()
     best_weights: dict[str, Any] | None = None
+    share = math.nan
     with _seeded(seed):
         for number in range(1, epochs + 1):
             start = time.perf_counter()
             running = _train(module, training, loss_func, optimizer, scheduler, number, on_step)
             seconds = time.perf_counter() - start
-            train = evaluate(module, training, loss_func)
+            if number == 1:
+                share = running.share
+            train = evaluate(module, training, loss_func) if evaluate_train else None
             held_out = None if validation is None else evaluate(module, validation, loss_func)
             epoch = Epoch(
                 number=number,
                 running=running.compute(),
-                train=train.compute(),
+                train=None if train is None else train.compute(),
                 valid=None if held_out is None else held_out.compute(),
-                baseline=_baseline(train, held_out),
+                baseline=_baseline(share if held_out is None else held_out.share, share),
                 seconds=seconds,
             )
             history.append(epoch)
@@ -137,12 +144,12 @@ def _train(
         optimizer.step()
         if scheduler:
             scheduler.step()
-        meter.update(loss, count=target.numel(), reduction=reduction)
+        meter.update(loss, target if epoch == 1 else None, count=target.numel(), reduction=reduction)
         if on_step:
             on_step(step, len(batches))
     if not meter.count:
         raise ValueError("the training data gave no batches; an iterable must be one that can be iterated anew")
-    if not torch.isfinite(torch.tensor(meter.total)):
+    if not math.isfinite(meter.total):
         raise InputError(
             f"the loss of epoch {epoch} is {meter.total}: the learning rate is too large, or an input or target is "
             "not finite; try a tenth of the learning rate, or look with torch.autograd.set_detect_anomaly(True)"
@@ -168,12 +175,10 @@ def evaluate(module: nn.Module, batches: Batches, loss_func: LossFunction) -> Ep
     return meter
 
 
-def _baseline(train: EpochBCE, valid: EpochBCE | None) -> float:
+def _baseline(judged: float, share: float) -> float:
     """Always answering the training data's share of ones, on the data that are judged."""
-    judged = valid or train
-    if not 0 <= train.share <= 1 or not 0 <= judged.share <= 1:
-        return float("nan")  # targets outside [0, 1] have no base rate
-    return cross_entropy(judged.share, train.share)
+    inside = 0 <= judged <= 1 and 0 <= share <= 1
+    return cross_entropy(judged, share) if inside else math.nan  # other targets have no base rate
 
 
 def _reduction(loss_func: LossFunction) -> str:

@@ -42,7 +42,7 @@ class ModelCard(BaseModel):
     left_out: dict[str, str]
     network: NetworkSpec
     training: dict[str, str | int | float | None]
-    result: dict[str, float | int]
+    result: dict[str, float | int | None]
     versions: dict[str, str]
 
 

@@ -250,7 +250,7 @@ def _write_report(
     curve = loss_curve(
         [epoch.number for epoch in history],
         {
-            "train, at the epoch's end": [epoch.train for epoch in history],
+            "train, at the epoch's end": [epoch.judged if epoch.train is None else epoch.train for epoch in history],
             "validation": [epoch.judged for epoch in history],
         },
         {"base rate": task.baseline, "logistic regression": task.logistic},
