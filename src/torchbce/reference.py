@@ -146,5 +146,5 @@ def loss(
     if reduction == "none":
         return items.to(result_dtype)
     wide = torch.float32 if items.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
-    total = items.sum(dtype=wide)
-    return (total / items.numel() if reduction == "mean" else total).to(result_dtype)
+    total = items.mean(dtype=wide) if reduction == "mean" else items.sum(dtype=wide)
+    return total.to(result_dtype)

@@ -1,0 +1,111 @@
+"""The docs are true: every python block runs, and every `print(...)  # value` prints that value."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import torchbce
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SHOWN = re.compile(r"^\s*print\(.*\)  # (?P<value>.+)$")
+
+
+def same(printed: str, shown: str) -> bool:
+    """Equal as text, or as numbers to the digits that are shown."""
+    try:
+        a, b = float(printed), float(shown)
+    except ValueError:
+        return printed == shown
+    mantissa, _, exponent = shown.lower().partition("e")
+    last = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+    return printed == shown or abs(a - b) <= 0.5000001 * last
+
+
+def check_page(text: str) -> int:
+    """Run the page's python blocks one after another; returns the number of values compared."""
+    compared = 0
+    names: dict[str, object] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
+        lines = block.splitlines()
+
+        def shown(*values: object, lines: list[str] = lines) -> None:
+            nonlocal compared
+            line = lines[sys._getframe(1).f_lineno - 1]
+            expected = SHOWN.match(line)
+            assert expected, f"no value is shown for: {line}"
+            printed = " ".join(map(str, values))
+            assert same(printed, expected["value"]), f"{line} printed {printed}"
+            compared += 1
+
+        names["print"] = shown
+        exec(compile(block, "page", "exec"), names)
+    return compared
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_runs_and_prints_what_is_shown(page):
+    check_page(page.read_text())
+
+
+def test_the_main_page_compares_many_values():
+    assert check_page((ROOT / "docs" / "how-pytorch-computes-bce.md").read_text()) >= 25
+
+
+def test_a_wrong_value_is_found():
+    with pytest.raises(AssertionError, match="printed 2"):
+        check_page("```python\nprint(1 + 1)  # 3\n```\n")
+    assert same("0.52479", "0.5248")
+    assert not same("0.5246", "0.5248")
+    assert same("3.0590e-07", "3.059e-07")
+    assert not same("3.07e-07", "3.059e-07")
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_links_and_paths_lead_somewhere(page):
+    text = page.read_text()
+    for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
+        assert (page.parent / link).exists(), link
+    for path in re.findall(r"`((?:src|docs|tests|examples|benchmarks)/[\w/.-]+)`", text):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_articles_table_in_the_docs_is_what_explain_prints():
+    page = (ROOT / "docs" / "how-pytorch-computes-bce.md").read_text()
+    table = re.search(r"^```text\n(.*?)^```", page, re.M | re.S)[1]
+    assert str(torchbce.explain([0.6, 0.2, 0.7], [1, 0, 1], from_logits=False)).startswith(table)
+
+
+@pytest.mark.parametrize("name", ["functional", "losses", "lens.meter", "lens.explain", "trainer.loop"])
+def test_docstring_examples(name):
+    module = importlib.import_module(f"torchbce.{name}")
+    names = {"torch": importlib.import_module("torch"), "torchbce": torchbce}
+    result = doctest.testmod(module, extraglobs=names, optionflags=doctest.ELLIPSIS)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+def test_the_articles_program_prints_the_same_three_times():
+    run = subprocess.run(
+        [sys.executable, ROOT / "examples" / "article.py"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "all 3 print the same: True" in run
+    for text in (
+        "-log(0.60)     =  0.51",
+        "-log(1 - 0.20) =  0.22",
+        "-log(0.70)     =  0.36",
+        "1.09",
+        "0.3635",
+        "0.3633",
+    ):
+        assert text in run
+    one = subprocess.run([sys.executable, ROOT / "examples" / "article.py", "my_bce"], capture_output=True, text=True)
+    assert one.returncode == 0
+    assert "loss: torch" not in one.stdout
