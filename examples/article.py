@@ -84,7 +84,7 @@ def train(loss_name, epochs=50, lrn_rate=0.1):
             loss_obj.backward()
             optimizer.step()
         if epoch % 10 == 0 or epoch == epochs - 1:
-            lines.append(f"epoch {epoch:3d}  sum of batch means {epoch_loss:8.4f}  mean per item {meter.compute():.4f}")
+            lines.append(f"epoch {epoch:3d}  sum of batch means {epoch_loss:7.4f}   {meter}")
     return lines
 
 
