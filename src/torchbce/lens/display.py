@@ -37,13 +37,15 @@ def loss_curve(
 
 def reliability_diagram(logits: Tensor, target: Tensor) -> Figure:
     """Predicted against observed probability; a point's area is its number of items, the diagonal is calibrated."""
-    figure, axes = _figure(4.6, 4.2)
+    figure, axes = _figure(6.4, 5.6)
     probabilities = torch.sigmoid(logits.double()).numpy()
     curve = reliability_curve(probabilities, target.numpy())
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="calibrated")
     axes.plot(curve.predicted, curve.observed, color=BLUE, linewidth=1)
     area = 12 + 250 * curve.count / curve.count.sum()
-    axes.scatter(curve.predicted, curve.observed, s=area, color=BLUE, alpha=0.7, label="items, pooled (isotonic)")
+    axes.scatter(
+        curve.predicted, curve.observed, s=area, color=BLUE, alpha=0.7, clip_on=False, label="items, pooled (isotonic)"
+    )
     share, edges = np.histogram(probabilities, bins=np.linspace(0, 1, 41))
     axes.bar(
         edges[:-1],

@@ -68,10 +68,20 @@ class Explanation:
         return asdict(self) | {"bits": self.bits, "typical_probability": self.typical_probability}
 
     def __str__(self) -> str:
-        return "\n".join(self._table() + self._meaning())
+        return f"{self.table}\n\n{self.meaning}"
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
+
+    @property
+    def table(self) -> str:
+        """The items and what each costs, as the article sets them out."""
+        return "\n".join(self._table())
+
+    @property
+    def meaning(self) -> str:
+        """What the number means, a line for each thing that is known."""
+        return "\n".join(self._meaning())
 
     def _table(self) -> list[str]:
         everything = len(self.items) == self.count
@@ -92,7 +102,7 @@ class Explanation:
             lines.append(f"total BCE = {loss_text(self.total):>5}".rjust(edge))
             lines.append("")
             lines.append(f"mean BCE = {self.total:.4f} / {self.count} = {self.mean:.4f}")
-        return [*lines, ""]
+        return lines
 
     def _meaning(self) -> list[str]:
         error = "" if math.isnan(self.standard_error) else f" +- {self.standard_error:.4f}"
