@@ -92,6 +92,20 @@ def test_other_delimiters_byte_order_marks_and_line_ends_are_accepted(command, c
     assert "2 numeric and 1 categorical columns" in result.output
 
 
+def test_blank_lines_and_spaces_around_names_are_forgiven(command):
+    Path("t.csv").write_text(GOOD.replace("a,b,colour,y", "a, b ,colour,y ").replace("\n", "\n\n") + "\n\n")
+    result = command("train", "t.csv", "--target", "y", "--epochs", "1")
+    assert result.exit_code == 0, result.output
+    assert "40 rows, 2 numeric" in result.output
+
+
+def test_numbers_of_any_size_are_scaled(command):
+    rows = [f"{(i % 7) * 10.0**300},{(i % 5) * 1e-300},{i % 2}" for i in range(40)]
+    Path("t.csv").write_text("a,b,y\n" + "\n".join(rows) + "\n")
+    result = command("train", "t.csv", "--target", "y", "--epochs", "1")
+    assert result.exit_code == 0, result.output
+
+
 def test_gaps_of_every_spelling_are_missing_values(command):
     rows = [
         f"{gap},{i % 3},{'red' if i % 3 else gap},{i % 2}"
@@ -121,6 +135,10 @@ def test_a_file_that_is_not_utf8_names_line_and_byte(command):
     refuse(command("train", "t.csv", "--target", "y"), 3, "t.csv is not UTF-8: line 13 holds the byte 0xfc; convert it")
     Path("t.csv").write_bytes("a,gr\xfcn,y\n1,2,0\n".encode("latin-1"))
     refuse(command("train", "t.csv", "--target", "y"), 3, "line 1 holds the byte 0xfc")
+    Path("t.csv").write_bytes(GOOD.encode("utf-16"))
+    refuse(command("train", "t.csv", "--target", "y"), 3, "iconv -f utf-16")
+    Path("t.csv").write_bytes(GOOD.replace("\n", "\r").encode())
+    refuse(command("train", "t.csv", "--target", "y"), 3, "its lines end with a bare carriage return")
     Path("t.csv").write_bytes(b"\x00\x01\x02\x03" * 9)
     refuse(command("train", "t.csv", "--target", "y"), 3, "its first line holds a zero byte")
 

@@ -80,9 +80,9 @@ def fit_columns(train: pl.DataFrame, kinds: dict[str, str], path: Path) -> list[
         if kind == "numeric":
             values = _numbers(train, name, path)
             known = values[~np.isnan(values)]
-            mean, scale = (float(known.mean()), float(known.std())) if len(known) else (0.0, 1.0)
+            mean, scale = _mean_and_deviation(known)
             gaps = len(known) < len(values)
-            columns.append(NumericColumn(name=name, mean=mean, scale=scale if scale > 0 else 1.0, gaps=gaps))
+            columns.append(NumericColumn(name=name, mean=mean, scale=scale, gaps=gaps))
         elif kind == "categorical":
             counts = _texts(train[name]).drop_nulls().value_counts(sort=False)
             counts = counts.filter(pl.col("count") > 1).sort(["count", name], descending=[True, False])
@@ -187,6 +187,15 @@ def _numbers(table: pl.DataFrame, name: str, path: Path) -> np.ndarray:
             "infinite values cannot be scaled: correct it or leave it empty"
         )
     return numbers_array
+
+
+def _mean_and_deviation(values: np.ndarray) -> tuple[float, float]:
+    """By way of the largest size, so that squares of 1e300 do not overflow; (0, 1) where nothing is known."""
+    size = float(np.abs(values).max(initial=0.0)) or 1.0
+    parts = values / size
+    if not len(parts):
+        return 0.0, 1.0
+    return size * float(parts.mean()), size * float(parts.std()) or 1.0
 
 
 def _texts(values: pl.Series) -> pl.Series:

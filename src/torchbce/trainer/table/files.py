@@ -82,6 +82,8 @@ def _read_csv(path: Path) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, OSError) as error:
         _check_rows(path, delimiter)
         raise InputError(f"{path} cannot be read as CSV: {_first_line(error)}") from error
+    table = table.rename({name: name.strip() for name in table.columns if name != name.strip()})
+    table = table.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
     # polars fills a short row with missing values; only a file whose last column has some can hold one.
     if table.height and table[:, -1].null_count():
         _check_rows(path, delimiter)
@@ -95,6 +97,10 @@ def _check_header(path: Path) -> str:
             first = file.readline()
         except UnicodeDecodeError as error:
             raise _not_utf8(path, error) from error
+    if first.endswith("\r"):
+        raise InputError(
+            f"{path}: its lines end with a bare carriage return; convert it, for example with: tr '\\r' '\\n'"
+        )
     if "\0" in first:
         raise InputError(f"{path} is not a CSV file: its first line holds a zero byte; expected CSV or Parquet")
     delimiter = max(DELIMITERS, key=first.count)
@@ -122,7 +128,8 @@ def _check_rows(path: Path, delimiter: str) -> None:
                 if len(fields) != expected:
                     raise InputError(
                         f"{path}: row {number} (line {rows.line_num}) has {len(fields)} fields, the header has "
-                        f"{expected}; a field that contains {delimiter!r} must be written in double quotes"
+                        f"{expected}; a field that contains {delimiter!r} must be written in double quotes, and "
+                        "every quote closed"
                     )
     except UnicodeDecodeError as error:
         raise _not_utf8(path, error) from error
@@ -137,9 +144,10 @@ def _not_utf8(path: Path, error: UnicodeDecodeError) -> InputError:
     except UnicodeDecodeError as whole:
         error = whole
     line = data.count(b"\n", 0, error.start) + 1
+    likely = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
     return InputError(
         f"{path} is not UTF-8: line {line} holds the byte 0x{data[error.start]:02x}; "
-        f"convert it, for example with: iconv -f latin1 -t utf-8 {path.name} > utf8.csv"
+        f"convert it, for example with: iconv -f {likely} -t utf-8 {path.name} > utf8.csv"
     )
 
 
