@@ -128,6 +128,13 @@ def test_a_mean_of_many_items_is_summed_in_float64():
     assert functional.binary_cross_entropy(x, y).item() == pytest.approx(exact, rel=1e-7)
 
 
+def test_small_items_are_not_lost_beside_a_large_one():
+    # In float32 each log 2 that is added to 2**24 alone would vanish.
+    logits = torch.tensor([2.0**24] + [0.0] * 1000)
+    total = functional.binary_cross_entropy_with_logits(logits, torch.zeros(1001), reduction="sum")
+    assert total.item() == float(torch.tensor(2.0**24 + 1000 * math.log(2), dtype=torch.float32))
+
+
 # More is accepted
 
 
