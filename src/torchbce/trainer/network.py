@@ -43,7 +43,7 @@ class TableNetwork(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.linear = nn.Linear(spec.numbers, 1, bias=False)
+        self.linear = nn.Parameter(torch.zeros(spec.numbers, 1))
         self.level_weights = nn.ModuleList(nn.Embedding(n, 1) for n in spec.levels)
         self.embeddings = nn.ModuleList(nn.Embedding(n, min(n, self.embedding_width)) for n in spec.levels)
         self.pieces = Pieces(spec.numbers, spec.edges, self.piece_width) if spec.edges else None
@@ -60,7 +60,7 @@ class TableNetwork(nn.Module):
         last = self.perceptron[-1]
         assert isinstance(last, nn.Linear)
         nn.init.constant_(last.bias, math.log(base_rate / (1 - base_rate)))
-        for weight in (last.weight, self.linear.weight, *(part.weight for part in _each(self.level_weights))):
+        for weight in (last.weight, self.linear, *(part.weight for part in _each(self.level_weights))):
             nn.init.zeros_(weight)
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class TableNetwork(nn.Module):
         codes = rows[:, self.spec.numbers :].long()
         parts = [self.pieces(numbers) if self.pieces else numbers]
         parts += [embedding(codes[:, i]) for i, embedding in enumerate(_each(self.embeddings))]
-        logit = self.perceptron(torch.cat(parts, 1)) + self.linear(numbers)
+        logit = self.perceptron(torch.cat(parts, 1)) + numbers @ self.linear
         for i, weights in enumerate(_each(self.level_weights)):
             logit = logit + weights(codes[:, i])
         return logit  # type: ignore[no-any-return]
