@@ -32,7 +32,7 @@ breast_cancer.csv: .venv/.train
 
 demo: breast_cancer.csv
 	$(BIN)/torchbce train breast_cancer.csv --target benign
-	@echo "Open report.html in that folder with a browser, or ask: $(BIN)/torchbce explain runs/breast_cancer"
+	@echo "Next: open its report.html in a browser, or run $(BIN)/torchbce explain on that folder"
 
 test: .venv/.dev
 	$(BIN)/python -m pytest
