@@ -133,42 +133,31 @@ def _kind(table: pl.DataFrame, name: str, path: Path) -> str:
             f"{path}: column {name!r} holds {values.dtype}; numbers, texts, dates and true/false can be used: "
             f"leave it out with --exclude {name}"
         )
-    texts = known.cast(pl.String).str.strip_chars()
-    numbers = texts.cast(pl.Float64, strict=False)
-    share = 1 - numbers.null_count() / len(numbers)
+    wrong = _parse(values)[1]
+    share = 1 - float(wrong.sum()) / len(known)
     if MOSTLY_NUMERIC < share < 1:
-        row = int(
-            (
-                values.is_not_null() & values.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False).is_null()
-            ).arg_max()
-            or 0
-        )
+        row = int(wrong.arg_max() or 0)
         raise InputError(
             f"{path}: row {row + 1} of column {name!r} is {values[row]!r}, but {share:.1%} of the column are numbers; "
             f"correct it or leave it empty, or take the whole column as categories with --categorical {name}"
         )
     if share == 1:
         return "numeric"
-    distinct = texts.n_unique()
-    if distinct == 1 and len(texts) == len(values):
+    distinct = _texts(known).n_unique()
+    if distinct == 1 and len(known) == len(values):
         return "constant"
-    return "all different" if distinct > 0.5 * len(texts) and distinct > 20 else "categorical"
+    return "all different" if distinct > 0.5 * len(known) and distinct > 20 else "categorical"
 
 
 def _numbers(table: pl.DataFrame, name: str, path: Path) -> np.ndarray:
     """The column as float64, NaN at its gaps; infinite values and texts are refused."""
     values = table[name]
     if values.dtype.is_temporal():
-        if values.dtype == pl.Date:
-            values = values.to_physical().cast(pl.Float64)
-        elif values.dtype == pl.Datetime:
-            values = values.dt.epoch("us").cast(pl.Float64) / 86_400e6
-        else:
-            values = values.to_physical().cast(pl.Float64)
+        if values.dtype == pl.Datetime:
+            values = values.dt.epoch("us").cast(pl.Float64) / 86_400e6  # days, as the physical value of a date
+        values = values.to_physical()
     elif values.dtype in (pl.String, pl.Categorical, pl.Enum):
-        texts = values.cast(pl.String).str.strip_chars()
-        numbers = texts.cast(pl.Float64, strict=False)
-        wrong = texts.is_not_null() & numbers.is_null()
+        numbers, wrong = _parse(values)
         if wrong.any():
             row = int(wrong.arg_max() or 0)
             raise InputError(
@@ -187,6 +176,12 @@ def _numbers(table: pl.DataFrame, name: str, path: Path) -> np.ndarray:
             "infinite values cannot be scaled: correct it or leave it empty"
         )
     return numbers_array
+
+
+def _parse(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Texts as numbers, and where there is a text that is none."""
+    numbers = _texts(values).cast(pl.Float64, strict=False)
+    return numbers, values.is_not_null() & numbers.is_null()
 
 
 def _mean_and_deviation(values: np.ndarray) -> tuple[float, float]:
