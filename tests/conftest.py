@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import settings
 from sklearn.datasets import load_breast_cancer
 from typer.testing import CliRunner
+
+# The first call of a loss on a machine compiles, which takes seconds.
+settings.register_profile("torchbce", deadline=None)
+settings.load_profile("torchbce")
 
 
 @pytest.fixture(scope="session")

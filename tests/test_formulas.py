@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import gold
-from torchbce import functional, reference
+from torchbce import formulas, functional, reference
 
 NAMES = ["", "_dx", "_dy", "_dxx", "_dxy"]
 INF = math.inf
@@ -22,7 +22,7 @@ def grid(values: list[float], dtype: torch.dtype) -> tuple[torch.Tensor, torch.T
 
 def worst_error(name: str, x: torch.Tensor, y: torch.Tensor, *constants: float) -> tuple[float, float, float]:
     """(ulps, x, y) of the item that is most wrong; where two terms cancel, in ulps of the terms."""
-    values = getattr(reference, name)(x, y, *constants)
+    values = reference.BOUND[getattr(formulas, name)](x, y, *constants)
     errors = []
     for value, a, b in zip(values.tolist(), x.tolist(), y.tolist(), strict=True):
         exact = getattr(gold, name)(a, b, *constants)
@@ -88,16 +88,17 @@ def test_confident_negatives_keep_their_digits(dtype, logit):
 def test_derivatives_by_autograd_are_those_of_the_formulas():
     x = torch.linspace(0.05, 0.95, 7, dtype=torch.float64, requires_grad=True)
     y = torch.linspace(0.1, 0.9, 7, dtype=torch.float64, requires_grad=True)
-    for formula, point in ((reference.bce, x), (reference.bce_with_logits, (x - 0.4) * 8)):
-        constants = () if formula is reference.bce else (3.0,)
+    for loss, point in ((formulas.BCE, x), (formulas.BCE_WITH_LOGITS, (x - 0.4) * 8)):
+        constants = (3.0,) if loss.has_pos_weight else ()
         point = point.detach().requires_grad_()
-        plain = formula(point, y, *constants).sum()  # differentiated by autograd, operation by operation
+        plain = reference.BOUND[loss.value](
+            point, y, *constants
+        ).sum()  # differentiated by autograd, operation by operation
         by_x, by_y = torch.autograd.grad(plain, (point, y), create_graph=True)
-        ours_x, ours_y = reference.DERIVATIVES[formula]
-        torch.testing.assert_close(by_x, ours_x(point, y, *constants))
-        torch.testing.assert_close(by_y, ours_y(point, y, *constants))
+        torch.testing.assert_close(by_x, reference.BOUND[loss.dx](point, y, *constants))
+        torch.testing.assert_close(by_y, reference.BOUND[loss.dy](point, y, *constants))
         (by_xx,) = torch.autograd.grad(by_x.sum(), point)
-        torch.testing.assert_close(by_xx, reference.DERIVATIVES[ours_x][0](point, y, *constants))
+        torch.testing.assert_close(by_xx, reference.BOUND[loss.dxx](point, y, *constants))
 
 
 def test_second_derivative_at_a_logit_of_zero():
@@ -108,5 +109,5 @@ def test_second_derivative_at_a_logit_of_zero():
 def test_third_derivative_at_a_logit_of_zero():
     # d/dx of the mixed derivative -(s + w (1 - s)) is (w - 1) s (1 - s): right only if |x| is a choice, not an abs.
     x = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    reference.bce_with_logits_dxy(x, torch.ones(1, dtype=torch.float64), 5.0).backward()
+    reference.BOUND[formulas.bce_with_logits_dxy](x, torch.ones(1, dtype=torch.float64), 5.0).backward()
     assert x.grad.item() == pytest.approx(1.0)

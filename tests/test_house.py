@@ -21,7 +21,9 @@ ROOMS = {
     "options": set(),
     "formulas": set(),
     "reference": {"formulas", "options"},
-    "functional": {"reference", "options"},
+    "kernels": {"formulas"},
+    "autograd": {"kernels", "reference", "formulas", "options"},
+    "functional": {"autograd", "formulas", "options"},
     "losses": {"functional"},
     "lens": {"functional", "losses"},
     "trainer": {"functional", "losses", "lens"},
@@ -30,6 +32,9 @@ ROOMS = {
 }
 # Libraries that live in one place only.
 PLACES = {
+    "numba": "kernels/cpu/",
+    "llvmlite": "kernels/cpu/",
+    "triton": "kernels/gpu/",
     "polars": "trainer/table/",
     "pydantic": "trainer/",
     "safetensors": "trainer/run_folder.py",
@@ -41,6 +46,7 @@ PLACES = {
 }
 HEAVY = {
     "numba",
+    "llvmlite",
     "triton",
     "matplotlib",
     "polars",

@@ -1,18 +1,24 @@
 """Binary cross-entropy for ONE item: each loss and its derivatives, written once as ordinary Python.
 
 The functions below name `exp`, `log`, `where` ... without saying whose. An engine lends them its own: `bind` returns a
-copy of a formula whose globals are that engine's vocabulary. So one text is plain torch operations in `reference`, and
-can be a compiled loop elsewhere, and the engines cannot drift apart.
+copy of a formula whose globals are that engine's vocabulary. So one text is plain torch operations in `reference`, a
+compiled loop in `kernels.cpu` and a GPU kernel in `kernels.gpu`, and the engines cannot drift apart.
 
 x is the input (a probability or a logit), y the target. A formula's derivatives are named after it: `_dx` by the input,
 `_dy` by the target, `_dxx` and `_dxy` the second ones. Binary cross-entropy is linear in y: `_dyy` is 0.
+
+A sum over items need not take a logarithm of each: log a + log b = log(ab). `_factored` writes the loss of one item as
+line - or + log(base + rest), where base is 0 or 1 and the sum is left to the engine, so that no digit of a small rest
+is lost.
 """
 
 from __future__ import annotations
 
 import builtins
+import math
 import types
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # whose they are is decided by `bind`; for reading and for type checking, torch's
@@ -22,15 +28,17 @@ if TYPE_CHECKING:  # whose they are is decided by `bind`; for reading and for ty
 LOG_FLOOR = -100.0  # torch floors each logarithm here, so that log(0) costs 100 and not infinity
 SLOPE_FLOOR = 9.999999960041972e-13  # float32(1e-12): torch's floor of x(1 - x) under the gradient, in every dtype
 
+Formula = Callable[..., Any]
+
 
 def bce(x: Any, y: Any) -> Any:
     """-(y log x + (1 - y) log(1 - x)), each logarithm floored at -100."""
-    return (y - 1) * at_least(log1p(-x), LOG_FLOOR) - y * at_least(log(x), LOG_FLOOR)
+    return (y - 1.0) * at_least(log1p(-x), LOG_FLOOR) - y * at_least(log(x), LOG_FLOOR)
 
 
 def bce_dx(x: Any, y: Any) -> Any:
     """(x - y) / (x (1 - x)): the floor of the logarithm is not differentiated, but the denominator has its own."""
-    return (x - y) / at_least((1 - x) * x, SLOPE_FLOOR)
+    return (x - y) / at_least((1.0 - x) * x, SLOPE_FLOOR)
 
 
 def bce_dy(x: Any, y: Any) -> Any:
@@ -40,13 +48,28 @@ def bce_dy(x: Any, y: Any) -> Any:
 
 def bce_dxx(x: Any, y: Any) -> Any:
     """y / x^2 + (1 - y) / (1 - x)^2, as one fraction over the floored denominator."""
-    v = at_least((1 - x) * x, SLOPE_FLOOR)
-    return ((x - y) * (x - y) + y * (1 - y)) / v / v
+    v = at_least((1.0 - x) * x, SLOPE_FLOOR)
+    return ((x - y) * (x - y) + y * (1.0 - y)) / v / v
 
 
 def bce_dxy(x: Any, y: Any) -> Any:
     """-1 / (x (1 - x))."""
-    return -1 / at_least((1 - x) * x, SLOPE_FLOOR)
+    return -1.0 / at_least((1.0 - x) * x, SLOPE_FLOOR)
+
+
+def bce_defined(x: Any, y: Any) -> Any:
+    """Both lie in [0, 1]; NaN does not."""
+    return (x >= 0.0) & (x <= 1.0) & (y >= 0.0) & (y <= 1.0)
+
+
+def bce_factored(x: Any, y: Any) -> Any:
+    """0 - log of the probability given to the truth."""
+    return 0.0, where(y == 1.0, 0.0, 1.0), where(y == 1.0, x, -x)
+
+
+def bce_factors(x: Any, y: Any) -> Any:
+    """Where one logarithm is enough: the target is 0 or 1 exactly."""
+    return (x >= 0.0) & (x <= 1.0) & ((y == 0.0) | (y == 1.0))
 
 
 # With logits the loss is  no softplus(x) + yes softplus(-x),  where no = 1 - y, yes = pos_weight y and softplus(x) =
@@ -55,40 +78,117 @@ def bce_dxy(x: Any, y: Any) -> Any:
 # The second derivatives write |x| as a choice, because that can be differentiated further, at x = 0 too.
 
 
+def far_line(x: Any, no: Any, yes: Any) -> Any:
+    """The straight line that the loss approaches far from 0; an infinite logit that is right costs 0, not 0 * inf."""
+    steep = where(x >= 0.0, no, yes)
+    return where(steep == 0.0, 0.0, steep * abs(x))
+
+
 def bce_with_logits(x: Any, y: Any, pos_weight: Any) -> Any:
     """-(pos_weight y log sigmoid(x) + (1 - y) log(1 - sigmoid(x)))."""
-    no, yes = 1 - y, pos_weight * y
-    size = abs(x)
-    near = (no + yes) * log1p(exp(-size))
-    steep = where(x >= 0, no, yes)  # the slope of the straight line that the loss approaches far from 0
-    return where(steep == 0, near, near + steep * size)  # an infinite logit that is right costs 0, not 0 * inf
+    no, yes = 1.0 - y, pos_weight * y
+    return (no + yes) * log1p(exp(-abs(x))) + far_line(x, no, yes)
 
 
 def bce_with_logits_dx(x: Any, y: Any, pos_weight: Any) -> Any:
     """(1 - y) sigmoid(x) - pos_weight y sigmoid(-x)."""
-    no, yes = 1 - y, pos_weight * y
+    no, yes = 1.0 - y, pos_weight * y
     e = exp(-abs(x))
-    return where(x >= 0, no - yes * e, no * e - yes) / (1 + e)
+    return where(x >= 0.0, no - yes * e, no * e - yes) / (1.0 + e)
 
 
 def bce_with_logits_dy(x: Any, y: Any, pos_weight: Any) -> Any:
     """pos_weight softplus(-x) - softplus(x); exactly -x where pos_weight is 1."""
-    return where(x >= 0, -x, -pos_weight * x) + (pos_weight - 1) * log1p(exp(-abs(x)))
+    return where(x >= 0.0, -x, -pos_weight * x) + (pos_weight - 1.0) * log1p(exp(-abs(x)))
 
 
 def bce_with_logits_dxx(x: Any, y: Any, pos_weight: Any) -> Any:
     """(1 - y + pos_weight y) sigmoid(x) sigmoid(-x)."""
-    e = exp(where(x >= 0, -x, x))
-    return (1 - y + pos_weight * y) * e / ((1 + e) * (1 + e))
+    e = exp(where(x >= 0.0, -x, x))
+    return (1.0 - y + pos_weight * y) * e / ((1.0 + e) * (1.0 + e))
 
 
 def bce_with_logits_dxy(x: Any, y: Any, pos_weight: Any) -> Any:
     """-(sigmoid(x) + pos_weight sigmoid(-x))."""
-    e = exp(where(x >= 0, -x, x))
-    return -where(x >= 0, 1 + pos_weight * e, e + pos_weight) / (1 + e)
+    e = exp(where(x >= 0.0, -x, x))
+    return -where(x >= 0.0, 1.0 + pos_weight * e, e + pos_weight) / (1.0 + e)
 
 
-def bind(formula: Callable[..., Any], vocabulary: Mapping[str, Any]) -> Callable[..., Any]:
-    """A copy of a formula that finds `exp`, `log`, `where` ... in an engine's vocabulary."""
-    names = {"__builtins__": builtins, "LOG_FLOOR": LOG_FLOOR, "SLOPE_FLOOR": SLOPE_FLOOR, **vocabulary}
-    return types.FunctionType(formula.__code__, names, formula.__name__)
+def bce_with_logits_factored(x: Any, y: Any) -> Any:
+    """The line + log(1 + exp(-|x|)), for a pos_weight of 1 and any target."""
+    return far_line(x, 1.0 - y, y), 1.0, exp(-abs(x))
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """A loss and what the engines know of it."""
+
+    name: str
+    value: Formula
+    dx: Formula
+    dy: Formula
+    dxx: Formula
+    dxy: Formula
+    factored: Formula
+    sign: float  # of the logarithm in `factored`
+    log_floor: float | None = None
+    defined: Formula | None = None  # everywhere, if None
+    factors: Formula | None = None  # where `factored` holds; everywhere, if None
+
+    @property
+    def has_pos_weight(self) -> bool:
+        return self.value.__code__.co_argcount == 3
+
+    @property
+    def least_factor(self) -> float:
+        return 0.0 if self.log_floor is None else math.exp(self.log_floor)
+
+
+BCE = Loss(
+    "binary_cross_entropy",
+    bce,
+    bce_dx,
+    bce_dy,
+    bce_dxx,
+    bce_dxy,
+    bce_factored,
+    sign=-1.0,
+    log_floor=LOG_FLOOR,
+    defined=bce_defined,
+    factors=bce_factors,
+)
+BCE_WITH_LOGITS = Loss(
+    "binary_cross_entropy_with_logits",
+    bce_with_logits,
+    bce_with_logits_dx,
+    bce_with_logits_dy,
+    bce_with_logits_dxx,
+    bce_with_logits_dxy,
+    bce_with_logits_factored,
+    sign=1.0,
+)
+
+
+def bind(
+    formula: Formula,
+    vocabulary: Mapping[str, Any],
+    wrap: Callable[[Formula], Any] = lambda function: function,
+    number: Callable[[float], Any] = float,
+) -> Any:
+    """A copy of a formula that finds `exp`, `log`, `where` ... in an engine's vocabulary.
+
+    `wrap` makes it the engine's own kind of function, and those that it calls; `number` does so with its constants,
+    which in a compiled loop have a width.
+    """
+    names: dict[str, Any] = {"__builtins__": builtins, **vocabulary}
+    for name in formula.__code__.co_names:
+        ours = formula.__globals__.get(name)
+        if isinstance(ours, types.FunctionType):
+            names[name] = bind(ours, vocabulary, wrap, number)
+        elif isinstance(ours, float):
+            names[name] = number(ours)
+    constants = tuple(number(c) if isinstance(c, float) else c for c in formula.__code__.co_consts)
+    code = formula.__code__.replace(co_consts=constants)
+    copy = types.FunctionType(code, names, formula.__name__)
+    copy.__module__ = formula.__module__
+    return wrap(copy)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchbce import options, reference
+from torchbce import options
+from torchbce.autograd import Call, compute, usual
+from torchbce.formulas import BCE, BCE_WITH_LOGITS
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits"]
 
@@ -46,18 +48,23 @@ def binary_cross_entropy(
 
     Source: https://pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy.html
     """
-    options.check_tensors(input=input, target=target)
-    mode = options.resolve_reduction(size_average, reduce, reduction)
+    if weight is None and size_average is None and reduce is None:
+        result = usual(BCE, input, target, reduction)
+        if result is not None:
+            return result
+    mode = options.check_call(input, target, size_average, reduce, reduction)
     if target.size() != input.size():
         raise ValueError(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}) is "
             f"deprecated. Please ensure they have the same size.{_reshape_advice(input, target)}"
         )
-    options.check_weight("weight", weight, target)
-    input, target = _autocast(input), _autocast(target)
+    if weight is not None:
+        options.check_weight("weight", weight, target)
+    if input.dtype in HALVES or target.dtype in HALVES:
+        input, target = _autocast(input), _autocast(target)
     if not input.is_floating_point():
         options.refuse_dtype(RuntimeError, "binary_cross_entropy needs a floating-point input", input=input)
-    if target.is_complex() or (target.is_floating_point() and target.dtype != input.dtype):
+    if target.dtype != input.dtype and (target.is_floating_point() or target.is_complex()):
         found, expected = _name(target.dtype), _name(input.dtype)
         options.refuse_dtype(
             RuntimeError,
@@ -65,8 +72,7 @@ def binary_cross_entropy(
             input=input,
             target=target,
         )
-    result = reference.loss(reference.bce, input, target, weight=weight, reduction=mode, result_dtype=input.dtype)
-    options.check_probabilities(input, target, result)
+    result = compute(input, target, Call(BCE, None, weight, mode, input.dtype))
     return _with_strides_of(input, result) if mode == "none" else result
 
 
@@ -111,16 +117,22 @@ def binary_cross_entropy_with_logits(
 
     Source: https://pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy_with_logits.html
     """
-    options.check_tensors(input=input, target=target)
-    mode = options.resolve_reduction(size_average, reduce, reduction)
+    if weight is None and pos_weight is None and size_average is None and reduce is None:
+        result = usual(BCE_WITH_LOGITS, input, target, reduction)
+        if result is not None:
+            return result
+    mode = options.check_call(input, target, size_average, reduce, reduction)
     if target.size() != input.size():
         raise ValueError(
             f"Target size ({target.size()}) must be the same as input size ({input.size()})"
             f"{_reshape_advice(input, target)}"
         )
-    options.check_weight("weight", weight, target)
-    options.check_weight("pos_weight", pos_weight, target)
-    input, target = _autocast(input), _autocast(target)
+    if weight is not None:
+        options.check_weight("weight", weight, target)
+    if pos_weight is not None:
+        options.check_weight("pos_weight", pos_weight, target)
+    if input.dtype in HALVES or target.dtype in HALVES:
+        input, target = _autocast(input), _autocast(target)
     if not input.is_floating_point() or target.is_complex():
         options.refuse_dtype(
             NotImplementedError,
@@ -128,21 +140,17 @@ def binary_cross_entropy_with_logits(
             input=input,
             target=target,
         )
-    result = reference.loss(
-        reference.bce_with_logits,
-        input,
-        target,
-        1.0 if pos_weight is None else pos_weight,
-        weight=weight,
-        reduction=mode,
-        result_dtype=target.dtype if target.is_floating_point() else input.dtype,
-    )
+    result_dtype = target.dtype if target.is_floating_point() else input.dtype
+    result = compute(input, target, Call(BCE_WITH_LOGITS, pos_weight, weight, mode, result_dtype))
     return _with_strides_of(target, result) if mode == "none" else result
+
+
+HALVES = {torch.float16, torch.bfloat16}
 
 
 def _autocast(tensor: Tensor) -> Tensor:
     """Under autocast both losses run in float32, on every device (torch refuses probabilities on CUDA)."""
-    if tensor.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(tensor.device.type):
+    if tensor.dtype in HALVES and torch.is_autocast_enabled(tensor.device.type):
         return tensor.float()
     return tensor
 

@@ -15,6 +15,18 @@ import torch
 from torch import Tensor
 
 Reduction = Literal["none", "mean", "sum"]
+REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
+
+
+def check_call(
+    input: object, target: object, size_average: bool | None, reduce: bool | None, reduction: str
+) -> Reduction:
+    """The reduction, of a call with two tensors on one device."""
+    if not (type(input) is Tensor and type(target) is Tensor and input.is_cpu and target.is_cpu):
+        check_tensors(input=input, target=target)
+    if reduction in REDUCTIONS and size_average is None and reduce is None:
+        return reduction
+    return resolve_reduction(size_average, reduce, reduction)
 
 
 def resolve_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> Reduction:
@@ -23,14 +35,12 @@ def resolve_reduction(size_average: bool | None, reduce: bool | None, reduction:
         reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
         warnings.warn(
             f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
-            stacklevel=4,
+            stacklevel=5,
         )
-    for known in get_args(Reduction):
+    for known in REDUCTIONS:
         if reduction == known:
-            return known  # type: ignore[no-any-return]
-    raise ValueError(
-        f"{reduction} is not a valid value for reduction; it is one of {', '.join(map(repr, get_args(Reduction)))}"
-    )
+            return known
+    raise ValueError(f"{reduction} is not a valid value for reduction; it is one of {', '.join(map(repr, REDUCTIONS))}")
 
 
 def check_tensors(**tensors: object) -> None:

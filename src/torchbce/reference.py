@@ -7,17 +7,14 @@ torch.compile all pass through the same functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from torchbce import formulas
+from torchbce.formulas import BCE, BCE_WITH_LOGITS, Formula, Loss, bind
 from torchbce.options import Reduction
-
-Formula = Callable[..., Tensor]
 
 VOCABULARY = {
     "exp": torch.exp,
@@ -28,26 +25,16 @@ VOCABULARY = {
     "at_least": torch.clamp_min,
 }
 
-bce = formulas.bind(formulas.bce, VOCABULARY)
-bce_dx = formulas.bind(formulas.bce_dx, VOCABULARY)
-bce_dy = formulas.bind(formulas.bce_dy, VOCABULARY)
-bce_dxx = formulas.bind(formulas.bce_dxx, VOCABULARY)
-bce_dxy = formulas.bind(formulas.bce_dxy, VOCABULARY)
-bce_with_logits = formulas.bind(formulas.bce_with_logits, VOCABULARY)
-bce_with_logits_dx = formulas.bind(formulas.bce_with_logits_dx, VOCABULARY)
-bce_with_logits_dy = formulas.bind(formulas.bce_with_logits_dy, VOCABULARY)
-bce_with_logits_dxx = formulas.bind(formulas.bce_with_logits_dxx, VOCABULARY)
-bce_with_logits_dxy = formulas.bind(formulas.bce_with_logits_dxy, VOCABULARY)
+
+LOSSES = (BCE, BCE_WITH_LOGITS)
+BOUND = {f: bind(f, VOCABULARY) for loss in LOSSES for f in (loss.value, loss.dx, loss.dy, loss.dxx, loss.dxy)}
 
 # What each formula becomes when differentiated by x and by y. A formula not listed is differentiated by autograd.
-DERIVATIVES: dict[Formula, tuple[Formula, Formula | None]] = {
-    bce: (bce_dx, bce_dy),
-    bce_dx: (bce_dxx, bce_dxy),
-    bce_dy: (bce_dxy, None),
-    bce_with_logits: (bce_with_logits_dx, bce_with_logits_dy),
-    bce_with_logits_dx: (bce_with_logits_dxx, bce_with_logits_dxy),
-    bce_with_logits_dy: (bce_with_logits_dxy, None),
-}
+DERIVATIVES: dict[Formula, tuple[Formula, Formula | None]] = {}
+for _loss in LOSSES:
+    DERIVATIVES[_loss.value] = _loss.dx, _loss.dy
+    DERIVATIVES[_loss.dx] = _loss.dxx, _loss.dxy
+    DERIVATIVES[_loss.dy] = _loss.dxy, None
 
 
 def apply(formula: Formula, x: Tensor, y: Tensor, *constants: Tensor | float) -> Tensor:
@@ -57,7 +44,7 @@ def apply(formula: Formula, x: Tensor, y: Tensor, *constants: Tensor | float) ->
     )
     wanted = transformed or (torch.is_grad_enabled() and (x.requires_grad or y.requires_grad))
     if not wanted or formula not in DERIVATIVES:
-        return formula(x, y, *constants)
+        return BOUND[formula](x, y, *constants)  # type: ignore[no-any-return]
     function = _Transformed if transformed else _Derived
     return function.apply(formula, x, y, *constants)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -68,7 +55,7 @@ class _Derived(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, formula: Formula, x: Tensor, y: Tensor, *constants: Any) -> Tensor:
         _remember(ctx, formula, x, y, *constants)
-        return formula(x, y, *constants)
+        return BOUND[formula](x, y, *constants)  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
@@ -88,7 +75,7 @@ class _Transformed(torch.autograd.Function):
 
     @staticmethod
     def forward(formula: Formula, x: Tensor, y: Tensor, *constants: Any) -> Tensor:
-        return formula(x, y, *constants)
+        return BOUND[formula](x, y, *constants)  # type: ignore[no-any-return]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -113,7 +100,7 @@ class _Transformed(torch.autograd.Function):
 
 
 def _plain(formula: Formula, x: Tensor, y: Tensor, *constants: Any) -> Tensor:
-    return formula(x, y, *constants)
+    return BOUND[formula](x, y, *constants)  # type: ignore[no-any-return]
 
 
 def _remember(ctx: Any, formula: Formula, x: Tensor, y: Tensor, *constants: Any) -> None:
@@ -128,23 +115,52 @@ def _recall(ctx: Any) -> tuple[Tensor, Tensor, list[Any]]:
     return x, y, [next(rest) if number is None else number for number in ctx.numbers]
 
 
-def loss(
-    formula: Formula,
+def total(
+    loss: Loss,
     input: Tensor,
     target: Tensor,
-    *constants: Tensor | float,
+    pos_weight: Tensor | float | None,
+    *,
     weight: Tensor | float | None,
     reduction: Reduction,
     result_dtype: torch.dtype,
 ) -> Tensor:
     """The reduced loss: items in float32 or wider, sums in float64, rounded once to `result_dtype`."""
-    dtype = torch.promote_types(torch.promote_types(input.dtype, target.dtype), torch.float32)
-    constants = tuple(c.to(dtype) if isinstance(c, Tensor) else c for c in constants)
-    items = apply(formula, input.to(dtype), target.to(dtype), *constants)
-    if weight is not None:
-        items = items * (weight.to(dtype) if isinstance(weight, Tensor) else weight)
+    items = _weighted(loss.value, loss, input, target, pos_weight, weight)
     if reduction == "none":
         return items.to(result_dtype)
     wide = torch.float32 if items.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
     total = items.mean(dtype=wide) if reduction == "mean" else items.sum(dtype=wide)
     return total.to(result_dtype)
+
+
+def slopes(
+    loss: Loss,
+    input: Tensor,
+    target: Tensor,
+    pos_weight: Tensor | float | None,
+    *,
+    weight: Tensor | float | None,
+    scale: Tensor | float,
+) -> Tensor:
+    """The derivative of every item by its input, times `scale`, in the input's dtype; it can be differentiated."""
+    return (_weighted(loss.dx, loss, input, target, pos_weight, weight) * scale).to(input.dtype)
+
+
+def _weighted(
+    formula: Formula,
+    loss: Loss,
+    input: Tensor,
+    target: Tensor,
+    pos_weight: Tensor | float | None,
+    weight: Tensor | float | None,
+) -> Tensor:
+    dtype = torch.promote_types(torch.promote_types(input.dtype, target.dtype), torch.float32)
+    pos_weight = 1.0 if pos_weight is None else pos_weight
+    constants = (_in_dtype(pos_weight, dtype),) if loss.has_pos_weight else ()
+    items = apply(formula, input.to(dtype), target.to(dtype), *constants)
+    return items if weight is None else items * _in_dtype(weight, dtype)
+
+
+def _in_dtype(weight: Tensor | float, dtype: torch.dtype) -> Tensor | float:
+    return weight.to(dtype) if isinstance(weight, Tensor) else weight

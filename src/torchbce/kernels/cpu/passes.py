@@ -1,0 +1,377 @@
+"""The passes over the items, as loops: a sum with or without slopes, items, slopes.
+
+Each pass is written once; a `Variant` says for which loss, how each tensor is read and which options there are. Work
+goes in chunks of a fixed size, each with a sum of its own, so no result depends on which thread did which. Within a
+chunk, `LANES` independent sums fill the SIMD registers and keep the chains of rounding errors short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from torchbce.formulas import bind
+from torchbce.kernels.cpu.storage import ELEMENTS, reader, writer
+from torchbce.kernels.cpu.variant import CHUNK, Variant
+from torchbce.kernels.cpu.vocabulary import FAST, FLOAT32, FLOAT64, bits64, float64_of, inlined
+
+LANES = 32
+ROWS = 4  # factors multiplied before their exponent is taken out: four of at least e^-100 cannot underflow
+BLOCK = LANES * ROWS
+LN2 = 0.6931471805599453
+log = FLOAT64["log"]
+i4, i8, f4, f8 = np.int32, np.int64, np.float32, np.float64
+
+
+def stack(element: Any, count: int) -> Any:
+    """`allocate()`: an array of `count` elements on the stack, for the length of the call."""
+
+    @intrinsic
+    def allocate(_context: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
+            with builder.goto_entry_block():
+                place = builder.alloca(context.get_value_type(element), ir.Constant(ir.IntType(32), count))
+            place.align = 64
+            return place
+
+        return types.CPointer(element)(), generate
+
+    return allocate
+
+
+sums_on_stack = stack(types.float64, LANES)
+exponents_on_stack = stack(types.int64, LANES)
+flags_on_stack = stack(types.int32, LANES)
+block_on_stack = stack(types.float32, BLOCK)
+
+
+@inlined
+def two_sum(a, b):
+    """a + b and what its rounding took (Knuth)."""
+    s = a + b
+    back = s - a
+    return s, (a - (s - back)) + (b - back)
+
+
+def formula(of: Callable[..., Any], vocabulary: Any, number: Any) -> Any:
+    """A formula of x, y and perhaps pos_weight as a compiled function of all three."""
+    bound = bind(of, vocabulary, inlined, number)
+    if of.__code__.co_argcount == 3:
+        return bound
+    return inlined(lambda x, y, pos_weight: bound(x, y))
+
+
+def broadcaster(dtype: torch.dtype | None, number: Any) -> Any:
+    """`fill(pointer, into, start, size, inner, period)`: the weights of items start ... start + size.
+
+    Item i has weight (i // inner) % period, which is how any broadcast tensor lies along the items.
+    """
+    read = reader(dtype or torch.float32, number)
+
+    @inlined
+    def fill(pointer, into, start, size, inner, period):
+        if pointer_is_missing:
+            return
+        run = start // inner
+        left = inner - (start - run * inner)
+        run = run % period
+        at = 0
+        while at < size:
+            if inner == 1:
+                count = min(period - run, size - at)
+                for k in range(count):
+                    into[at + k] = read(pointer, run + k)
+                run = 0
+            else:
+                count = min(left, size - at)
+                weight = read(pointer, run)
+                for k in range(count):
+                    into[at + k] = weight
+                left = inner
+                run = run + 1 if run + 1 < period else 0
+            at += count
+
+    pointer_is_missing = dtype is None
+    return fill
+
+
+def total_pass(v: Variant) -> Callable[..., None]:
+    """The sum of each chunk, NaN if a value is not allowed; with `out`, every slope times `scale`."""
+    number, vocabulary = (f8, FLOAT64) if v.wide else (f4, FLOAT32)
+    loss = v.loss
+    read_x, read_y = reader(v.input, number), reader(v.target, number)
+    write = writer(v.out or torch.float32)
+    value, slope = formula(loss.value, vocabulary, number), formula(loss.dx, vocabulary, number)
+    exact_value, exact_slope = formula(loss.value, FLOAT64, f8), formula(loss.dx, FLOAT64, f8)
+    factored = formula(loss.factored, vocabulary, number)
+    everywhere = inlined(lambda x, y, pos_weight: True)
+    defined = formula(loss.defined, vocabulary, number) if loss.defined else everywhere
+    factors = formula(loss.factors, vocabulary, number) if loss.factors else everywhere
+    spread_w, spread_p = broadcaster(v.weight, number), broadcaster(v.pos_weight, number)
+    element = types.float64 if v.wide else types.float32
+    weights_on_stack = stack(element, CHUNK if v.weight else 1)
+    positives_on_stack = stack(element, CHUNK if v.pos_weight else 1)
+    values_on_stack = stack(element, LANES)
+
+    sloped, weighted, positive, wide = v.out is not None, v.weight is not None, v.pos_weight is not None, v.wide
+    products = not (weighted or positive or wide)
+    sign, least, floored = f8(loss.sign), f8(loss.least_factor), loss.least_factor > 0
+    one, zero = number(1.0), number(0.0)
+    # A costly factor is computed at the full width of float32 and kept for the loop in float64, half as wide.
+    kept = not {"exp", "log", "log1p"}.isdisjoint(loss.factored.__code__.co_names)
+
+    @inlined
+    def sum_by_product(x, y, out, start, blocks, scale):
+        """The sum of line + sign log(factor), with one logarithm per lane, and how many items it does not hold for."""
+        mantissa, lines, rests = sums_on_stack(), sums_on_stack(), sums_on_stack()
+        exponent, misfits = exponents_on_stack(), flags_on_stack()
+        parts, smalls = block_on_stack(), block_on_stack()
+        for k in range(LANES):
+            mantissa[k] = f8(1.0)
+            lines[k] = f8(0.0)
+            rests[k] = f8(0.0)
+            exponent[k] = i8(0)
+            misfits[k] = i4(0)
+        for b in range(blocks):
+            first = start + b * BLOCK
+            for k in range(BLOCK if kept or sloped else 0):
+                i = first + k
+                xi, yi = read_x(x, i), read_y(y, i)
+                if kept:
+                    parts[k], base, smalls[k] = factored(xi, yi, one)
+                if sloped:
+                    write(out, i, slope(xi, yi, one) * scale)
+            for k in range(LANES):
+                product, line, rest, misfit = f8(1.0), f8(0.0), f8(0.0), misfits[k]
+                for row in range(ROWS):
+                    i = first + row * LANES + k
+                    xi, yi = read_x(x, i), read_y(y, i)
+                    misfit = misfit if factors(xi, yi, one) else i4(1)
+                    part, base, small = factored(xi, yi, one)
+                    if kept:
+                        part = parts[row * LANES + k]
+                        small = smalls[row * LANES + k]
+                    base, small = f8(base), f8(small)
+                    factor = base + small
+                    rest += small - (factor - base)
+                    line += f8(part)
+                    product *= least if floored and factor < least else factor
+                bits = bits64(mantissa[k] * product)
+                mantissa[k] = float64_of((bits & i8(0x000FFFFFFFFFFFFF)) | i8(0x3FF0000000000000))
+                exponent[k] += bits >> i8(52)
+                lines[k] += line
+                rests[k] += rest
+                misfits[k] = misfit
+        total, count = f8(0.0), i4(0)
+        for k in range(LANES):
+            logarithm = log(mantissa[k]) + f8(exponent[k] - i8(1023) * blocks) * f8(LN2)
+            total += lines[k] + sign * (logarithm + rests[k])
+            count += misfits[k]
+        return total, count
+
+    @inlined
+    def sum_by_item(x, y, weights, positives, out, start, first, last, scale):
+        """The sum of rows first ... last of `LANES` items each, its rounding error, and how many are not allowed."""
+        sums, rests, wrongs = sums_on_stack(), sums_on_stack(), flags_on_stack()
+        for k in range(LANES):
+            sums[k] = f8(0.0)
+            rests[k] = f8(0.0)
+            wrongs[k] = i4(0)
+        values = values_on_stack()
+        for row in range(first, last):
+            for k in range(LANES):
+                j = row * LANES + k
+                i = start + j
+                xi, yi = read_x(x, i), read_y(y, i)
+                pi = positives[j] if positive else one
+                item = value(xi, yi, pi)
+                step = slope(xi, yi, pi) * scale if sloped else zero
+                if weighted:
+                    item *= weights[j]
+                    step *= weights[j]
+                if sloped:
+                    write(out, i, step)
+                wrongs[k] = wrongs[k] if defined(xi, yi, one) else i4(1)
+                values[k] = item
+            for k in range(LANES):
+                if wide:
+                    sums[k], rest = two_sum(sums[k], values[k])
+                    rests[k] += rest
+                else:
+                    sums[k] += f8(values[k])
+        total, rest, wrong = f8(0.0), f8(0.0), i4(0)
+        for k in range(LANES):
+            total, lost = two_sum(total, sums[k])
+            rest += lost + rests[k]
+            wrong += wrongs[k]
+        return total, rest, wrong
+
+    @inlined
+    def run(x, y, w, p, g, out, sums, first, last, n, scale, wi, wp, pi, pp, gi, gp):
+        weights, positives = weights_on_stack(), positives_on_stack()
+        scale_here = number(scale)
+        for c in range(first, last):
+            start = c * CHUNK
+            size = min(CHUNK, n - start)
+            spread_w(w, weights, start, size, wi, wp)
+            spread_p(p, positives, start, size, pi, pp)
+            total, rest, wrong, done = f8(0.0), f8(0.0), i4(0), 0
+            if products and size >= BLOCK:
+                misfits = i4(0)
+                for k in range(LANES):  # a look at some items first, as the pass is wasted where it does not hold
+                    misfits += i4(0) if factors(read_x(x, start + k), read_y(y, start + k), one) else i4(1)
+                if misfits == 0:
+                    part, misfits = sum_by_product(x, y, out, start, size // BLOCK, scale_here)
+                if misfits == 0:
+                    total, done = part, size // BLOCK * ROWS
+            part, lost, wrong = sum_by_item(x, y, weights, positives, out, start, done, size // LANES, scale_here)
+            total, rest = two_sum(total, part)
+            rest += lost
+            for j in range(size // LANES * LANES, size):
+                i = start + j
+                xi, yi = f8(read_x(x, i)), f8(read_y(y, i))
+                pi_ = f8(positives[j]) if positive else f8(1.0)
+                wi_ = f8(weights[j]) if weighted else f8(1.0)
+                total, lost = two_sum(total, exact_value(xi, yi, pi_) * wi_)
+                rest += lost
+                if sloped:
+                    write(out, i, exact_slope(xi, yi, pi_) * wi_ * scale)
+                wrong += i4(0) if defined(number(xi), number(yi), one) else i4(1)
+            if abs(total) < f8(np.inf):
+                total += rest
+            sums[c] = f8(np.nan) if wrong != 0 else total
+
+    return run
+
+
+def items_pass(v: Variant) -> Callable[..., None]:
+    """Every item's loss into `out`; the sum of a chunk is NaN if a value is not allowed, else 0."""
+    number, vocabulary = (f8, FLOAT64) if v.wide else (f4, FLOAT32)
+    read_x, read_y, write = reader(v.input, number), reader(v.target, number), writer(v.out or torch.float32)
+    value = formula(v.loss.value, vocabulary, number)
+    defined = formula(v.loss.defined, vocabulary, number) if v.loss.defined else inlined(lambda x, y, pos_weight: True)
+    spread_w, spread_p = broadcaster(v.weight, number), broadcaster(v.pos_weight, number)
+    element = types.float64 if v.wide else types.float32
+    weights_on_stack = stack(element, CHUNK if v.weight else 1)
+    positives_on_stack = stack(element, CHUNK if v.pos_weight else 1)
+    weighted, positive, one = v.weight is not None, v.pos_weight is not None, number(1.0)
+
+    @inlined
+    def write_item(x, y, weights, positives, out, start, j):
+        xi, yi = read_x(x, start + j), read_y(y, start + j)
+        item = value(xi, yi, positives[j] if positive else one)
+        write(out, start + j, item * weights[j] if weighted else item)
+        return defined(xi, yi, one)
+
+    @inlined
+    def run(x, y, w, p, g, out, sums, first, last, n, scale, wi, wp, pi, pp, gi, gp):
+        weights, positives = weights_on_stack(), positives_on_stack()
+        for c in range(first, last):
+            start = c * CHUNK
+            size = min(CHUNK, n - start)
+            spread_w(w, weights, start, size, wi, wp)
+            spread_p(p, positives, start, size, pi, pp)
+            wrongs, wrong = flags_on_stack(), i4(0)
+            for k in range(LANES):
+                wrongs[k] = i4(0)
+            for row in range(size // LANES):
+                for k in range(LANES):
+                    j = row * LANES + k
+                    wrongs[k] = wrongs[k] if write_item(x, y, weights, positives, out, start, j) else i4(1)
+            for j in range(size // LANES * LANES, size):
+                wrong = wrong if write_item(x, y, weights, positives, out, start, j) else i4(1)
+            for k in range(LANES):
+                wrong += wrongs[k]
+            sums[c] = f8(np.nan) if wrong != 0 else f8(0.0)
+
+    return run
+
+
+def slopes_pass(v: Variant) -> Callable[..., None]:
+    """Every slope times `scale`, the weight and `grad_output`, into `out`."""
+    number, vocabulary = (f8, FLOAT64) if v.wide else (f4, FLOAT32)
+    read_x, read_y, write = reader(v.input, number), reader(v.target, number), writer(v.out or torch.float32)
+    slope = formula(v.loss.dx, vocabulary, number)
+    spread_w, spread_p = broadcaster(v.weight, number), broadcaster(v.pos_weight, number)
+    spread_g = broadcaster(v.grad_output, number)
+    element = types.float64 if v.wide else types.float32
+    weights_on_stack = stack(element, CHUNK if v.weight else 1)
+    positives_on_stack = stack(element, CHUNK if v.pos_weight else 1)
+    incoming_on_stack = stack(element, CHUNK)
+    weighted, positive, one = v.weight is not None, v.pos_weight is not None, number(1.0)
+
+    @inlined
+    def run(x, y, w, p, g, out, sums, first, last, n, scale, wi, wp, pi, pp, gi, gp):
+        weights, positives, incoming = weights_on_stack(), positives_on_stack(), incoming_on_stack()
+        scale_here = number(scale)
+        for c in range(first, last):
+            start = c * CHUNK
+            size = min(CHUNK, n - start)
+            spread_w(w, weights, start, size, wi, wp)
+            spread_p(p, positives, start, size, pi, pp)
+            spread_g(g, incoming, start, size, gi, gp)
+            for j in range(size):
+                xi, yi = read_x(x, start + j), read_y(y, start + j)
+                step = slope(xi, yi, positives[j] if positive else one) * (incoming[j] * scale_here)
+                write(out, start + j, step * weights[j] if weighted else step)
+
+    return run
+
+
+PASSES = {"total": total_pass, "items": items_pass, "slopes": slopes_pass}
+
+
+def pointer_to(element: Any) -> Any:
+    """`pointer(address)`"""
+
+    @intrinsic
+    def pointer(_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(element)(address), generate
+
+    return pointer
+
+
+def compile_to_llvm(variant: Variant) -> str:
+    """The pass in LLVM's language, optimised for this processor: one function, without Python in it.
+
+    It takes the address of its arguments, laid out as `launch.ARGUMENTS`: calling C with many arguments is slow.
+    """
+    run = PASSES[variant.pass_name](variant)
+    dtypes = (variant.input, variant.target, variant.weight, variant.pos_weight, variant.grad_output, variant.out)
+    to_x, to_y, to_w, to_p, to_g, to_out = (pointer_to(ELEMENTS[dtype or torch.float32]) for dtype in dtypes)
+    to_sums = pointer_to(types.float64)
+
+    def entry(a):
+        run(
+            to_x(a[0]),
+            to_y(a[1]),
+            to_w(a[2]),
+            to_p(a[3]),
+            to_g(a[4]),
+            to_out(a[5]),
+            to_sums(a[6]),
+            a[7],
+            a[8],
+            a[9],
+            float64_of(a[10]),
+            a[11],
+            a[12],
+            a[13],
+            a[14],
+            a[15],
+            a[16],
+        )
+
+    without_python: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    function: Any = njit(error_model="numpy", fastmath=FAST, **without_python)(entry)
+    function.compile(types.void(types.CPointer(types.int64)))
+    return str(function.inspect_llvm(function.signatures[0]))

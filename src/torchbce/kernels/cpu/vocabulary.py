@@ -1,0 +1,67 @@
+"""The formulas' words for compiled loops, for float32 and float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from torchbce.formulas import bind
+from torchbce.kernels import elementary
+
+# `contract` lets a * b + c be one instruction. No flag that assumes away NaN, infinity or the order of additions.
+FAST = {"contract"}
+inlined = njit(forceinline=True, error_model="numpy", fastmath=FAST)
+
+
+def _reinterpret(source: Any, result: Any, llvm_type: ir.Type) -> Any:
+    @intrinsic
+    def same_bits(context: Any, value: Any) -> Any:
+        return result(source), lambda _context, builder, _signature, args: builder.bitcast(args[0], llvm_type)
+
+    return same_bits
+
+
+bits32 = _reinterpret(types.float32, types.int32, ir.IntType(32))
+bits64 = _reinterpret(types.float64, types.int64, ir.IntType(64))
+float32_of = _reinterpret(types.int32, types.float32, ir.FloatType())
+float64_of = _reinterpret(types.int64, types.float64, ir.DoubleType())
+
+
+@inlined
+def where(condition, yes, no):
+    return yes if condition else no
+
+
+@inlined
+def at_least(v, floor):
+    return floor if v < floor else v  # NaN stays NaN
+
+
+@inlined
+def absolute(v):
+    return abs(v)
+
+
+SHARED = {"where": where, "at_least": at_least, "abs": absolute}
+
+
+def _vocabulary(width: str, number: Any, integer: Any, bits: Any, float_of: Any) -> dict[str, Any]:
+    words = {
+        **SHARED,
+        "bits": bits,
+        "float_of": float_of,
+        "integer": inlined(lambda v: integer(v)),
+        "number": inlined(lambda v: number(integer(v))),
+    }
+    functions = {
+        name: bind(getattr(elementary, name + width), words, inlined, number) for name in ("exp", "log", "log1p")
+    }
+    return {**SHARED, **functions}
+
+
+FLOAT32 = _vocabulary("_float32", np.float32, np.int32, bits32, float32_of)
+FLOAT64 = _vocabulary("_float64", np.float64, np.int64, bits64, float64_of)

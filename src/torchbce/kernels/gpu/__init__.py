@@ -1,0 +1,1 @@
+"""Fused passes over the items on a GPU, compiled by Triton."""

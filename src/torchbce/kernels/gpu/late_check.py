@@ -1,0 +1,37 @@
+"""Values that are not allowed, found on a GPU, raised without waiting for it.
+
+A kernel counts them. The count travels to the host by itself, and the first call after its arrival raises; until then
+the loss is NaN, so a wrong number is never shown. (torch aborts the device's context here, and with it the process.)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_on_their_way: deque[tuple[Any, Tensor]] = deque()
+
+
+def passed(wrong: Tensor) -> bool:
+    """Whether the count is known to be 0; where it is not known yet, True, and what has arrived since is raised."""
+    if wrong.is_cpu:  # Triton's interpreter
+        return not wrong.item()
+    if torch.cuda.is_current_stream_capturing():  # a CUDA graph cannot copy to the host
+        return True
+    count = torch.empty((), dtype=wrong.dtype, pin_memory=True)
+    count.copy_(wrong, non_blocking=True)
+    arrival = torch.cuda.Event()
+    arrival.record()
+    _on_their_way.append((arrival, count))
+    while _on_their_way and _on_their_way[0][0].query():
+        _, count = _on_their_way.popleft()
+        if count.item():
+            raise RuntimeError(
+                f"all elements of input and target should be between 0 and 1, but {count.item()} items of an earlier "
+                f"call of binary_cross_entropy on this GPU were not, and its loss was NaN; logits go to "
+                f"binary_cross_entropy_with_logits"
+            )
+    return True

@@ -1,0 +1,52 @@
+"""How tensors lie along the items: one order for all of them, and broadcast weights as runs that repeat."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+SHORT = 1024  # a pattern of single weights is repeated to at least this length, so that it is copied in long runs
+
+
+class Pattern(NamedTuple):
+    """Item i, in memory order, has weight `values[(i // inner) % period]`."""
+
+    values: Tensor
+    inner: int
+    period: int
+
+
+def in_one_order(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as dense memory with the same strides, copied only where they are not."""
+    if input.is_contiguous() and target.is_contiguous():
+        return input, target
+    if not _is_dense(input):
+        input = input.contiguous()
+    if target.stride() != input.stride():
+        target = torch.empty_like(input, dtype=target.dtype).copy_(target)
+    return input, target
+
+
+def pattern(weight: Tensor, like: Tensor) -> Pattern:
+    """A weight that broadcasts to `like`, along the memory of `like`, which is dense."""
+    order = sorted(range(like.ndim), key=like.stride, reverse=True)
+    view = weight.detach().expand(like.shape).permute(order)
+    varying = [d for d in range(view.ndim) if view.size(d) != 1 and view.stride(d) != 0]
+    if not varying:
+        return Pattern(view.flatten()[:1], max(like.numel(), 1), 1)
+    first, last = varying[0], varying[-1]
+    inner = math.prod(view.shape[last + 1 :])
+    for d in (*range(first), *range(last + 1, view.ndim)):
+        view = view.narrow(d, 0, 1)
+    values = view.reshape(-1)  # a copy, of the weight's own size, where it does not lie in this order
+    period = values.numel()
+    if inner == 1 and period < min(SHORT, like.numel()):
+        values = values.repeat(-(-SHORT // period))
+    return Pattern(values, inner, values.numel())
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return torch.ops.aten.is_non_overlapping_and_dense(tensor)  # type: ignore[no-any-return]
