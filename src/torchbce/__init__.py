@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from torchbce import functional
 from torchbce.errors import InputError, OutputError, RunFolderError
+from torchbce.kernels.choice import Engine, engine_for
 from torchbce.lens.explain import Explanation, explain
 from torchbce.lens.meter import EpochBCE
 from torchbce.losses import BCELoss, BCEWithLogitsLoss
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
+    "Engine",
     "Epoch",
     "EpochBCE",
     "Explanation",
@@ -26,6 +28,7 @@ __all__ = [
     "InputError",
     "OutputError",
     "RunFolderError",
+    "engine_for",
     "explain",
     "fit",
     "functional",

@@ -76,7 +76,7 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None]:
         slopes, ctx.slopes = ctx.slopes, None  # given away once; a second backward computes them again
-        again = torch.is_grad_enabled() or choice.transformed()  # by create_graph, or for several outputs at once
+        again = torch.is_grad_enabled() or choice.transformed(grad_output)  # first by create_graph
         if slopes is None or again or not ctx.engine.scale(slopes, grad_output):
             input, target, *_ = ctx.saved_tensors
             slopes = _backward(input, target, grad_output, ctx.engine, ctx.call, by_reference=again)
@@ -109,9 +109,9 @@ def _backward(
         return reference.slopes(loss, input, target, pos_weight, weight=weight, scale=scale)
     if reduction == "none":
         return engine.slopes(loss, input, target, pos_weight, weight, grad_output)  # type: ignore[no-any-return]
-    return engine.total(  # type: ignore[no-any-return]
-        loss, input, target, pos_weight, weight, dtype, mean=mean, with_slopes=True, scale=grad_output
-    )[1]
+    return engine.total(loss, input, target, pos_weight, weight, dtype, mean=mean, with_slopes=True, scale=grad_output)[
+        1
+    ]
 
 
 _apply = super(torch.autograd.Function, _Fused).apply  # type: ignore[misc]

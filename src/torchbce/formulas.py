@@ -81,13 +81,13 @@ def bce_factors(x: Any, y: Any) -> Any:
 def far_line(x: Any, no: Any, yes: Any) -> Any:
     """The straight line that the loss approaches far from 0; an infinite logit that is right costs 0, not 0 * inf."""
     steep = where(x >= 0.0, no, yes)
-    return where(steep == 0.0, 0.0, steep * abs(x))
+    return steep * where(steep == 0.0, 0.0, abs(x))
 
 
 def bce_with_logits(x: Any, y: Any, pos_weight: Any) -> Any:
     """-(pos_weight y log sigmoid(x) + (1 - y) log(1 - sigmoid(x)))."""
-    no, yes = 1.0 - y, pos_weight * y
-    return (no + yes) * log1p(exp(-abs(x))) + far_line(x, no, yes)
+    near = (1.0 + (pos_weight - 1.0) * y) * log1p(exp(-abs(x)))
+    return near + far_line(x, 1.0 - y, pos_weight * y)
 
 
 def bce_with_logits_dx(x: Any, y: Any, pos_weight: Any) -> Any:
@@ -105,7 +105,7 @@ def bce_with_logits_dy(x: Any, y: Any, pos_weight: Any) -> Any:
 def bce_with_logits_dxx(x: Any, y: Any, pos_weight: Any) -> Any:
     """(1 - y + pos_weight y) sigmoid(x) sigmoid(-x)."""
     e = exp(where(x >= 0.0, -x, x))
-    return (1.0 - y + pos_weight * y) * e / ((1.0 + e) * (1.0 + e))
+    return (1.0 + (pos_weight - 1.0) * y) * e / ((1.0 + e) * (1.0 + e))
 
 
 def bce_with_logits_dxy(x: Any, y: Any, pos_weight: Any) -> Any:

@@ -110,12 +110,18 @@ def _check_unit_interval(name: str, given: Tensor, advice: str) -> None:
     low, high = (bound.item() for bound in tensor.aminmax())
     if low >= 0 and high <= 1:  # False for NaN too, which aminmax propagates
         return
-    wrong = ~((tensor >= 0) & (tensor <= 1))
-    position = tuple(wrong.nonzero()[0].tolist())
+    count, first = 0, -1
+    pieces = tensor.reshape(-1).split(1 << 22)  # in pieces, as the tensor may fill the memory
+    for number, piece in enumerate(pieces):
+        wrong = ~((piece >= 0) & (piece <= 1))
+        if count == 0 and wrong.any():
+            first = (number << 22) + int(wrong.nonzero()[0])
+        count += int(wrong.count_nonzero())
+    position = tuple(index.item() for index in torch.unravel_index(torch.tensor(first), tensor.shape))
     place = f"element {position}" if position else "it"
     raise RuntimeError(
         f"all elements of {name} should be between 0 and 1, but {place} is {tensor[position].item():.9g} "
-        f"({int(wrong.sum())} of {tensor.numel()} are outside); {advice}"
+        f"({count} of {tensor.numel()} are outside); {advice}"
     )
 
 

@@ -77,7 +77,8 @@ def usual(input: Tensor, target: Tensor) -> bool:
     The same answer as `kernels`, in as few steps as Python allows; False says nothing.
     """
     return (
-        type(input) is Tensor
+        not torch.compiler.is_compiling()  # first, as torch.compile does not trace the rest
+        and type(input) is Tensor
         and type(target) is Tensor
         and input.dtype is torch.float32
         and target.dtype is torch.float32
@@ -88,7 +89,7 @@ def usual(input: Tensor, target: Tensor) -> bool:
         and input.is_contiguous()
         and target.is_contiguous()
         and not (input.is_neg() or target.is_neg() or target.requires_grad)
-        and not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
+        and not torch._C._are_functorch_transforms_active()
         and forward_ad._current_level < 0
         and not (torch._C._len_torch_dispatch_stack() or torch._C._is_tracing())
         and _forced is None
@@ -107,9 +108,13 @@ def forced(name: Name) -> Iterator[None]:
         _forced = before
 
 
-def transformed() -> bool:
-    """Whether a torch.func transform or forward-mode differentiation is going on."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+def transformed(grad_output: Tensor) -> bool:
+    """Whether a backward pass is itself transformed: by torch.func, forward mode, or many gradients at once."""
+    return (
+        torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or torch._C._functorch.is_legacy_batchedtensor(grad_output)
+    )
 
 
 def _obstacle(input: Tensor, target: Tensor, weight: Weight, pos_weight: Weight) -> str | None:

@@ -12,38 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from llvmlite import ir
 from numba import njit, types
-from numba.extending import intrinsic
 
-from torchbce.formulas import bind
-from torchbce.kernels.cpu.storage import ELEMENTS, reader, writer
+from torchbce.kernels.cpu.pieces import Parts, pointer_to, stack, two_sum
+from torchbce.kernels.cpu.storage import ELEMENTS
 from torchbce.kernels.cpu.variant import CHUNK, Variant
-from torchbce.kernels.cpu.vocabulary import FAST, FLOAT32, FLOAT64, bits64, float64_of, inlined
+from torchbce.kernels.cpu.vocabulary import FAST, FLOAT64, bits64, float64_of, inlined
 
 LANES = 32
 ROWS = 4  # factors multiplied before their exponent is taken out: four of at least e^-100 cannot underflow
 BLOCK = LANES * ROWS
 LN2 = 0.6931471805599453
 log = FLOAT64["log"]
-i4, i8, f4, f8 = np.int32, np.int64, np.float32, np.float64
-
-
-def stack(element: Any, count: int) -> Any:
-    """`allocate()`: an array of `count` elements on the stack, for the length of the call."""
-
-    @intrinsic
-    def allocate(_context: Any) -> Any:
-        def generate(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
-            with builder.goto_entry_block():
-                place = builder.alloca(context.get_value_type(element), ir.Constant(ir.IntType(32), count))
-            place.align = 64
-            return place
-
-        return types.CPointer(element)(), generate
-
-    return allocate
-
+i4, i8, f8 = np.int32, np.int64, np.float64
 
 sums_on_stack = stack(types.float64, LANES)
 exponents_on_stack = stack(types.int64, LANES)
@@ -51,75 +32,17 @@ flags_on_stack = stack(types.int32, LANES)
 block_on_stack = stack(types.float32, BLOCK)
 
 
-@inlined
-def two_sum(a, b):
-    """a + b and what its rounding took (Knuth)."""
-    s = a + b
-    back = s - a
-    return s, (a - (s - back)) + (b - back)
-
-
-def formula(of: Callable[..., Any], vocabulary: Any, number: Any) -> Any:
-    """A formula of x, y and perhaps pos_weight as a compiled function of all three."""
-    bound = bind(of, vocabulary, inlined, number)
-    if of.__code__.co_argcount == 3:
-        return bound
-    return inlined(lambda x, y, pos_weight: bound(x, y))
-
-
-def broadcaster(dtype: torch.dtype | None, number: Any) -> Any:
-    """`fill(pointer, into, start, size, inner, period)`: the weights of items start ... start + size.
-
-    Item i has weight (i // inner) % period, which is how any broadcast tensor lies along the items.
-    """
-    read = reader(dtype or torch.float32, number)
-
-    @inlined
-    def fill(pointer, into, start, size, inner, period):
-        if pointer_is_missing:
-            return
-        run = start // inner
-        left = inner - (start - run * inner)
-        run = run % period
-        at = 0
-        while at < size:
-            if inner == 1:
-                count = min(period - run, size - at)
-                for k in range(count):
-                    into[at + k] = read(pointer, run + k)
-                run = 0
-            else:
-                count = min(left, size - at)
-                weight = read(pointer, run)
-                for k in range(count):
-                    into[at + k] = weight
-                left = inner
-                run = run + 1 if run + 1 < period else 0
-            at += count
-
-    pointer_is_missing = dtype is None
-    return fill
-
-
 def total_pass(v: Variant) -> Callable[..., None]:
     """The sum of each chunk, NaN if a value is not allowed; with `out`, every slope times `scale`."""
-    number, vocabulary = (f8, FLOAT64) if v.wide else (f4, FLOAT32)
-    loss = v.loss
-    read_x, read_y = reader(v.input, number), reader(v.target, number)
-    write = writer(v.out or torch.float32)
-    value, slope = formula(loss.value, vocabulary, number), formula(loss.dx, vocabulary, number)
-    exact_value, exact_slope = formula(loss.value, FLOAT64, f8), formula(loss.dx, FLOAT64, f8)
-    factored = formula(loss.factored, vocabulary, number)
-    everywhere = inlined(lambda x, y, pos_weight: True)
-    defined = formula(loss.defined, vocabulary, number) if loss.defined else everywhere
-    factors = formula(loss.factors, vocabulary, number) if loss.factors else everywhere
-    spread_w, spread_p = broadcaster(v.weight, number), broadcaster(v.pos_weight, number)
-    element = types.float64 if v.wide else types.float32
-    weights_on_stack = stack(element, CHUNK if v.weight else 1)
-    positives_on_stack = stack(element, CHUNK if v.pos_weight else 1)
-    values_on_stack = stack(element, LANES)
+    parts, loss = Parts(v), v.loss
+    number, read_x, read_y, write = parts.number, parts.read_x, parts.read_y, parts.write
+    value, slope, exact_value, exact_slope = parts.value, parts.slope, parts.exact_value, parts.exact_slope
+    factored, factors, defined = parts.factored, parts.factors, parts.defined
+    spread_w, spread_p = parts.spread_w, parts.spread_p
+    weights_on_stack, positives_on_stack = parts.weights, parts.positives
+    values_on_stack = stack(parts.element, LANES)
 
-    sloped, weighted, positive, wide = v.out is not None, v.weight is not None, v.pos_weight is not None, v.wide
+    sloped, weighted, positive, wide = v.out is not None, parts.weighted, parts.positive, v.wide
     products = not (weighted or positive or wide)
     sign, least, floored = f8(loss.sign), f8(loss.least_factor), loss.least_factor > 0
     one, zero = number(1.0), number(0.0)
@@ -131,7 +54,7 @@ def total_pass(v: Variant) -> Callable[..., None]:
         """The sum of line + sign log(factor), with one logarithm per lane, and how many items it does not hold for."""
         mantissa, lines, rests = sums_on_stack(), sums_on_stack(), sums_on_stack()
         exponent, misfits = exponents_on_stack(), flags_on_stack()
-        parts, smalls = block_on_stack(), block_on_stack()
+        lines_kept, rests_kept = block_on_stack(), block_on_stack()
         for k in range(LANES):
             mantissa[k] = f8(1.0)
             lines[k] = f8(0.0)
@@ -144,7 +67,7 @@ def total_pass(v: Variant) -> Callable[..., None]:
                 i = first + k
                 xi, yi = read_x(x, i), read_y(y, i)
                 if kept:
-                    parts[k], base, smalls[k] = factored(xi, yi, one)
+                    lines_kept[k], base, rests_kept[k] = factored(xi, yi, one)
                 if sloped:
                     write(out, i, slope(xi, yi, one) * scale)
             for k in range(LANES):
@@ -155,8 +78,8 @@ def total_pass(v: Variant) -> Callable[..., None]:
                     misfit = misfit if factors(xi, yi, one) else i4(1)
                     part, base, small = factored(xi, yi, one)
                     if kept:
-                        part = parts[row * LANES + k]
-                        small = smalls[row * LANES + k]
+                        part = lines_kept[row * LANES + k]
+                        small = rests_kept[row * LANES + k]
                     base, small = f8(base), f8(small)
                     factor = base + small
                     rest += small - (factor - base)
@@ -252,15 +175,11 @@ def total_pass(v: Variant) -> Callable[..., None]:
 
 def items_pass(v: Variant) -> Callable[..., None]:
     """Every item's loss into `out`; the sum of a chunk is NaN if a value is not allowed, else 0."""
-    number, vocabulary = (f8, FLOAT64) if v.wide else (f4, FLOAT32)
-    read_x, read_y, write = reader(v.input, number), reader(v.target, number), writer(v.out or torch.float32)
-    value = formula(v.loss.value, vocabulary, number)
-    defined = formula(v.loss.defined, vocabulary, number) if v.loss.defined else inlined(lambda x, y, pos_weight: True)
-    spread_w, spread_p = broadcaster(v.weight, number), broadcaster(v.pos_weight, number)
-    element = types.float64 if v.wide else types.float32
-    weights_on_stack = stack(element, CHUNK if v.weight else 1)
-    positives_on_stack = stack(element, CHUNK if v.pos_weight else 1)
-    weighted, positive, one = v.weight is not None, v.pos_weight is not None, number(1.0)
+    parts = Parts(v)
+    read_x, read_y, write, value, defined = parts.read_x, parts.read_y, parts.write, parts.value, parts.defined
+    spread_w, spread_p = parts.spread_w, parts.spread_p
+    weights_on_stack, positives_on_stack = parts.weights, parts.positives
+    weighted, positive, one = parts.weighted, parts.positive, parts.number(1.0)
 
     @inlined
     def write_item(x, y, weights, positives, out, start, j):
@@ -295,16 +214,11 @@ def items_pass(v: Variant) -> Callable[..., None]:
 
 def slopes_pass(v: Variant) -> Callable[..., None]:
     """Every slope times `scale`, the weight and `grad_output`, into `out`."""
-    number, vocabulary = (f8, FLOAT64) if v.wide else (f4, FLOAT32)
-    read_x, read_y, write = reader(v.input, number), reader(v.target, number), writer(v.out or torch.float32)
-    slope = formula(v.loss.dx, vocabulary, number)
-    spread_w, spread_p = broadcaster(v.weight, number), broadcaster(v.pos_weight, number)
-    spread_g = broadcaster(v.grad_output, number)
-    element = types.float64 if v.wide else types.float32
-    weights_on_stack = stack(element, CHUNK if v.weight else 1)
-    positives_on_stack = stack(element, CHUNK if v.pos_weight else 1)
-    incoming_on_stack = stack(element, CHUNK)
-    weighted, positive, one = v.weight is not None, v.pos_weight is not None, number(1.0)
+    parts = Parts(v)
+    number, read_x, read_y, write, slope = parts.number, parts.read_x, parts.read_y, parts.write, parts.slope
+    spread_w, spread_p, spread_g = parts.spread_w, parts.spread_p, parts.spread_g
+    weights_on_stack, positives_on_stack, incoming_on_stack = parts.weights, parts.positives, parts.incoming
+    weighted, positive, one = parts.weighted, parts.positive, number(1.0)
 
     @inlined
     def run(x, y, w, p, g, out, sums, first, last, n, scale, wi, wp, pi, pp, gi, gp):
@@ -325,19 +239,6 @@ def slopes_pass(v: Variant) -> Callable[..., None]:
 
 
 PASSES = {"total": total_pass, "items": items_pass, "slopes": slopes_pass}
-
-
-def pointer_to(element: Any) -> Any:
-    """`pointer(address)`"""
-
-    @intrinsic
-    def pointer(_context: Any, address: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
-
-        return types.CPointer(element)(address), generate
-
-    return pointer
 
 
 def compile_to_llvm(variant: Variant) -> str:

@@ -6,10 +6,11 @@ of Python threads may call at once. After a fork the child starts anew.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
@@ -41,24 +42,32 @@ def over(chunks: int, work: Callable[[int, int], None]) -> None:
         return
     waiting = iter(range(0, chunks, PIECE))
     taking = threading.Lock()
-    stopped = False
+    # Emptied at the end: a thread of the pool may hold its task a moment longer than its result is awaited, and tensors
+    # that live that long are copied by autograd, which would otherwise take them over.
+    tasks = [work]
 
     def worker() -> None:
-        while not stopped:
+        task = tasks[0] if tasks else None
+        while task is not None and tasks:
             with taking:
                 first = next(waiting, None)
             if first is None:
                 return
-            work(first, min(first + PIECE, chunks))
+            task(first, min(first + PIECE, chunks))
 
-    futures = [_threads().submit(worker) for _ in range(helpers)]
+    futures: list[Future[None]] = []
+    with contextlib.suppress(RuntimeError):  # no thread starts while the interpreter shuts down; the caller does it all
+        futures += [_threads().submit(worker) for _ in range(helpers)]
     try:
         worker()
+    except BaseException:
+        tasks.clear()  # after an interrupt, helpers finish their piece at most
+        raise
     finally:
-        stopped = True  # after an interrupt, helpers finish their piece at most
         for future in futures:
             if not future.cancel():
                 future.result()
+        tasks.clear()
 
 
 def _threads() -> ThreadPoolExecutor:

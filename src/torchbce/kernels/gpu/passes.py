@@ -18,11 +18,7 @@ def load_weight(pointer, i, inside, inner, period, number: tl.constexpr):
 
 @triton.jit
 def apply(formula: tl.constexpr, x, y, pos_weight, takes_pos_weight: tl.constexpr):
-    if takes_pos_weight:
-        result = formula(x, y, pos_weight)
-    else:
-        result = formula(x, y)
-    return result
+    return formula(x, y, pos_weight) if takes_pos_weight else formula(x, y)
 
 
 @triton.jit
@@ -65,7 +61,7 @@ def item_pass(
     inside = i < n
     x = tl.load(X + i, mask=inside, other=0.5).to(number)
     y = tl.load(Y + i, mask=inside, other=0.0).to(number)
-    pos_weight = x * 0.0 + 1.0
+    pos_weight = tl.full((BLOCK,), 1.0, number)
     if P is not None:
         pos_weight = load_weight(P, i, inside, p_inner, p_period, number)
     if what != "slopes":

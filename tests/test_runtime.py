@@ -1,0 +1,287 @@
+"""The kernels as a guest in other people's processes: threads, forks, caches, memory, interrupts, missing libraries."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+import torchbce
+from torchbce import functional
+from torchbce.kernels import choice
+
+N = 1_000_003
+
+
+@pytest.fixture(autouse=True)
+def only_the_kernels():
+    with choice.forced("cpu"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def data():
+    torch.manual_seed(0)
+    return torch.rand(N), torch.rand(N), torch.randn(N) * 4, (torch.rand(N) < 0.3).float()
+
+
+def results(data):
+    """The bits of every kind of call."""
+    probs, soft, logits, hard = data
+    found = []
+    for function, x, y in (
+        (functional.binary_cross_entropy, probs, hard),
+        (functional.binary_cross_entropy, probs, soft),
+        (functional.binary_cross_entropy_with_logits, logits, soft),
+        (functional.binary_cross_entropy_with_logits, logits.double(), hard.bool()),
+    ):
+        leaf = x.clone().requires_grad_()
+        value = function(leaf, y)
+        value.backward()
+        found += [value.detach(), leaf.grad, function(x, y, reduction="none")]
+    return found
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    code = textwrap.dedent(script)
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
+    )
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_the_number_of_threads_does_not_change_a_bit(data, threads):
+    found = []
+    for count in (1, 2, 8):
+        threads(count)
+        found.append(results(data))
+    assert same(found[0], found[1])
+    assert same(found[0], found[2])
+
+
+def test_many_python_threads_may_call_at_once(data):
+    expected = results(data)
+    barrier = threading.Barrier(6)
+
+    def work(_):
+        barrier.wait()
+        return all(same(results(data), expected) for _ in range(2))
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(work, range(6)))
+
+
+def test_calls_in_autograds_own_threads(data):
+    class Inner(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):  # runs in the backward pass, and calls the loss there
+            with torch.enable_grad():
+                logits = data[2].clone().requires_grad_()
+                functional.binary_cross_entropy_with_logits(logits, data[3]).backward()
+            return grad * logits.grad.sum()
+
+    x = torch.ones((), requires_grad=True)
+    Inner.apply(x).backward()
+    logits = data[2].clone().requires_grad_()
+    functional.binary_cross_entropy_with_logits(logits, data[3]).backward()
+    assert x.grad == logits.grad.sum()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_after_a_fork_the_child_starts_anew(data):
+    expected = functional.binary_cross_entropy(data[0], data[3])  # the pool of the parent has threads now
+    child = os.fork()
+    if child == 0:
+        torch.set_num_threads(2)  # torch's own pool does not survive a fork; ours does
+        os._exit(0 if torch.equal(functional.binary_cross_entropy(data[0], data[3]), expected) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+class Losses(torch.utils.data.Dataset):
+    """Computes the loss in a worker."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        return functional.binary_cross_entropy(self.data[0], self.data[3])
+
+
+def test_inside_the_workers_of_a_dataloader(data):
+    expected = functional.binary_cross_entropy(data[0], data[3])
+    for loss in torch.utils.data.DataLoader(Losses(data), batch_size=None, num_workers=2):
+        assert torch.equal(loss, expected)
+
+
+def test_the_machine_code_is_kept_and_numba_is_not_needed_to_use_it(tmp_path):
+    script = """
+        import sys, torch, torchbce
+        print(torchbce.functional.binary_cross_entropy(torch.tensor([0.25]), torch.tensor([1.0])).item())
+        print("numba" in sys.modules)
+    """
+    first, second = (run(script, TORCHBCE_CACHE=str(tmp_path)) for _ in range(2))
+    assert first.stdout.split() == ["1.3862943649291992", "True"], first.stderr
+    assert second.stdout.split() == ["1.3862943649291992", "False"], second.stderr
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(kept.read_bytes()[:-100])  # damaged
+    assert run(script, TORCHBCE_CACHE=str(tmp_path)).stdout.split() == ["1.3862943649291992", "True"]
+    assert run(script, TORCHBCE_CACHE=str(tmp_path)).stdout.split() == ["1.3862943649291992", "False"]
+    assert len(list(tmp_path.iterdir())) == 1  # no temporary file is left
+
+
+def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path):
+    file = tmp_path / "file"
+    file.touch()  # a folder below a file cannot be made, by nobody
+    script = """
+        import torch, torchbce
+        print(torchbce.functional.binary_cross_entropy(torch.tensor([0.25]), torch.tensor([1.0])).item())
+        print(torchbce.engine_for(torch.rand(1), torch.rand(1)).name)
+    """
+    found = run(script, TORCHBCE_CACHE=str(file / "below"))
+    assert found.stdout.split() == ["1.3862943649291992", "cpu"], found.stderr
+
+
+def test_without_numba_the_reference_computes():
+    script = """
+        import importlib.util, torch, torchbce
+        find = importlib.util.find_spec
+        importlib.util.find_spec = lambda name, *rest: None if name == "numba" else find(name, *rest)
+        x = torch.tensor([0.25], requires_grad=True)
+        loss = torchbce.functional.binary_cross_entropy(x, torch.tensor([1.0]))
+        loss.backward()
+        print(loss.item(), x.grad.item(), torchbce.engine_for(x, torch.rand(1)))
+    """
+    found = run(script)
+    assert found.stdout == "1.3862943649291992 -4.0 Engine(name='reference', reason='numba is not installed')\n"
+
+
+def test_an_interrupt_stops_a_long_call():
+    script = """
+        import _thread, threading, torch, torchbce
+        from torchbce.kernels.cpu import threads
+        done, over = [], threads.over
+        threads.over = lambda chunks, work: over(10**9, lambda first, last: (work(0, 1), done.append(first)))
+        threading.Timer(1.0, _thread.interrupt_main).start()
+        try:
+            torchbce.functional.binary_cross_entropy(torch.rand(20000), torch.zeros(20000))
+        except KeyboardInterrupt:
+            count, threads.over = len(done), over
+            loss = torchbce.functional.binary_cross_entropy(torch.full((20000,), 0.5), torch.zeros(20000))
+            print("interrupted", count > 10, len(done) == count, loss.item())
+    """
+    found = run(script)
+    assert found.stdout == "interrupted True True 0.6931471824645996\n", found.stderr
+
+
+def test_calls_while_the_interpreter_shuts_down():
+    script = """
+        import atexit, torch, torchbce
+        x, y = torch.full((1_000_000,), 0.5), torch.zeros(1_000_000)
+        atexit.register(lambda: print(torchbce.functional.binary_cross_entropy(x, y).item()))
+    """
+    found = run(script)
+    assert found.stdout == "0.6931471824645996\n", found.stderr
+
+
+def allocated(work) -> int:
+    """Bytes that torch's operations allocate; outside of operations nothing of ours is."""
+    work()  # once before, for what is kept for good
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        work()
+    operations = (event for event in found.events() if event.name.startswith("aten::"))
+    return sum(max(0, event.self_cpu_memory_usage) for event in operations)
+
+
+def step(loss, leaf):
+    leaf.grad = None
+    loss(leaf).backward()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_forward_pass_stores_nothing_and_the_backward_pass_one_gradient(data, reduction):
+    small = 64 * 1024
+    probs, soft, logits, hard = data
+    weight = torch.rand(N)
+    for function, x, y in (
+        (functional.binary_cross_entropy, probs, hard),
+        (functional.binary_cross_entropy, probs, soft),
+        (functional.binary_cross_entropy_with_logits, logits, soft),
+    ):
+        for options in ({}, {"weight": weight}, {"weight": 2.0}):
+            loss = partial(function, target=y, reduction=reduction, **options)
+            assert allocated(partial(loss, x)) < small
+            leaf = x.clone().requires_grad_()
+            assert 4 * N <= allocated(partial(step, loss, leaf)) < 4 * N + small
+
+
+def test_the_gradient_is_the_memory_that_the_forward_pass_filled(data, monkeypatch):
+    from torchbce.kernels.cpu import launch
+
+    places, total = [], launch.total
+
+    def watched(*arguments, **options):
+        result = total(*arguments, **options)
+        places.append(result[1].data_ptr())
+        return result
+
+    monkeypatch.setattr(launch, "total", watched)
+    leaf = data[0].clone().requires_grad_()
+    functional.binary_cross_entropy(leaf, data[1]).backward()
+    assert places == [leaf.grad.data_ptr()]
+
+
+def test_allocations_are_counted(data):
+    assert allocated(lambda: torch.nn.functional.binary_cross_entropy(data[0], data[3])) >= 4 * N
+
+
+def test_more_items_than_32_bits_count():
+    n = 2**31 + 10
+    with open("/proc/meminfo") as file:
+        free = next(int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
+    if free < 9e6:
+        pytest.skip("needs 9 GB of free memory")
+    x = torch.full((n,), 0.5, dtype=torch.float16)
+    y = torch.zeros(n, dtype=torch.bool)
+    y[-1] = True
+    x[-1] = 0.0  # costs 100, and shows that the last item is seen
+    found = functional.binary_cross_entropy(x, y, reduction="sum", weight=1e-6)
+    exact = ((n - 1) * 0.6931471805599453 + 100) * 1e-6
+    assert found.item() == torch.tensor(exact, dtype=torch.float16).item()
+    x[-1] = 2.0
+    with pytest.raises(RuntimeError, match=r"element \(2147483657,\) is 2"):
+        functional.binary_cross_entropy(x, y)
+
+
+def test_inputs_are_never_written(data):
+    before = [tensor.clone() for tensor in data]
+    results(data)
+    assert all(torch.equal(a, b) for a, b in zip(data, before, strict=True))
+
+
+def test_the_public_functions_say_which_engine():
+    assert torchbce.engine_for(torch.rand(2), torch.rand(2)).name == "cpu"
