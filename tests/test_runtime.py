@@ -184,6 +184,7 @@ def test_an_interrupt_stops_a_long_call():
     script = """
         import _thread, threading, torch, torchbce
         from torchbce.kernels.cpu import threads
+        torchbce.functional.binary_cross_entropy(torch.rand(20000), torch.zeros(20000))  # compiled, if it was not
         done, over = [], threads.over
         threads.over = lambda chunks, work: over(10**9, lambda first, last: (work(0, 1), done.append(first)))
         threading.Timer(1.0, _thread.interrupt_main).start()

@@ -9,6 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import torchbce
 from torchbce import functional
+from torchbce.kernels import choice
 
 common_methods = pytest.importorskip("torch.testing._internal.common_methods_invocations")
 common_modules = pytest.importorskip("torch.testing._internal.common_modules")
@@ -51,6 +52,26 @@ def test_sample_inputs(name, dtype):
             assert_as_close_to_exact_as_torch(mine.detach(), other.detach(), truth.detach())
 
 
+@pytest.mark.parametrize("engine", ["cpu", "gpu"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", LOSSES)
+def test_sample_inputs_on_the_kernels(name, dtype, engine):
+    for sample in samples(name, dtype):
+        x, y = sample.input, sample.args[0].detach()
+
+        def run(function, dtype=None, kwargs=sample.kwargs, x=x, y=y):
+            kwargs = {k: v.to(dtype) if dtype and isinstance(v, torch.Tensor) else v for k, v in kwargs.items()}
+            leaf = x.detach().to(dtype or x.dtype).requires_grad_()
+            value = function(leaf, y.to(dtype or y.dtype), **kwargs)
+            return value, *torch.autograd.grad(value.sum(), leaf)
+
+        exact, theirs = run(getattr(F, name), torch.float64), run(getattr(F, name))
+        with choice.forced(engine):
+            ours = run(getattr(functional, name))
+        for mine, other, truth in zip(ours, theirs, exact, strict=True):
+            assert_as_close_to_exact_as_torch(mine.detach(), other.detach(), truth.detach())
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_sample_gradients_of_first_and_second_order(name):
     for sample in samples(name, torch.float64):
@@ -63,9 +84,10 @@ def test_sample_gradients_of_first_and_second_order(name):
         assert gradgradcheck(loss, inputs, check_fwd_over_rev=True, check_rev_over_rev=True, check_batched_grad=True)
 
 
+@pytest.mark.parametrize("engine", ["reference", "cpu", "gpu"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["BCELoss", "BCEWithLogitsLoss"])
-def test_module_inputs(name, dtype):
+def test_module_inputs(name, dtype, engine):
     torch.manual_seed(0)
     make = getattr(common_modules, f"module_inputs_torch_nn_{name}")
     cases = make(None, device="cpu", dtype=dtype, requires_grad=True, training=True)
@@ -73,7 +95,9 @@ def test_module_inputs(name, dtype):
     for case in cases:
         args, kwargs = case.constructor_input.args, case.constructor_input.kwargs
         ours, theirs = getattr(torchbce, name)(*args, **kwargs), getattr(torch.nn, name)(*args, **kwargs)
-        value = ours(*case.forward_input.args, **case.forward_input.kwargs)
+        x, y = (argument.detach() for argument in case.forward_input.args)
+        with choice.forced(engine):
+            value = ours(x, y, **case.forward_input.kwargs)
         exact = theirs.double()(*(a.double() for a in case.forward_input.args))
         other = getattr(torch.nn, name)(*args, **kwargs).to(dtype)(*case.forward_input.args)
         assert_as_close_to_exact_as_torch(value.detach(), other.detach(), exact.detach())

@@ -12,6 +12,7 @@ from torchbce.kernels.choice import Engine, engine_for
 from torchbce.lens.explain import Explanation, explain
 from torchbce.lens.meter import EpochBCE
 from torchbce.losses import BCELoss, BCEWithLogitsLoss
+from torchbce.patching import Patch, patch
 from torchbce.trainer.history import Epoch, History
 from torchbce.trainer.loop import fit
 
@@ -27,9 +28,11 @@ __all__ = [
     "History",
     "InputError",
     "OutputError",
+    "Patch",
     "RunFolderError",
     "engine_for",
     "explain",
     "fit",
     "functional",
+    "patch",
 ]

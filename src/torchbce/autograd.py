@@ -107,14 +107,17 @@ def _backward(
     if by_reference:
         scale = grad_output / input.numel() if mean else grad_output
         return reference.slopes(loss, input, target, pos_weight, weight=weight, scale=scale)
+    slopes: Tensor
     if reduction == "none":
-        return engine.slopes(loss, input, target, pos_weight, weight, grad_output)  # type: ignore[no-any-return]
-    return engine.total(loss, input, target, pos_weight, weight, dtype, mean=mean, with_slopes=True, scale=grad_output)[
-        1
-    ]
+        slopes = engine.slopes(loss, input, target, pos_weight, weight, grad_output)
+    else:
+        _, slopes, _ = engine.total(
+            loss, input, target, pos_weight, weight, dtype, mean=mean, with_slopes=True, scale=grad_output
+        )
+    return slopes
 
 
-_apply = super(torch.autograd.Function, _Fused).apply  # type: ignore[misc]
+_apply = super(torch.autograd.Function, _Fused).apply
 _USUAL: dict[tuple[Loss, str], Call] = {
     (loss, reduction): Call(loss, None, None, reduction, torch.float32)
     for loss in (BCE, BCE_WITH_LOGITS)

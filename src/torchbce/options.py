@@ -111,13 +111,13 @@ def _check_unit_interval(name: str, given: Tensor, advice: str) -> None:
     if low >= 0 and high <= 1:  # False for NaN too, which aminmax propagates
         return
     count, first = 0, -1
-    pieces = tensor.reshape(-1).split(1 << 22)  # in pieces, as the tensor may fill the memory
+    pieces = torch.split(tensor.reshape(-1), 1 << 22)  # in pieces, as the tensor may fill the memory
     for number, piece in enumerate(pieces):
         wrong = ~((piece >= 0) & (piece <= 1))
         if count == 0 and wrong.any():
             first = (number << 22) + int(wrong.nonzero()[0])
         count += int(wrong.count_nonzero())
-    position = tuple(index.item() for index in torch.unravel_index(torch.tensor(first), tensor.shape))
+    position = tuple(int(index) for index in torch.unravel_index(torch.tensor(first), tensor.shape))
     place = f"element {position}" if position else "it"
     raise RuntimeError(
         f"all elements of {name} should be between 0 and 1, but {place} is {tensor[position].item():.9g} "

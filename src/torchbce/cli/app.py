@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from torchbce.cli.exit_codes import reported
+from torchbce.cli.exit_codes import ExitCode, reported
 
 app = typer.Typer(
     name="torchbce",
@@ -126,6 +126,25 @@ def explain(
         from torchbce.cli.explain import run
 
         run(file, target, prob=prob, logit=logit, weight=weight, only=only, top=top, as_json=json)
+
+
+@app.command()
+def verify() -> None:
+    """Compare the losses with exact values and with torch's, on this machine and its devices."""
+    with reported():
+        from torchbce.cli.measure import run_verify
+
+        if not run_verify():
+            raise typer.Exit(ExitCode.BUG)
+
+
+@app.command()
+def bench() -> None:
+    """Time the losses beside torch's on this machine, in less than a minute."""
+    with reported():
+        from torchbce.cli.measure import run_bench
+
+        run_bench()
 
 
 def _sizes(text: str | None) -> list[int] | None:

@@ -108,6 +108,13 @@ def forced(name: Name) -> Iterator[None]:
         _forced = before
 
 
+def available(name: Name) -> bool:
+    """Whether this machine has that engine."""
+    if name == "gpu":
+        return torch.cuda.is_available() and _missing_triton() is None
+    return name == "reference" or _missing_numba() is None
+
+
 def transformed(grad_output: Tensor) -> bool:
     """Whether a backward pass is itself transformed: by torch.func, forward mode, or many gradients at once."""
     return (

@@ -1,0 +1,54 @@
+"""`torchbce verify` and `torchbce bench`: how exact and how fast, on this machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from torchbce.measure.accuracy import LIMITS, verify
+from torchbce.measure.speed import SIZES, bench
+
+
+def run_verify() -> bool:
+    """Print the worst errors as a table; whether ours are all within their limits."""
+    console = Console(width=max(Console().width, 100))
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("loss", "dtype", "engine"):
+        table.add_column(column)
+    for column in ("loss", "torch's", "gradient", "torch's"):
+        table.add_column(column, justify="right")
+    passed = True
+    with console.status("verifying") as status:
+        for found in verify(lambda text: status.update(f"verifying {text}")):
+            numbers = (found.value, found.value_of_torch, found.gradient, found.gradient_of_torch)
+            dtype = str(found.dtype).removeprefix("torch.")
+            verdict = "" if found.passed else f"  above {LIMITS[found.dtype]}: WRONG"
+            table.add_row(found.loss, dtype, found.engine, *(f"{number:.2g}" for number in numbers), verdict)
+            passed &= found.passed
+    console.print("Worst error over the gold table, in units of the last place; inf: not finite where it should be.")
+    console.print(table)
+    console.print("ours are within their limits" if passed else "ours are NOT within their limits: please report this")
+    return passed
+
+
+def run_bench() -> None:
+    """Print, for each call and size, nanoseconds per item and how many times as fast as torch it is."""
+    console = Console(width=max(Console().width, 130))
+    console.print(
+        f"{platform.machine()}, {torch.get_num_threads()} threads of {os.cpu_count()} cores; torch {torch.__version__}"
+    )
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("call", "items", "torchbce", "torch", "only moving the bytes", "times as fast as torch"):
+        table.add_column(column, justify="left" if column == "call" else "right", no_wrap=True)
+    with console.status("measuring") as status:
+        for case, n, found in bench(seconds=0.2):
+            status.update(f"measuring {case}, {n:,} items")
+            ours, theirs = found["torchbce"], found["torch"]
+            numbers = (f"{value:,.3g} ns" if value < 1000 else f"{value:,.0f} ns" for value in found.values())
+            table.add_row(str(case) if n == SIZES[0] else "", f"{n:,}", *numbers, f"{theirs / ours:.1f}")
+    console.print(table)
+    console.print("Per item, medians of one run in which all take turns.")
