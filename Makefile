@@ -43,6 +43,7 @@ check: .venv/.dev
 	$(BIN)/mypy
 
 bench: .venv/.bench
+	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/quality.py
 

@@ -11,16 +11,17 @@ import torch
 from torch import Tensor
 
 from torchbce.formulas import Loss
-from torchbce.kernels.cpu import machine_code, threads
+from torchbce.kernels.cpu import huge_pages, machine_code, threads
 from torchbce.kernels.cpu.variant import CHUNK, FLOATS, INTEGERS, Variant
 from torchbce.kernels.layout import Pattern, in_one_order, pattern
 
-# The one argument of a compiled pass: addresses of input, target, weight, pos_weight, grad_output, out and sums; the
-# first and last chunk, the number of items; the scale; and how the three weights repeat.
-ARGUMENTS = struct.Struct("=7q3qd6q")
-_nothing = ctypes.create_string_buffer(16)  # numba's convention has a place for what a pass returns
-NOTHING = ctypes.addressof(_nothing)
+# The one argument of a compiled pass: addresses of input, target, weight, pos_weight, grad_output, out, sums and the
+# counter of pieces; a piece's chunks, the chunk to stop before, the number of items; the scale; how the weights repeat.
+ARGUMENTS = struct.Struct("=8q3qd6q")
 ONCE = (1,) * 6
+PIECE = 64  # chunks that a thread takes at a time, at most: 2 MiB of float32, a huge page
+LARGE = 1 << 20  # items
+SLICE = 1024 * PIECE  # half a billion items: between slices, Ctrl-C is seen
 _ready: dict[Any, Any] = {}
 
 
@@ -40,7 +41,7 @@ def total(
     if not (input.is_contiguous() and target.is_contiguous()):
         input, target = in_one_order(input, target)
     n = input.numel()
-    slopes = torch.empty_like(input) if with_slopes else None
+    slopes = _new(input, input.dtype) if with_slopes else None
     factor = 1.0 if scale is None else scale.item()
     if mean and n:
         factor /= n
@@ -64,7 +65,7 @@ def items(
 ) -> tuple[Tensor, bool]:
     """Every item's loss, and whether all values were allowed."""
     input, target = in_one_order(input, target)
-    out = torch.empty_like(input, dtype=result_dtype)
+    out = _new(input, result_dtype)
     n = input.numel()
     if n <= CHUNK and weight is None and pos_weight is None:
         return out, not math.isnan(_sum_of_one_chunk("items", loss, input, target, n, out, 1.0))
@@ -81,7 +82,7 @@ def slopes(
 ) -> Tensor:
     """The derivative of every item's loss by its input, times `grad_output`."""
     input, target = in_one_order(input, target)
-    out = torch.empty_like(input)
+    out = _new(input, input.dtype)
     _run("slopes", loss, input, target, pos_weight, weight, grad_output, out, 1.0)
     return out
 
@@ -97,6 +98,14 @@ def scale(slopes: Tensor, factor: Tensor) -> bool:
     return True
 
 
+def _new(like: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor to fill. A large one is new to the process, and its first use costs less by huge pages than by small."""
+    tensor = torch.empty_like(like, dtype=dtype)
+    if tensor.numel() > LARGE:
+        huge_pages.ask_for(tensor.data_ptr(), tensor.numel() * tensor.itemsize)
+    return tensor
+
+
 def _sum_of_one_chunk(
     name: str, loss: Loss, input: Tensor, target: Tensor, n: int, out: Tensor | None, scale: float
 ) -> float:
@@ -107,10 +116,11 @@ def _sum_of_one_chunk(
     if function is None:
         variant = Variant(name, loss, input.dtype, target.dtype, None, None, None, out_dtype)
         function = _ready[key] = machine_code.function(variant)
-    result = ctypes.c_double()
-    addresses = (input.data_ptr(), target.data_ptr(), 0, 0, 0, out_address, ctypes.addressof(result))
-    function(NOTHING, NOTHING, ARGUMENTS.pack(*addresses, 0, 1, n, scale, *ONCE))
-    return result.value
+    result = (ctypes.c_double * 2)()  # the sum, and the counter of pieces
+    place = ctypes.addressof(result)
+    addresses = (input.data_ptr(), target.data_ptr(), 0, 0, 0, out_address, place, place + 8)
+    function(ARGUMENTS.pack(*addresses, 1, 1, n, scale, *ONCE))
+    return result[0]
 
 
 def _run(
@@ -132,17 +142,18 @@ def _run(
     function = machine_code.function(
         Variant(name, loss, input.dtype, target.dtype, w_dtype, p_dtype, g_dtype, out_dtype)
     )
-    addresses = [0 if t is None else t.data_ptr() for t in (input, target, *weights, out)]
     n = input.numel()
     chunks = (n + CHUNK - 1) // CHUNK or 1
-    sums = (ctypes.c_double * chunks)()
-    addresses.append(ctypes.addressof(sums))
-    alive = input, target, weights, out, sums  # until the last helper is done, even after an interrupt
-
-    def work(first: int, last: int, alive: Any = alive) -> None:
-        function(NOTHING, NOTHING, ARGUMENTS.pack(*addresses, first, last, n, scale, *runs))
-
-    threads.over(chunks, work)
+    sums, counter = (ctypes.c_double * chunks)(), ctypes.c_int64(0)
+    addresses = [0 if t is None else t.data_ptr() for t in (input, target, *weights, out)]
+    addresses += ctypes.addressof(sums), ctypes.addressof(counter)
+    alive = input, target, weights, out, sums, counter
+    piece = PIECE if chunks >= 8 * PIECE else max(8, chunks // 16)
+    for first in range(0, chunks, SLICE):
+        last = min(first + SLICE, chunks)
+        counter.value = first // piece
+        arguments = ARGUMENTS.pack(*addresses, piece, last, n, scale, *runs)
+        threads.together(function, arguments, -(-(last - first) // piece), alive)
     return list(sums)
 
 

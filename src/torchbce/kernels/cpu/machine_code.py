@@ -26,8 +26,15 @@ from torchbce import formulas
 from torchbce.kernels import elementary
 from torchbce.kernels.cpu.variant import Variant
 
-# numba's own convention: a status; where to return to, where to say why not; then the pass's one argument.
-SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)
+FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+# numba's functions return a status and take two places more, for a result and an error; a pass has neither.
+PLAIN_FUNCTION = """
+define void @{name}(ptr %arguments) {{
+  %nothing = alloca i64
+  %status = call i32 @{inner}(ptr %nothing, ptr %nothing, ptr %arguments)
+  ret void
+}}
+"""
 
 _lock = threading.Lock()
 _loaded: dict[Variant, Any] = {}
@@ -50,15 +57,14 @@ def folder() -> Path:
 
 
 def _object_code(variant: Variant) -> tuple[str, bytes]:
-    digest = hashlib.sha256(f"{_environment()} {variant.text}".encode()).hexdigest()
-    file = folder() / f"{digest[:32]}.kernel"
-    stored = _read(file)
-    if stored is None:
-        symbol, code = _compile(variant)
-        _write(file, symbol.encode() + b"\0" + code)
-        return symbol, code
-    name, _, code = stored.partition(b"\0")
-    return name.decode(), code
+    """The function's name, which is the variant's own, and the object file that has it."""
+    digest = hashlib.sha256(f"{_environment()} {variant.text}".encode()).hexdigest()[:32]
+    name, file = f"torchbce_{digest}", folder() / f"{digest}.kernel"
+    code = _read(file)
+    if code is None:
+        code = _compile(variant, name)
+        _write(file, code)
+    return name, code
 
 
 @functools.cache
@@ -95,13 +101,14 @@ def _write(file: Path, content: bytes) -> None:
             raise
 
 
-def _compile(variant: Variant) -> tuple[str, bytes]:
+def _compile(variant: Variant, name: str) -> bytes:
     from torchbce.kernels.cpu.passes import compile_to_llvm  # numba
 
-    module = llvm.parse_assembly(compile_to_llvm(variant))
+    text = compile_to_llvm(variant)
+    (inner,) = (function.name for function in llvm.parse_assembly(text).functions if not function.is_declaration)
+    module = llvm.parse_assembly(text + PLAIN_FUNCTION.format(name=name, inner=inner))
     module.verify()
-    (symbol,) = (function.name for function in module.functions if not function.is_declaration)
-    return symbol, _target().emit_object(module)
+    return _target().emit_object(module)  # type: ignore[no-any-return]
 
 
 def _target() -> Any:
@@ -122,8 +129,8 @@ def _engine() -> Any:
     return llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
 
 
-def _load(symbol: str, code: bytes) -> Callable[..., int]:
+def _load(name: str, code: bytes) -> Callable[[int], None]:
     engine = _engine()
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    return SIGNATURE(engine.get_function_address(symbol))
+    return FUNCTION(engine.get_function_address(name))

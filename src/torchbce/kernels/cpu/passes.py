@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numba import njit, types
 
-from torchbce.kernels.cpu.pieces import Parts, pointer_to, stack, two_sum
+from torchbce.kernels.cpu.pieces import Parts, pointer_to, stack, take_one, two_sum
 from torchbce.kernels.cpu.storage import ELEMENTS
 from torchbce.kernels.cpu.variant import CHUNK, Variant
 from torchbce.kernels.cpu.vocabulary import FAST, FLOAT64, bits64, float64_of, inlined
@@ -244,33 +244,25 @@ PASSES = {"total": total_pass, "items": items_pass, "slopes": slopes_pass}
 def compile_to_llvm(variant: Variant) -> str:
     """The pass in LLVM's language, optimised for this processor: one function, without Python in it.
 
-    It takes the address of its arguments, laid out as `launch.ARGUMENTS`: calling C with many arguments is slow.
+    It takes the address of its arguments, laid out as `launch.ARGUMENTS`: calling C with many arguments is slow. Any
+    number of threads may run it on the same arguments at once: each takes the next piece until there is none.
     """
     run = PASSES[variant.pass_name](variant)
     dtypes = (variant.input, variant.target, variant.weight, variant.pos_weight, variant.grad_output, variant.out)
     to_x, to_y, to_w, to_p, to_g, to_out = (pointer_to(ELEMENTS[dtype or torch.float32]) for dtype in dtypes)
-    to_sums = pointer_to(types.float64)
+    take: Any = take_one
+    to_sums, to_counter = pointer_to(types.float64), pointer_to(types.int64)
 
     def entry(a):
-        run(
-            to_x(a[0]),
-            to_y(a[1]),
-            to_w(a[2]),
-            to_p(a[3]),
-            to_g(a[4]),
-            to_out(a[5]),
-            to_sums(a[6]),
-            a[7],
-            a[8],
-            a[9],
-            float64_of(a[10]),
-            a[11],
-            a[12],
-            a[13],
-            a[14],
-            a[15],
-            a[16],
-        )
+        x, y, w, p, g, out = to_x(a[0]), to_y(a[1]), to_w(a[2]), to_p(a[3]), to_g(a[4]), to_out(a[5])
+        sums, counter = to_sums(a[6]), to_counter(a[7])
+        piece, last, n, scale = a[8], a[9], a[10], float64_of(a[11])
+        while True:
+            first = take(counter) * piece
+            if first >= last:
+                return
+            end = min(first + piece, last)
+            run(x, y, w, p, g, out, sums, first, end, n, scale, a[12], a[13], a[14], a[15], a[16], a[17])
 
     without_python: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     function: Any = njit(error_model="numpy", fastmath=FAST, **without_python)(entry)

@@ -83,6 +83,16 @@ def broadcaster(dtype: torch.dtype | None, number: Any) -> Any:
     return fill
 
 
+@intrinsic
+def take_one(_context: Any, counter: Any) -> Any:
+    """The counter's value, which no other thread gets."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.atomic_rmw("add", args[0], ir.Constant(ir.IntType(64), 1), "monotonic")
+
+    return types.int64(types.CPointer(types.int64)), generate
+
+
 def pointer_to(element: Any) -> Any:
     """`pointer(address)`"""
 
