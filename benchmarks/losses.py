@@ -3,7 +3,7 @@
 The same arrays in one run, everybody in turn; medians. A dash: that peer has no such call. JAX runs under jit, Keras on
 torch. "bytes" reads input and target, and writes one tensor where the case has one to write.
 
-Run: python benchmarks/losses.py            (about six minutes)
+Run: python benchmarks/losses.py            (about five minutes)
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def main() -> None:
     for n in reversed(SIZES):
         rows = []
         for case in CASES:
-            found = compare(case, n, contestants, seconds=2.0)
+            found = compare(case, n, contestants, seconds=1.0)
             cells = [f"{found[name]:,.3g}" if name in found else "-" for name in NAMES]
             rows.append([str(case), *cells, f"{found['torch'] / found['torchbce']:.1f}"])
             print(*rows[-1], flush=True)
