@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from torchbce.kernels.cpu.variant import CHUNK, Variant
 from torchbce.kernels.cpu.vocabulary import FLOAT32, FLOAT64, inlined
 
 
+@functools.cache
 def stack(element: Any, count: int) -> Any:
     """`allocate()`: an array of `count` elements on the stack, for the length of the call."""
 
@@ -41,14 +43,18 @@ def two_sum(a, b):
     return s, (a - (s - back)) + (b - back)
 
 
-def formula(of: Callable[..., Any], vocabulary: Any, number: Any) -> Any:
-    """A formula of x, y and perhaps pos_weight as a compiled function of all three."""
-    bound = bind(of, vocabulary, inlined, number)
+@functools.cache
+def formula(of: Callable[..., Any] | None, wide: bool) -> Any:
+    """A formula as a compiled function of x, y and pos_weight, which it may not use; None is true everywhere."""
+    if of is None:
+        return inlined(lambda x, y, pos_weight: True)
+    bound = bind(of, FLOAT64 if wide else FLOAT32, inlined, np.float64 if wide else np.float32)
     if of.__code__.co_argcount == 3:
         return bound
     return inlined(lambda x, y, pos_weight: bound(x, y))
 
 
+@functools.cache
 def broadcaster(dtype: torch.dtype | None, number: Any) -> Any:
     """`fill(pointer, into, start, size, inner, period)`: the weights of items start ... start + size.
 
@@ -93,6 +99,7 @@ def take_one(_context: Any, counter: Any) -> Any:
     return types.int64(types.CPointer(types.int64)), generate
 
 
+@functools.cache
 def pointer_to(element: Any) -> Any:
     """`pointer(address)`"""
 
@@ -111,21 +118,16 @@ class Parts:
 
     def __init__(self, v: Variant) -> None:
         self.number: Any = np.float64 if v.wide else np.float32
-        vocabulary = FLOAT64 if v.wide else FLOAT32
-        element = types.float64 if v.wide else types.float32
-        everywhere = inlined(lambda x, y, pos_weight: True)
-
-        def at_width(of: Callable[..., Any] | None) -> Any:
-            return everywhere if of is None else formula(of, vocabulary, self.number)
-
-        self.value, self.slope, self.factored = map(at_width, (v.loss.value, v.loss.dx, v.loss.factored))
-        self.defined, self.factors = map(at_width, (v.loss.defined, v.loss.factors))
-        self.exact_value = formula(v.loss.value, FLOAT64, np.float64)
-        self.exact_slope = formula(v.loss.dx, FLOAT64, np.float64)
+        self.element = types.float64 if v.wide else types.float32
+        loss = v.loss
+        self.value, self.slope, self.factored = (formula(of, v.wide) for of in (loss.value, loss.dx, loss.factored))
+        self.defined, self.factors = formula(loss.defined, v.wide), formula(loss.factors, v.wide)
+        self.exact_value, self.exact_slope = formula(loss.value, True), formula(loss.dx, True)
         self.read_x, self.read_y = reader(v.input, self.number), reader(v.target, self.number)
         self.write = writer(v.out or torch.float32)
         self.weighted, self.positive = v.weight is not None, v.pos_weight is not None
         broadcast = (v.weight, v.pos_weight, v.grad_output)
         self.spread_w, self.spread_p, self.spread_g = (broadcaster(dtype, self.number) for dtype in broadcast)
-        self.weights, self.positives, self.incoming = (stack(element, CHUNK if dtype else 1) for dtype in broadcast)
-        self.element = element
+        self.weights, self.positives, self.incoming = (
+            stack(self.element, CHUNK if dtype else 1) for dtype in broadcast
+        )

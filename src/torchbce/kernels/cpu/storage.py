@@ -5,6 +5,7 @@ float16 and bfloat16 are taken as their bits: a compiled loop has no such number
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,7 @@ DECODE = {torch.float16: from_float16, torch.bfloat16: from_bfloat16}
 ENCODE = {torch.float16: to_float16, torch.bfloat16: to_bfloat16}
 
 
+@functools.cache
 def reader(dtype: torch.dtype, number: Any) -> Any:
     """`read(pointer, position)`: the item as float32 or float64."""
     decode = DECODE.get(dtype, as_it_is)
@@ -82,6 +84,7 @@ def reader(dtype: torch.dtype, number: Any) -> Any:
     return read
 
 
+@functools.cache
 def writer(dtype: torch.dtype) -> Any:
     """`write(pointer, position, value)`: the value rounded once."""
     encode = ENCODE.get(dtype, as_it_is)
