@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from torchbce.kernels.cpu.variant import FLOATS, INTEGERS
+
 __all__ = ["Engine", "engine_for"]
 
 Name = Literal["cpu", "gpu", "reference"]
-FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
-TARGETS = FLOATS | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 PLAIN = {Tensor, torch.nn.Parameter}
 Weight = Tensor | float | None
 
@@ -145,7 +145,7 @@ def _obstacle(input: Tensor, target: Tensor, weight: Weight, pos_weight: Weight)
         return "the target requires grad"
     if input.dtype not in FLOATS:
         return f"there are no kernels for an input of {input.dtype}"
-    if target.dtype not in TARGETS:
+    if target.dtype not in FLOATS + INTEGERS:
         return f"there are no kernels for a target of {target.dtype}"
     return _missing_triton() if input.is_cuda else _missing_numba()
 
