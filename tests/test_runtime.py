@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -17,6 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 import torchbce
 from torchbce import functional
 from torchbce.kernels import choice
+from torchbce.kernels.cpu import buffers
 
 N = 1_000_003
 
@@ -222,7 +224,7 @@ def test_calls_while_the_interpreter_shuts_down():
 
 
 def allocated(work) -> int:
-    """Bytes that torch's operations allocate; outside of operations nothing of ours is."""
+    """Bytes that torch's operations allocate; larger results of ours are counted by numpy, below."""
     work()  # once before, for what is kept for good
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         work()
@@ -270,6 +272,52 @@ def test_the_gradient_is_the_memory_that_the_forward_pass_filled(data, monkeypat
 
 def test_allocations_are_counted(data):
     assert allocated(lambda: torch.nn.functional.binary_cross_entropy(data[0], data[3])) >= 4 * N
+
+
+@pytest.mark.parametrize("shape", [(2_000_003,), (2, 3, 600, 700)])
+def test_a_large_gradient_is_allocated_once_and_again_where_the_freed_one_lay(shape):
+    small = 64 * 1024
+    buffers._kept.clear()
+    torch.manual_seed(0)
+    x, y = torch.randn(shape), (torch.rand(shape) < 0.3).float()
+    if len(shape) == 4:
+        x, y = x.to(memory_format=torch.channels_last), y.to(memory_format=torch.channels_last)
+    leaf = x.requires_grad_()
+    step(lambda leaf: functional.binary_cross_entropy_with_logits(leaf, y), leaf)
+    expected, place = leaf.grad.double(), leaf.grad.data_ptr()
+    assert place % 64 == 0
+    tracemalloc.start()
+    try:
+        loss = functional.binary_cross_entropy_with_logits(leaf, y)  # while the first gradient is in use
+        assert 4 * x.numel() <= tracemalloc.get_traced_memory()[0] < 4 * x.numel() + small
+        del loss
+        for _ in range(3):
+            step(lambda leaf: functional.binary_cross_entropy_with_logits(leaf, y), leaf)
+            assert leaf.grad.stride() == x.stride()
+            assert torch.equal(leaf.grad.double(), expected)
+        assert tracemalloc.get_traced_memory()[1] < 4 * x.numel() + 2 * small
+    finally:
+        tracemalloc.stop()
+
+
+def test_results_in_use_never_share_memory(data):
+    x, y = torch.rand(2_000_000), torch.ones(2_000_000)
+    kept = [functional.binary_cross_entropy(x, y, reduction="none") for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        kept += pool.map(lambda _: functional.binary_cross_entropy(x, y, reduction="none"), range(8))
+    assert len({result.data_ptr() for result in kept}) == len(kept)
+    view = kept[0][5:]
+    place = kept[0].data_ptr()
+    del kept[0]
+    assert functional.binary_cross_entropy(x, y, reduction="none").data_ptr() != place
+    assert torch.equal(view, kept[1][5:])
+
+
+def test_freed_results_are_kept_up_to_a_limit():
+    x = torch.rand(16_000_000)
+    kept = [functional.binary_cross_entropy(x, x, reduction="none") for _ in range(6)]
+    del kept
+    assert 0 < sum(block.size for block in buffers._kept.values()) <= buffers.MOST
 
 
 def test_more_items_than_32_bits_count():

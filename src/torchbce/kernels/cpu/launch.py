@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torchbce.formulas import Loss
-from torchbce.kernels.cpu import huge_pages, machine_code, threads
+from torchbce.kernels.cpu import buffers, machine_code, threads
 from torchbce.kernels.cpu.variant import CHUNK, FLOATS, INTEGERS, Variant
 from torchbce.kernels.layout import Pattern, in_one_order, pattern
 
@@ -20,7 +20,6 @@ from torchbce.kernels.layout import Pattern, in_one_order, pattern
 ARGUMENTS = struct.Struct("=8q3qd6q")
 ONCE = (1,) * 6
 PIECE = 64  # chunks that a thread takes at a time, at most: 2 MiB of float32, a huge page
-LARGE = 1 << 20  # items
 SLICE = 1024 * PIECE  # half a billion items: between slices, Ctrl-C is seen
 _ready: dict[Any, Any] = {}
 
@@ -41,7 +40,7 @@ def total(
     if not (input.is_contiguous() and target.is_contiguous()):
         input, target = in_one_order(input, target)
     n = input.numel()
-    slopes = _new(input, input.dtype) if with_slopes else None
+    slopes = buffers.new(input, input.dtype) if with_slopes else None
     factor = 1.0 if scale is None else scale.item()
     if mean and n:
         factor /= n
@@ -65,7 +64,7 @@ def items(
 ) -> tuple[Tensor, bool]:
     """Every item's loss, and whether all values were allowed."""
     input, target = in_one_order(input, target)
-    out = _new(input, result_dtype)
+    out = buffers.new(input, result_dtype)
     n = input.numel()
     if n <= CHUNK and weight is None and pos_weight is None:
         return out, not math.isnan(_sum_of_one_chunk("items", loss, input, target, n, out, 1.0))
@@ -82,7 +81,7 @@ def slopes(
 ) -> Tensor:
     """The derivative of every item's loss by its input, times `grad_output`."""
     input, target = in_one_order(input, target)
-    out = _new(input, input.dtype)
+    out = buffers.new(input, input.dtype)
     _run("slopes", loss, input, target, pos_weight, weight, grad_output, out, 1.0)
     return out
 
@@ -96,14 +95,6 @@ def scale(slopes: Tensor, factor: Tensor) -> bool:
         return False
     slopes.mul_(number)
     return True
-
-
-def _new(like: Tensor, dtype: torch.dtype) -> Tensor:
-    """A tensor to fill. A large one is new to the process, and its first use costs less by huge pages than by small."""
-    tensor = torch.empty_like(like, dtype=dtype)
-    if tensor.numel() > LARGE:
-        huge_pages.ask_for(tensor.data_ptr(), tensor.numel() * tensor.itemsize)
-    return tensor
 
 
 def _sum_of_one_chunk(
