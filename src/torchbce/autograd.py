@@ -34,7 +34,6 @@ def usual(loss: Loss, input: Tensor, target: Tensor, reduction: str) -> Tensor |
     if call is None or not choice.usual(input, target) or input.size() != target.size():
         return None
     if input.requires_grad and torch.is_grad_enabled():
-        # Function.apply without its Python part, which is about torch.func, and that is not active.
         return _apply(input, target, choice.cpu(), call)  # type: ignore[no-any-return, no-untyped-call]
     return _forward(input, target, choice.cpu(), call, with_slopes=False)[0]
 
@@ -56,7 +55,7 @@ def compute(input: Tensor, target: Tensor, call: Call) -> Tensor:
             options.check_probabilities(input, target, result)
         return result
     if torch.is_grad_enabled() and input.requires_grad:
-        return _Fused.apply(input, target, engine, call)  # type: ignore[no-any-return, no-untyped-call]
+        return _apply(input, target, engine, call)  # type: ignore[no-any-return, no-untyped-call]
     return _forward(input, target, engine, call, with_slopes=False)[0]
 
 
@@ -117,6 +116,7 @@ def _backward(
     return slopes
 
 
+# Function.apply without its Python part, which is about torch.func: kernels never run while that is active.
 _apply = super(torch.autograd.Function, _Fused).apply
 _USUAL: dict[tuple[Loss, str], Call] = {
     (loss, reduction): Call(loss, None, None, reduction, torch.float32)

@@ -58,6 +58,13 @@ def check_tensors(**tensors: object) -> None:
 
 def check_weight(name: str, weight: object, target: Tensor) -> None:
     """`weight` or `pos_weight`: a number, or a constant tensor that broadcasts to the target."""
+    if (
+        type(weight) is Tensor
+        and not weight.requires_grad
+        and weight.device == target.device
+        and (weight.ndim == 0 or weight.size() == target.size()[-weight.ndim :])
+    ):
+        return  # the usual case, in few steps
     if weight is None or (isinstance(weight, int | float) and not isinstance(weight, bool)):
         return
     if not isinstance(weight, Tensor):

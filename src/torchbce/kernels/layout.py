@@ -32,6 +32,16 @@ def in_one_order(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 def pattern(weight: Tensor, like: Tensor) -> Pattern:
     """A weight that broadcasts to `like`, along the memory of `like`, which is dense."""
+    n, own = like.numel(), weight.numel()
+    if own == 1:
+        return Pattern(weight, max(n, 1), 1)
+    if (
+        like.is_contiguous()
+        and weight.is_contiguous()
+        and (own >= SHORT or n <= SHORT)
+        and weight.size() == like.size()[-weight.ndim :]
+    ):
+        return Pattern(weight, 1, own)  # the usual case, in few steps
     order = sorted(range(like.ndim), key=like.stride, reverse=True)
     view = weight.detach().expand(like.shape).permute(order)
     varying = [d for d in range(view.ndim) if view.size(d) != 1 and view.stride(d) != 0]
@@ -43,7 +53,7 @@ def pattern(weight: Tensor, like: Tensor) -> Pattern:
         view = view.narrow(d, 0, 1)
     values = view.reshape(-1)  # a copy, of the weight's own size, where it does not lie in this order
     period = values.numel()
-    if inner == 1 and period < min(SHORT, like.numel()):
+    if inner == 1 and period < SHORT < n:
         values = values.repeat(-(-SHORT // period))
     return Pattern(values, inner, values.numel())
 

@@ -31,8 +31,8 @@ _kept: dict[int, Block] = {}
 def new(like: Tensor, dtype: torch.dtype) -> Tensor:
     """A tensor to fill, of the shape and strides of a dense one."""
     size = like.numel() * dtype.itemsize
-    if size < LEAST:
-        return torch.empty_like(like, dtype=dtype)
+    if size < LEAST:  # without dtype= where it can be, as a call of ten items is all steps
+        return torch.empty_like(like) if dtype is like.dtype else torch.empty_like(like, dtype=dtype)
     if size > MOST:
         tensor = torch.empty_like(like, dtype=dtype)
         _advise(tensor.data_ptr(), size, MADV_HUGEPAGE)

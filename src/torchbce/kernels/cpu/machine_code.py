@@ -37,14 +37,15 @@ define void @{name}(ptr %arguments) {{
 """
 
 _lock = threading.Lock()
-_loaded: dict[Variant, Any] = {}
+_loaded: dict[tuple[Any, ...], Any] = {}
 
 
-def function(variant: Variant) -> Any:
-    """The compiled pass, as a C function that runs without the GIL."""
-    found = _loaded.get(variant)
+def function(key: tuple[Any, ...]) -> Any:
+    """The compiled pass of the variant with these fields, as a C function that runs without the GIL."""
+    found = _loaded.get(key)
     if found is not None:
         return found
+    variant = Variant(*key)
     with _lock:
         if variant not in _loaded:
             _loaded[variant] = _load(*_object_code(variant))
