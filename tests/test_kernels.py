@@ -291,6 +291,35 @@ def test_weights_of_tables_of_many_rows(engine, sizes):
         torch.testing.assert_close(mine[1], theirs[1])
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("sizes", [(3, 1, 1), (3, 1, 7), (6, 1), (4, 1, 1, 1), (1, 3, 6, 1)])
+def test_weights_of_images_repeat(engine, sizes):
+    x, y = data("bce_with_logits", (4, 3, 6, 7))
+    weight = torch.rand(sizes) + 0.5
+    mine, theirs = (both(e, "bce_with_logits", x, y, weight=weight, reduction="none") for e in (engine, "reference"))
+    torch.testing.assert_close(mine[0], theirs[0])
+    torch.testing.assert_close(mine[1], theirs[1])
+
+
+@pytest.mark.parametrize(("count", "times"), [(8192, 20), (400_000, 5)])
+@pytest.mark.parametrize("name", LOSSES)
+def test_float64_sums_lose_nothing_on_the_way(name, count, times):
+    for seed in range(times):
+        x, y = data(name, (count,), torch.float64, seed)
+        with choice.forced("cpu"):
+            total, items = (call(name, x, y, reduction=reduction) for reduction in ("sum", "none"))
+        exact = math.fsum(items.tolist())
+        assert abs(total.item() - exact) <= math.ulp(exact)
+
+
+def test_small_losses_count_beside_a_huge_one():
+    x = torch.full((8192,), 0.5, dtype=torch.float64)
+    x[0] = 1e16
+    with choice.forced("cpu"):
+        total, items = (call("bce_with_logits", x, 0 * x, reduction=reduction) for reduction in ("sum", "none"))
+    assert total.item() == math.fsum(items.tolist())
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_layouts_give_the_same_values(name):
     x, y = data(name, (4, 3, 8, 8))

@@ -42,7 +42,7 @@ def new(like: Tensor, dtype: torch.dtype) -> Tensor:
     lent = block[start : start + size]
     weakref.finalize(lent, _take_back, block).atexit = False
     storage = torch.frombuffer(lent, dtype=torch.uint8).untyped_storage()
-    return torch.empty(0, dtype=dtype).set_(storage, 0, like.size(), like.stride())  # type: ignore[call-overload,no-any-return]
+    return torch.empty(0, dtype=dtype).set_(storage, 0, like.size(), like.stride())
 
 
 def _block(size: int) -> Block:

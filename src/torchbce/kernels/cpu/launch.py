@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import struct
+
 import torch
 from torch import Tensor
 
@@ -106,7 +107,8 @@ def _run(
     """The sum of each chunk."""
     n = input.numel()
     weights: tuple[Tensor | None, ...] = ()
-    weight_dtypes, weight_addresses, runs = NONE, (0, 0, 0), ONCE
+    weight_dtypes, runs = NONE, ONCE
+    weight_addresses: tuple[int, ...] = (0, 0, 0)
     if weight is not None or pos_weight is not None or grad_output is not None:
         patterns = [None if t is None else _pattern(t, input) for t in (weight, pos_weight, grad_output)]
         weights = tuple(None if pattern is None else pattern.values for pattern in patterns)
@@ -123,13 +125,13 @@ def _run(
         return [result[0]]
     chunks = (n + CHUNK - 1) // CHUNK
     sums, counter = (ctypes.c_double * chunks)(), ctypes.c_int64(0)
-    addresses = *addresses, ctypes.addressof(sums), ctypes.addressof(counter)
+    places = *addresses, ctypes.addressof(sums), ctypes.addressof(counter)
     alive = input, target, weights, out, sums, counter
     piece = PIECE if chunks >= 8 * PIECE else max(8, chunks // 16)
     for first in range(0, chunks, SLICE):
         last = min(first + SLICE, chunks)
         counter.value = first // piece
-        arguments = ARGUMENTS.pack(*addresses, piece, last, n, scale, *runs)
+        arguments = ARGUMENTS.pack(*places, piece, last, n, scale, *runs)
         threads.together(function, arguments, -(-(last - first) // piece), alive)
     return list(sums)
 

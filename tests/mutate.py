@@ -1,0 +1,86 @@
+"""Does the suite notice a broken kernel? Each mutation is made in a copy of the sources, and the tests must fail there.
+
+Run: python tests/mutate.py            (about half an hour, as the kernels are compiled anew for each)
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FORMULAS, ELEMENTARY, LAYOUT = "formulas.py", "kernels/elementary.py", "kernels/layout.py"
+CPU, GPU = "kernels/cpu/", "kernels/gpu/"
+# fmt: off
+MUTATIONS = (
+    (FORMULAS, "return 0.0, where(y == 1.0, 0.0, 1.0)", "return 0.0, where(y == 1.0, 0.0, 1.0 + 1e-6)", "kernels"),
+    (FORMULAS, "return (x >= 0.0) & (x <= 1.0) & ((y == 0.0) | (y == 1.0))", "return (x >= 0.0) & (x <= 1.0)", "kernels"),
+    (FORMULAS, "return (1.0 + (pos_weight - 1.0) * y) * e /", "return (1.0 + pos_weight * y) * e /", "formulas"),
+    (ELEMENTARY, "p * r + 8.3334519073e-3", "p * r + 8.3e-3", "kernels"),
+    (ELEMENTARY, "series = series * z + 1.818357216161805012e-01", "series = series * z + 1.8183e-01", "kernels"),
+    (ELEMENTARY, "rest = c * float_of((127 - k) << 23)", "rest = 0.0 * c * float_of((127 - k) << 23)", "kernels"),
+    (ELEMENTARY, "tiny = u < 1.17549435e-38", "tiny = u < 0.0", "kernels"),
+    (LAYOUT, "weight.size() == like.size()[-weight.ndim :]", "weight.numel() == like.size()[-1]", "kernels"),
+    (LAYOUT, "if target.stride() != input.stride():", "if target.numel() != input.numel():", "kernels"),
+    (CPU + "passes.py", "rest += small - (factor - base)", "rest += 0.0", "kernels"),
+    (CPU + "passes.py", "least if floored and factor < least else factor", "factor", "kernels"),
+    (CPU + "passes.py", "f8(exponent[k] - i8(1023) * blocks)", "f8(exponent[k] - i8(1022) * blocks)", "kernels"),
+    (CPU + "passes.py", "exact_value(xi, yi, pi_) * wi_)", "exact_value(xi, yi, pi_))", "kernels"),
+    (CPU + "passes.py", "write(out, i, exact_slope(xi, yi, pi_) * wi_ * scale)", "write(out, i, exact_slope(xi, yi, pi_))", "kernels"),
+    (CPU + "passes.py", "sums[c] = f8(np.nan) if wrong != 0 else total", "sums[c] = total", "kernels"),
+    (CPU + "passes.py", "step *= weights[j]", "step *= one", "kernels"),
+    (CPU + "passes.py", "                    sums[k], rest = two_sum(sums[k], values[k])", "                    sums[k], rest = sums[k] + values[k], f8(0.0)", "kernels"),
+    (CPU + "pieces.py", "run = run + 1 if run + 1 < period else 0", "run = run + 1", "kernels"),
+    (CPU + "pieces.py", "left = inner - (start - run * inner)", "left = inner", "kernels"),
+    (CPU + "storage.py", "(bits + i4(0x7FFF) + ((bits >> i4(16)) & i4(1)))", "(bits + i4(0x8000))", "kernels"),
+    (CPU + "storage.py", "where(size < i4(0x38800000), subnormal, normal)", "normal", "kernels"),
+    (CPU + "launch.py", "return math.fsum(sums)", "return sum(sums)", "kernels"),
+    (CPU + "launch.py", "if mean and n:", "if mean and n and scale is None:", "engines"),
+    (CPU + "buffers.py", "_kept.pop(key, None) is not None", "_kept.get(key, None) is not None", "runtime"),
+    (CPU + "threads.py", "_pool, _lock, _forked = None, threading.Lock(), True", "pass", "runtime"),
+    (GPU + "passes.py", "if WRONGS is not None:\n        tl.store(WRONG, tl.sum(wrong, axis=0))", "if WRONGS is not None:\n        tl.store(WRONG, 0)", "kernels"),
+    (GPU + "passes.py", "(i // inner) % period", "(i % period) // inner", "kernels"),
+    ("autograd.py", "slopes, ctx.slopes = ctx.slopes, None", "slopes = ctx.slopes", "engines"),
+    ("autograd.py", "if slopes is None or again or", "if slopes is None or", "engines"),
+)
+# fmt: on
+
+
+def caught(file: str, old: str, new: str, where: str) -> bool:
+    """Whether the tests in `test_{where}.py` fail with `new` in place of `old`."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("src", "tests"):
+            shutil.copytree(ROOT / name, Path(folder) / name)
+        shutil.copy(ROOT / "pyproject.toml", folder)
+        path = Path(folder) / "src" / "torchbce" / file
+        text = path.read_text()
+        if text.count(old) != 1:
+            raise SystemExit(f"{file} has {text.count(old)} times: {old}")
+        path.write_text(text.replace(old, new))
+        environment = {**os.environ, "PYTHONPATH": f"{folder}/src", "TORCHBCE_CACHE": f"{folder}/cache"}
+        command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", f"tests/test_{where}.py"]
+        try:
+            run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
+        except subprocess.TimeoutExpired:
+            return True  # a deadlock does not pass
+        if run.returncode not in (0, 1, -6, -11):  # passed, failed, died
+            raise SystemExit(run.stdout + run.stderr)
+        return run.returncode != 0
+
+
+def main() -> None:
+    missed = 0
+    for file, old, new, where in MUTATIONS:
+        found = caught(file, old, new, where)
+        missed += not found
+        print("caught" if found else "MISSED", file, "|", " ".join(new.split()), flush=True)
+    print(f"{len(MUTATIONS) - missed} of {len(MUTATIONS)} caught")
+    sys.exit(missed > 0)
+
+
+if __name__ == "__main__":
+    main()
