@@ -13,8 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import d2_log_loss_score, log_loss
 
 from torchbce import explain
-from torchbce.lens.calibration import calibration, reliability_curve
-from torchbce.lens.explanation import loss_text, probability_text
+from torchbce.lens import calibration as lines
+from torchbce.lens import isotonic
+from torchbce.lens.points import Points
+from torchbce.lens.wording import loss_text, probability_text
 
 THREE = ([0.60, 0.20, 0.70], [1, 0, 1])
 
@@ -24,6 +26,10 @@ def predictions(n: int, slope: float = 1.0, shift: float = 0.0) -> tuple[np.ndar
     rng = np.random.default_rng(0)
     z = rng.normal(-0.5, 1.5, n)
     return z, (rng.random(n) < 1 / (1 + np.exp(-(slope * z + shift)))).astype(float)
+
+
+def calibration(z, y):
+    return lines.calibration(Points.of(z, y), len(z))
 
 
 def test_the_articles_table():
@@ -92,7 +98,7 @@ def test_soft_targets_have_a_floor():
 def test_a_baseline_may_be_given():
     found = explain(*THREE, from_logits=False, baseline=0.5)
     assert found.baseline == pytest.approx(math.log(2))
-    assert "always answering 50.0 %" in str(found)
+    assert "always answering 50 %" in str(found)
 
 
 def test_one_class_only_has_no_baseline():
@@ -117,10 +123,11 @@ def test_to_dict_is_json_and_the_notebook_form_is_escaped():
     ("outputs", "targets", "error", "message"),
     [
         ([], [], ValueError, "there are no items to explain"),
-        ([0.5], [2], ValueError, "target 1 is 2; targets lie in"),
-        ([0.5, 0.5], [0, math.nan], ValueError, "target 2 is nan"),
-        ([0.5, 1.5], [0, 1], RuntimeError, r"element \(1,\) is 1.5"),
-        ([0.5], [0, 1], ValueError, "target size"),
+        ([0.5], [2], ValueError, r"targets: item 1 is 2 \(1 such items\); targets lie in"),
+        ([0.5, 0.5], [0, math.nan], ValueError, "targets: item 2 is nan"),
+        ([0.5, 1.5], [0, 1], ValueError, "outputs: item 2 is 1.5"),
+        ([0.5], [0, 1], ValueError, r"outputs has the shape \(1,\) and targets \(2,\)"),
+        (["a"], [0], ValueError, "outputs cannot be read as numbers"),
     ],
 )
 def test_bad_items_are_named(outputs, targets, error, message):
@@ -129,11 +136,11 @@ def test_bad_items_are_named(outputs, targets, error, message):
 
 
 def test_bad_options_are_named():
-    with pytest.raises(ValueError, match="logit 2 is NaN"):
+    with pytest.raises(ValueError, match="outputs: item 2 is nan"):
         explain([0.0, math.nan], [0, 1], from_logits=True)
     with pytest.raises(ValueError, match="baseline is 1.5"):
         explain(*THREE, from_logits=False, baseline=1.5)
-    with pytest.raises(ValueError, match="a weight is negative or NaN"):
+    with pytest.raises(ValueError, match=r"weight: item 2 is -1 \(1 such items\); weights are finite"):
         explain(*THREE, from_logits=False, weight=[1, -1, 1])
     with pytest.raises(TypeError, match="from_logits"):
         explain(*THREE)
@@ -188,7 +195,7 @@ def test_few_items_have_no_calibration():
 def test_reliability_curve_is_isotonic_regression():
     z, y = predictions(3000)
     p = np.round(1 / (1 + np.exp(-z)), 3)  # with ties
-    curve = reliability_curve(p, y)
+    curve = isotonic.reliability_curve(Points.of(np.log(p / (1 - p)), y))
     fitted = IsotonicRegression().fit_transform(p, y)
     assert np.unique(curve.observed) == pytest.approx(np.unique(fitted))
     assert curve.count.sum() == 3000

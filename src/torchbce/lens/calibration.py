@@ -1,4 +1,4 @@
-"""Are the probabilities right? The straight line in logits that would repair them, and isotonic regression's curve."""
+"""Are the probabilities right? The straight line in logits that would repair them, and what that would save."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+
+from torchbce.functional import binary_cross_entropy_with_logits
+from torchbce.lens.points import Array, Points
 
 RIDGE = 1e-3  # pulls slope to 1 and shift to 0, by items; keeps separable data from sending the slope to infinity
 FEWEST_ITEMS = 50  # below this, or with a handful of the rarer class, a calibration error cannot be told from noise
@@ -31,6 +35,7 @@ class Calibration:
         return self.p_value < 0.001 and self.gain > max(0.002, 0.01 * entropy)
 
     def in_words(self, entropy: float) -> str:
+        """What is wrong, how sure that is, and what mending it saves."""
         numbers = f"slope {self.slope:.2f}, shift {self.shift:+.2f}"
         if not self.is_off(entropy):
             finding = "no sign of miscalibration" if self.p_value >= 0.001 else "off by too little to matter"
@@ -47,77 +52,59 @@ class Calibration:
         return f"{' and '.join(words) or 'slightly off'} ({numbers}): mending it saves {self.gain:.4f} nats per item"
 
 
-def calibration(logits: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> Calibration | None:
-    """Fit slope and shift by Newton's method (Platt, on logits); None where there are too few items to tell."""
-    n = len(targets)
-    ones = float(targets.sum())
-    if n < FEWEST_ITEMS or min(ones, n - ones) < FEWEST_OF_A_CLASS:
+def enough(count: float, positive: float) -> bool:
+    """Whether there are items enough of both classes to say anything about calibration."""
+    return count >= FEWEST_ITEMS and min(positive, count - positive) >= FEWEST_OF_A_CLASS
+
+
+def calibration(points: Points, count: int) -> Calibration | None:
+    """The best line, by Newton's method (Platt, on logits); None where there are too few items to tell."""
+    weight, positive = points.total_weight, points.total_positive
+    total = weight.sum()
+    if not enough(count, positive.sum() / total * count if total > 0 else 0):
         return None
-    z = np.clip(logits.astype(np.float64), -LARGEST_LOGIT, LARGEST_LOGIT)
-    w = np.full(n, 1.0) if weights is None else weights * (n / weights.sum())
-    x = np.stack([z, np.ones(n)])
+    z = np.clip(points.logits, -LARGEST_LOGIT, LARGEST_LOGIT)
+    slope, shift = best_line(z, weight, positive)
+    before, after = loss_at(z, weight, positive), loss_at(slope * z + shift, weight, positive)
+    gain = max((before - after) / total, 0.0)
+    return Calibration(slope=slope, shift=shift, gain=gain, p_value=math.exp(-count * gain))
+
+
+def best_line(z: Array, weight: Array, positive: Array) -> tuple[float, float]:
+    """The slope and shift of least loss, with a ridge."""
+    n = weight.sum()
+    x = np.stack([z, np.ones(len(z))])
     start = np.array([1.0, 0.0])
-    ab = start.copy()
-    best = _objective(ab, x, targets, w, start)
+    line = start.copy()
+
+    def objective(at: Array) -> float:
+        return loss_at(at @ x, weight, positive) / float(n) + 0.5 * RIDGE * float(((at - start) ** 2).sum())
+
+    best = objective(line)
     for _ in range(50):
-        p = _sigmoid(ab @ x)
-        gradient = x @ (w * (p - targets)) + RIDGE * n * (ab - start)
-        hessian = (x * (w * p * (1 - p))) @ x.T + RIDGE * n * np.eye(2)
+        p = sigmoid(line @ x)
+        gradient = x @ (weight * p - positive) / n + RIDGE * (line - start)
+        hessian = (x * (weight * p * (1 - p))) @ x.T / n + RIDGE * np.eye(2)
         step = np.linalg.solve(hessian, gradient)
         size = 1.0
-        while size > 1e-6 and _objective(ab - size * step, x, targets, w, start) > best:
+        while size > 1e-6 and objective(line - size * step) > best:
             size /= 2
         if size <= 1e-6:
             break
-        ab = ab - size * step
-        best = _objective(ab, x, targets, w, start)
+        line = line - size * step
+        best = objective(line)
         if np.abs(size * step).max() < 1e-9:
             break
-    before, after = (_mean_loss(c @ x, targets, w) for c in (start, ab))
-    gain = max(before - after, 0.0)
-    return Calibration(slope=float(ab[0]), shift=float(ab[1]), gain=gain, p_value=math.exp(-n * gain))
+    return float(line[0]), float(line[1])
 
 
-@dataclass(frozen=True)
-class ReliabilityCurve:
-    """Blocks of items whose observed share of ones rises: pool-adjacent-violators (CORP, Dimitriadis et al. 2021)."""
-
-    predicted: np.ndarray
-    observed: np.ndarray
-    count: np.ndarray
-
-
-def reliability_curve(probabilities: np.ndarray, targets: np.ndarray) -> ReliabilityCurve:
-    """Mean prediction, share of ones and number of items of each block."""
-    from scipy.optimize import isotonic_regression
-
-    order = np.argsort(probabilities, kind="stable")
-    p, y = probabilities[order], targets[order].astype(np.float64)
-    values, first = np.unique(p, return_index=True)  # equal predictions are one point
-    count = np.diff(np.append(first, len(p)))
-    share = np.add.reduceat(y, first) / count
-    blocks = isotonic_regression(share, weights=count.astype(np.float64)).blocks[:-1]
-    sizes = np.add.reduceat(count, blocks)
-    return ReliabilityCurve(
-        predicted=np.add.reduceat(values * count, blocks) / sizes,
-        observed=np.add.reduceat(share * count, blocks) / sizes,
-        count=sizes,
-    )
+def loss_at(z: Array, weight: Array, positive: Array) -> float:
+    """The total loss of logits that stand for `weight` items each, `positive` of them ones."""
+    used = weight > 0
+    logits, w, ones = (torch.from_numpy(np.ascontiguousarray(a[used])) for a in (z, weight, positive))
+    share = (ones / w).clamp(0.0, 1.0)
+    return float(binary_cross_entropy_with_logits(logits, share, w, reduction="sum"))
 
 
-def _objective(ab: np.ndarray, x: np.ndarray, y: np.ndarray, w: np.ndarray, start: np.ndarray) -> float:
-    return _mean_loss(ab @ x, y, w) + 0.5 * RIDGE * float(((ab - start) ** 2).sum())
-
-
-def _mean_loss(z: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
-    import torch
-
-    from torchbce.functional import binary_cross_entropy_with_logits
-
-    logits, targets, weights = (torch.from_numpy(np.ascontiguousarray(v, np.float64)) for v in (z, y, w))
-    return binary_cross_entropy_with_logits(logits, targets, weights).item()
-
-
-def _sigmoid(z: np.ndarray) -> np.ndarray:
-    e = np.exp(-np.abs(z))
-    return np.asarray(np.where(z >= 0, 1 / (1 + e), e / (1 + e)))
+def sigmoid(z: Array) -> Array:
+    return np.asarray(torch.sigmoid(torch.from_numpy(z)).numpy())

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
-from torchbce.lens.calibration import calibration
+from torchbce.lens.calibration import calibration, enough
+from torchbce.lens.decomposition import auc, decomposition
 from torchbce.lens.entropy import cross_entropy
-from torchbce.lens.explanation import Explanation, Item
+from torchbce.lens.explanation import Elsewhere, Explanation, GroupLoss, Item
+from torchbce.lens.isotonic import reliability_curve
+from torchbce.lens.sketch import Sketch, sklearn_epsilon
 
 __all__ = ["Explanation", "explain"]
 
@@ -26,6 +28,7 @@ def explain(
     baseline: float | None = None,
     top: int = 10,
     rows: Any = None,
+    by: Any = None,
 ) -> Explanation:
     r"""Where each digit of a BCE comes from, and what the number means.
 
@@ -38,15 +41,16 @@ def explain(
         from_logits: True if ``outputs`` are logits, False if they are probabilities. Never guessed.
         weight: one weight per item, or one for all.
         baseline: the probability that the no-knowledge answer gives; by default the targets' own mean.
-        top: how many of the worst items to keep; so many or fewer are all shown, in order.
+        top: how many of the worst items to keep, at most 1000; so many or fewer are all shown, in order.
         rows: the items' numbers in messages; by default 1, 2, ...
+        by: a value per item that names its group; says which group carries the loss.
 
     Returns:
         An :class:`Explanation`, which prints itself.
 
     Raises:
-        ValueError: nothing to explain, shapes that differ, a target outside [0, 1], a baseline outside (0, 1).
-        RuntimeError: a probability outside [0, 1] or NaN; torch's words, with position and value.
+        ValueError: nothing to explain, shapes that differ, a value outside [0, 1], NaN or a negative weight, with its
+            position; a baseline outside (0, 1).
 
     Example:
         >>> print(explain([0.60, 0.20, 0.70], [1, 0, 1], from_logits=False))
@@ -56,83 +60,132 @@ def explain(
             3       1    0.70  -log(0.70)     =  0.36
         ...
     """
-    x, y = _float64(outputs), _float64(targets)
+    x, y = _tensor("outputs", outputs), _tensor("targets", targets)
     if not x.numel():
         raise ValueError(f"there are no items to explain: outputs has the shape {tuple(x.shape)}")
-    outside = ~((y >= 0) & (y <= 1))
-    if outside.any():
-        place = int(outside.flatten().nonzero()[0])
-        raise ValueError(
-            f"target {place + 1} is {y.flatten()[place].item():g}; targets lie in [0, 1]: "
-            "{-1, 1} become (targets + 1) / 2, {0, 255} targets / 255"
-        )
-    w = None if weight is None else _float64(weight).expand(y.shape)
-    if w is not None and not (w >= 0).all():
-        raise ValueError("a weight is negative or NaN")
+    if x.shape != y.shape:
+        raise ValueError(f"outputs has the shape {tuple(x.shape)} and targets {tuple(y.shape)}; write both alike")
+    w = None if weight is None else _tensor("weight", weight).double().expand(y.shape).flatten()
+    x, y = x.flatten(), y.flatten()
+    if not x.is_floating_point():
+        x = x.double()
+    check_values(x, y, w, from_logits)
+    numbers = np.arange(1, len(x) + 1) if rows is None else np.asarray(rows)
+    if len(numbers) != len(x):
+        raise ValueError(f"there are {len(numbers)} rows for {len(x)} items")
+    sketch = Sketch(from_logits)
+    sketch.add(x, y, w, rows=numbers, groups=None if by is None else _groups(by, len(x)))
+    return explanation(sketch, baseline=baseline, top=top)
+
+
+def explanation(sketch: Sketch, *, baseline: float | None = None, top: int = 10) -> Explanation:
+    """The explanation of what a sketch has seen.
+
+    Raises:
+        ValueError: it has seen nothing, or the baseline is no probability.
+    """
+    sums, weighted = sketch.sums, sketch.weighted
+    count = sums.count
+    if not count:
+        raise ValueError("there are no items to explain")
     if baseline is not None and not 0 < baseline < 1:
         raise ValueError(f"baseline is {baseline}; it is a probability between 0 and 1")
-    if from_logits and x.isnan().any():
-        raise ValueError(f"logit {int(x.isnan().flatten().nonzero()[0]) + 1} is NaN")
-
-    bce = binary_cross_entropy_with_logits if from_logits else binary_cross_entropy
-    losses = bce(x, y, w, reduction="none").flatten()
-    x, y = x.flatten(), y.flatten()
-    w = None if w is None else w.flatten()
-    count, total = losses.numel(), losses.sum().item()
-    mean = total / count
-    probabilities = torch.sigmoid(x) if from_logits else x
-    weights = 1.0 if w is None else w
-    share = ((y * weights).sum() / (weights.sum() if isinstance(weights, Tensor) else count)).item()
-    answer = share if baseline is None else baseline
-    hard = bool(((y == 0) | (y == 1)).all())
-    logits = x if from_logits else torch.logit(x)
-    clamped = torch.zeros_like(losses, dtype=torch.bool) if from_logits else (x == 1 - y) & hard
-
+    mean = sums.total / count
+    share = sums.positive / sums.weight if sums.weight else math.nan
+    points = sketch.distribution()
+    hard = not sums.soft and sums.weight > 0
+    told = hard and enough(count, share * count)
     return Explanation(
         count=count,
-        total=total,
+        total=sums.total,
         mean=mean,
-        standard_error=losses.std(correction=1).item() / math.sqrt(count) if count > 1 else math.nan,
-        weight_sum=None if w is None else w.sum().item(),
-        from_logits=from_logits,
+        plain_mean=sums.plain_total / count,
+        standard_error=math.sqrt(sums.moment / (count - 1) / count) if count > 1 else math.nan,
+        weight_sum=sums.weight if weighted else None,
+        from_logits=sketch.from_logits,
+        dtype=sketch.dtype,
         base_rate=share,
-        baseline_answer=answer,
-        baseline=cross_entropy(share, answer),
-        floor=None if hard else _entropy_of(y, w),
-        clamped=int(clamped.sum()),
-        clamped_cost=losses[clamped].sum().item(),
-        calibration=calibration(logits.numpy(), y.numpy(), None if w is None else w.numpy()) if hard else None,
-        items=_items(x, probabilities, y, losses, rows, top, from_logits),
+        baseline_answer=share if baseline is None else baseline,
+        baseline=cross_entropy(share, share if baseline is None else baseline),
+        floor=sums.entropy / (sums.weight or math.nan) if sums.soft else None,
+        clamped=sums.clamped,
+        clamped_cost=sums.clamped_cost,
+        saturated=sums.saturated,
+        worst_share=sketch.losses.share_of_worst(0.01, sketch.worst),
+        auc=auc(points),
+        elsewhere=None if weighted else Elsewhere(sums.keras / count, sums.sklearn / count, sklearn_epsilon(sketch)),
+        calibration=calibration(points, count) if told else None,
+        decomposition=decomposition(points, sums.total / sums.weight, weighted=weighted) if told else None,
+        items=_items(sketch, top),
+        groups=_group_losses(sketch),
+        reliability=reliability_curve(points, band=told and not weighted) if hard else None,
+        histogram=sketch.losses.decibels(),
     )
 
 
-def _float64(values: Any) -> Tensor:
+def check_values(x: Tensor, y: Tensor, w: Tensor | None, from_logits: bool) -> None:
+    """Every value is allowed; the error names the first that is not."""
+    checks = [("outputs", x, (x >= 0) & (x <= 1), "probabilities lie in [0, 1]; logits need from_logits=True")]
+    if from_logits:
+        checks = [("outputs", x, ~x.isnan(), "a logit is a number")]
+    advice = "targets lie in [0, 1]: {-1, 1} become (targets + 1) / 2, {0, 255} targets / 255"
+    checks.append(("targets", y, (y >= 0) & (y <= 1), advice))
+    if w is not None:
+        checks.append(("weight", w, (w >= 0) & w.isfinite(), "weights are finite and at least 0"))
+    for name, values, allowed, rule in checks:
+        if not allowed.all():
+            place = int((~allowed).nonzero()[0])
+            raise ValueError(
+                f"{name}: item {place + 1} is {values[place].item():g} ({int((~allowed).sum())} such items); {rule}"
+            )
+
+
+def _tensor(name: str, values: Any) -> Tensor:
     if isinstance(values, Tensor):
-        return values.detach().cpu().double()
-    return torch.from_numpy(np.array(values, dtype=np.float64))
+        return values.detach().cpu()
+    try:
+        array = np.asarray(values)
+        return torch.from_numpy(np.array(array, np.float64 if array.dtype.kind != "f" else array.dtype))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} cannot be read as numbers: {error}") from error
 
 
-def _entropy_of(y: Tensor, w: Tensor | None) -> float:
-    """The least mean loss that soft targets allow: the mean of their own entropies."""
-    return binary_cross_entropy(y, y, w).item()
+def _groups(by: Any, count: int) -> tuple[np.ndarray, list[str]]:
+    names, codes = np.unique(np.asarray(by).ravel().astype(str), return_inverse=True)
+    if len(codes) != count:
+        raise ValueError(f"by names the groups of {len(codes)} items; there are {count}")
+    return codes, names.tolist()
 
 
-def _items(
-    x: Tensor, probabilities: Tensor, y: Tensor, losses: Tensor, rows: Any, top: int, from_logits: bool
-) -> tuple[Item, ...]:
+def _items(sketch: Sketch, top: int) -> tuple[Item, ...]:
     """All items in order if they are few, else the worst, the worst first."""
-    if len(losses) <= top:
-        chosen = torch.arange(len(losses))
-    else:
-        chosen = torch.argsort(losses, descending=True, stable=True)[:top]
-    numbers = np.arange(1, len(losses) + 1) if rows is None else np.asarray(rows)
+    worst = sketch.worst
+    chosen = np.arange(min(top, len(worst.loss)))
+    if sketch.sums.count <= top:
+        chosen = np.lexsort((worst.row, worst.source))
+    outputs = torch.from_numpy(worst.output[chosen])
+    probabilities = (torch.sigmoid(outputs) if sketch.from_logits else outputs).tolist()
+    several = len(sketch.sources) > 1
     return tuple(
         Item(
-            row=int(numbers[i]),
-            target=y[i].item(),
-            probability=probabilities[i].item(),
-            logit=x[i].item() if from_logits else None,
-            loss=losses[i].item(),
+            row=int(worst.row[i]),
+            target=float(worst.target[i]),
+            probability=p,
+            logit=float(worst.output[i]) if sketch.from_logits else None,
+            loss=float(worst.loss[i]),
+            weight=float(worst.weight[i]),
+            source=sketch.sources[worst.source[i]] if several else "",
         )
-        for i in chosen.tolist()
+        for i, p in zip(chosen, probabilities, strict=True)
     )
+
+
+def _group_losses(sketch: Sketch) -> tuple[GroupLoss, ...]:
+    """The group with the largest part of the loss first."""
+    found = []
+    for name, group in sketch.groups.items():
+        weight = group.weight or math.nan
+        rate = group.positive / weight
+        share = group.total / sketch.sums.total if sketch.sums.total else math.nan
+        found.append(GroupLoss(name, group.count, group.total / weight, share, rate, cross_entropy(rate, rate)))
+    return tuple(sorted(found, key=lambda group: (-group.share, group.name)))

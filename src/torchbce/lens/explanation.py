@@ -1,14 +1,21 @@
-"""Explanation: the frozen result of `explain`, and how it reads."""
+"""Explanation: the frozen result of `explain`. Everything in it is computed when it is made."""
 
 from __future__ import annotations
 
 import html
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from torchbce.lens import wording
 from torchbce.lens.calibration import Calibration
-from torchbce.lens.entropy import percent_below
+from torchbce.lens.decomposition import Decomposition
+from torchbce.lens.isotonic import ReliabilityCurve
+
+if TYPE_CHECKING:
+    import polars
+    from matplotlib.figure import Figure
 
 LN2 = math.log(2)
 
@@ -22,36 +29,73 @@ class Item:
     probability: float
     logit: float | None
     loss: float
+    weight: float = 1.0
+    source: str = ""
 
     @property
     def formula(self) -> str:
         """The loss as the article writes it."""
-        p, y = probability_text(self.probability), self.target
-        if y == 1:
-            return f"-log({p})"
-        if y == 0:
-            return f"-log(1 - {p})"
-        return f"-({y:g} log({p}) + {1 - y:g} log(1 - {p}))"
+        return wording.formula(self.probability, self.target)
+
+
+@dataclass(frozen=True)
+class GroupLoss:
+    """The part of a loss that one group of items has."""
+
+    name: str
+    count: int
+    mean: float
+    share: float  # of the total
+    base_rate: float
+    baseline: float  # what answering the group's own base rate costs, by its weights
+
+    @property
+    def percent(self) -> float:
+        """The group's share of the total, in percent."""
+        return 100 * self.share
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """The means that other libraries print for the same numbers, because they clip probabilities."""
+
+    keras: float
+    sklearn: float
+    sklearn_epsilon: float
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a BCE is made of and what it means. Losses are in nats; `print` it, or see :meth:`to_dict`."""
+    """What a BCE is made of and what it means. Losses are in nats; `print` it, or see :meth:`to_dict`.
+
+    The figures of weighted items are weighted, like the loss: `mean` is torch's (divided by the items), `weighted_mean`
+    is divided by the weights, `plain_mean` leaves the weights out.
+    """
 
     count: int
     total: float
     mean: float
+    plain_mean: float
     standard_error: float
     weight_sum: float | None
     from_logits: bool
+    dtype: str
     base_rate: float
     baseline_answer: float
     baseline: float
     floor: float | None
     clamped: int
     clamped_cost: float
+    saturated: int
+    worst_share: float
+    auc: float
+    elsewhere: Elsewhere | None
     calibration: Calibration | None
+    decomposition: Decomposition | None
     items: tuple[Item, ...]
+    groups: tuple[GroupLoss, ...] = ()
+    reliability: ReliabilityCurve | None = field(default=None, repr=False)
+    histogram: tuple[tuple[float, int], ...] = field(default=(), repr=False)  # loss from, items
 
     @property
     def bits(self) -> float:
@@ -59,13 +103,57 @@ class Explanation:
         return self.mean / LN2
 
     @property
+    def weighted_mean(self) -> float:
+        """The total divided by the weights; the mean where there are none."""
+        return self.mean if self.weight_sum is None else self.total / self.weight_sum if self.weight_sum else math.nan
+
+    @property
     def typical_probability(self) -> float:
         """exp(-mean): the geometric mean of the probabilities given to what happened."""
-        return math.exp(-self.mean)
+        return math.exp(-self.weighted_mean)
+
+    @property
+    def normalized_entropy(self) -> float:
+        """The loss divided by the baseline (He et al. 2014); NaN where there is no baseline."""
+        return self.weighted_mean / self.baseline if self.baseline > 0 else math.nan
+
+    @property
+    def d2(self) -> float:
+        """1 - normalized entropy: scikit-learn's D2, McFadden's pseudo R2."""
+        return 1 - self.normalized_entropy
+
+    @property
+    def excess(self) -> float:
+        """What is above the least that soft targets allow."""
+        return self.weighted_mean - (self.floor or 0.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every number, for JSON."""
-        return asdict(self) | {"bits": self.bits, "typical_probability": self.typical_probability}
+        """Every number, for JSON; what is not a finite number there is None."""
+        numbers = {name: value for name, value in asdict(self).items() if name not in ("reliability", "histogram")}
+        derived = ("bits", "weighted_mean", "typical_probability", "normalized_entropy", "d2", "excess")
+        return _finite(numbers | {name: getattr(self, name) for name in derived})  # type: ignore[no-any-return]
+
+    def frame(self) -> polars.DataFrame:
+        """The items as a table, the worst first (all of them in order if they are few)."""
+        import polars
+
+        return polars.DataFrame([asdict(item) | {"formula": item.formula} for item in self.items])
+
+    def to_markdown(self) -> str:
+        """Two tables, for a pull request or a notebook's text."""
+        return wording.markdown(self)
+
+    def to_html(self, path: str | Path, title: str = "What the loss means") -> None:
+        """Write report.html: one file that needs no network."""
+        from torchbce.lens.report import write_report
+
+        write_report(Path(path), title=title, explanation=self)
+
+    def plot(self) -> Figure:
+        """Few items on the curve of the loss; many as a reliability diagram beside the histogram of losses."""
+        from torchbce.lens.display.overview import explanation_figure
+
+        return explanation_figure(self)
 
     def __str__(self) -> str:
         return f"{self.table}\n\n{self.meaning}"
@@ -76,76 +164,22 @@ class Explanation:
     @property
     def table(self) -> str:
         """The items and what each costs, as the article sets them out."""
-        return "\n".join(self._table())
+        return "\n".join(wording.item_lines(self))
 
     @property
     def meaning(self) -> str:
         """What the number means, a line for each thing that is known."""
-        return "\n".join(self._meaning())
+        return "\n".join(f"{name:<11} {text}" for name, text in self.facts)
 
-    def _table(self) -> list[str]:
-        everything = len(self.items) == self.count
-        lines = [] if everything else [f"the {len(self.items)} items that cost most:"]
-        width = max((len(item.formula) for item in self.items), default=0)
-        rows = max([4, *(len(str(item.row)) for item in self.items)])
-        logit_head = "     logit" if self.from_logits else ""
-        lines.append(f"{'item' if everything else 'row':>{rows + 1}}  target{logit_head}  output")
-        for item in self.items:
-            logit = f"  {item.logit:8.4g}" if item.logit is not None else ""
-            output = probability_text(item.probability)
-            target = f"{item.target:g}"
-            cost = f"{item.formula:<{width}} = {loss_text(item.loss):>5}"
-            lines.append(f"{item.row:>{rows + 1}}  {target:>6}{logit}  {output:>6}  {cost}")
-        if everything and self.count > 1:
-            edge = len(lines[-1])
-            lines.append(("-" * 8).rjust(edge))
-            lines.append(f"total BCE = {loss_text(self.total):>5}".rjust(edge))
-            lines.append("")
-            lines.append(f"mean BCE = {self.total:.4f} / {self.count} = {self.mean:.4f}")
-        return lines
-
-    def _meaning(self) -> list[str]:
-        error = "" if math.isnan(self.standard_error) else f" +- {self.standard_error:.4f}"
-        lines = [
-            f"the mean    {self.mean:.6f} nats per item ({self.bits:.6f} bits){error}; reduction='mean' prints this",
-            f"the total   {self.total:.6f} nats over {self.count:,} items; reduction='sum' prints this",
-        ]
-        if self.weight_sum is not None:
-            lines.append(
-                f"weights     sum to {self.weight_sum:.6g}; torch's mean divides by the items, not by them; "
-                f"divided by them it is {self.total / self.weight_sum:.6f}"
-            )
-        else:
-            lines.append(
-                f"typical     what happened was given the probability {self.typical_probability:.4f} (geometric mean)"
-            )
-            lines.append(
-                f"baseline    always answering {100 * self.baseline_answer:.1f} % costs {self.baseline:.6f}: "
-                f"this is {percent_below(self.mean, self.baseline)}"
-            )
-        if self.floor is not None:
-            lines.append(
-                f"floor       soft targets cost at least {self.floor:.6f}; {self.mean - self.floor:.6f} is above it"
-            )
-        if self.clamped:
-            lines.append(
-                f"clamped     {self.clamped} items gave probability 0 to what happened and cost 100, not infinity: "
-                f"{100 * self.clamped_cost / self.total:.1f} % of the total"
-            )
-        if self.calibration is not None:
-            lines.append(f"calibration {self.calibration.in_words(self.baseline)}")
-        return lines
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """The same as pairs of a name and a sentence."""
+        return wording.facts(self)
 
 
-def loss_text(loss: float) -> str:
-    """Two digits behind the point as in the article, more for what would otherwise read 0.00."""
-    return f"{loss:.2f}" if loss >= 0.095 or loss == 0 else f"{loss:.2g}"
-
-
-def probability_text(p: float) -> str:
-    """As many digits as show how far p is from 0 and from 1."""
-    margin = min(p, 1 - p)
-    if margin <= 0:
-        return f"{p:g}"
-    digits = max(2, math.ceil(-math.log10(margin)) + 1)
-    return f"{p:.{digits}f}" if digits <= 8 else f"{p:.2e}" if p < 0.5 else f"1 - {1 - p:.1e}"
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,23 +1,98 @@
-"""report.html: one file that needs nothing else, by jinja2."""
+"""report.html: one file that needs no network and no other file, by jinja2."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from torchbce.lens.explanation import Explanation, loss_text, probability_text
+from torchbce.lens.explanation import Explanation
+from torchbce.lens.wording import loss_text, probability_text
+
+EXPLORED = 12  # items on the curve that can be dragged
 
 
 def write_report(
-    path: Path, *, title: str, facts: dict[str, str], explanation: Explanation, figures: dict[str, str]
+    path: Path,
+    *,
+    title: str,
+    explanation: Explanation,
+    facts: Mapping[str, str] | None = None,
+    figures: Mapping[str, str] | None = None,
 ) -> None:
-    """Facts, the explanation, figures (SVG elements made by `display`) and the worst items; all text is escaped."""
+    """The explanation, its items on a curve to explore, and figures; the file appears whole or not at all.
+
+    Args:
+        path: the file to make.
+        title: the heading.
+        explanation: what is reported.
+        facts: more to say, in a table at the top.
+        figures: SVG elements by their headings; by default those of the explanation.
+
+    All text is escaped, and the page may run no script but its own.
+    """
     import jinja2
 
+    script = (files("torchbce.lens") / "templates" / "report.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("torchbce.lens"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"loss": loss_text, "probability": probability_text}
     page = environment.get_template("report.html.j2").render(
-        title=title, facts=facts, explanation=explanation, figures=figures
+        title=title,
+        facts=dict(facts or {}),
+        explanation=explanation,
+        figures=_figures(explanation) if figures is None else dict(figures),
+        explored=_explored(explanation),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    path.write_text(page, encoding="utf-8")
+    _write_whole(path, page)
+
+
+def _figures(explanation: Explanation) -> dict[str, str]:
+    from torchbce.lens.display import LossHistogramDisplay, ReliabilityDisplay
+    from torchbce.lens.display.figure import to_svg
+
+    if explanation.count <= EXPLORED:
+        return {}  # the curve shows them all
+    displays: dict[str, Any] = {"What the items cost": LossHistogramDisplay.from_explanation(explanation)}
+    if explanation.reliability is not None:
+        displays = {"Reliability of the predictions": ReliabilityDisplay.from_explanation(explanation), **displays}
+    return {name: to_svg(display.plot().figure_) for name, display in displays.items()}
+
+
+def _explored(explanation: Explanation) -> dict[str, Any]:
+    """What the script needs to work out the loss again when an item is moved."""
+    items = explanation.items[:EXPLORED]
+    shown = sum(item.loss for item in items)
+    return {
+        "count": explanation.count,
+        "rest": explanation.total - shown if len(items) < explanation.count else 0.0,
+        "items": [
+            {
+                "name": f"{item.source} {item.row}".strip(),
+                "target": item.target,
+                "weight": item.weight,
+                "probability": item.probability,
+            }
+            for item in items
+        ],
+    }
+
+
+def _write_whole(path: Path, text: str) -> None:
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(draft, 0o644)
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -128,7 +129,7 @@ def train(
         run_folder.save_model(draft, card, network)
         write_table(predictions_table(logits, task.answers, task.valid), draft / run_folder.PREDICTIONS_FILE)
         history.to_csv(draft / run_folder.HISTORY_FILE)
-        _write_report(draft / run_folder.REPORT_FILE, task, history, explanation, logits[held_out], auc)
+        _write_report(draft / run_folder.REPORT_FILE, task, history, explanation, auc)
     return Trained(folder, history, explanation, auc, sorted(path.name for path in folder.iterdir()))
 
 
@@ -238,22 +239,25 @@ def _card(
     )
 
 
-def _write_report(
-    path: Path, task: Task, history: History, explanation: Explanation, logits: Tensor, auc: float
-) -> None:
-    from torchbce.lens.display import loss_curve, reliability_diagram, to_svg
+def _write_report(path: Path, task: Task, history: History, explanation: Explanation, auc: float) -> None:
+    from torchbce.lens.display import LossCurveDisplay, LossHistogramDisplay, ReliabilityDisplay
+    from torchbce.lens.display.figure import to_svg
     from torchbce.lens.report import write_report
 
-    target = task.answers[torch.from_numpy(task.valid)]
-    curve = loss_curve(
-        [epoch.number for epoch in history],
+    curve = LossCurveDisplay(
         {
             "train, at the epoch's end": [epoch.judged if epoch.train is None else epoch.train for epoch in history],
             "validation": [epoch.judged for epoch in history],
         },
-        {"base rate": task.baseline, "logistic regression": task.logistic},
+        epochs=[epoch.number for epoch in history],
+        levels={"base rate": task.baseline, "logistic regression": task.logistic},
         best=history.best.number,
     )
+    displays: dict[str, Any] = {
+        "Loss over the epochs": curve,
+        "Reliability of the validation predictions": ReliabilityDisplay.from_explanation(explanation),
+        "What the validation items cost": LossHistogramDisplay.from_explanation(explanation),
+    }
     write_report(
         path,
         title=f"{task.path.name}: {task.target.column}",
@@ -266,8 +270,5 @@ def _write_report(
             "AUC": f"{auc:.4f}",
         },
         explanation=explanation,
-        figures={
-            "Loss over the epochs": to_svg(curve),
-            "Reliability of the validation predictions": to_svg(reliability_diagram(logits, target)),
-        },
+        figures={name: to_svg(display.plot().figure_) for name, display in displays.items()},
     )

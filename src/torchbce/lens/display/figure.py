@@ -1,0 +1,36 @@
+"""What all pictures share: colours that colour-blind people tell apart, new axes, and SVG for the report."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY = "#2f6fb5", "#d9730d", "#777777"
+
+
+def axes_or_new(ax: Any, width: float = 6.4, height: float = 4.0) -> Any:
+    """The axes given, or those of a new figure; needs no display and leaves pyplot's state alone."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("pictures need matplotlib: pip install 'torchbce[plot]'") from error
+    if ax is None:
+        ax = Figure(figsize=(width, height), layout="constrained").add_subplot()
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as an SVG element, the same bytes for the same picture."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "torchbce", "svg.fonttype": "none"}):
+        figure.savefig(
+            buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")), transparent=True
+        )
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

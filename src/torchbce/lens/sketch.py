@@ -1,0 +1,313 @@
+"""Everything that an explanation needs from predictions, in one pass and constant memory, and it adds up.
+
+Counts are integers and sums are float64. So shards of the data, or processes, may each make a sketch: merged they are
+the sketch of all of the data.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
+from torchbce.lens.points import Points, PointTable
+from torchbce.lens.worst import KEPT, LossHistogram, Worst, candidates
+
+FORMAT = 1
+BLOCK = 1 << 17  # items at a time: temporaries stay in the caches
+MOST_GROUPS = 10_000
+KERAS_EPSILON = 1e-7
+# Beyond these logits sigmoid is exactly 1 or 0 in each dtype, and the gradient exactly 0.
+SATURATED = {
+    torch.bfloat16: (-88.8, 6.25),
+    torch.float16: (-17.35, 8.32),
+    torch.float32: (-88.8, 16.64),
+    torch.float64: (-745.2, 36.74),
+}
+
+
+@dataclass
+class Sums:
+    """Sums over items. `moment` is the sum of squared distances of the losses from their mean."""
+
+    count: int = 0
+    total: float = 0.0
+    plain_total: float = 0.0  # without weights
+    moment: float = 0.0
+    weight: float = 0.0
+    positive: float = 0.0
+    entropy: float = 0.0
+    keras: float = 0.0
+    sklearn: float = 0.0
+    clamped: int = 0
+    clamped_cost: float = 0.0
+    saturated: int = 0
+    soft: int = 0  # targets between 0 and 1
+    low: float = math.inf
+    high: float = -math.inf
+
+    def add(self, other: Sums) -> None:
+        """Add the sums over other items."""
+        gap = other.total / other.count - self.total / self.count if self.count and other.count else 0.0
+        n = self.count + other.count
+        spread = gap * gap * self.count * other.count / n if n and math.isfinite(gap) else 0.0
+        moment = self.moment + other.moment + spread
+        low, high = min(self.low, other.low), max(self.high, other.high)
+        for name, value in asdict(other).items():
+            setattr(self, name, getattr(self, name) + value)
+        self.moment, self.low, self.high = moment, low, high
+
+
+@dataclass
+class Group:
+    """Sums over the items of one group."""
+
+    count: int = 0
+    total: float = 0.0
+    weight: float = 0.0
+    positive: float = 0.0
+
+
+@dataclass
+class Sketch:
+    """Collects predictions: `add` batches, `merge` other sketches."""
+
+    from_logits: bool
+    weighted: bool = False
+    dtype: str = "float64"  # that the outputs were in
+    sums: Sums = field(default_factory=Sums)
+    points: PointTable = field(default_factory=PointTable)
+    worst: Worst = field(default_factory=Worst.none)
+    losses: LossHistogram = field(default_factory=LossHistogram.empty)
+    groups: dict[str, Group] = field(default_factory=dict)
+    sources: list[str] = field(default_factory=list)
+
+    def add(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        weights: Tensor | None = None,
+        *,
+        rows: np.ndarray,
+        source: str = "",
+        groups: tuple[np.ndarray, list[str]] | None = None,
+    ) -> None:
+        """Add items whose values are known to be allowed.
+
+        Args:
+            outputs: logits or probabilities, 1-d, of the dtype that they were computed in.
+            targets: the same length, in [0, 1].
+            weights: the same length.
+            rows: the number of each item in its source.
+            source: where the items are from, such as a file's name.
+            groups: the number of each item's group, and the groups' names.
+        """
+        for i in range(0, len(outputs), BLOCK):
+            part = slice(i, i + BLOCK)
+            self._add(
+                outputs[part],
+                targets[part],
+                None if weights is None else weights[part].double(),
+                rows[part],
+                self._source(source),
+                None if groups is None else (groups[0][part], groups[1]),
+            )
+
+    def _add(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        weights: Tensor | None,
+        rows: np.ndarray,
+        source: int,
+        groups: tuple[np.ndarray, list[str]] | None,
+    ) -> None:
+        x = outputs.double()
+        y = targets.double() if targets.is_floating_point() else targets
+        loss_of = binary_cross_entropy_with_logits if self.from_logits else binary_cross_entropy
+        plain = loss_of(x, y, reduction="none")
+        losses = plain if weights is None else plain * weights
+        logits = x if self.from_logits else torch.logit(x)
+        y = y.double()
+        soft = 0 if not targets.is_floating_point() else int(((y != 0) & (y != 1)).sum())
+        self.weighted = self.weighted or weights is not None
+        self.dtype = str(outputs.dtype).removeprefix("torch.")
+        self.sums.add(_sums(outputs, logits, y, weights, plain, losses, soft, self.from_logits))
+        self.points.add(logits, y, weights, rows, soft == 0)
+        self.losses.add(losses)
+        self._keep_worst(outputs, y, weights, losses, rows, source)
+        if groups is not None:
+            self._add_groups(*groups, losses.numpy(), y.numpy(), None if weights is None else weights.numpy())
+
+    def merge(self, other: Sketch) -> None:
+        """Add what another sketch has seen."""
+        if other.from_logits != self.from_logits:
+            raise ValueError("one sketch is of logits and the other of probabilities; they do not add up")
+        numbers = np.array([self._source(source) for source in other.sources], np.int64)
+        worst = other.worst
+        self.weighted, self.dtype = self.weighted or other.weighted, other.dtype
+        self.sums.add(other.sums)
+        self.points.merge(other.points)
+        self.worst = self.worst.and_(worst._replace(source=numbers[worst.source]), KEPT)
+        self.losses.counts += other.losses.counts
+        self.losses.sums += other.losses.sums
+        for name, group in other.groups.items():
+            _add_group(self._group(name), **asdict(group))
+
+    def to_bytes(self) -> bytes:
+        """The sketch as the content of an .npz file, without pickles."""
+        texts = {
+            "format": FORMAT,
+            "from_logits": self.from_logits,
+            "weighted": self.weighted,
+            "dtype": self.dtype,
+            "sums": asdict(self.sums),
+            "sources": self.sources,
+            "groups": {name: asdict(group) for name, group in self.groups.items()},
+        }
+        arrays = {f"worst_{name}": column for name, column in self.worst._asdict().items()}
+        filled = self.losses.counts.nonzero()[:, 0]
+        columns = {"bins": filled, "counts": self.losses.counts[filled], "loss_sums": self.losses.sums[filled]}
+        arrays |= {name: column.numpy() for name, column in columns.items()}
+        arrays |= {f"points_{name}": array for name, array in self.points.state().items()}
+        file = io.BytesIO()
+        np.savez_compressed(file, texts=np.array(json.dumps(texts)), **arrays)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Sketch:
+        """The sketch again.
+
+        Raises:
+            ValueError: the content is no sketch, or of another version.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                arrays = dict(file)
+            texts = json.loads(str(arrays["texts"]))
+            known = texts["format"]
+        except Exception as error:
+            raise ValueError(f"this is no sketch that torchbce saved: {error}") from error
+        if known != FORMAT:
+            raise ValueError(f"this sketch has the format {known}; this version of torchbce reads {FORMAT}")
+        sketch = cls(texts["from_logits"], texts["weighted"], texts["dtype"], Sums(**texts["sums"]))
+        sketch.sources = texts["sources"]
+        sketch.points = PointTable.restored({n[7:]: a for n, a in arrays.items() if n.startswith("points_")})
+        sketch.worst = Worst(*(arrays[f"worst_{name}"] for name in Worst._fields))
+        bins, counts, sums = (torch.from_numpy(arrays[name]) for name in ("bins", "counts", "loss_sums"))
+        sketch.losses.counts[bins] = counts
+        sketch.losses.sums[bins] = sums
+        sketch.groups = {name: Group(**group) for name, group in texts["groups"].items()}
+        return sketch
+
+    def distribution(self) -> Points:
+        """The logits that occur, with the weights of items and positives."""
+        return self.points.points()
+
+    def _source(self, name: str) -> int:
+        if name not in self.sources:
+            self.sources.append(name)
+        return self.sources.index(name)
+
+    def _keep_worst(
+        self, outputs: Tensor, y: Tensor, weights: Tensor | None, losses: Tensor, rows: np.ndarray, source: int
+    ) -> None:
+        least = float(self.worst.loss[-1]) if len(self.worst.loss) == KEPT else -math.inf
+        if losses.max().item() < least:
+            return
+        found = candidates(losses, least, KEPT)
+        weight = np.ones(len(found)) if weights is None else weights.numpy()[found]
+        here = Worst(
+            losses.numpy()[found],
+            np.full(len(found), source),
+            np.asarray(rows, np.int64)[found],
+            outputs[torch.from_numpy(found)].double().numpy(),
+            y.numpy()[found],
+            weight,
+        )
+        self.worst = self.worst.and_(here, KEPT)
+
+    def _add_groups(
+        self, codes: np.ndarray, names: list[str], losses: np.ndarray, y: np.ndarray, w: np.ndarray | None
+    ) -> None:
+        size = len(names)
+        counts = np.bincount(codes, minlength=size)
+        ones = y if w is None else y * w
+        sums = np.bincount(codes, losses, size), np.bincount(codes, w, size), np.bincount(codes, ones, size)
+        for code in counts.nonzero()[0]:
+            total, weight, positive = (float(column[code]) for column in sums)
+            _add_group(self._group(names[code]), int(counts[code]), total, weight, positive)
+
+    def _group(self, name: str) -> Group:
+        group = self.groups.setdefault(name, Group())
+        if len(self.groups) > MOST_GROUPS:
+            raise ValueError(f"there are more than {MOST_GROUPS:,} groups; name a column with fewer values")
+        return group
+
+
+def _add_group(group: Group, count: int, total: float, weight: float, positive: float) -> None:
+    group.count += count
+    group.total += total
+    group.weight += weight
+    group.positive += positive
+
+
+def _sums(
+    outputs: Tensor,
+    logits: Tensor,
+    y: Tensor,
+    weights: Tensor | None,
+    plain: Tensor,
+    losses: Tensor,
+    soft: int,
+    from_logits: bool,
+) -> Sums:
+    """The sums over one batch. What is rare is looked for only where the extreme values allow it."""
+    n = len(outputs)
+    total = losses.sum().item()
+    low, high = (bound.item() for bound in outputs.double().aminmax())
+    first, last = (bound.item() for bound in logits.aminmax())
+    found = Sums(n, total, plain.sum().item(), weight=float(n), positive=y.sum().item(), soft=soft, low=low, high=high)
+    found.moment = losses.var(correction=0).item() * n if math.isfinite(total) else math.nan
+    if weights is not None:
+        found.weight = weights.sum().item()
+        found.positive = (y * weights).sum().item()
+    if soft:
+        floors = binary_cross_entropy(y, y, reduction="none")
+        found.entropy = (floors if weights is None else floors * weights).sum().item()
+    found.keras = _clipped(logits, y, plain, KERAS_EPSILON, soft)
+    found.sklearn = _clipped(logits, y, plain, _epsilon(outputs.dtype, from_logits), soft)
+    below, above = SATURATED.get(outputs.dtype, SATURATED[torch.float64])
+    if first <= below or last >= above:
+        found.saturated = int(((logits <= below) | (logits >= above)).sum())
+    if not from_logits and (low == 0 or high == 1):
+        clamped = ((outputs == 0) & (y > 0)) | ((outputs == 1) & (y < 1))
+        found.clamped, found.clamped_cost = int(clamped.sum()), losses[clamped].sum().item()
+    return found
+
+
+def sklearn_epsilon(sketch: Sketch) -> float:
+    """How far from 0 and 1 scikit-learn keeps probabilities of this dtype."""
+    return _epsilon(getattr(torch, sketch.dtype), sketch.from_logits)
+
+
+def _epsilon(dtype: torch.dtype, from_logits: bool) -> float:
+    return torch.finfo(torch.float64 if from_logits else dtype).eps
+
+
+def _clipped(logits: Tensor, y: Tensor, plain: Tensor, epsilon: float, soft: int) -> float:
+    """The sum of the losses of probabilities clipped to [epsilon, 1 - epsilon]."""
+    least, most = -math.log1p(-epsilon), -math.log(epsilon)
+    if not soft:
+        return plain.clamp(least, most).sum().item()
+    zeros, ones = torch.zeros_like(y), torch.ones_like(y)
+    positive, negative = (
+        binary_cross_entropy_with_logits(logits, same, reduction="none").clamp(least, most) for same in (ones, zeros)
+    )
+    return (y * positive + (1 - y) * negative).sum().item()

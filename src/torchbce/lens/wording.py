@@ -1,0 +1,167 @@
+"""How an explanation reads: the article's table, a sentence for each fact, numbers with the digits that matter."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from torchbce.lens.entropy import percent_below
+
+if TYPE_CHECKING:
+    from torchbce.lens.explanation import Explanation
+
+GROUPS_SHOWN = 10
+
+
+def loss_text(loss: float) -> str:
+    """Two digits behind the point as in the article, more for what would otherwise read 0.00."""
+    return f"{loss:.2f}" if loss >= 0.095 or loss == 0 else f"{loss:.2g}"
+
+
+def probability_text(p: float) -> str:
+    """As many digits as show how far p is from 0 and from 1."""
+    margin = min(p, 1 - p)
+    if margin <= 0:
+        return f"{p:g}"
+    digits = max(2, math.ceil(-math.log10(margin)) + 1)
+    return f"{p:.{digits}f}" if digits <= 8 else f"{p:.2e}" if p < 0.5 else f"1 - {1 - p:.1e}"
+
+
+def formula(probability: float, y: float) -> str:
+    """The loss of one item as the article writes it."""
+    p = probability_text(probability)
+    if y == 1:
+        return f"-log({p})"
+    if y == 0:
+        return f"-log(1 - {p})"
+    return f"-({y:g} log({p}) + {1 - y:g} log(1 - {p}))"
+
+
+def item_lines(found: Explanation) -> list[str]:
+    """The items, and their total where all are shown."""
+    items = found.items
+    everything = len(items) == found.count
+    lines = [] if everything else [f"the {len(items)} items that cost most:"]
+    if not items:
+        return [f"{found.count:,} items"]
+    weighted = found.weight_sum is not None
+    formulas = [f"{item.weight:g} * {item.formula}" if weighted else item.formula for item in items]
+    width = max(map(len, formulas))
+    rows = max(4, *(len(str(item.row)) for item in items))
+    sources = max(len(item.source) for item in items)
+    head = f"{'item' if everything else 'row':>{rows + 1}}  target"
+    lines.append((f"{'source':<{sources}}  " if sources else "") + head + "     logit" * found.from_logits + "  output")
+    for item, text in zip(items, formulas, strict=True):
+        source = f"{item.source:<{sources}}  " if sources else ""
+        logit = f"  {item.logit:8.4g}" if item.logit is not None else ""
+        output = probability_text(item.probability)
+        cost = f"{text:<{width}} = {loss_text(item.loss):>5}"
+        lines.append(f"{source}{item.row:>{rows + 1}}  {item.target:>6g}{logit}  {output:>6}  {cost}")
+    if everything and found.count > 1:
+        edge = len(lines[-1])
+        lines += [("-" * 8).rjust(edge), f"total BCE = {loss_text(found.total):>5}".rjust(edge), ""]
+        lines.append(f"mean BCE = {found.total:.4f} / {found.count} = {found.mean:.4f}")
+    return lines
+
+
+def facts(found: Explanation) -> list[tuple[str, str]]:
+    """A name and a sentence for each thing that is known."""
+    error = "" if math.isnan(found.standard_error) else f" +- {found.standard_error:.4f}"
+    pairs = [
+        (
+            "the mean",
+            f"{found.mean:.6f} nats per item ({found.bits:.6f} bits){error}; reduction='mean' prints this",
+        ),
+        ("the total", f"{found.total:.6f} nats over {found.count:,} items; reduction='sum' prints this"),
+    ]
+    if found.weight_sum is not None:
+        pairs.append(
+            (
+                "weights",
+                f"sum to {found.weight_sum:.6g}; torch's mean divides by the items, not by them; divided by them it is "
+                f"{found.weighted_mean:.6f}, and without weights {found.plain_mean:.6f}",
+            )
+        )
+    pairs.append(
+        (
+            "typical",
+            f"what happened was given the probability {found.typical_probability:.4f} (geometric mean)",
+        )
+    )
+    pairs.append(("baseline", _baseline(found)))
+    if found.decomposition is not None:
+        pairs.append(("worth", f"{found.decomposition.in_words()}; AUC {found.auc:.4f}"))
+    if found.calibration is not None:
+        pairs.append(("calibration", found.calibration.in_words(found.baseline)))
+    if found.floor is not None:
+        pairs.append(
+            (
+                "floor",
+                f"soft targets cost at least {found.floor:.6f}; {found.excess:.6f} is above it",
+            )
+        )
+    if found.clamped:
+        pairs.append(
+            (
+                "clamped",
+                f"{found.clamped:,} items gave probability 0 to what happened and cost 100, not infinity: "
+                f"{100 * found.clamped_cost / found.total:.1f} % of the total",
+            )
+        )
+    if found.saturated:
+        pairs.append(
+            (
+                "saturated",
+                f"{found.saturated:,} items are so far out that in {found.dtype} the probability is exactly 0 or 1: "
+                "through a sigmoid they have no gradient",
+            )
+        )
+    if found.count >= 1000:
+        pairs.append(("worst 1 %", f"of the items carries {100 * found.worst_share:.1f} % of the loss"))
+    other = found.elsewhere
+    if other is not None and max(abs(other.keras - found.mean), abs(other.sklearn - found.mean)) > 5e-7:
+        pairs.append(
+            (
+                "elsewhere",
+                f"Keras prints {other.keras:.6f} (it clips probabilities to 1e-07 from 0 and 1), scikit-learn "
+                f"{other.sklearn:.6f} (clips to {other.sklearn_epsilon:.1e})",
+            )
+        )
+    pairs += [(f"group {n}", text) for n, text in enumerate(_groups(found), 1)]
+    return pairs
+
+
+def _baseline(found: Explanation) -> str:
+    if not found.baseline > 0:
+        return f"no baseline (one class only): every target is {found.base_rate:g}, so nothing can be said of the model"
+    return (
+        f"always answering {100 * found.baseline_answer:.4g} % costs {found.baseline:.6f}: this is "
+        f"{percent_below(found.weighted_mean, found.baseline)} (normalised entropy {found.normalized_entropy:.4f})"
+    )
+
+
+def _groups(found: Explanation) -> list[str]:
+    lines = [
+        f"{group.name}: {group.percent:.1f} % of the loss from {100 * group.count / found.count:.1f} % of the items; "
+        f"mean {group.mean:.6f}, {percent_below(group.mean, group.baseline)}"
+        for group in found.groups[:GROUPS_SHOWN]
+    ]
+    if len(found.groups) > GROUPS_SHOWN:
+        lines.append(f"and {len(found.groups) - GROUPS_SHOWN:,} more groups, in to_dict()")
+    return lines
+
+
+def markdown(found: Explanation) -> str:
+    """The facts and the items as tables."""
+    lines = ["| | |", "| --- | --- |"]
+    lines += [f"| {_cell(name)} | {_cell(text)} |" for name, text in found.facts]
+    lines += ["", "| row | target | probability | loss | nats |", "| ---: | ---: | ---: | --- | ---: |"]
+    for item in found.items:
+        place = f"{item.source} {item.row}".strip()
+        cells = (place, f"{item.target:g}", probability_text(item.probability), item.formula, loss_text(item.loss))
+        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

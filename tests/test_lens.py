@@ -1,0 +1,292 @@
+"""The sketch, the parts of the loss, and what is made of them, beside the libraries that know one of them each."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import isotonic_regression
+from sklearn.metrics import log_loss, roc_auc_score
+
+from torchbce import explain
+from torchbce.lens import display
+from torchbce.lens.decomposition import cross_fitted_gain
+from torchbce.lens.explain import explanation
+from torchbce.lens.points import LIMIT, Points
+from torchbce.lens.sketch import MOST_GROUPS, Sketch
+
+
+def predictions(n, slope=1.0, shift=0.0, seed=0, mean=-0.5):
+    rng = np.random.default_rng(seed)
+    z = rng.normal(mean, 1.5, n)
+    return z, (rng.random(n) < 1 / (1 + np.exp(-(slope * z + shift)))).astype(float)
+
+
+def sketch_of(x, y, w=None, *, from_logits=True, first=1, source=""):
+    sketch = Sketch(from_logits)
+    x, y, w = (None if v is None else torch.as_tensor(v) for v in (x, y, w))
+    sketch.add(x, y, w, rows=np.arange(first, first + len(x)), source=source)
+    return sketch
+
+
+# Oracles
+
+
+def test_the_parts_are_model_diagnostics_decomposition():
+    from model_diagnostics import scoring
+
+    z, y = predictions(3000, slope=0.7)
+    p = 1 / (1 + np.exp(-np.round(z, 2)))
+    for weights in (None, np.linspace(0.5, 2, 3000)):
+        found = explain(np.round(z, 2), y, from_logits=True, weight=weights)
+        oracle = scoring.decompose(y_obs=y, y_pred=p, weights=weights, scoring_function=scoring.LogLoss())
+        parts = found.decomposition
+        assert parts.corp_miscalibration == pytest.approx(oracle["miscalibration"][0], rel=1e-9)
+        assert parts.corp_discrimination == pytest.approx(oracle["discrimination"][0], rel=1e-9)
+        assert parts.uncertainty == pytest.approx(oracle["uncertainty"][0], rel=1e-9)
+        assert found.weighted_mean == pytest.approx(oracle["score"][0], rel=1e-9)
+
+
+def test_the_normalised_entropy_is_torchevals():
+    from torcheval.metrics import functional
+
+    z, y = predictions(1000)
+    w = np.linspace(0.5, 2, 1000)
+    for weight in (None, w):
+        theirs = functional.binary_normalized_entropy(
+            torch.tensor(z), torch.tensor(y), weight=None if weight is None else torch.tensor(weight), from_logits=True
+        )
+        assert explain(z, y, from_logits=True, weight=weight).normalized_entropy == pytest.approx(
+            theirs.item(), rel=1e-9
+        )
+
+
+def test_auc_and_the_shares_are_scikit_learns_and_scipys():
+    z, y = predictions(4000)
+    z = np.round(z, 1)
+    found = explain(z, y, from_logits=True)
+    assert found.auc == pytest.approx(roc_auc_score(y, z), rel=1e-12)
+    order = np.argsort(z, kind="stable")
+    places, counts = np.unique(z[order], return_counts=True)
+    shares = np.add.reduceat(y[order], np.searchsorted(z[order], places)) / counts
+    assert np.unique(found.reliability.observed) == pytest.approx(
+        np.unique(isotonic_regression(shares, weights=counts.astype(float)).x)
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_scikit_learn_prints_is_known(dtype):
+    p, y = np.array([0.0, 1.0, 0.3, 1.0], dtype), np.array([1.0, 0.0, 1.0, 1.0])
+    found = explain(p, y, from_logits=False)
+    assert found.elsewhere.sklearn == pytest.approx(log_loss(y, p), rel=1e-6)
+    clipped = np.clip(p.astype(float), 1e-7, 1 - 1e-7)
+    assert found.elsewhere.keras == pytest.approx(-np.log(np.where(y == 1, clipped, 1 - clipped)).mean(), rel=1e-9)
+    assert "scikit-learn" in str(found)
+
+
+# The sketch
+
+
+@given(st.integers(1, 400), st.integers(0, 400), st.booleans(), st.booleans(), st.integers(0, 10_000))
+def test_merged_shards_are_the_whole(n, cut, weighted, soft, seed):
+    z, y = predictions(n, seed=seed)
+    y = np.random.default_rng(seed).random(n) if soft else y
+    w = np.random.default_rng(seed).random(n) + 0.1 if weighted else None
+    cut = min(cut, n)
+    whole = sketch_of(z, y, w)
+    parts = [
+        sketch_of(z[part], y[part], None if w is None else w[part], first=1 + part.start)
+        for part in (slice(0, cut), slice(cut, n))
+    ]
+    merged = Sketch.from_bytes(parts[1].to_bytes())
+    merged.merge(Sketch.from_bytes(parts[0].to_bytes()))
+    a, b = (json.loads(json.dumps(explanation(s).to_dict())) for s in (whole, merged))
+    assert_same(a, b)
+
+
+def assert_same(a, b):
+    assert type(a) is type(b)
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, list):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    elif isinstance(a, float):
+        assert a == pytest.approx(b, rel=1e-7, abs=1e-9)
+    else:
+        assert a == b
+
+
+def test_many_logits_are_rounded_and_the_parts_stay():
+    z, y = predictions(3 * LIMIT, slope=0.6)
+    whole = sketch_of(z, y)
+    assert not whole.points.is_exact
+    found, exact = explanation(whole), Points.of(z[:1000], y[:1000])
+    assert len(whole.distribution().logits) < LIMIT
+    assert exact.logits == pytest.approx(np.sort(z[:1000]))
+    assert found.mean == pytest.approx(log_loss(y, 1 / (1 + np.exp(-z))), rel=1e-12)
+    assert found.auc == pytest.approx(roc_auc_score(y, z), abs=1e-5)
+    assert found.calibration.slope == pytest.approx(0.6, abs=0.02)
+    # However it came about, and in whatever order: the same.
+    parts = [sketch_of(z[i : i + 50_000], y[i : i + 50_000], first=1 + i) for i in range(0, len(z), 50_000)]
+    merged = parts.pop(2)
+    for part in parts:
+        merged.merge(part)
+    assert_same(found.to_dict(), explanation(merged).to_dict())
+
+
+def test_logits_in_16_bits_are_exact():
+    z, y = predictions(300_000)
+    for dtype in (torch.float16, torch.bfloat16):
+        x = torch.tensor(z).to(dtype)
+        found = sketch_of(x, y).distribution()
+        assert np.array_equal(found.logits, np.unique(x.double().numpy() + 0.0))
+        assert found.total_weight.sum() == len(z)
+
+
+@pytest.mark.parametrize("n", [50_000, 500_000])
+def test_the_share_of_the_worst_items(n):
+    z, y = predictions(n)
+    losses = np.sort(-np.log(np.where(y == 1, 1 / (1 + np.exp(-z)), 1 / (1 + np.exp(z)))))[::-1]
+    found = explain(z, y, from_logits=True)
+    assert found.worst_share == pytest.approx(losses[: n // 100].sum() / losses.sum(), rel=1e-4)
+    assert [item.loss for item in found.items] == pytest.approx(losses[:10])
+
+
+def test_equal_losses_are_listed_in_order():
+    found = explain(np.zeros(300_000), np.ones(300_000), from_logits=True, top=1000)
+    assert [item.row for item in found.items] == list(range(1, 1001))
+
+
+def test_groups_say_who_carries_the_loss():
+    z, y = predictions(5000)
+    by = np.where(np.arange(5000) % 3 == 0, "a", "b")
+    found = explain(z, y, from_logits=True, by=by)
+    assert sum(group.share for group in found.groups) == pytest.approx(1)
+    for group in found.groups:
+        alone = explain(z[by == group.name], y[by == group.name], from_logits=True)
+        assert (group.count, group.mean, group.baseline) == pytest.approx((alone.count, alone.mean, alone.baseline))
+    assert found.groups[0].share >= found.groups[1].share
+    assert "group 1     b: " in str(found)
+    with pytest.raises(ValueError, match=f"more than {MOST_GROUPS:,} groups"):
+        explain(np.zeros(20_000), np.zeros(20_000), from_logits=True, by=np.arange(20_000))
+    with pytest.raises(ValueError, match="by names the groups of 2 items; there are 3"):
+        explain([0, 0, 0], [0, 0, 0], from_logits=True, by=["a", "b"])
+
+
+def test_what_is_not_a_sketch_is_refused():
+    for content in (b"", b"no", sketch_of([0.0], [1.0]).to_bytes()[:200]):
+        with pytest.raises(ValueError, match="this is no sketch that torchbce saved"):
+            Sketch.from_bytes(content)
+    with pytest.raises(ValueError, match="one sketch is of logits and the other of probabilities"):
+        sketch_of([0.0], [1.0]).merge(sketch_of([0.5], [1.0], from_logits=False))
+
+
+# The estimate of miscalibration
+
+
+@pytest.mark.parametrize(
+    ("slope", "shift", "n", "truth"), [(1, 0, 500, 0.0), (1, 0, 20_000, 0.0), (0.5, -0.4, 20_000, None)]
+)
+def test_the_cross_fitted_miscalibration_is_near_the_truth(slope, shift, n, truth):
+    found = []
+    for seed in range(20):
+        z, y = predictions(n, slope, shift, seed)
+        found.append(cross_fitted_gain(Points.of(z, y)))
+    if truth is None:
+        z, _ = predictions(400_000)
+        right, given = (1 / (1 + np.exp(-v)) for v in (slope * z + shift, z))
+        truth = (right * np.log(right / given) + (1 - right) * np.log((1 - right) / (1 - given))).mean()
+    assert np.mean(found) == pytest.approx(truth, abs=0.002)
+
+
+def test_the_parts_add_up_and_the_band_holds_what_is_calibrated():
+    inside = 0
+    for seed in range(40):
+        z, y = predictions(1000, seed=seed)
+        found = explain(z, y, from_logits=True)
+        parts = found.decomposition
+        assert found.d2 == pytest.approx((parts.discrimination - parts.miscalibration) / parts.uncertainty)
+        assert found.mean == pytest.approx(parts.corp_miscalibration - parts.corp_discrimination + parts.uncertainty)
+        inside += parts.corp_miscalibration <= parts.corp_band
+    assert inside >= 34
+
+
+def test_infinite_and_saturated_items():
+    found = explain([math.inf, -math.inf, 20.0, 0.0], [0, 0, 1, 1], from_logits=True)
+    assert math.isinf(found.total)
+    assert found.saturated == 2
+    assert found.to_dict()["total"] is None
+    assert explain(torch.tensor([7.0, 1.0]).bfloat16(), [1, 1], from_logits=True).saturated == 1
+    assert "in bfloat16" in str(explain(torch.tensor([7.0, 1.0]).bfloat16(), [1, 1], from_logits=True))
+
+
+# Pictures and pages
+
+
+def test_every_form_of_the_result(tmp_path):
+    z, y = predictions(2000)
+    found = explain(z, y, from_logits=True, by=np.where(z > 0, "<b>|", "low"), top=5)
+    assert found.frame().height == 5
+    assert "\\|" in found.to_markdown()
+    assert found.plot().axes
+    found.to_html(tmp_path / "report.html", title="<script>alert(1)</script>")
+    page = (tmp_path / "report.html").read_text()
+    assert "<script>alert" not in page
+    assert "&lt;b&gt;|" in page
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/", "").replace(
+        "http://purl.org/", ""
+    )
+    with pytest.raises(FileNotFoundError):
+        found.to_html(tmp_path / "missing" / "report.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_displays_draw_on_given_axes_and_on_their_own():
+    from matplotlib.figure import Figure
+
+    z, y = predictions(500)
+    for cls in (display.ReliabilityDisplay, display.LossHistogramDisplay, display.ItemLossDisplay):
+        ax = Figure().add_subplot()
+        shown = cls.from_predictions(z, y, from_logits=True, ax=ax)
+        assert shown.ax_ is ax
+        assert cls.from_predictions(z, y, from_logits=True).figure_ is not ax.figure
+    parts = [explain(*predictions(500, seed=k), from_logits=True).decomposition for k in range(3)]
+    assert display.EpochsDisplay(parts).plot().epochs == [1, 2, 3]
+    curve = display.LossCurveDisplay({"train": [0.6, 0.5], "validation": [0.6, 0.55]}, levels={"coin": 0.69}, best=2)
+    assert len(curve.plot().lines_) == 2
+    with pytest.raises(ValueError, match="no reliability diagram of soft targets"):
+        display.ReliabilityDisplay.from_predictions([0.2, 0.7], [0.5, 0.5], from_logits=False)
+
+
+def test_rare_events_have_logit_axes():
+    z, y = predictions(5000, mean=-5)
+    shown = display.ReliabilityDisplay.from_predictions(z, y, from_logits=True)
+    assert "0.001" in [label.get_text() for label in shown.ax_.get_xticklabels()]
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+def test_the_page_works_in_a_browser(tmp_path):
+    explain([0.60, 0.20, 0.70], [1, 0, 1], from_logits=False).to_html(tmp_path / "report.html")
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
+    command = ["chromium", *flags.split(), "--enable-logging=stderr", f"--user-data-dir={tmp_path}/profile"]
+    run = subprocess.run(
+        [*command, "--virtual-time-budget=2000", "--dump-dom", (tmp_path / "report.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert '<output id="total">1.0906</output>' in run.stdout
+    assert '<output id="mean">0.363548</output>' in run.stdout
+    assert run.stdout.count('class="item"') == 3
+    assert "CONSOLE" not in run.stderr
