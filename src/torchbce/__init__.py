@@ -6,15 +6,20 @@ the command `torchbce` for training with a loss that is a true mean over items.
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING
+
 from torchbce import functional
 from torchbce.errors import InputError, OutputError, RunFolderError
 from torchbce.kernels.choice import Engine, engine_for
-from torchbce.lens.explain import Explanation, explain
-from torchbce.lens.meter import EpochBCE
 from torchbce.losses import BCELoss, BCEWithLogitsLoss
 from torchbce.patching import Patch, patch
-from torchbce.trainer.history import Epoch, History
-from torchbce.trainer.loop import fit
+
+if TYPE_CHECKING:
+    from torchbce.lens.explain import Explanation, explain
+    from torchbce.lens.meter import EpochBCE
+    from torchbce.trainer.history import Epoch, History
+    from torchbce.trainer.loop import fit
 
 __version__ = "0.1.0"
 
@@ -36,3 +41,24 @@ __all__ = [
     "functional",
     "patch",
 ]
+
+# Imported on use: a training script that changes one import pays for the losses only.
+_LATER = {
+    "Epoch": "trainer.history",
+    "EpochBCE": "lens.meter",
+    "Explanation": "lens.explain",
+    "History": "trainer.history",
+    "explain": "lens.explain",
+    "fit": "trainer.loop",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'torchbce' has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(f"torchbce.{_LATER[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -101,10 +101,15 @@ def predict(
 
 @app.command()
 def explain(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Predictions, CSV or Parquet; or a run folder.", show_default=False)
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Predictions: CSV, Parquet or Arrow files, 'patterns*', - for standard input; or a run folder.",
+            show_default=False,
+        ),
     ],
-    target: Annotated[str, typer.Option(help="The column of targets, in [0, 1].")] = "target",
+    target: Annotated[str, typer.Option(metavar="COL", help="The column of targets, in [0, 1].")] = "target",
     prob: Annotated[
         Optional[str], typer.Option(metavar="COL", help="The column of probabilities.", show_default=False)
     ] = None,
@@ -114,18 +119,33 @@ def explain(
     weight: Annotated[
         Optional[str], typer.Option(metavar="COL", help="A column of weights.", show_default=False)
     ] = None,
+    by: Annotated[
+        Optional[str],
+        typer.Option(metavar="COL", help="A column of groups: which of them carries the loss?", show_default=False),
+    ] = None,
     only: Annotated[
         Optional[str],
         typer.Option(metavar="COL=VALUE", help="Only these rows, such as split=valid.", show_default=False),
     ] = None,
-    top: Annotated[int, typer.Option(min=0, help="How many of the worst items to show.")] = 10,
+    top: Annotated[int, typer.Option(min=0, max=1000, help="How many of the worst items to show.")] = 10,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="The files are what --save made of parts of the data.")
+    ] = False,
+    save: Annotated[
+        Optional[Path], typer.Option(metavar="FILE", help="Keep what was read, to --merge it.", show_default=False)
+    ] = None,
+    html: Annotated[
+        Optional[Path], typer.Option(metavar="FILE", help="Make a page to look at.", show_default=False)
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print every number as JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
-    """Say where a BCE comes from, item by item, and what it means."""
+    """Say where a BCE comes from, item by item, and what it means. Under torchrun the processes share the rows."""
     with reported():
-        from torchbce.cli.explain import run
+        from torchbce.cli.explain import Asked, run
 
-        run(file, target, prob=prob, logit=logit, weight=weight, only=only, top=top, as_json=json)
+        form = "json" if json else "markdown" if markdown else "text"
+        run(Asked(files, target, prob, logit, weight, by, only, top, merge, save, html, form))
 
 
 @app.command()

@@ -1,42 +1,152 @@
-"""`torchbce explain`: predictions in a file, or those of a run."""
+"""`torchbce explain`: predictions in files of any size, or those of a run."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from torchbce.errors import InputError
-from torchbce.lens.explain import explain
+from torchbce.errors import InputError, OutputError
+from torchbce.lens.explain import explanation
+from torchbce.lens.ranks import merged, rank_and_size
+from torchbce.lens.sketch import Sketch
 from torchbce.trainer.run_folder import PREDICTIONS_FILE
-from torchbce.trainer.table.predictions import read_predictions
+from torchbce.trainer.table.files import write_bytes
+from torchbce.trainer.table.predictions import Columns, read_predictions
+from torchbce.trainer.table.scan import Source, count_rows, sources
 
 
-def run(
-    file: Path,
-    target: str,
-    *,
-    prob: str | None,
-    logit: str | None,
-    weight: str | None,
-    only: str | None,
-    top: int,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for."""
+
+    files: list[str]
+    target: str
+    prob: str | None
+    logit: str | None
+    weight: str | None
+    by: str | None
+    only: str | None
+    top: int
+    merge: bool
+    save: Path | None
+    html: Path | None
+    form: str  # "text", "json" or "markdown"
+
+
+def run(asked: Asked) -> None:
     """Print the explanation of the rows asked for; of a run folder, the validation rows."""
-    if file.is_dir():
-        if not (file / PREDICTIONS_FILE).is_file():
-            raise InputError(f"{file} is a folder without {PREDICTIONS_FILE}; name a file, or a folder that train made")
-        file, logit, only = file / PREDICTIONS_FILE, logit or (None if prob else "logit"), only or "split=valid"
-    outputs = prob or logit
-    if outputs is None or (prob and logit):
+    sketch: Sketch | None = None
+    failure = None
+    try:
+        sketch = _merged_files(asked.files) if asked.merge else _read(asked)
+    except InputError as error:
+        if rank_and_size()[1] == 1:
+            raise
+        failure = str(error)
+    whole = merged(sketch, failure)
+    if isinstance(whole, str):
+        raise InputError(whole)
+    if rank_and_size()[0]:
+        return  # the first process speaks for all
+    if asked.save is not None:
+        write_bytes(asked.save, whole.to_bytes())
+    try:
+        found = explanation(whole, top=asked.top)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if asked.html is not None:
+        try:
+            found.to_html(asked.html, title=", ".join(asked.files))
+        except OSError as error:
+            raise OutputError(f"{asked.html} cannot be written: {error.strerror}") from error
+    if asked.form == "json":
+        print(json.dumps(found.to_dict(), indent=1))
+    else:
+        print(found.to_markdown() if asked.form == "markdown" else found)
+
+
+def _read(asked: Asked) -> Sketch:
+    columns, names = _columns(asked)
+    sketch = Sketch(columns.from_logits)
+    part = rank_and_size()
+    with sources(names) as found, _progress(found, quiet=part[0] > 0) as advance:
+        for source in found:
+            for batch in read_predictions(source, columns, part):
+                try:
+                    sketch.add(
+                        batch.outputs,
+                        batch.targets,
+                        batch.weights,
+                        rows=batch.rows,
+                        source=source.name,
+                        groups=batch.groups,
+                    )
+                except ValueError as error:
+                    raise InputError(f"{source.name}: {error}") from error
+                advance(len(batch.outputs))
+    return sketch
+
+
+def _columns(asked: Asked) -> tuple[Columns, list[str]]:
+    names, logit, only = list(asked.files), asked.logit, asked.only
+    if len(names) == 1 and Path(names[0]).is_dir():
+        folder = Path(names[0])
+        if not (folder / PREDICTIONS_FILE).is_file():
+            raise InputError(
+                f"{folder} is a folder without {PREDICTIONS_FILE}; name a file, or a folder that train made"
+            )
+        names, logit, only = (
+            [str(folder / PREDICTIONS_FILE)],
+            logit or (None if asked.prob else "logit"),
+            only or "split=valid",
+        )
+    outputs = asked.prob or logit
+    if outputs is None or (asked.prob and logit):
         raise typer.BadParameter("say which numbers these are: --prob COL for probabilities, or --logit COL")
     column, equals, value = (only or "").partition("=")
     if only and not equals:
         raise typer.BadParameter(f"--only is {only!r}; write --only COL=VALUE")
-    read = read_predictions(
-        file, outputs, target, weight, from_logits=prob is None, only=(column, value) if only else None
+    chosen = Columns(
+        outputs, asked.target, asked.prob is None, asked.weight, asked.by, (column, value) if only else None
     )
-    found = explain(read.outputs, read.targets, from_logits=prob is None, weight=read.weights, top=top, rows=read.rows)
-    print(json.dumps(found.to_dict(), indent=1) if as_json else found)
+    return chosen, names
+
+
+def _merged_files(names: list[str]) -> Sketch:
+    """The sketches that other runs saved, added up."""
+    whole: Sketch | None = None
+    with sources(names) as found:
+        for source in found:
+            try:
+                part = Sketch.from_bytes(source.path.read_bytes())
+                if whole is None:
+                    whole = part
+                else:
+                    whole.merge(part)
+            except (OSError, ValueError) as error:
+                raise InputError(f"{source.name}: {error}") from error
+    if whole is None:
+        raise InputError("there is nothing to merge")
+    return whole
+
+
+@contextlib.contextmanager
+def _progress(found: list[Source], *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error while rows are read, where a person looks."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda rows: None
+        return
+    counts = [count_rows(source) for source in found]
+    total = None if None in counts else sum(count or 0 for count in counts)
+    columns = TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda rows: bar.advance(task, rows)

@@ -7,6 +7,7 @@ Each item belongs to one of `FOLDS` parts by its row, for cross-fitting.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +19,17 @@ LIMIT = 65_536
 FARTHEST = 100.0  # a logit beyond is as certain as one can be: the log of a probability is at least -100 there
 
 Array = np.ndarray
+
+
 # Which part a row is in: chance, but the same for one row wherever and however often it is read.
-_PARTS = np.random.default_rng(0).integers(0, FOLDS, 1 << 16)
-_COARSE = torch.arange(LIMIT, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16).double().numpy()
+@functools.cache
+def _parts() -> Array:
+    return np.random.default_rng(0).integers(0, FOLDS, 1 << 16)
 
 
 def folds(rows: Array) -> Array:
     """The part of each row, 0 ... `FOLDS` - 1."""
-    return np.asarray(_PARTS[rows & 0xFFFF])
+    return np.asarray(_parts()[rows & 0xFFFF])
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,8 @@ class PointTable:
             return self._exact
         negative, positive = self._coarse.numpy().transpose(0, 2, 1)
         found = (negative + positive).any(1)
-        return _sum(_COARSE[found], (negative + positive)[found], positive[found])
+        values = torch.arange(LIMIT, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16).double().numpy()
+        return _sum(values[found], (negative + positive)[found], positive[found])
 
     def state(self) -> dict[str, Array]:
         """Arrays from which `restored` makes the table again."""

@@ -127,7 +127,7 @@ def _run(
     sums, counter = (ctypes.c_double * chunks)(), ctypes.c_int64(0)
     places = *addresses, ctypes.addressof(sums), ctypes.addressof(counter)
     alive = input, target, weights, out, sums, counter
-    piece = PIECE if chunks >= 8 * PIECE else max(8, chunks // 16)
+    piece = PIECE if chunks >= 8 * PIECE else max(1, chunks // 16)
     for first in range(0, chunks, SLICE):
         last = min(first + SLICE, chunks)
         counter.value = first // piece

@@ -6,6 +6,7 @@ Row 1 is the first row below the header, here and everywhere else in torchbce.
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -13,64 +14,84 @@ import polars as pl
 from torchbce.errors import InputError, OutputError
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "?"]  # what counts as a missing value in a CSV file
+CSV = "csv"
 DELIMITERS = [",", ";", "\t", "|"]
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """The table in a CSV or Parquet file, with at least one row; raises `InputError` for anything else."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file{_neighbours(path)}")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name a CSV or Parquet file in it")
-    try:
-        with path.open("rb") as file:
-            head = file.read(4)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    if not head:
-        raise InputError(f"{path} is empty; expected a header line and rows")
-    parquet = head == b"PAR1"
-    if not parquet and path.suffix.lower() in {".parquet", ".pq"}:
-        raise InputError(f"{path} is not a Parquet file: it does not begin with the bytes PAR1")
-    table = _read_parquet(path) if parquet else _read_csv(path)
+    """The table in a CSV, Parquet or Arrow file, with at least one row; raises `InputError` for anything else."""
+    kind = what_it_is(path, str(path))
+    table = _read_csv(path) if kind == CSV else _read_binary(path, kind)
     if not table.height:
         raise InputError(f"{path} has a header and no rows")
     return table
 
 
+def what_it_is(path: Path, name: str) -> str:
+    """The format of a file, by its first bytes: "csv", "parquet" or "arrow"."""
+    if not path.exists():
+        raise InputError(f"{name}: no such file{_neighbours(path)}")
+    if path.is_dir():
+        raise InputError(f"{name} is a folder; name a CSV or Parquet file in it")
+    try:
+        with path.open("rb") as file:
+            head = file.read(6)
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read: {error.strerror}") from error
+    if not head:
+        raise InputError(f"{name} is empty; expected a header line and rows")
+    if head[:4] == b"PAR1":
+        return "parquet"
+    if head == b"ARROW1":
+        return "arrow"
+    if path.suffix.lower() in {".parquet", ".pq"}:
+        raise InputError(f"{name} is not a Parquet file: it does not begin with the bytes PAR1")
+    return CSV
+
+
 def require_columns(table: pl.DataFrame, names: list[str], path: Path, what: str) -> None:
     """Every named column is there; the error lists those that are."""
-    missing = [name for name in names if name not in table.columns]
+    missing_columns([name for name in names if name not in table.columns], table.columns, str(path), what)
+
+
+def missing_columns(missing: list[str], columns: list[str], name: str, what: str) -> None:
+    """Raise for columns that are not there, if there are any such."""
     if missing:
         wanted = ", ".join(map(repr, missing))
-        have = ", ".join(map(repr, table.columns[:40])) + (", ..." if table.width > 40 else "")
-        raise InputError(f"{path}: no column {wanted} ({what}); the columns are {have}")
+        have = ", ".join(map(repr, columns[:40])) + (", ..." if len(columns) > 40 else "")
+        raise InputError(f"{name}: no column {wanted} ({what}); the columns are {have}")
 
 
 def write_table(table: pl.DataFrame, path: Path) -> None:
     """CSV, or Parquet where the name ends so; the file appears whole or not at all."""
+    _write(path, table.write_parquet if path.suffix.lower() in {".parquet", ".pq"} else table.write_csv)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The file appears whole or not at all."""
+    _write(path, lambda draft: draft.write_bytes(content))
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
     draft = path.with_name(f".{path.name}.draft")
     try:
-        if path.suffix.lower() in {".parquet", ".pq"}:
-            table.write_parquet(draft)
-        else:
-            table.write_csv(draft)
+        write(draft)
         draft.replace(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise OutputError(f"{path} cannot be written: {_first_line(error)}") from error
+        raise OutputError(f"{path} cannot be written: {first_line(error)}") from error
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _read_parquet(path: Path) -> pl.DataFrame:
+def _read_binary(path: Path, kind: str) -> pl.DataFrame:
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(path) if kind == "parquet" else pl.read_ipc(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path} is a damaged or truncated Parquet file: {_first_line(error)}") from error
+        raise InputError(f"{path} is a damaged or truncated {kind.title()} file: {first_line(error)}") from error
 
 
 def _read_csv(path: Path) -> pl.DataFrame:
-    delimiter = _check_header(path)
+    delimiter = check_header(path, str(path))
     try:
         table = pl.read_csv(
             path,
@@ -80,41 +101,43 @@ def _read_csv(path: Path) -> pl.DataFrame:
             try_parse_dates=True,
         )
     except (pl.exceptions.PolarsError, OSError) as error:
-        _check_rows(path, delimiter)
-        raise InputError(f"{path} cannot be read as CSV: {_first_line(error)}") from error
+        check_rows(path, delimiter, str(path))
+        raise InputError(f"{path} cannot be read as CSV: {first_line(error)}") from error
     table = table.rename({name: name.strip() for name in table.columns if name != name.strip()})
     table = table.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
     # polars fills a short row with missing values; only a file whose last column has some can hold one.
     if table.height and table[:, -1].null_count():
-        _check_rows(path, delimiter)
+        check_rows(path, delimiter, str(path))
     return table
 
 
-def _check_header(path: Path) -> str:
+def check_header(path: Path, file_name: str) -> str:
     """The delimiter, once the header is known to name every column, each once."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             first = file.readline()
         except UnicodeDecodeError as error:
-            raise _not_utf8(path, error) from error
+            raise _not_utf8(path, file_name, error) from error
     if first.endswith("\r"):
         raise InputError(
-            f"{path}: its lines end with a bare carriage return; convert it, for example with: tr '\\r' '\\n'"
+            f"{file_name}: its lines end with a bare carriage return; convert it, for example with: tr '\\r' '\\n'"
         )
     if "\0" in first:
-        raise InputError(f"{path} is not a CSV file: its first line holds a zero byte; expected CSV or Parquet")
+        raise InputError(f"{file_name} is not a CSV file: its first line holds a zero byte; expected CSV or Parquet")
     delimiter = max(DELIMITERS, key=first.count)
     names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
     for position, name in enumerate(names, 1):
         if not name:
-            raise InputError(f"{path}: column {position} has no name in the header; give it one")
+            raise InputError(f"{file_name}: column {position} has no name in the header; give it one")
         if name in names[: position - 1]:
             first_position = names.index(name) + 1
-            raise InputError(f"{path}: columns {first_position} and {position} are both named {name!r}; rename one")
+            raise InputError(
+                f"{file_name}: columns {first_position} and {position} are both named {name!r}; rename one"
+            )
     return delimiter
 
 
-def _check_rows(path: Path, delimiter: str) -> None:
+def check_rows(path: Path, delimiter: str, name: str) -> None:
     """Raise for the first row that is not UTF-8 or has another number of fields than the header."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -127,17 +150,17 @@ def _check_rows(path: Path, delimiter: str) -> None:
                 number += 1
                 if len(fields) != expected:
                     raise InputError(
-                        f"{path}: row {number} (line {rows.line_num}) has {len(fields)} fields, the header has "
+                        f"{name}: row {number} (line {rows.line_num}) has {len(fields)} fields, the header has "
                         f"{expected}; a field that contains {delimiter!r} must be written in double quotes, and "
                         "every quote closed"
                     )
     except UnicodeDecodeError as error:
-        raise _not_utf8(path, error) from error
+        raise _not_utf8(path, name, error) from error
     except csv.Error as error:
-        raise InputError(f"{path}: row {number + 1} cannot be read as CSV: {error}") from error
+        raise InputError(f"{name}: row {number + 1} cannot be read as CSV: {error}") from error
 
 
-def _not_utf8(path: Path, error: UnicodeDecodeError) -> InputError:
+def _not_utf8(path: Path, name: str, error: UnicodeDecodeError) -> InputError:
     data = path.read_bytes()
     try:
         data.decode("utf-8-sig")
@@ -146,7 +169,7 @@ def _not_utf8(path: Path, error: UnicodeDecodeError) -> InputError:
     line = data.count(b"\n", 0, error.start) + 1
     likely = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
     return InputError(
-        f"{path} is not UTF-8: line {line} holds the byte 0x{data[error.start]:02x}; "
+        f"{name} is not UTF-8: line {line} holds the byte 0x{data[error.start]:02x}; "
         f"convert it, for example with: iconv -f {likely} -t utf-8 {path.name} > utf8.csv"
     )
 
@@ -161,5 +184,5 @@ def _neighbours(path: Path) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,10 @@ from torch import Tensor
 
 from torchbce.errors import InputError
 from torchbce.functional import binary_cross_entropy_with_logits
-from torchbce.trainer.table.files import read_table, require_columns
+from torchbce.trainer.table.scan import Source, batches
+
+FLAGS = "--target, --prob, --logit, --weight, --by, --only"
+NO_GROUP = "(missing)"
 
 
 def predictions_table(logits: Tensor, target: Tensor | None = None, valid: np.ndarray | None = None) -> pl.DataFrame:
@@ -30,59 +33,121 @@ def predictions_table(logits: Tensor, target: Tensor | None = None, valid: np.nd
 
 
 @dataclass(frozen=True)
-class Predicted:
-    """Predictions and targets as float64, with the numbers of their rows in the file."""
+class Columns:
+    """The names of the columns that hold predictions."""
 
-    outputs: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray | None
+    outputs: str
+    target: str
+    from_logits: bool
+    weight: str | None = None
+    by: str | None = None
+    only: tuple[str, str] | None = None  # rows where this column has this value
+
+    @property
+    def names(self) -> list[str]:
+        """All that are to be read."""
+        names = [self.target, self.outputs, self.weight, self.by, self.only[0] if self.only else None]
+        return [name for name in names if name is not None]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Predictions of some rows, all of them allowed."""
+
+    outputs: Tensor
+    targets: Tensor
+    weights: Tensor | None
     rows: np.ndarray
+    groups: tuple[np.ndarray, list[str]] | None
 
 
-def read_predictions(
-    path: Path, outputs: str, target: str, weight: str | None, *, from_logits: bool, only: tuple[str, str] | None
-) -> Predicted:
-    """The named columns of a file, every value a number in its range; `only` keeps the rows of one value."""
-    table = read_table(path)
-    wanted = [name for name in (target, outputs, weight) if name]
-    require_columns(table, wanted, path, "--target, --prob, --logit, --weight")
-    rows = np.arange(1, table.height + 1)
-    if only:
-        keep = _rows_where(table, *only, path)
-        table, rows = table.filter(pl.Series(keep)), rows[keep]
-    return Predicted(
-        outputs=_numbers(table, outputs, rows, path, None if from_logits else (0.0, 1.0)),
-        targets=_numbers(table, target, rows, path, (0.0, 1.0)),
-        weights=None if weight is None else _numbers(table, weight, rows, path, (0.0, float("inf"))),
-        rows=rows,
-    )
+def read_predictions(source: Source, columns: Columns, part: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
+    """The predictions in a file, in batches.
+
+    Raises:
+        InputError: no rows; a value that is missing, no number or not allowed, with file, column and row.
+    """
+    seen, kept, values = 0, 0, set[str]()
+    for first, frame in batches(source, columns.names, FLAGS, part):
+        rows = np.arange(first, first + frame.height)
+        seen += frame.height
+        if columns.only:
+            texts = frame[columns.only[0]].cast(pl.String)
+            keep = (texts == columns.only[1]).fill_null(False)
+            values.update(texts.drop_nulls().unique().sort().head(5).to_list())
+            frame, rows = frame.filter(keep), rows[keep.to_numpy()]
+        kept += frame.height
+        if frame.height:
+            yield Batch(
+                outputs=_numbers(frame, columns.outputs, rows, source, None if columns.from_logits else (0.0, 1.0)),
+                targets=_numbers(frame, columns.target, rows, source, (0.0, 1.0)),
+                weights=None if columns.weight is None else _numbers(frame, columns.weight, rows, source, (0.0, None)),
+                rows=rows,
+                groups=None if columns.by is None else _groups(frame[columns.by]),
+            )
+    if not seen and part == (0, 1):
+        raise InputError(f"{source.name} has a header and no rows")
+    if columns.only and not kept and part == (0, 1):
+        have = ", ".join(map(repr, sorted(values)[:5]))
+        raise InputError(f"{source.name}: no row has {columns.only[0]} = {columns.only[1]!r}; its values are {have}")
 
 
-def _rows_where(table: pl.DataFrame, column: str, value: str, path: Path) -> np.ndarray:
-    require_columns(table, [column], path, "--only")
-    texts = table[column].cast(pl.String)
-    keep = (texts == value).fill_null(False).to_numpy()
-    if not keep.any():
-        values = ", ".join(map(repr, texts.unique().sort().head(5).to_list()))
-        raise InputError(f"{path}: no row has {column} = {value!r}; its values are {values}")
-    return keep
+def _groups(values: pl.Series) -> tuple[np.ndarray, list[str]]:
+    texts = values.cast(pl.String).fill_null(NO_GROUP)
+    names = texts.unique().sort()
+    return texts.cast(pl.Enum(names)).to_physical().to_numpy(), names.to_list()
 
 
 def _numbers(
-    table: pl.DataFrame, column: str, rows: np.ndarray, path: Path, interval: tuple[float, float] | None
-) -> np.ndarray:
-    values = table[column]
-    numbers = values.cast(pl.Float64, strict=False)
-    bad = numbers.is_null() | numbers.is_nan()
+    frame: pl.DataFrame, column: str, rows: np.ndarray, source: Source, interval: tuple[float, float | None] | None
+) -> Tensor:
+    values = frame[column]
+    numbers = _cast(values)
+    if numbers.null_count():
+        raise _refusal(values, numbers.is_null(), column, rows, source, interval)
+    found = torch.from_numpy(numbers.to_numpy(writable=True))
+    low, high = (bound.item() for bound in found.aminmax())  # NaN, if there is one
+    least, most = interval or (-float("inf"), None)
+    if not (low >= least and (high <= most if most is not None else high == high)):
+        bad = numbers.is_nan() if numbers.dtype.is_float() else pl.repeat(False, len(numbers), eager=True)
+        bad = bad | (numbers < least)
+        if most is not None:
+            bad = bad | (numbers > most)
+        raise _refusal(values, bad, column, rows, source, interval)
+    if interval == (0.0, None) and high == float("inf"):
+        raise _refusal(values, numbers.is_infinite(), column, rows, source, interval)
+    return found
+
+
+def _cast(values: pl.Series) -> pl.Series:
+    """As numbers, in their own dtype where that is one of torch's; null where there is none."""
+    if values.dtype == pl.String:
+        texts = values.str.strip_chars().str.to_lowercase()
+        texts = texts.replace({"true": "1", "false": "0"})
+        return texts.cast(pl.Float64, strict=False)
+    if values.dtype == pl.Boolean:
+        return values.cast(pl.UInt8)
+    if values.dtype in (pl.Float32, pl.Float64, pl.UInt8, pl.Int8, pl.Int16, pl.Int32, pl.Int64):
+        return values
+    return values.cast(pl.Float64, strict=False)
+
+
+def _refusal(
+    values: pl.Series,
+    bad: pl.Series,
+    column: str,
+    rows: np.ndarray,
+    source: Source,
+    interval: tuple[float, float | None] | None,
+) -> InputError:
+    place = int(bad.arg_max() or 0)
+    value, number = values[place], _cast(values)[place]
+    shown = "missing" if value is None else repr(value) if number is None else str(value).strip()
+    allowed = "a number"
     if interval:
-        bad = bad | (numbers < interval[0]) | (numbers > interval[1])
-    if bad.any():
-        place = int(bad.arg_max() or 0)
-        value = values[place]
-        allowed = f"a number from {interval[0]:g} to {interval[1]:g}" if interval else "a number"
-        hint = "; logits go to --logit" if interval == (0.0, 1.0) and values.dtype.is_numeric() else ""
-        raise InputError(
-            f"{path}: row {rows[place]} of column {column!r} is {'missing' if value is None else repr(value)}; "
-            f"expected {allowed}{hint} ({int(bad.sum())} such rows)"
-        )
-    return numbers.to_numpy()
+        allowed = "a finite number from 0" if interval[1] is None else "a number from 0 to 1"
+    hint = "; logits go to --logit" if interval == (0.0, 1.0) and number is not None else ""
+    return InputError(
+        f"{source.name}: row {rows[place]} of column {column!r} is {shown}; "
+        f"expected {allowed}{hint} ({int(bad.sum())} such rows)"
+    )
