@@ -16,6 +16,10 @@ from torchbce.losses import BCELoss, BCEWithLogitsLoss
 from torchbce.patching import Patch, patch
 
 if TYPE_CHECKING:
+    from torchbce.lens.check.findings import Report
+    from torchbce.lens.check.log import check_log
+    from torchbce.lens.check.loss import check_loss
+    from torchbce.lens.check.predictions import check_predictions
     from torchbce.lens.explain import Explanation, explain
     from torchbce.lens.meter import EpochBCE
     from torchbce.trainer.history import Epoch, History
@@ -34,7 +38,11 @@ __all__ = [
     "InputError",
     "OutputError",
     "Patch",
+    "Report",
     "RunFolderError",
+    "check_log",
+    "check_loss",
+    "check_predictions",
     "engine_for",
     "explain",
     "fit",
@@ -48,6 +56,10 @@ _LATER = {
     "EpochBCE": "lens.meter",
     "Explanation": "lens.explain",
     "History": "trainer.history",
+    "Report": "lens.check.findings",
+    "check_log": "lens.check.log",
+    "check_loss": "lens.check.loss",
+    "check_predictions": "lens.check.predictions",
     "explain": "lens.explain",
     "fit": "trainer.loop",
 }

@@ -149,6 +149,45 @@ def explain(
 
 
 @app.command()
+def check(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="Predictions, or losses per epoch; CSV, Parquet, Arrow or -.", show_default=False
+        ),
+    ],
+    target: Annotated[str, typer.Option(metavar="COL", help="The column of targets.")] = "target",
+    prob: Annotated[
+        Optional[str], typer.Option(metavar="COL", help="The column of probabilities.", show_default=False)
+    ] = None,
+    logit: Annotated[
+        Optional[str], typer.Option(metavar="COL", help="The column of logits.", show_default=False)
+    ] = None,
+    train: Annotated[
+        Optional[str], typer.Option(metavar="COL", help="Training losses, an epoch a row.", show_default=False)
+    ] = None,
+    valid: Annotated[
+        Optional[str], typer.Option(metavar="COL", help="Validation losses beside them.", show_default=False)
+    ] = None,
+    ignore: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="CODE", help="A check to leave out; may be repeated.", show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF, for code hosts.")] = False,
+) -> None:
+    """Find known mistakes in predictions or in a log of losses. Status 6 if there is one for certain."""
+    with reported():
+        from torchbce.cli.check import run
+
+        form = "json" if json else "sarif" if sarif else "text"
+        if not run(
+            file, target=target, prob=prob, logit=logit, train=train, valid=valid, ignore=ignore or [], form=form
+        ):
+            raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+@app.command()
 def verify() -> None:
     """Compare the losses with exact values and with torch's, on this machine and its devices."""
     with reported():

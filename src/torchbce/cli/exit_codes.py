@@ -20,6 +20,7 @@ class ExitCode(enum.IntEnum):
     INPUT = 3  # a table that cannot be used
     OUTPUT = 4  # results that cannot be written
     RUN_FOLDER = 5  # a run folder that is damaged or is none
+    CHECK_FAILED = 6  # `torchbce check` found what cannot be in working code
     INTERRUPTED = 130  # Ctrl-C
 
 

@@ -60,12 +60,12 @@ def explain(
             3       1    0.70  -log(0.70)     =  0.36
         ...
     """
-    x, y = _tensor("outputs", outputs), _tensor("targets", targets)
+    x, y = as_tensor("outputs", outputs), as_tensor("targets", targets)
     if not x.numel():
         raise ValueError(f"there are no items to explain: outputs has the shape {tuple(x.shape)}")
     if x.shape != y.shape:
         raise ValueError(f"outputs has the shape {tuple(x.shape)} and targets {tuple(y.shape)}; write both alike")
-    w = None if weight is None else _tensor("weight", weight).double().expand(y.shape).flatten()
+    w = None if weight is None else as_tensor("weight", weight).double().expand(y.shape).flatten()
     x, y = x.flatten(), y.flatten()
     if not x.is_floating_point():
         x = x.double()
@@ -140,7 +140,8 @@ def check_values(x: Tensor, y: Tensor, w: Tensor | None, from_logits: bool) -> N
             )
 
 
-def _tensor(name: str, values: Any) -> Tensor:
+def as_tensor(name: str, values: Any) -> Tensor:
+    """Numbers of any container, in their own floating-point dtype, else float64; a tensor is detached."""
     if isinstance(values, Tensor):
         return values.detach().cpu()
     try:

@@ -14,7 +14,7 @@ from torchbce.errors import InputError
 from torchbce.functional import binary_cross_entropy_with_logits
 from torchbce.trainer.table.scan import Source, batches
 
-FLAGS = "--target, --prob, --logit, --weight, --by, --only"
+FLAGS = "--target, --prob, --logit ..."
 NO_GROUP = "(missing)"
 
 
@@ -90,6 +90,21 @@ def read_predictions(source: Source, columns: Columns, part: tuple[int, int] = (
     if columns.only and not kept and part == (0, 1):
         have = ", ".join(map(repr, sorted(values)[:5]))
         raise InputError(f"{source.name}: no row has {columns.only[0]} = {columns.only[1]!r}; its values are {have}")
+
+
+def read_numbers(source: Source, columns: list[str]) -> list[np.ndarray]:
+    """Whole columns of numbers, whatever their size; NaN where a text says so, and an error where it is no number."""
+    parts: list[list[np.ndarray]] = [[] for _ in columns]
+    for first, frame in batches(source, columns, FLAGS):
+        rows = np.arange(first, first + frame.height)
+        for part, column in zip(parts, columns, strict=True):
+            numbers = _cast(frame[column])
+            if numbers.null_count():
+                raise _refusal(frame[column], numbers.is_null(), column, rows, source, None)
+            part.append(numbers.to_numpy())
+    if not parts[0] or not sum(map(len, parts[0])):
+        raise InputError(f"{source.name} has a header and no rows")
+    return [np.concatenate(part) for part in parts]
 
 
 def _groups(values: pl.Series) -> tuple[np.ndarray, list[str]]:

@@ -1,0 +1,245 @@
+"""Which loss is this function? Its gradient says so: for BCE with logits it is c (sigmoid(z) - y), for nothing else.
+
+With pos_weight w and smoothed targets t the slope of an item is c ((1 - t) sigmoid(z) - w t (1 - sigmoid(z))), a
+straight line in sigmoid(z) for each of the two classes; the two lines give c, w and both t. Turning one target around
+moves the slope of its own item only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ITEMS = 16
+EXACT = 1e-5  # relative; a loss may compute in float32
+LN2 = math.log(2)
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a loss function turned out to be.
+
+    family: "bce", "cross-talk", "constant", "not bce", or the name of another loss. takes: "logits" or "probabilities".
+    scale: of an item's slope, times the number of items for a mean. reduction: "mean", "sum", "none" or "". low, high:
+    what targets 0 and 1 are turned into. pos_weight: of each column, or one for all.
+    """
+
+    family: str
+    takes: str = ""
+    reduction: str = ""
+    scale: float = math.nan
+    pos_weight: tuple[float, ...] = (1.0,)
+    low: float = 0.0
+    high: float = 1.0
+    cross_talk: float = 0.0
+
+    @property
+    def smoothing(self) -> float:
+        """Label smoothing: targets become (1 - smoothing) y + smoothing / 2."""
+        return self.low + 1 - self.high
+
+    @property
+    def turned(self) -> bool:
+        """Whether targets are turned around."""
+        return self.high < self.low
+
+    def __str__(self) -> str:
+        if self.family == "cross-talk":
+            return "a loss that compares every output with every target"
+        if self.family == "constant":
+            return "a loss that does not depend on the outputs"
+        if self.family != "bce":
+            return "not binary cross-entropy" if self.family == "not bce" else f"{self.family}, not BCE"
+        words = [f"{self.reduction}-reduced BCE of {self.takes}" if self.reduction else f"BCE of {self.takes}"]
+        if self.pos_weight != (1.0,):
+            words.append("pos_weight " + ", ".join(f"{weight:.4g}" for weight in self.pos_weight))
+        if self.turned:
+            words.append("targets turned around")
+        elif self.smoothing:
+            words.append(f"label smoothing {self.smoothing:.4g}")
+        times = ""
+        if abs(self.scale - 1) > EXACT:
+            times = f", times {self.scale:.4g}" + " (bits)" * (abs(self.scale * LN2 - 1) < 1e-4)
+        return words[0] + (f" with {', '.join(words[1:])}" if words[1:] else "") + times
+
+
+def fingerprint(loss_func: LossFunction, *, columns: int | None = None) -> Fingerprint:
+    """Identify a loss function by its gradients at chosen outputs; it is called a dozen times, with float64 tensors.
+
+    Args:
+        loss_func: maps (outputs, targets) to a loss.
+        columns: outputs have this many columns; by default they are 1-d, or have one column where that fails.
+
+    Raises:
+        ValueError: the function fails on every kind of outputs; its own error is the cause.
+    """
+    failure: Exception | None = None
+    found = None
+    for width in [columns] if columns else [None, 1]:
+        for takes in ("logits", "probabilities"):
+            try:
+                found = _identify(_Probe(loss_func, takes, width))
+            except Exception as error:  # whatever a user's function raises, another kind of outputs may be right
+                failure = error
+                continue
+            if found.family != "not bce":
+                return found
+    if found is None:
+        raise ValueError(f"the loss function fails on {ITEMS} outputs: {failure}") from failure
+    return found
+
+
+class _Probe:
+    """Calls a loss function on chosen items and gives their slopes."""
+
+    def __init__(self, loss_func: LossFunction, takes: str, width: int | None) -> None:
+        self.loss_func, self.takes, self.width = loss_func, takes, width
+        self.reduced = True
+
+    def points(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Logits on both sides of 0 for both targets; some are no probabilities, which BCELoss refuses."""
+        shape = (rows,) if self.width is None else (rows, self.width)
+        count = math.prod(shape)
+        z = torch.linspace(-3.1, 2.9, count, dtype=torch.float64).reshape(shape)
+        row = torch.arange(rows) % 3 != 0
+        return z, (row if self.width is None else row[:, None].expand(shape)).double()
+
+    def __call__(self, z: Tensor, y: Tensor) -> Tensor:
+        z = z.clone().requires_grad_()
+        loss = self.loss_func(z if self.takes == "logits" else torch.sigmoid(z), y.clone())
+        self.reduced = loss.ndim == 0
+        if not loss.requires_grad:
+            return torch.zeros_like(z)
+        (found,) = torch.autograd.grad(loss.sum(), z, allow_unused=True)
+        slopes = torch.zeros_like(z) if found is None else found.double()
+        if not slopes.isfinite().all():
+            raise ValueError("its gradient is not finite")
+        return slopes
+
+
+def _identify(probe: _Probe) -> Fingerprint:
+    z, y = probe.points(ITEMS)
+    g = probe(z, y)
+    if g.abs().max() < 1e-12:
+        return Fingerprint("constant")
+    mixing = _cross_talk(probe, z, y, g)
+    if mixing > EXACT:
+        return Fingerprint("cross-talk", probe.takes, cross_talk=mixing)
+    solved = [_column(z_k, y_k, g_k) for z_k, y_k, g_k in zip(*map(_columns, (z, y, g)), strict=True)]
+    if any(found is None for found in solved):
+        return Fingerprint(_other(z, y, g) or "not bce", probe.takes)
+    scales, weights, lows, highs = zip(*(found for found in solved if found is not None), strict=True)
+    if max(scales) - min(scales) > EXACT * abs(scales[0]):
+        return Fingerprint("not bce", probe.takes)
+    scale, reduction = scales[0], _reduction(probe, g)
+    if reduction == "mean":
+        scale *= z.numel()
+    columns = tuple(map(_tidy, weights))
+    return Fingerprint(
+        "bce",
+        probe.takes,
+        reduction,
+        _tidy(scale),
+        columns[:1] if len(set(columns)) == 1 else columns,
+        _tidy(lows[0]),
+        _tidy(highs[0]),
+    )
+
+
+def _columns(values: Tensor) -> list[Tensor]:
+    return [values] if values.ndim == 1 else list(values.unbind(1))
+
+
+def _column(z: Tensor, y: Tensor, g: Tensor) -> tuple[float, float, float, float] | None:
+    """Scale, pos_weight and the targets, where these are slopes of BCE."""
+    zeros, ones = (_line(torch.sigmoid(z[y == label]), g[y == label]) for label in (0.0, 1.0))
+    return None if zeros is None or ones is None else _solve(*zeros, *ones)
+
+
+def _reduction(probe: _Probe, g: Tensor) -> str:
+    """A mean's slopes double on half of the items, a sum's stay."""
+    if not probe.reduced:
+        return "none"
+    z, y = probe.points(ITEMS)
+    half = probe(z[: ITEMS // 2], y[: ITEMS // 2])
+    grown = (half.abs().sum() / g[: ITEMS // 2].abs().sum()).item()
+    return "mean" if abs(grown - 2) < EXACT else "sum" if abs(grown - 1) < EXACT else ""
+
+
+def _cross_talk(slopes: _Probe, z: Tensor, y: Tensor, g: Tensor) -> float:
+    """How much turning a target around moves other items' slopes, next to its own."""
+    worst = 0.0
+    for i in range(0, z.numel(), max(1, z.numel() // 4)):
+        turned = y.clone()
+        turned.view(-1)[i] = 1 - turned.view(-1)[i]
+        moved = (slopes(z, turned) - g).abs().flatten()
+        own = moved[i].item()
+        moved[i] = 0.0
+        worst = max(worst, moved.max().item() / max(own, 1e-300) if moved.max() > 1e-12 else 0.0)
+    return worst
+
+
+def _line(sigmoid: Tensor, g: Tensor) -> tuple[float, float] | None:
+    """(a, b) where g = b sigmoid - a (1 - sigmoid) exactly; None where it is no such line."""
+    x = torch.stack([sigmoid.flatten(), -(1 - sigmoid.flatten())], 1)
+    b, a = torch.linalg.lstsq(x, g.flatten()[:, None]).solution.flatten().tolist()
+    rest = (x @ torch.tensor([b, a], dtype=x.dtype) - g.flatten()).abs().max().item()
+    return (a, b) if rest <= EXACT * max(abs(a), abs(b), 1e-300) else None
+
+
+def _solve(a0: float, b0: float, a1: float, b1: float) -> tuple[float, float, float, float] | None:
+    """c, w and the targets t0, t1 from b = c (1 - t), a = c w t."""
+    size = max(map(abs, (a0, b0, a1, b1)))
+    if size == 0 or abs(a1) < EXACT * size or abs(b0) < EXACT * size:
+        # Targets turned around: what should be 0 is 1.
+        turned = abs(a1) < EXACT * size and abs(b0) < EXACT * size and size > 0
+        return (b1, a0 / b1, 1.0, 0.0) if turned and b1 else None
+    r, q = a0 / a1, b1 / b0
+    if abs(1 - q * r) < EXACT:
+        return None
+    # t0 = r t1 and 1 - t1 = q (1 - t0).
+    t1 = (1 - q) / (1 - q * r)
+    t0 = r * t1
+    scale = b0 / (1 - t0)
+    return scale, a1 / (scale * t1), t0, t1
+
+
+def _other(z: Tensor, y: Tensor, g: Tensor) -> str:
+    """A loss whose slopes these are, up to a factor."""
+    s = torch.sigmoid(z)
+    twice = torch.sigmoid(s)
+    candidates = {
+        "sigmoid twice": (twice - y) * s * (1 - s),
+        "the squared error of sigmoid(outputs)": (s - y) * s * (1 - s),
+        "the squared error of the outputs": z - y,
+        "the absolute error of sigmoid(outputs)": torch.sign(s - y) * s * (1 - s),
+        "the hinge loss": torch.where((2 * y - 1) * z < 1, 1 - 2 * y, 0 * z),
+    }
+    for gamma in (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0):
+        for alpha in (None, 0.25, 0.5, 0.75):
+            weight = "" if alpha is None else f" and alpha {alpha:g}"
+            candidates[f"focal loss with gamma {gamma:g}{weight}"] = _focal(z, y, gamma, alpha)
+    for name, slope in candidates.items():
+        factor = (g * slope).sum() / (slope * slope).sum()
+        if factor > 0 and (g - factor * slope).abs().max() <= 1e-5 * g.abs().max():
+            return name
+    return ""
+
+
+def _focal(z: Tensor, y: Tensor, gamma: float, alpha: float | None) -> Tensor:
+    z = z.clone().requires_grad_()
+    sign = 2 * y - 1
+    weight = 1.0 if alpha is None else alpha * y + (1 - alpha) * (1 - y)
+    loss = -weight * torch.sigmoid(-sign * z) ** gamma * torch.nn.functional.logsigmoid(sign * z)
+    return torch.autograd.grad(loss.sum(), z)[0]
+
+
+def _tidy(value: float) -> float:
+    """Without the last digits, which are rounding."""
+    return round(value) + 0.0 if abs(value - round(value)) < EXACT else float(f"{value:.5g}")

@@ -1,0 +1,224 @@
+"""check_log: what a loss per epoch gives away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from torchbce.lens.check.findings import Finding, Level, Report, not_applicable, passed, report
+from torchbce.lens.entropy import cross_entropy
+
+LN2 = math.log(2)
+FEWEST_EPOCHS = 3  # one epoch proves nothing
+CLAMP = 100.0  # the most that one item can cost a loss of probabilities
+RATIO_ERROR = 0.005
+
+__all__ = ["check_log"]
+
+
+def check_log(
+    train: Sequence[float],
+    valid: Sequence[float] | None = None,
+    *,
+    base_rate: float | None = None,
+    from_logits: bool | None = None,
+    batch_size: int | None = None,
+    batch_losses: Sequence[Sequence[float]] | None = None,
+    batch_counts: Sequence[int] | None = None,
+    items_seen: int | None = None,
+    dataset_size: int | None = None,
+    running: bool = True,
+    ignore: Collection[str] = (),
+) -> Report:
+    """What is wrong with training, seen from its loss per epoch; what else is known sharpens it.
+
+    Args:
+        train: the loss of each epoch, as it was printed.
+        valid: the same for validation data.
+        base_rate: the mean of the targets.
+        from_logits: whether the loss takes logits, so that one item may cost more than 100.
+        batch_size: of the training data.
+        batch_losses: for each epoch the mean loss of each of its batches, with
+        batch_counts: how many items each batch had.
+        items_seen, dataset_size: items evaluated in an epoch, on all processes together, and items that there are.
+        running: whether `train` is the mean over the epoch, while the weights moved, and not measured at its end.
+        ignore: codes to leave out.
+
+    Returns:
+        A :class:`Report`.
+
+    Raises:
+        ValueError: no epochs, lengths that differ, or a code that does not exist.
+
+    Example:
+        >>> check_log([0.6931, 0.6930, 0.6932, 0.6931], base_rate=0.3)["BCE020"].level.value
+        'warn'
+    """
+    losses = np.asarray(train, np.float64)
+    if losses.ndim != 1 or not len(losses):
+        raise ValueError(f"train is a loss per epoch; it has the shape {losses.shape}")
+    other = None if valid is None else np.asarray(valid, np.float64)
+    if other is not None and other.shape != losses.shape:
+        raise ValueError(f"train has {len(losses)} epochs and valid {len(other)}")
+    findings = [
+        _impossible(losses, other, from_logits),
+        _stuck(losses, base_rate),
+        _averaging(losses, batch_losses, batch_counts),
+        _unit(losses, other, batch_size),
+        _counted(items_seen, dataset_size),
+        _below(losses, other, running=running),
+        _rising(other),
+    ]
+    return report(findings, ignore=ignore, about=f"{len(losses)} epochs")
+
+
+def _impossible(train: np.ndarray, valid: np.ndarray | None, from_logits: bool | None) -> Finding:
+    """BCE021."""
+    for name, values in (("train", train), ("valid", valid)):
+        if values is None:
+            continue
+        for epoch, loss in enumerate(values, 1):
+            if not math.isfinite(loss):
+                text, fix = f"the {name} loss of epoch {epoch} is {loss}", "check_predictions on that epoch's outputs"
+            elif loss < 0:
+                text = f"the {name} loss of epoch {epoch} is {loss:.6g}: a BCE of targets in [0, 1] is never negative"
+                fix = "check that targets are 0 and 1: {-1, 1} become (targets + 1) / 2"
+            elif loss > CLAMP and from_logits is False:
+                text = f"the {name} loss of epoch {epoch} is {loss:.6g}: BCELoss clamps each item at 100"
+                fix = "print the mean, not a sum: total / items"
+            else:
+                continue
+            return Finding("BCE021", Level.FAIL, text, fix, {"epoch": epoch, "loss": loss})
+    return passed("BCE021")
+
+
+def _stuck(train: np.ndarray, base_rate: float | None) -> Finding:
+    """BCE020: the two places where losses get stuck mean different things."""
+    if len(train) < FEWEST_EPOCHS:
+        return not_applicable("BCE020", f"fewer than {FEWEST_EPOCHS} epochs")
+    last = train[-FEWEST_EPOCHS:]
+    places = [
+        ("log 2, what outputs of 0 cost", LN2, "did anything move? run check(model, batch, loss_func, optimizer)")
+    ]
+    if base_rate is not None and 0 < base_rate < 1:
+        entropy = cross_entropy(base_rate, base_rate)
+        if abs(entropy - LN2) < 0.01:
+            places = []
+        words = f"{entropy:.4f}, what always answering {100 * base_rate:.4g} % costs: only the base rate was learned"
+        places.append((words, entropy, "are the inputs used? run check(model, batch, loss_func, optimizer)"))
+    for words, place, fix in places:
+        if (np.abs(last - place) < 0.005).all():
+            return Finding(
+                "BCE020",
+                Level.WARN,
+                f"the last {FEWEST_EPOCHS} epochs stand at {words} ({', '.join(f'{loss:.4f}' for loss in last)})",
+                fix,
+                {"place": place},
+            )
+    return passed("BCE020")
+
+
+def _averaging(
+    train: np.ndarray, batch_losses: Sequence[Sequence[float]] | None, batch_counts: Sequence[int] | None
+) -> Finding:
+    """BCE022: the mean of batch means is not the mean over items."""
+    if batch_losses is None or batch_counts is None:
+        return not_applicable("BCE022", "needs batch_losses and batch_counts")
+    counts = np.asarray(batch_counts, np.float64)
+    for epoch, (printed, batches) in enumerate(zip(train, batch_losses, strict=True), 1):
+        if len(batches) != len(counts):
+            raise ValueError(f"epoch {epoch} has {len(batches)} batch losses and there are {len(counts)} batch counts")
+        plain, true = float(np.mean(batches)), float(np.average(batches, weights=counts))
+        if abs(printed - plain) < 1e-6 < abs(printed - true):
+            return Finding(
+                "BCE022",
+                Level.FAIL,
+                f"epoch {epoch} prints {printed:.6f}, the mean of its batch means; the mean over its items is "
+                f"{true:.6f}: the last batch has {counts[-1]:g} items and the weight of {counts[0]:g}",
+                "meter = torchbce.EpochBCE()\nmeter.update(loss, targets)  # in each batch\nprint(meter)",
+                {"printed": printed, "true": true},
+            )
+    return passed("BCE022")
+
+
+def _unit(train: np.ndarray, valid: np.ndarray | None, batch_size: int | None) -> Finding:
+    """BCE023: a constant ratio of two curves is a unit; that of the first epochs says which."""
+    if valid is None or len(train) < FEWEST_EPOCHS:
+        return not_applicable("BCE023", f"needs train and valid losses of {FEWEST_EPOCHS} epochs")
+    if not ((train > 0) & (valid > 0) & np.isfinite(train) & np.isfinite(valid)).all():
+        return not_applicable("BCE023", "losses are not positive numbers")
+    ratios = valid / train
+    known = {1 / LN2: "valid is in bits", LN2: "train is in bits"}
+    if batch_size is not None and batch_size > 1:
+        known |= {float(batch_size): "valid is a sum over batches", 1.0 / batch_size: "train is a sum over batches"}
+    ratio = float(np.median(ratios))
+    for factor, words in known.items():
+        if abs(ratio / factor - 1) < RATIO_ERROR and (np.abs(ratios / ratio - 1) < RATIO_ERROR).all():
+            return Finding(
+                "BCE023",
+                Level.WARN,
+                f"valid / train is {ratio:.4f} in every epoch: {words}",
+                "print both in nats per item: total / items",
+                {"ratio": ratio},
+            )
+    return passed("BCE023")
+
+
+def _counted(seen: int | None, size: int | None) -> Finding:
+    """BCE024."""
+    if seen is None or size is None:
+        return not_applicable("BCE024", "needs items_seen and dataset_size")
+    if seen == size:
+        return passed("BCE024")
+    more = seen > size
+    return Finding(
+        "BCE024",
+        Level.WARN,
+        f"{seen:,} items were evaluated and there are {size:,}: {abs(seen - size):,} "
+        + ("counted twice" if more else "left out"),
+        "a DistributedSampler pads with doubled items: give each process its own part, and merge their EpochBCE"
+        if more
+        else "drop_last=False where a loss is measured",
+        {"seen": seen, "size": size},
+    )
+
+
+def _below(train: np.ndarray, valid: np.ndarray | None, *, running: bool) -> Finding:
+    """BCE025."""
+    if valid is None:
+        return not_applicable("BCE025", "there is no validation loss")
+    first = min(len(train), FEWEST_EPOCHS)
+    if (valid[:first] < train[:first]).all():
+        why = "train is the mean while the weights moved, half an epoch behind, " if running else ""
+        return Finding(
+            "BCE025",
+            Level.TIP,
+            f"validation loss is below training loss in the first {first} epochs: {why}"
+            "and dropout may be on in training",
+            "measure training data like validation data: model.eval(), at the epoch's end",
+        )
+    return passed("BCE025")
+
+
+def _rising(valid: np.ndarray | None) -> Finding:
+    """BCE026: persistence and size, since one epoch up is noise."""
+    if valid is None or len(valid) < 2 * FEWEST_EPOCHS:
+        return not_applicable("BCE026", f"needs validation losses of {2 * FEWEST_EPOCHS} epochs")
+    best = int(np.argmin(valid))
+    after = valid[best + 1 :]
+    noise = float(np.median(np.abs(np.diff(valid, 2)))) * 0.6  # a robust standard deviation: 1.48 / sqrt(6)
+    rising = len(after) >= FEWEST_EPOCHS and (np.diff(valid[-FEWEST_EPOCHS - 1 :]) > 0).all()
+    rise = float(valid[-1] - valid[best])
+    if rising and rise > max(0.05 * valid[best], 6 * noise):
+        return Finding(
+            "BCE026",
+            Level.WARN,
+            f"validation loss rose in the last {FEWEST_EPOCHS} epochs, from {valid[best]:.4f} in epoch {best + 1} to "
+            f"{valid[-1]:.4f}",
+            f"keep the weights of epoch {best + 1}; where only calibration got worse (torchbce.explain shows it), "
+            "calibrate instead of stopping",
+            {"best": best + 1, "rise": rise},
+        )
+    return passed("BCE026")

@@ -1,0 +1,59 @@
+"""BCE001, BCE002: which encoding impossible targets have, and where numbers are not finite."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from torchbce.lens.check.findings import Finding, Level, passed
+
+ENCODINGS = {
+    (-1.0, 1.0): ("{-1, 1}", "targets = (targets + 1) / 2"),
+    (0.0, 255.0): ("{0, 255}, as in an image", "targets = targets / 255"),
+    (1.0, 2.0): ("{1, 2}", "targets = targets - 1"),
+    (0.0, 100.0): ("percentages", "targets = targets / 100"),
+    (0.0, 2.0): ("{0, 2}", "targets = targets / 2"),
+}
+
+
+def targets_range(targets: Tensor) -> Finding:
+    """Below 0 or above 1 the loss has no lowest value: training it away makes it ever more negative."""
+    y = targets.detach().double().flatten()
+    finite = y[y.isfinite()]
+    if not len(finite):
+        return Finding("BCE001", Level.NOT_APPLICABLE, "there are no finite targets")
+    low, high = (bound.item() for bound in finite.aminmax())
+    if low >= 0 and high <= 1:
+        return passed("BCE001")
+    outside = int(((finite < 0) | (finite > 1)).sum())
+    values = torch.unique(finite)
+    name, fix = ENCODINGS.get((low, high), ("", "targets = (targets == positive_value).float()"))
+    whole = bool((values == values.round()).all())
+    if not name and whole and low >= 0 and len(values) > 2:
+        name, fix = f"class numbers 0 to {high:g}", "loss_func = torch.nn.CrossEntropyLoss()  # one output per class"
+    likely = f"; these look like {name}" if name else ""
+    return Finding(
+        "BCE001",
+        Level.FAIL,
+        f"{outside} of {len(y)} targets are outside [0, 1], from {low:g} to {high:g}{likely}",
+        fix,
+        {"lowest": low, "highest": high, "outside": outside, "count": len(y)},
+    )
+
+
+def finite(**tensors: Tensor) -> Finding:
+    """NaN and infinities, in the first tensor that has any."""
+    for name, tensor in tensors.items():
+        values = tensor.detach().flatten()
+        wrong = (~values.isfinite()).nonzero().flatten() if values.is_floating_point() else torch.zeros(0)
+        if len(wrong):
+            rows = ", ".join(str(int(row) + 1) for row in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
+            first = values[int(wrong[0])].item()
+            return Finding(
+                "BCE002",
+                Level.FAIL,
+                f"{len(wrong)} of {len(values)} values of {name} are not finite: items {rows}; the first is {first}",
+                f"look at {name} before the loss: torch.isfinite({name}).all()",
+                {"tensor": name, "count": len(wrong), "first": int(wrong[0]) + 1},
+            )
+    return passed("BCE002")
