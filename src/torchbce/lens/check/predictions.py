@@ -94,7 +94,7 @@ def _scale(x: Tensor, y: Tensor, from_logits: bool) -> Finding:
             return Finding(
                 "BCE029",
                 Level.FAIL,
-                f"all probabilities lie in [{low:.4f}, {high:.4f}], within the sigmoid of [0, 1] = [0.5, 0.7311], and cost "
+                f"all probabilities lie in [{low:.4f}, {high:.4f}], as the sigmoid of [0, 1] does, and cost "
                 "less with one sigmoid undone: it was applied twice",
                 "apply it once: return logits from the model, and torch.sigmoid(logits) only to read them",
                 evidence,
