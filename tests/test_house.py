@@ -44,6 +44,8 @@ PLACES = {
     "sklearn": "trainer/",
     "matplotlib": "lens/display/",
     "jinja2": "lens/report.py",
+    "torchmetrics": "lens/adapters/torchmetrics.py",
+    "lightning": "lens/adapters/lightning.py",
     "typer": "cli/",
     "rich": "cli/",
 }

@@ -89,6 +89,24 @@ class EpochBCE:
         self._count += other._count
         self._targets_seen += other._targets_seen
 
+    def gathered(self) -> EpochBCE:
+        """The meter of all processes of `torch.distributed`, the same in each; of this one where there are no others.
+
+        Every process counts what it has seen: a sampler that pads its part repeats items, and they would count twice.
+        """
+        whole = EpochBCE()
+        parts: list[tuple[float, float, int, int]] = [
+            (float(self._total), float(self._ones), self._count, self._targets_seen)
+        ]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            parts *= torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(parts, parts[torch.distributed.get_rank()])
+        whole._total = math.fsum(total for total, *_ in parts)
+        whole._ones = math.fsum(ones for _, ones, *_ in parts)
+        whole._count = sum(part[2] for part in parts)
+        whole._targets_seen = sum(part[3] for part in parts)
+        return whole
+
     @property
     def count(self) -> int:
         """Items seen."""

@@ -34,3 +34,11 @@ def to_svg(figure: Figure) -> str:
         )
     text = buffer.getvalue()
     return text[text.index("<svg") :]
+
+
+def with_canvas(figure: Figure) -> Figure:
+    """The figure on a canvas whose pixels can be read."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    return figure
