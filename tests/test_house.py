@@ -137,6 +137,7 @@ def test_public_names():
         "Patch",
         "Report",
         "RunFolderError",
+        "check",
         "check_log",
         "check_loss",
         "check_predictions",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torchbce.lens.check.findings import Report
     from torchbce.lens.check.log import check_log
     from torchbce.lens.check.loss import check_loss
+    from torchbce.lens.check.model import check
     from torchbce.lens.check.predictions import check_predictions
     from torchbce.lens.explain import Explanation, explain
     from torchbce.lens.meter import EpochBCE
@@ -40,6 +41,7 @@ __all__ = [
     "Patch",
     "Report",
     "RunFolderError",
+    "check",
     "check_log",
     "check_loss",
     "check_predictions",
@@ -57,6 +59,7 @@ _LATER = {
     "Explanation": "lens.explain",
     "History": "trainer.history",
     "Report": "lens.check.findings",
+    "check": "lens.check.model",
     "check_log": "lens.check.log",
     "check_loss": "lens.check.loss",
     "check_predictions": "lens.check.predictions",

@@ -1,0 +1,98 @@
+"""check: is this model going to learn, and if not, why?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchbce.lens.check import start, structure
+from torchbce.lens.check.findings import Finding, Level, Report, not_applicable, report, skipped
+from torchbce.lens.check.fingerprint import LossFunction
+from torchbce.lens.check.loss import findings_of
+from torchbce.lens.check.targets import finite, targets_range
+from torchbce.lens.check.trial import Trial, trial
+
+__all__ = ["check"]
+
+RULES: dict[str, Callable[[Trial], Finding]] = {
+    "BCE004": structure.activation_before_logits,
+    "BCE005": structure.missing_sigmoid,
+    "BCE009": structure.pos_weight_shape,
+    "BCE010": start.saturated_at_start,
+    "BCE011": start.loss_at_start,
+    "BCE012": start.head_bias,
+    "BCE013": start.overfits_one_batch,
+    "BCE014": start.conflicting_items,
+    "BCE015": structure.input_ignored,
+    "BCE016": structure.dead_gradient,
+    "BCE019": structure.batch_mixing,
+}
+STATIC = ("BCE004", "BCE005", "BCE009")  # look at what there is, and need no loss
+
+
+def check(
+    model: nn.Module,
+    batch: Any,
+    loss_func: LossFunction,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    ignore: Collection[str] = (),
+) -> Report:
+    """Try a model, a batch and a loss function together, before training, and name known mistakes.
+
+    Works on copies: the model's weights, gradients, buffers and modes, and the random numbers, stay as they are. Takes
+    some hundred steps on eight items.
+
+    Args:
+        model: any module.
+        batch: ``(inputs, targets)``, a dict with a key named target, targets, label, labels or y, or a loader of such.
+        loss_func: maps (outputs, targets) to a loss.
+        optimizer: looked at, not used.
+        ignore: codes to leave out.
+
+    Returns:
+        A :class:`Report`; its first line names the loss.
+
+    Raises:
+        ValueError: the batch is none, or a code does not exist.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 1), nn.Sigmoid())
+        >>> batch = torch.randn(32, 4), (torch.arange(32.0) % 2)[:, None]
+        >>> check(model, batch, nn.BCEWithLogitsLoss()).issues[0].code
+        'BCE004'
+    """
+    report((), ignore=ignore)  # an unknown code is known before the work
+    with trial(model, batch, loss_func) as t:
+        findings = [targets_range(t.targets), _finite(t), structure.optimizer_coverage(model, optimizer)]
+        if t.loss is not None:
+            findings += [found for found in findings_of(t.loss) if found.code != "BCE004"]
+        broken = any(finding.level is Level.FAIL for finding in findings[:2])
+        for code, rule in RULES.items():
+            if code in ignore:
+                continue
+            runs = not broken or code in STATIC
+            findings.append(_run(code, rule, t) if runs else skipped(code, "targets or numbers are broken"))
+        about = "" if t.loss is None else str(t.loss)
+    return report(findings, ignore=ignore, about=about)
+
+
+def _run(code: str, rule: Callable[[Trial], Finding], t: Trial) -> Finding:
+    try:
+        return rule(t)
+    except Exception as error:  # a user's model may refuse what a check tries, such as half a batch
+        return not_applicable(code, f"the model or the loss refused: {type(error).__name__}: {error}".split("\n")[0])
+
+
+def _finite(t: Trial) -> Finding:
+    tensors = {"inputs": t.inputs} if isinstance(t.inputs, torch.Tensor) else {}
+    found = finite(**tensors, targets=t.targets, outputs=t.outputs)
+    if found.level is Level.FAIL:
+        return found
+    try:
+        return finite(loss=t.value(t.model))
+    except Exception as error:
+        return Finding("BCE002", Level.FAIL, f"the loss cannot be computed: {type(error).__name__}: {error}")

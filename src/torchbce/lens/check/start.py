@@ -1,0 +1,161 @@
+"""How a model starts, and whether it can learn one small batch: BCE010 ... BCE014."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from torchbce.functional import binary_cross_entropy
+from torchbce.lens.check.findings import Finding, Level, not_applicable, passed
+from torchbce.lens.check.trial import Trial, select
+from torchbce.lens.entropy import cross_entropy
+
+LN2 = math.log(2)
+ITEMS = 8
+STEPS = 300
+
+
+def saturated_at_start(t: Trial) -> Finding:
+    """BCE010."""
+    p = t.probabilities.to(t.outputs.dtype)
+    share = ((p == 0) | (p == 1)).double().mean().item()
+    if share > 0.5:
+        return Finding(
+            "BCE010",
+            Level.WARN,
+            f"{100 * share:.0f} % of the outputs are so far out that the probability is exactly 0 or 1 in {p.dtype}",
+            "scale the inputs to about -1 ... 1; a smaller start of the last layer",
+            {"share": share},
+        )
+    return passed("BCE010")
+
+
+def loss_at_start(t: Trial) -> Finding:
+    """BCE011: healthy networks on scaled inputs start within 0.1 of log 2."""
+    if not _is_binary(t.targets) or not _are_probabilities(t.probabilities):
+        return not_applicable("BCE011", "targets or outputs are no probabilities")
+    start = binary_cross_entropy(t.probabilities, t.targets.double().reshape(t.outputs.shape)).item()
+    if start <= LN2 + 0.5:
+        return passed("BCE011", f"{start:.4f}")
+    largest = t.inputs.abs().max().item() if isinstance(t.inputs, Tensor) and t.inputs.numel() else math.nan
+    inputs = f"; the largest input is {largest:.4g}" if largest > 10 else ""
+    return Finding(
+        "BCE011",
+        Level.WARN,
+        f"the loss is {start:.4f} now; a new network's outputs are near 0 and cost {LN2:.4f}{inputs}",
+        "x = (x - mean) / std"
+        if inputs
+        else "start the last layer with smaller weights, or train on: it may be trained",
+        {"start": start, "largest input": largest},
+    )
+
+
+def head_bias(t: Trial) -> Finding:
+    """BCE012."""
+    if not _is_binary(t.targets):
+        return not_applicable("BCE012", "targets are not 0 and 1")
+    share = t.targets.double().mean().item()
+    heads = [m for m in t.model.modules() if isinstance(m, nn.Linear | nn.Conv2d) and m.bias is not None]
+    if not heads or not 0 < share < 1 or t.targets.numel() < 32:
+        return not_applicable("BCE012", "no last bias, one class only, or fewer than 32 items")
+    gain = LN2 - cross_entropy(share, share)
+    mean = t.probabilities.mean().item()
+    if gain > 0.1 and abs(mean - 0.5) < 0.1:
+        return Finding(
+            "BCE012",
+            Level.TIP,
+            f"{100 * share:.3g} % of the targets are 1, and the outputs start at {100 * mean:.3g} %: the first steps "
+            f"only learn the base rate, worth {gain:.4f} nats",
+            f"model[-1].bias.data.fill_({math.log(share / (1 - share)):.3f})  # log(p / (1 - p))",
+            {"base rate": share, "gain": gain},
+        )
+    return passed("BCE012")
+
+
+def overfits_one_batch(t: Trial) -> Finding:
+    """BCE013: with a capable optimizer any working network learns eight items by heart."""
+    rows = _few_distinct(t)
+    if rows is None:
+        return not_applicable("BCE013", "the batch has no two classes with distinct inputs")
+    model, inputs, targets = t.copy(), select(t.inputs, rows), t.targets[rows]
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters or not t.value(model, inputs, targets).requires_grad:
+        return not_applicable("BCE013", "nothing can be trained")
+    start = best = math.inf
+    for lr in (1e-2, 1e-3):
+        model = t.copy()
+        optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
+        for step in range(STEPS):
+            optimizer.zero_grad()
+            loss = t.value(model, inputs, targets)
+            if step == 0:
+                start = loss.item()
+            best = min(best, loss.item())
+            if best < 0.1 * start:
+                return passed("BCE013", f"{start:.4f} to {best:.4f} in {step} steps")
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    evidence = {"start": start, "best": best}
+    if best < 0.5 * start:
+        return passed("BCE013", f"{start:.4f} to {best:.4f}")
+    return Finding(
+        "BCE013",
+        Level.WARN,
+        f"{len(rows)} items cannot be learned by heart: in {STEPS} steps of Adam the loss went from {start:.4f} to "
+        f"{best:.4f} only",
+        "look at the other findings; at whether inputs and targets belong together; at the size of the network",
+        evidence,
+    )
+
+
+def conflicting_items(t: Trial) -> Finding:
+    """BCE014: equal inputs with both labels put a floor under the loss."""
+    if not isinstance(t.inputs, Tensor) or not _is_binary(t.targets) or t.targets.numel() != len(t.inputs):
+        return not_applicable("BCE014", "inputs are not one tensor, or there are several targets per item")
+    _, group = torch.unique(t.inputs.detach().flatten(1), dim=0, return_inverse=True)
+    y = t.targets.detach().double().flatten()
+    count = torch.bincount(group)
+    ones = torch.zeros(len(count), dtype=torch.float64).index_add_(0, group, y)
+    mixed = (ones > 0) & (ones < count)
+    if not mixed.any():
+        return passed("BCE014")
+    share = ones / count
+    floor = (binary_cross_entropy(share, share, reduction="none") * count).sum().item() / len(y)
+    return Finding(
+        "BCE014",
+        Level.TIP,
+        f"{int(count[mixed].sum())} items have an input that occurs with both labels: no model can come below "
+        f"{floor:.4f} on this batch",
+        "look at how these rows were labelled, and whether a feature is missing",
+        {"floor": floor},
+    )
+
+
+def _few_distinct(t: Trial) -> Tensor | None:
+    """Up to eight items, of both classes, whose inputs differ."""
+    if not _is_binary(t.targets) or t.targets.numel() != len(t.targets):
+        return None
+    y = t.targets.flatten()
+    chosen: list[int] = []
+    for label in (0, 1):
+        found: list[int] = []
+        for i in (y == label).nonzero().flatten().tolist():
+            same = isinstance(t.inputs, Tensor) and any(torch.equal(t.inputs[i], t.inputs[j]) for j in chosen + found)
+            if not same:
+                found.append(i)
+            if len(found) == ITEMS // 2:
+                break
+        if not found:
+            return None
+        chosen += found
+    return torch.tensor(chosen)
+
+
+def _is_binary(targets: Tensor) -> bool:
+    return bool(((targets == 0) | (targets == 1)).all())
+
+
+def _are_probabilities(values: Tensor) -> bool:
+    return bool(((values >= 0) & (values <= 1)).all())

@@ -1,0 +1,118 @@
+"""Running a copy of somebody's model on a batch, so that nothing of theirs is changed: weights, buffers, modes, RNG."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchbce.lens.check.fingerprint import Fingerprint, LossFunction, fingerprint
+
+# Operations that only hand a value on.
+TRANSPARENT = ("View", "Reshape", "Squeeze", "Unsqueeze", "Select", "Slice", "ToCopy", "Alias", "Clone", "Permute", "T")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A copy of a model and what it makes of a batch in training mode, without dropout.
+
+    last: the operation that made the outputs, as autograd names it. loss: how the loss function is identified; None
+    where it fails on plain outputs.
+    """
+
+    model: nn.Module
+    inputs: Any
+    targets: Tensor
+    loss_func: LossFunction
+    outputs: Tensor
+    last: str
+    loss: Fingerprint | None
+
+    def copy(self) -> nn.Module:
+        """A model to train or to change."""
+        return copy.deepcopy(self.model)
+
+    def value(self, model: nn.Module, inputs: Any = None, targets: Tensor | None = None) -> Tensor:
+        """The loss of a model, here or on other items; summed where it is not reduced."""
+        outputs = forward(model, self.inputs if inputs is None else inputs)
+        loss = self.loss_func(outputs, self.targets if targets is None else targets)
+        return loss if loss.ndim == 0 else loss.mean()
+
+    @property
+    def probabilities(self) -> Tensor:
+        """The outputs as float64 probabilities."""
+        takes_logits = self.loss is None or self.loss.takes != "probabilities"
+        x = self.outputs.detach().double()
+        return torch.sigmoid(x) if takes_logits else x
+
+
+@contextlib.contextmanager
+def trial(model: nn.Module, batch: Any, loss_func: LossFunction) -> Iterator[Trial]:
+    """Everything inside runs on copies, and leaves the random numbers as they were.
+
+    Raises:
+        ValueError: the batch has no inputs and targets.
+    """
+    inputs, targets = unpack(batch)
+    devices = sorted({p.device.index or 0 for p in model.parameters() if p.is_cuda})
+    with torch.random.fork_rng(devices=devices), torch.enable_grad():
+        torch.manual_seed(0)
+        twin = copy.deepcopy(model).train()
+        for module in twin.modules():
+            if isinstance(module, nn.modules.dropout._DropoutNd):
+                module.eval()
+        outputs = forward(twin, inputs)
+        columns = outputs.shape[1] if outputs.ndim == 2 and outputs.shape[1] > 1 else None
+        try:
+            loss = fingerprint(copy.deepcopy(loss_func), columns=columns)
+        except (ValueError, RuntimeError):
+            loss = None
+        yield Trial(twin, inputs, targets, loss_func, outputs, last_operation(outputs), loss)
+
+
+def unpack(batch: Any) -> tuple[Any, Tensor]:
+    """Inputs and targets of a batch, or of the first batch of a loader."""
+    if not isinstance(batch, list | tuple | Mapping):
+        batch = next(iter(batch))
+    if isinstance(batch, Mapping):
+        names = [name for name in ("target", "targets", "label", "labels", "y") if name in batch]
+        if len(names) != 1:
+            raise ValueError(f"a batch has the keys {list(batch)}; one of them must be target, targets, label or y")
+        inputs: Any = {name: value for name, value in batch.items() if name != names[0]}
+        return inputs, batch[names[0]]
+    if len(batch) < 2 or not isinstance(batch[-1], Tensor):
+        raise ValueError("a batch is (inputs, targets), or a dict with a key named target")
+    return (batch[0] if len(batch) == 2 else tuple(batch[:-1])), batch[-1]
+
+
+def forward(model: nn.Module, inputs: Any) -> Tensor:
+    """The model's outputs."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)  # type: ignore[no-any-return]
+    return model(*inputs) if isinstance(inputs, list | tuple) else model(inputs)  # type: ignore[no-any-return]
+
+
+def select(inputs: Any, rows: Tensor) -> Any:
+    """Some rows of the inputs."""
+    if isinstance(inputs, Mapping):
+        return {name: value[rows] if isinstance(value, Tensor) else value for name, value in inputs.items()}
+    if isinstance(inputs, list | tuple):
+        return tuple(value[rows] if isinstance(value, Tensor) else value for value in inputs)
+    return inputs[rows]
+
+
+def last_operation(outputs: Tensor) -> str:
+    """Such as "Sigmoid", behind views and copies."""
+    node = outputs.grad_fn
+    while node is not None:
+        name = node.name().removesuffix("0").removesuffix("Backward")
+        name = name.split("Backward")[0].lstrip("_")
+        if not name.startswith(TRANSPARENT) or name.startswith("Tanh"):
+            return name
+        node = node.next_functions[0][0] if node.next_functions else None
+    return ""
