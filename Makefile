@@ -45,6 +45,7 @@ check: .venv/.dev
 bench: .venv/.bench
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/lens.py
+	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/quality.py
 

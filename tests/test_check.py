@@ -13,18 +13,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import cross_entropy, l1_loss, mse_loss, relu, softplus
 
 import torchbce
+from seeded import LOG_BUGS, PREDICTION_BUGS, predictions
 from torchbce import check_log, check_loss, check_predictions
 from torchbce.lens.check.catalogue import CATALOGUE
 from torchbce.lens.check.findings import CheckFailed, Finding, Level, report
 from torchbce.lens.check.fingerprint import fingerprint
 
 PAGES = Path(__file__).parents[1] / "docs" / "checks"
-
-
-def predictions(n=5000, slope=1.0, shift=0.0, mean=-1.0, scale=1.5, seed=0):
-    rng = np.random.default_rng(seed)
-    z = rng.normal(mean, scale, n)
-    return z, (rng.random(n) < 1 / (1 + np.exp(-(slope * z + shift)))).astype(float)
 
 
 def codes(found):
@@ -114,27 +109,7 @@ def test_wrong_losses_are_named_by_their_own_code(loss_func, code, level):
 # Predictions
 
 
-@pytest.mark.parametrize(
-    ("outputs", "targets", "from_logits", "code"),
-    [
-        (predictions()[0], 2 * predictions()[1] - 1, True, "BCE001"),
-        (predictions()[0], 255 * predictions()[1], True, "BCE001"),
-        (predictions()[0], 1 + predictions()[1], True, "BCE001"),
-        (predictions()[0], np.arange(5000) % 4, True, "BCE001"),
-        (np.append(predictions()[0][1:], math.nan), predictions()[1], True, "BCE002"),
-        (predictions()[0], np.append(predictions()[1][1:], math.nan), True, "BCE002"),
-        (np.where(np.arange(5000) % 9 == 0, 1.0, 0.3), np.zeros(5000), False, "BCE010"),
-        (predictions()[0], predictions(seed=1)[1], True, "BCE027"),
-        (3 * predictions()[0], predictions()[1], True, "BCE028"),
-        (predictions()[0] + math.log(5), predictions()[1], True, "BCE028"),
-        (predictions()[0], predictions()[1], False, "BCE029"),
-        (1 / (1 + np.exp(-predictions()[0])), predictions()[1], True, "BCE029"),
-        (1 / (1 + np.exp(-1 / (1 + np.exp(-predictions()[0])))), predictions()[1], False, "BCE029"),
-        (-predictions(mean=0)[0], predictions(mean=0)[1], True, "BCE029"),
-        (np.zeros((5000, 2)), predictions()[1], True, "BCE029"),
-        (20 * (predictions()[1] - 0.5), predictions()[1], True, "BCE030"),
-    ],
-)
+@pytest.mark.parametrize(("outputs", "targets", "from_logits", "code"), PREDICTION_BUGS)
 def test_bugs_in_predictions_are_named_by_their_own_code(outputs, targets, from_logits, code):
     found = check_predictions(outputs, targets, from_logits=from_logits)
     assert codes(found)[0] == code
@@ -181,21 +156,7 @@ def test_narrow_predictions_are_not_taken_for_something_else():
 # Logs
 
 
-@pytest.mark.parametrize(
-    ("train", "options", "code"),
-    [
-        ([0.6, -0.2], {}, "BCE021"),
-        ([0.6, math.nan], {}, "BCE021"),
-        ([170.0, 150.0], {"from_logits": False}, "BCE021"),
-        ([0.9, 0.693, 0.6931, 0.6932], {}, "BCE020"),
-        ([0.5, 0.3252, 0.325, 0.3251], {"base_rate": 0.1}, "BCE020"),
-        ([0.6, 0.5, 0.4], {"valid": [0.6 * 1.4427, 0.5 * 1.4427, 0.4 * 1.4427]}, "BCE023"),
-        ([0.6, 0.5, 0.4], {"valid": [19.2, 16.0, 12.8], "batch_size": 32}, "BCE023"),
-        ([1.0], {"batch_losses": [[0.5, 1.5]], "batch_counts": [100, 1]}, "BCE022"),
-        ([0.5], {"items_seen": 1026, "dataset_size": 1025}, "BCE024"),
-        ([0.6, 0.4, 0.3, 0.2, 0.1, 0.05], {"valid": [0.6, 0.5, 0.45, 0.5, 0.6, 0.8]}, "BCE026"),
-    ],
-)
+@pytest.mark.parametrize(("train", "options", "code"), LOG_BUGS)
 def test_bugs_in_logs_are_named_by_their_own_code(train, options, code):
     found = check_log(train, **options)
     assert codes(found) == [code]

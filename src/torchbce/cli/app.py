@@ -19,6 +19,14 @@ app = typer.Typer(
 
 Table = Annotated[Path, typer.Argument(metavar="FILE", help="A CSV or Parquet file.", show_default=False)]
 
+Probabilities = Annotated[
+    Optional[str], typer.Option("--prob", metavar="COL", help="The column of probabilities.", show_default=False)
+]
+Logits = Annotated[
+    Optional[str], typer.Option("--logit", metavar="COL", help="The column of logits.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print every number as JSON.")]
+
 
 @app.command()
 def train(
@@ -110,12 +118,8 @@ def explain(
         ),
     ],
     target: Annotated[str, typer.Option(metavar="COL", help="The column of targets, in [0, 1].")] = "target",
-    prob: Annotated[
-        Optional[str], typer.Option(metavar="COL", help="The column of probabilities.", show_default=False)
-    ] = None,
-    logit: Annotated[
-        Optional[str], typer.Option(metavar="COL", help="The column of logits.", show_default=False)
-    ] = None,
+    prob: Probabilities = None,
+    logit: Logits = None,
     weight: Annotated[
         Optional[str], typer.Option(metavar="COL", help="A column of weights.", show_default=False)
     ] = None,
@@ -137,7 +141,7 @@ def explain(
     html: Annotated[
         Optional[Path], typer.Option(metavar="FILE", help="Make a page to look at.", show_default=False)
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print every number as JSON.")] = False,
+    json: AsJson = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
     """Say where a BCE comes from, item by item, and what it means. Under torchrun the processes share the rows."""
@@ -157,12 +161,8 @@ def check(
         ),
     ],
     target: Annotated[str, typer.Option(metavar="COL", help="The column of targets.")] = "target",
-    prob: Annotated[
-        Optional[str], typer.Option(metavar="COL", help="The column of probabilities.", show_default=False)
-    ] = None,
-    logit: Annotated[
-        Optional[str], typer.Option(metavar="COL", help="The column of logits.", show_default=False)
-    ] = None,
+    prob: Probabilities = None,
+    logit: Logits = None,
     train: Annotated[
         Optional[str], typer.Option(metavar="COL", help="Training losses, an epoch a row.", show_default=False)
     ] = None,
@@ -173,7 +173,7 @@ def check(
         Optional[list[str]],
         typer.Option(metavar="CODE", help="A check to leave out; may be repeated.", show_default=False),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: AsJson = False,
     sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF, for code hosts.")] = False,
 ) -> None:
     """Find known mistakes in predictions or in a log of losses. Status 6 if there is one for certain."""
