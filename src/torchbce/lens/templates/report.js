@@ -1,7 +1,7 @@
 "use strict";
 // The curve -log q with items that can be moved: by the mouse, a finger, or the sliders in the table.
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 640, HEIGHT = 320, LEFT = 44, BOTTOM = 40, TOP = 12, RIGHT = 12;
+const WIDTH = 640, HEIGHT = 320, LEFT = 44, BOTTOM = 40, TOP = 24, RIGHT = 12;
 const data = JSON.parse(document.getElementById("explored").textContent);
 const least = 1e-4, most = 1 - 1e-4;
 
