@@ -49,19 +49,14 @@ class Sums:
     clamped_cost: float = 0.0
     saturated: int = 0
     soft: int = 0  # targets between 0 and 1
-    low: float = math.inf
-    high: float = -math.inf
 
     def add(self, other: Sums) -> None:
         """Add the sums over other items."""
         gap = other.total / other.count - self.total / self.count if self.count and other.count else 0.0
         n = self.count + other.count
         spread = gap * gap * self.count * other.count / n if n and math.isfinite(gap) else 0.0
-        moment = self.moment + other.moment + spread
-        low, high = min(self.low, other.low), max(self.high, other.high)
-        for name, value in asdict(other).items():
-            setattr(self, name, getattr(self, name) + value)
-        self.moment, self.low, self.high = moment, low, high
+        _accumulate(self, other)
+        self.moment += spread
 
 
 @dataclass
@@ -158,7 +153,7 @@ class Sketch:
         self.losses.counts += other.losses.counts
         self.losses.sums += other.losses.sums
         for name, group in other.groups.items():
-            _add_group(self._group(name), **asdict(group))
+            _accumulate(self._group(name), group)
 
     def to_bytes(self) -> bytes:
         """The sketch as the content of an .npz file, without pickles."""
@@ -242,7 +237,7 @@ class Sketch:
         sums = np.bincount(codes, losses, size), np.bincount(codes, w, size), np.bincount(codes, ones, size)
         for code in counts.nonzero()[0]:
             total, weight, positive = (float(column[code]) for column in sums)
-            _add_group(self._group(names[code]), int(counts[code]), total, weight, positive)
+            _accumulate(self._group(names[code]), Group(int(counts[code]), total, weight, positive))
 
     def _group(self, name: str) -> Group:
         group = self.groups.setdefault(name, Group())
@@ -251,11 +246,10 @@ class Sketch:
         return group
 
 
-def _add_group(group: Group, count: int, total: float, weight: float, positive: float) -> None:
-    group.count += count
-    group.total += total
-    group.weight += weight
-    group.positive += positive
+def _accumulate(into: Sums | Group, other: Sums | Group) -> None:
+    """Add every field of the one to the other's."""
+    for name, value in vars(other).items():
+        setattr(into, name, getattr(into, name) + value)
 
 
 def _sums(
@@ -271,9 +265,8 @@ def _sums(
     """The sums over one batch. What is rare is looked for only where the extreme values allow it."""
     n = len(outputs)
     total = losses.sum().item()
-    low, high = (bound.item() for bound in outputs.double().aminmax())
     first, last = (bound.item() for bound in logits.aminmax())
-    found = Sums(n, total, plain.sum().item(), weight=float(n), positive=y.sum().item(), soft=soft, low=low, high=high)
+    found = Sums(n, total, plain.sum().item(), weight=float(n), positive=y.sum().item(), soft=soft)
     found.moment = losses.var(correction=0).item() * n if math.isfinite(total) else math.nan
     if weights is not None:
         found.weight = weights.sum().item()
@@ -286,7 +279,7 @@ def _sums(
     below, above = SATURATED.get(outputs.dtype, SATURATED[torch.float64])
     if first <= below or last >= above:
         found.saturated = int(((logits <= below) | (logits >= above)).sum())
-    if not from_logits and (low == 0 or high == 1):
+    if not from_logits and (math.isinf(first) or math.isinf(last)):  # a probability of 0 or 1
         clamped = ((outputs == 0) & (y > 0)) | ((outputs == 1) & (y < 1))
         found.clamped, found.clamped_cost = int(clamped.sum()), losses[clamped].sum().item()
     return found

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torchbce.functional import binary_cross_entropy
 from torchbce.lens.check.findings import Finding, Level, Report, not_applicable, passed, report, skipped
-from torchbce.lens.check.targets import finite, targets_range
+from torchbce.lens.check.targets import are_probabilities, finite, is_binary, targets_range
 from torchbce.lens.explain import as_tensor, explain
 from torchbce.lens.explanation import Explanation
 
@@ -57,7 +57,7 @@ def check_predictions(
     x = x if x.is_floating_point() else x.double()
     findings = [targets_range(y), finite(outputs=_without_infinite_logits(x, from_logits), targets=y)]
     findings.append(_scale(x, y, from_logits))
-    if all(finding.level is Level.PASS for finding in findings[:2]) and (from_logits or _are_probabilities(x)):
+    if all(finding.level is Level.PASS for finding in findings[:2]) and (from_logits or are_probabilities(x)):
         shown = explain(x, y, from_logits=from_logits, weight=weight)
         findings[2] = _direction(findings[2], shown)
         findings += [_saturation(shown), *_worth(shown), _too_good(shown), _few_items(shown)]
@@ -68,15 +68,11 @@ def _without_infinite_logits(x: Tensor, from_logits: bool) -> Tensor:
     return torch.where(x.isinf(), 0.0, x) if from_logits else x  # an infinite logit is a certain answer
 
 
-def _are_probabilities(x: Tensor) -> bool:
-    return bool(((x >= 0) & (x <= 1)).all())
-
-
 def _scale(x: Tensor, y: Tensor, from_logits: bool) -> Finding:
     """BCE029: the range says what numbers are. Nothing is converted: `from_logits` has to say it."""
     low, high = (bound.item() for bound in x.aminmax())
     evidence = {"lowest": low, "highest": high}
-    if not from_logits and not _are_probabilities(x):
+    if not from_logits and not are_probabilities(x):
         outside = int((~((x >= 0) & (x <= 1))).sum())
         return Finding(
             "BCE029",
@@ -112,8 +108,7 @@ def _scale(x: Tensor, y: Tensor, from_logits: bool) -> Finding:
 
 def _mean_loss(probabilities: Tensor, y: Tensor) -> float:
     """NaN, which compares with nothing, where targets are not allowed."""
-    hard = bool(((y == 0) | (y == 1)).all())
-    return binary_cross_entropy(probabilities, y.double()).item() if hard else math.nan
+    return binary_cross_entropy(probabilities, y.double()).item() if is_binary(y) else math.nan
 
 
 def _direction(found: Finding, shown: Explanation) -> Finding:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from torchbce.functional import binary_cross_entropy
 from torchbce.lens.check.findings import Finding, Level, not_applicable, passed
+from torchbce.lens.check.targets import are_probabilities, is_binary
 from torchbce.lens.check.trial import Trial, select
 from torchbce.lens.entropy import cross_entropy
 
@@ -34,7 +35,7 @@ def saturated_at_start(t: Trial) -> Finding:
 
 def loss_at_start(t: Trial) -> Finding:
     """BCE011: healthy networks on scaled inputs start within 0.1 of log 2."""
-    if not _is_binary(t.targets) or not _are_probabilities(t.probabilities):
+    if not is_binary(t.targets) or not are_probabilities(t.probabilities):
         return not_applicable("BCE011", "targets or outputs are no probabilities")
     start = binary_cross_entropy(t.probabilities, t.targets.double().reshape(t.outputs.shape)).item()
     if start <= LN2 + 0.5:
@@ -54,7 +55,7 @@ def loss_at_start(t: Trial) -> Finding:
 
 def head_bias(t: Trial) -> Finding:
     """BCE012."""
-    if not _is_binary(t.targets):
+    if not is_binary(t.targets):
         return not_applicable("BCE012", "targets are not 0 and 1")
     share = t.targets.double().mean().item()
     heads = [m for m in t.model.modules() if isinstance(m, nn.Linear | nn.Conv2d) and m.bias is not None]
@@ -112,7 +113,7 @@ def overfits_one_batch(t: Trial) -> Finding:
 
 def conflicting_items(t: Trial) -> Finding:
     """BCE014: equal inputs with both labels put a floor under the loss."""
-    if not isinstance(t.inputs, Tensor) or not _is_binary(t.targets) or t.targets.numel() != len(t.inputs):
+    if not isinstance(t.inputs, Tensor) or not is_binary(t.targets) or t.targets.numel() != len(t.inputs):
         return not_applicable("BCE014", "inputs are not one tensor, or there are several targets per item")
     _, group = torch.unique(t.inputs.detach().flatten(1), dim=0, return_inverse=True)
     y = t.targets.detach().double().flatten()
@@ -135,7 +136,7 @@ def conflicting_items(t: Trial) -> Finding:
 
 def _few_distinct(t: Trial) -> Tensor | None:
     """Up to eight items, of both classes, whose inputs differ."""
-    if not _is_binary(t.targets) or t.targets.numel() != len(t.targets):
+    if not is_binary(t.targets) or t.targets.numel() != len(t.targets):
         return None
     y = t.targets.flatten()
     chosen: list[int] = []
@@ -151,11 +152,3 @@ def _few_distinct(t: Trial) -> Tensor | None:
             return None
         chosen += found
     return torch.tensor(chosen)
-
-
-def _is_binary(targets: Tensor) -> bool:
-    return bool(((targets == 0) | (targets == 1)).all())
-
-
-def _are_probabilities(values: Tensor) -> bool:
-    return bool(((values >= 0) & (values <= 1)).all())

@@ -57,3 +57,13 @@ def finite(**tensors: Tensor) -> Finding:
                 {"tensor": name, "count": len(wrong), "first": int(wrong[0]) + 1},
             )
     return passed("BCE002")
+
+
+def is_binary(targets: Tensor) -> bool:
+    """Every target is 0 or 1."""
+    return bool(((targets == 0) | (targets == 1)).all())
+
+
+def are_probabilities(values: Tensor) -> bool:
+    """Every value lies in [0, 1]; NaN does not."""
+    return bool(((values >= 0) & (values <= 1)).all())

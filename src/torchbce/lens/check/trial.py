@@ -14,7 +14,19 @@ from torch import Tensor, nn
 from torchbce.lens.check.fingerprint import Fingerprint, LossFunction, fingerprint
 
 # Operations that only hand a value on.
-TRANSPARENT = ("View", "Reshape", "Squeeze", "Unsqueeze", "Select", "Slice", "ToCopy", "Alias", "Clone", "Permute", "T")
+TRANSPARENT = {
+    "View",
+    "UnsafeView",
+    "ReshapeAlias",
+    "Squeeze",
+    "Unsqueeze",
+    "Select",
+    "Slice",
+    "ToCopy",
+    "Alias",
+    "Clone",
+}
+TRANSPARENT |= {"Permute", "Transpose", "T"}
 
 
 @dataclass(frozen=True)
@@ -110,9 +122,8 @@ def last_operation(outputs: Tensor) -> str:
     """Such as "Sigmoid", behind views and copies."""
     node = outputs.grad_fn
     while node is not None:
-        name = node.name().removesuffix("0").removesuffix("Backward")
-        name = name.split("Backward")[0].lstrip("_")
-        if not name.startswith(TRANSPARENT) or name.startswith("Tanh"):
+        name = node.name().split("Backward")[0].lstrip("_")
+        if name not in TRANSPARENT:
             return name
         node = node.next_functions[0][0] if node.next_functions else None
     return ""
