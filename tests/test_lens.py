@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -15,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression
 from sklearn.metrics import log_loss, roc_auc_score
 
+import browser
 from torchbce import explain
 from torchbce.lens import display
 from torchbce.lens.decomposition import cross_fitted_gain
@@ -275,18 +274,28 @@ def test_rare_events_have_logit_axes():
     assert "0.001" in [label.get_text() for label in shown.ax_.get_xticklabels()]
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
-def test_the_page_works_in_a_browser(tmp_path):
+@pytest.mark.skipif(not browser.CHROMIUM, reason="needs chromium")
+def test_items_are_dragged_along_the_curve_in_a_browser(tmp_path):
     explain([0.60, 0.20, 0.70], [1, 0, 1], from_logits=False).to_html(tmp_path / "report.html")
-    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
-    command = ["chromium", *flags.split(), "--enable-logging=stderr", f"--user-data-dir={tmp_path}/profile"]
-    run = subprocess.run(
-        [*command, "--virtual-time-budget=2000", "--dump-dom", (tmp_path / "report.html").as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert '<output id="total">1.0906</output>' in run.stdout
-    assert '<output id="mean">0.363548</output>' in run.stdout
-    assert run.stdout.count('class="item"') == 3
-    assert "CONSOLE" not in run.stderr
+    with browser.page(tmp_path / "report.html", tmp_path / "profile") as page:
+        shown = "document.getElementById('{}').textContent"
+        assert page.value(shown.format("total")) == "1.0906"
+        assert page.value(shown.format("mean")) == "0.363548"
+        assert page.value("document.querySelectorAll('circle.item').length") == 3
+        width = page.value("document.getElementById('curve').getBoundingClientRect().width")
+        page.drag("circle[data-item='0']", -0.3 * width * (640 - 44 - 12) / 640, 0)
+        moved = page.value("+document.querySelector('#item-0 input').value")
+        assert moved == pytest.approx(0.30, abs=0.01)
+        loss = page.value("+document.querySelector('#item-0 .nats').textContent")
+        assert loss == pytest.approx(-math.log(moved), abs=0.01)
+        assert page.value("+" + shown.format("total")) == pytest.approx(1.0906 + loss - 0.5108, abs=1e-3)
+        gradient = page.value("+document.querySelector('#item-0 .gradient').textContent")
+        assert gradient == pytest.approx((moved - 1) / 3, rel=0.01)
+        page.value("document.getElementById('reset').click()")
+        assert page.value(shown.format("total")) == "1.0906"
+        page.value("document.querySelector('#items th button').click()")
+        assert page.value("document.querySelector('#items th').getAttribute('aria-sort')") in (
+            "ascending",
+            "descending",
+        )
+        assert page.problems == []

@@ -72,6 +72,7 @@ function explore() {
   area.hidden = false;
   const svg = document.getElementById("curve"), start = data.items.map((item) => item.probability);
   const show = () => { draw(svg); tell(); };
+  const rescale = () => { peak = highest(); show(); };  // only after a move: the curve stands still under the mouse
   const move = (item, probability) => {
     item.probability = Math.min(most, Math.max(least, probability));
     show();
@@ -90,14 +91,16 @@ function explore() {
     const soft = 2 * held.target - 1;  // a target of exactly one half stays where it is
     if (soft !== 0) move(held, (q - 1 + held.target) / soft);
   });
-  svg.addEventListener("pointerup", () => { held = null; });
+  for (const end of ["pointerup", "pointercancel"])
+    svg.addEventListener(end, () => { if (held !== null) { held = null; rescale(); } });
   data.items.forEach((item, i) => {
-    document.querySelector(`#item-${i} input`).addEventListener("input", (event) => move(item, +event.target.value));
+    const slider = document.querySelector(`#item-${i} input`);
+    slider.addEventListener("input", () => move(item, +slider.value));
+    slider.addEventListener("change", rescale);
   });
   document.getElementById("reset").addEventListener("click", () => {
     data.items.forEach((item, i) => { item.probability = start[i]; });
-    peak = highest();
-    show();
+    rescale();
   });
   show();
 }
