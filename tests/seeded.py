@@ -73,6 +73,7 @@ BUGS = {
     "sigmoid behind a view": (Wrapped(lambda inner, x: inner(x).sigmoid().view(-1, 1)), (X, Y), LOGITS, "BCE004"),
     "log-sigmoid": (net(nn.LogSigmoid()), (X, Y), LOGITS, "BCE004"),
     "softmax over one output": (net(nn.Softmax(1)), (X, Y), LOGITS, "BCE004"),
+    "sigmoid behind torch.compile": (torch.compile(net(nn.Sigmoid()), backend="aot_eager"), (X, Y), LOGITS, "BCE004"),
     "relu at the end": (net(nn.ReLU()), (X, Y), LOGITS, "BCE004"),
     "tanh at the end": (net(nn.Tanh()), (X, Y), LOGITS, "BCE004"),
     "no sigmoid": (net(), (X, Y), torchbce.BCELoss(), "BCE005"),
@@ -95,6 +96,36 @@ BUGS = {
     "statistics of the batch": (Wrapped(lambda inner, x: inner(x - x.mean(0))), (X, Y), LOGITS, "BCE019"),
 }
 
+
+def ordered(*order, every=1):
+    """A training step that does these in this order; the optimizer moves every so many batches."""
+    calls = 0
+
+    def step(model, data, optimizer):
+        nonlocal calls
+        calls += 1
+        for action in order:
+            if action == "backward":
+                LOGITS(model(data[0]), data[1]).backward()
+            elif calls % every == 0:
+                {"zero": optimizer.zero_grad, "step": optimizer.step}[action]()
+
+    return step
+
+
+STEP_BUGS = {
+    "no zero_grad": ordered("backward", "step"),
+    "no zero_grad, accumulating": ordered("backward", "step", every=4),
+    "no step": ordered("zero", "backward"),
+    "zero_grad after backward": ordered("backward", "zero", "step"),
+    "step before backward": ordered("zero", "step", "backward"),
+    "one batch late": ordered("step", "zero", "backward"),
+}
+STEPS = {
+    "zero_grad first": ordered("zero", "backward", "step"),
+    "zero_grad last": ordered("backward", "step", "zero"),
+    "accumulating": ordered("backward", "step", "zero", every=4),
+}
 
 KINDS = ("linear", "mlp", "deep", "norm", "dropout", "layernorm")
 LOSSES = ("logits", "probabilities", "pos_weight", "smoothed")

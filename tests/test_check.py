@@ -18,6 +18,7 @@ from torchbce import check_log, check_loss, check_predictions
 from torchbce.lens.check.catalogue import CATALOGUE
 from torchbce.lens.check.findings import CheckFailed, Finding, Level, report
 from torchbce.lens.check.fingerprint import fingerprint
+from torchbce.lens.decomposition import Decomposition
 
 PAGES = Path(__file__).parents[1] / "docs" / "checks"
 
@@ -260,3 +261,20 @@ def test_bad_requests_to_the_command(command, flags, code, message):
     result = command("check", "t.csv", *flags)
     assert result.exit_code == code
     assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_a_rise_is_split_into_miscalibration_and_overfitting():
+    def parts(miscalibration, discrimination):
+        return Decomposition(0.69, miscalibration, discrimination, 0.0, 0.0, 0.0)
+
+    valid = [0.6, 0.5, 0.45, 0.5, 0.6, 0.8]
+    confident = [parts(loss - 0.40, 0.29) for loss in valid]
+    found = check_log(valid, valid, decompositions=confident)["BCE026"]
+    assert "+0.3500 by miscalibration, +0.0000 by what is left" in found.message
+    assert "calibrate" in found.fix
+    overfitted = [parts(0.01, 0.7 - loss) for loss in valid]
+    found = check_log(valid, valid, decompositions=overfitted)["BCE026"]
+    assert "+0.3500 by what is left" in found.message
+    assert "overfits" in found.fix
+    with pytest.raises(ValueError, match="valid has 6 epochs and decompositions 2"):
+        check_log(valid, valid, decompositions=overfitted[:2])

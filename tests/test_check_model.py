@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import torchbce
-from seeded import BUGS, KINDS, LOGITS, LOSSES, batch, healthy, net
+from seeded import BUGS, KINDS, LOGITS, LOSSES, STEP_BUGS, STEPS, batch, healthy, net, ordered
 from torchbce import check
 from torchbce.lens.check.findings import Level
 
@@ -92,3 +92,64 @@ def test_loaders_dicts_and_several_inputs():
             check(net(), wrong, LOGITS)
     with pytest.raises(ValueError, match="there is no check BCE999"):
         check(net(), (x, y), LOGITS, ignore=["BCE999"])
+
+
+@pytest.mark.parametrize("name", STEP_BUGS)
+def test_the_order_of_a_training_step_is_checked(name):
+    model = net()
+    found = check(
+        model, batch(), LOGITS, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), step=STEP_BUGS[name]
+    )
+    assert codes(found) == ["BCE018"], str(found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", STEPS)
+def test_right_training_steps_pass_and_move_nothing(name, kind):
+    model, data, _, optimizer = healthy(kind, "logits", 0.5)
+    LOGITS(model(data[0]), data[1]).backward()
+    before = copy.deepcopy([model.state_dict(), optimizer.state_dict(), [p.grad for p in model.parameters()]])
+    assert check(model, data, LOGITS, optimizer, step=STEPS[name])["BCE018"].level is Level.PASS
+    after = [model.state_dict(), optimizer.state_dict(), [p.grad for p in model.parameters()]]
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+
+
+def test_a_step_with_its_own_optimizer_is_not_judged_and_trains_nothing():
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = copy.deepcopy(model.state_dict())
+    own = lambda _model, data, _optimizer: ordered("backward", "step")(model, data, optimizer)  # noqa: E731
+    found = check(model, batch(), LOGITS, optimizer, step=own)["BCE018"]
+    assert found.level is Level.NOT_APPLICABLE
+    assert "step(model, batch, optimizer)" in found.message
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    assert all(p.grad is None for p in model.parameters())
+    lbfgs = torch.optim.LBFGS(model.parameters())
+    closed = check(model, batch(), LOGITS, lbfgs, step=lambda m, data, o: o.step(lambda: LOGITS(m(data[0]), data[1])))
+    assert closed["BCE018"].level is Level.NOT_APPLICABLE
+
+
+def test_validation_items_among_the_training_items_are_found():
+    x, y = batch(400)
+
+    def loader(rows):
+        return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x[rows], y[rows]), batch_size=64)
+
+    clean = check(net(), loader(slice(300)), LOGITS, valid=loader(slice(300, None)))["BCE030"]
+    assert clean.level is Level.PASS
+    shared = check(net(), loader(slice(300)), LOGITS, valid=loader(slice(290, None)))["BCE030"]
+    assert shared.level is Level.WARN
+    assert "10 of 110 validation items" in shared.message
+    coarse = (x > 0).float()  # four bits repeat by nature
+    assert check(net(), (coarse[:300], y[:300]), LOGITS, valid=(coarse[300:], y[300:]))["BCE030"].level is Level.PASS
+    assert check(net(), (x, y), LOGITS)["BCE030"].level is Level.NOT_APPLICABLE
+    parts = {"a": x.bfloat16(), "b": x, "y": y}
+    two = net(features=8)
+    model = torch.nn.Module()
+    model.forward = lambda a, b: two(torch.cat([a.float(), b], 1))
+    assert check(model, parts, LOGITS, valid=parts)["BCE030"].level is Level.WARN
+
+
+def test_compiled_models_that_return_logits_pass():
+    model = torch.compile(net(), backend="aot_eager")
+    assert check(model, batch(), LOGITS)["BCE004"].level is Level.PASS

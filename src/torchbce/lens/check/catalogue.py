@@ -59,6 +59,7 @@ def _entries() -> dict[str, Check]:
         Check("BCE015", "input-ignored", "outputs depend on the inputs", ("BCE013", "BCE016")),
         Check("BCE016", "dead-gradient", "every parameter gets a gradient", ("BCE013",)),
         Check("BCE017", "optimizer-coverage", "the optimizer has every parameter"),
+        Check("BCE018", "gradient-order", "each optimizer step gets the gradient of its own batch", ("BCE016",)),
         Check("BCE019", "batch-mixing", "in evaluation an item does not depend on the others", ("BCE013",)),
         Check("BCE020", "stuck", "the loss moves", ("BCE025", "BCE026")),
         Check("BCE021", "impossible-loss", "the loss is possible", ("BCE020", "BCE023", "BCE025", "BCE026")),

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from torchbce.lens.check.findings import Finding, Level, Report, not_applicable, passed, report
+from torchbce.lens.decomposition import Decomposition
 from torchbce.lens.entropy import cross_entropy
 
 LN2 = math.log(2)
@@ -30,6 +31,7 @@ def check_log(
     items_seen: int | None = None,
     dataset_size: int | None = None,
     running: bool = True,
+    decompositions: Sequence[Decomposition] | None = None,
     ignore: Collection[str] = (),
 ) -> Report:
     """What is wrong with training, seen from its loss per epoch; what else is known sharpens it.
@@ -44,6 +46,7 @@ def check_log(
         batch_counts: how many items each batch had.
         items_seen, dataset_size: items evaluated in an epoch, on all processes together, and items that there are.
         running: whether `train` is the mean over the epoch, while the weights moved, and not measured at its end.
+        decompositions: of each epoch's validation predictions, as `explain(...).decomposition`; they say what rose.
         ignore: codes to leave out.
 
     Returns:
@@ -69,7 +72,7 @@ def check_log(
         _unit(losses, other, batch_size),
         _counted(items_seen, dataset_size),
         _below(losses, other, running=running),
-        _rising(other),
+        _rising(other, decompositions),
     ]
     return report(findings, ignore=ignore, about=f"{len(losses)} epochs")
 
@@ -202,8 +205,10 @@ def _below(train: np.ndarray, valid: np.ndarray | None, *, running: bool) -> Fin
     return passed("BCE025")
 
 
-def _rising(valid: np.ndarray | None) -> Finding:
+def _rising(valid: np.ndarray | None, decompositions: Sequence[Decomposition] | None) -> Finding:
     """BCE026: persistence and size, since one epoch up is noise."""
+    if valid is not None and decompositions is not None and len(decompositions) != len(valid):
+        raise ValueError(f"valid has {len(valid)} epochs and decompositions {len(decompositions)}")
     if valid is None or len(valid) < 2 * FEWEST_EPOCHS:
         return not_applicable("BCE026", f"needs validation losses of {2 * FEWEST_EPOCHS} epochs")
     best = int(np.argmin(valid))
@@ -212,13 +217,27 @@ def _rising(valid: np.ndarray | None) -> Finding:
     rising = len(after) >= FEWEST_EPOCHS and (np.diff(valid[-FEWEST_EPOCHS - 1 :]) > 0).all()
     rise = float(valid[-1] - valid[best])
     if rising and rise > max(0.05 * valid[best], 6 * noise):
+        why, fix, parts = _part_that_rose(decompositions, best)
         return Finding(
             "BCE026",
             Level.WARN,
             f"validation loss rose in the last {FEWEST_EPOCHS} epochs, from {valid[best]:.4f} in epoch {best + 1} to "
-            f"{valid[-1]:.4f}",
-            f"keep the weights of epoch {best + 1}; where only calibration got worse (torchbce.explain shows it), "
-            "calibrate instead of stopping",
-            {"best": best + 1, "rise": rise},
+            f"{valid[-1]:.4f}{why}",
+            f"keep the weights of epoch {best + 1}; {fix}",
+            {"best": best + 1, "rise": rise} | parts,
         )
     return passed("BCE026")
+
+
+def _part_that_rose(decompositions: Sequence[Decomposition] | None, best: int) -> tuple[str, str, dict[str, float]]:
+    """In words, what to do, and the numbers."""
+    if decompositions is None:
+        return "", "where only calibration got worse (torchbce.explain shows it), calibrate instead of stopping", {}
+    first, last = decompositions[best], decompositions[-1]
+    lost = last.miscalibration - first.miscalibration
+    worse = first.discrimination - last.discrimination
+    why = f": {lost:+.4f} by miscalibration, {worse:+.4f} by what is left after recalibration"
+    fix = (
+        "or go on, and calibrate" if worse < 0.1 * lost else "the model overfits: more data, a smaller network, dropout"
+    )
+    return why, fix, {"miscalibration": lost, "refinement": worse}

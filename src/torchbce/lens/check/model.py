@@ -12,6 +12,8 @@ from torchbce.lens.check import start, structure
 from torchbce.lens.check.findings import Finding, Level, Report, not_applicable, report, skipped
 from torchbce.lens.check.fingerprint import LossFunction
 from torchbce.lens.check.loss import findings_of
+from torchbce.lens.check.overlap import shared_items
+from torchbce.lens.check.step import Step, fresh_gradients
 from torchbce.lens.check.targets import finite, targets_range
 from torchbce.lens.check.trial import Trial, trial
 
@@ -39,6 +41,8 @@ def check(
     loss_func: LossFunction,
     optimizer: torch.optim.Optimizer | None = None,
     *,
+    step: Step | None = None,
+    valid: Any = None,
     ignore: Collection[str] = (),
 ) -> Report:
     """Try a model, a batch and a loss function together, before training, and name known mistakes.
@@ -51,6 +55,8 @@ def check(
         batch: ``(inputs, targets)``, a dict with a key named target, targets, label, labels or y, or a loader of such.
         loss_func: maps (outputs, targets) to a loss.
         optimizer: looked at, not used.
+        step: your training step, ``step(model, batch, optimizer)``; called some times on copies.
+        valid: validation data, a batch or a loader, to look for items that are in both; up to 100,000 of each are read.
         ignore: codes to leave out.
 
     Returns:
@@ -68,6 +74,10 @@ def check(
     report((), ignore=ignore)  # an unknown code is known before the work
     with trial(model, batch, loss_func) as t:
         findings = [targets_range(t.targets), _finite(t), structure.optimizer_coverage(model, optimizer)]
+        if "BCE018" not in ignore:
+            findings.append(_run("BCE018", lambda _: fresh_gradients(model, batch, step, optimizer), t))
+        if "BCE030" not in ignore:
+            findings.append(shared_items(batch, valid))
         if t.loss is not None:
             findings += [found for found in findings_of(t.loss) if found.code != "BCE004"]
         broken = any(finding.level is Level.FAIL for finding in findings[:2])

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from torchbce.lens.check.findings import Finding, Level, not_applicable, passed
+from torchbce.lens.check.targets import are_probabilities
 from torchbce.lens.check.trial import Trial, forward, select
 
 SQUASHING = ("Sigmoid", "Softmax", "LogSigmoid", "LogSoftmax", "Hardsigmoid")
+OPAQUE = ("CompiledFunction", "")  # operations that do not say what they are
 BOUNDED = ("Relu", "Tanh", "Hardtanh", "Clamp", "LeakyRelu", "Softplus", "Gelu", "Elu")
 
 
@@ -18,15 +20,16 @@ def activation_before_logits(t: Trial) -> Finding:
         return Finding("BCE004", Level.FAIL, "the loss function itself applies a sigmoid twice", "take one away")
     if t.loss is None or t.loss.takes != "logits":
         return not_applicable("BCE004", "the loss does not take logits")
-    if t.last in SQUASHING:
+    last = _squashing(t)
+    if last:
         share = (t.targets > 0.5).double().mean().item()
         floor = 0.3133 * share + 0.6931 * (1 - share)
         return Finding(
             "BCE004",
             Level.FAIL,
-            f"the model ends with {t.last}, and the loss applies a sigmoid again: it cannot come below {floor:.4f}",
+            f"the model ends with {last}, and the loss applies a sigmoid again: it cannot come below {floor:.4f}",
             "return the values before that layer; torch.sigmoid(logits) only to read them",
-            {"last operation": t.last, "floor": floor},
+            {"last operation": last, "floor": floor},
         )
     if t.last.startswith(BOUNDED):
         return Finding(
@@ -37,6 +40,24 @@ def activation_before_logits(t: Trial) -> Finding:
             {"last operation": t.last},
         )
     return passed("BCE004")
+
+
+def _squashing(t: Trial) -> str:
+    """The activation at the end; tried out where the graph does not tell, as behind torch.compile."""
+    if t.last in SQUASHING:
+        return t.last
+    if t.last not in OPAQUE:
+        return ""
+    model = t.copy()
+    biases = [p for name, p in model.named_parameters() if name.endswith("bias")]
+    if not biases:
+        return ""
+    with torch.no_grad():
+        before = forward(model, t.inputs)
+        biases[-1].add_(8)  # logits would follow
+        raised = forward(model, t.inputs)
+    squashed = are_probabilities(before) and are_probabilities(raised) and bool((raised > before).all())
+    return "something that keeps outputs within [0, 1]" if squashed else ""
 
 
 def missing_sigmoid(t: Trial) -> Finding:

@@ -87,10 +87,14 @@ def trial(model: nn.Module, batch: Any, loss_func: LossFunction) -> Iterator[Tri
         yield Trial(twin, inputs, targets, loss_func, outputs, last_operation(outputs), loss)
 
 
+def first_batch(batch: Any) -> Any:
+    """A batch as it is, or the first one of a loader."""
+    return batch if isinstance(batch, list | tuple | Mapping) else next(iter(batch))
+
+
 def unpack(batch: Any) -> tuple[Any, Tensor]:
     """Inputs and targets of a batch, or of the first batch of a loader."""
-    if not isinstance(batch, list | tuple | Mapping):
-        batch = next(iter(batch))
+    batch = first_batch(batch)
     if isinstance(batch, Mapping):
         names = [name for name in ("target", "targets", "label", "labels", "y") if name in batch]
         if len(names) != 1:
