@@ -87,8 +87,38 @@ def test_lightning_logs_the_true_mean(tmp_path):
     assert trainer.callback_metrics["valid_bce"].item() == pytest.approx(expected, rel=1e-5)
     assert 0 < trainer.callback_metrics["valid_bce_of_baseline"] < 2
     assert callback.train.count == callback.valid.count == 1025
+    callback.on_train_batch_end(trainer, module, None, (x, y), 0)  # a step that was skipped
+    assert callback.train.count == 1025
     with pytest.raises(ValueError, match="the step returned no loss"):
-        callback.on_train_batch_end(trainer, module, None, (x, y), 0)
+        callback.on_train_batch_end(trainer, module, {"other": 1}, (x, y), 0)
+
+
+def test_lightning_losses_are_whole_while_gradients_accumulate(tmp_path):
+    import lightning.pytorch as pl
+
+    from torchbce.lens.adapters.lightning import EpochBCECallback
+
+    x, y = data()
+
+    class Frozen(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Linear(4, 1)
+
+        def training_step(self, batch, _):
+            return torchbce.BCEWithLogitsLoss()(self.net(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.0)
+
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=256)
+    callback, module = EpochBCECallback(), Frozen()
+    off = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = pl.Trainer(max_epochs=1, accelerator="cpu", accumulate_grad_batches=4, callbacks=[callback], **off)
+    trainer.fit(module, loader)
+    with torch.no_grad():
+        expected = torchbce.BCEWithLogitsLoss()(module.net(x), y).item()
+    assert callback.train.compute() == pytest.approx(expected, rel=1e-5)
 
 
 def test_tensorboard_gets_scalars_and_pictures(tmp_path):

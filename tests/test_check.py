@@ -128,10 +128,13 @@ def test_the_encoding_and_the_cause_are_named():
 
 
 def test_few_items_that_carry_the_loss_are_a_tip():
-    z, y = predictions(20_000, mean=-7, scale=0.5)
-    found = check_predictions(z, y, from_logits=True)
+    y = np.arange(20_000) % 2.0
+    wrong = np.arange(20_000) % 401 == 0
+    found = check_predictions(6 * np.where(wrong, 1 - 2 * y, 2 * y - 1), y, from_logits=True)
     assert found["BCE031"].level is Level.TIP
     assert not found.issues
+    rare = check_predictions(*predictions(20_000, mean=-7, scale=0.5), from_logits=True)
+    assert rare["BCE031"].level is Level.PASS  # where else could the loss be?
 
 
 def test_healthy_predictions_raise_no_alarm():
@@ -252,12 +255,12 @@ def test_the_command_checks_predictions_and_logs(command, tmp_path):
         (("--prob", "p", "--logit", "p"), 2, "say what the file holds"),
         (("--prob", "p", "--target", "y", "--valid", "p"), 2, "--valid COL goes with --train COL"),
         (("--prob", "q", "--target", "y"), 3, "no column 'q'"),
-        (("--prob", "p", "--target", "t"), 3, "row 2 of column 't' is 'no'; expected a number (1 such rows)"),
+        (("--prob", "p", "--target", "t"), 3, "row 2 of column 't' is 'maybe'; expected a number (1 such rows)"),
         (("--prob", "p", "--target", "y", "--ignore", "BCE999"), 3, "there is no check BCE999"),
     ],
 )
 def test_bad_requests_to_the_command(command, flags, code, message):
-    Path("t.csv").write_text("p,y,t\n0.5,1,1\n0.5,0,no\n")
+    Path("t.csv").write_text("p,y,t\n0.5,1,1\n0.5,0,maybe\n")
     result = command("check", "t.csv", *flags)
     assert result.exit_code == code
     assert message in " ".join(result.stderr.replace("│", " ").split())
@@ -278,3 +281,64 @@ def test_a_rise_is_split_into_miscalibration_and_overfitting():
     assert "overfits" in found.fix
     with pytest.raises(ValueError, match="valid has 6 epochs and decompositions 2"):
         check_log(valid, valid, decompositions=overfitted[:2])
+
+
+def test_infinite_logits_fail_where_they_are_wrong():
+    outputs, targets = [math.inf, -math.inf] + [1.0, -1.0] * 15, [1, 0] + [1, 0] * 15
+    assert check_predictions(outputs, targets, from_logits=True)["BCE002"].level is Level.PASS
+    targets[0] = 0
+    assert codes(check_predictions(outputs, targets, from_logits=True))[0] == "BCE002"
+
+
+def test_probabilities_out_of_range_are_told_apart():
+    z, y = predictions()
+    p = 1 / (1 + np.exp(-z))
+    for outputs, word in ((np.append(p[1:], 1.2), "look at these"), (100 * p, "/ 100"), (z, "from_logits=True")):
+        assert word in check_predictions(outputs, y, from_logits=False)["BCE029"].fix
+    with_nan = check_predictions(np.append(p[1:], math.nan), y, from_logits=False)
+    assert codes(with_nan) == ["BCE002"]
+
+
+def test_three_classes_are_not_two():
+    found = check_predictions(predictions()[0], np.arange(5000) % 3, from_logits=True)["BCE001"]
+    assert "class numbers 0 to 2" in found.message
+    assert "CrossEntropyLoss" in found.fix
+
+
+def test_one_class_only_is_said():
+    assert codes(check_predictions(predictions()[0], np.ones(5000), from_logits=True)) == ["BCE033"]
+
+
+def test_rare_events_are_not_stuck():
+    assert not check_log([0.0062, 0.0045, 0.0041, 0.0039], base_rate=0.001).issues
+    assert codes(check_log([0.0080, 0.0079, 0.0079, 0.0079], base_rate=0.001)) == ["BCE020"]
+    assert codes(check_log([0.5] * 10)) == ["BCE020"]
+
+
+def test_sums_over_batches_are_recognised_beside_noise():
+    train = np.array([0.6, 0.5, 0.42, 0.36])
+    valid = train * np.array([1.05, 1.1, 1.2, 1.3])
+    assert codes(check_log(train, 32 * valid, batch_size=32)) == ["BCE023"]
+    assert not check_log(train, valid, batch_size=32).issues
+
+
+@pytest.mark.parametrize("train", [[0.69, 1, 4, 20, 90, 99], [55, 60, 70, 72, 75]])
+def test_divergence_is_found(train):
+    assert codes(check_log(train)) == ["BCE034"]
+
+
+def test_weights_lower_what_is_certain():
+    alarms = 0
+    for seed in range(20):
+        z, y = predictions(2000, seed=seed)
+        w = np.random.default_rng(seed).lognormal(0, 2, 2000)
+        alarms += bool(check_predictions(z, y, weight=w, from_logits=True)["BCE028"].level is Level.WARN)
+    assert alarms <= 1
+
+
+def test_several_files_and_weights_on_the_command_line(command):
+    for name in ("a", "b"):
+        Path(f"{name}.csv").write_text("p,y,w\n" + "0.2,no,1\n0.9,yes,2\n" * 60)
+    result = command("check", "*.csv", "--prob", "p", "--target", "y", "--weight", "w")
+    assert "240 predictions" in result.stdout
+    assert result.exit_code == 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 import torch
 from torch import nn
 
 import torchbce
-from seeded import BUGS, KINDS, LOGITS, LOSSES, STEP_BUGS, STEPS, batch, healthy, net, ordered
+from seeded import BUGS, KINDS, LOGITS, LOSSES, STEP_BUGS, STEPS, Wrapped, batch, healthy, net, ordered
 from torchbce import check
 from torchbce.lens.check.findings import Level
 
@@ -153,3 +154,165 @@ def test_validation_items_among_the_training_items_are_found():
 def test_compiled_models_that_return_logits_pass():
     model = torch.compile(net(), backend="aot_eager")
     assert check(model, batch(), LOGITS)["BCE004"].level is Level.PASS
+
+
+# What another loss is, and that it raises no alarm
+
+
+def dice(z, y):
+    p = torch.sigmoid(z)
+    return 1 - 2 * (p * y).sum() / (p.sum() + y.sum())
+
+
+def balanced(z, y):
+    return torch.nn.functional.binary_cross_entropy_with_logits(z, y, pos_weight=(1 - y).sum() / y.sum().clamp(min=1))
+
+
+def asymmetric(z, y):
+    p = torch.sigmoid(z)
+    return -(y * torch.log(p) + (1 - y) * p**2 * torch.log(1 - (p - 0.05).clamp(min=0))).mean()
+
+
+OTHERS = {
+    "dice": dice,
+    "BCE and dice": lambda z, y: LOGITS(z, y) + dice(z, y),
+    "balanced in the batch": balanced,
+    "asymmetric": asymmetric,
+    "clamped": lambda z, y: LOGITS(z.clamp(-2, 2), y),
+    "half the logits": lambda z, y: LOGITS(z / 2, y),
+    "penalty": lambda z, y: LOGITS(z, y) + 0.01 * (z**2).mean(),
+    "smoothed by 0.3": lambda z, y: LOGITS(z, 0.7 * y + 0.15),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_losses_of_logits_are_no_failure(name):
+    found = check(net(), batch(), OTHERS[name])
+    assert codes(found) == [], str(found)
+
+
+@pytest.mark.parametrize("loss_func", [nn.MSELoss(), nn.L1Loss()])
+def test_other_losses_of_probabilities_are_no_failure(loss_func):
+    found = check(net(nn.Sigmoid()), batch(), loss_func)
+    assert codes(found) == [], str(found)
+    assert "error of the outputs" in found.about
+
+
+def test_weights_per_class_are_named():
+    loss_func = torch.nn.BCEWithLogitsLoss(weight=torch.tensor([1.0, 2.0, 3.0]))
+    x, _ = batch()
+    found = check(nn.Linear(4, 3), (x, (x[:, :3] > 0).float()), loss_func)
+    assert codes(found) == [], str(found)
+    assert found.about == "mean-reduced BCE of logits with weight 1, 2, 3"
+
+
+def test_two_classes_by_softmax_are_no_failure():
+    x, y = batch()
+    model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
+    assert check(model, (x, y[:, 0].long()), nn.CrossEntropyLoss()).ok
+
+
+@pytest.mark.parametrize("turn", [lambda z, y: (z, y[:, 0]), lambda z, y: (z[:, 0], y)], ids=["N1-N", "N-N1"])
+def test_shapes_that_broadcast_are_found_on_the_batch_itself(turn):
+    x, y = batch()
+    model = Wrapped(lambda inner, x: turn(inner(x), y)[0])
+    by_hand = lambda z, y: (nn.functional.softplus(z) - z * y).mean()  # noqa: E731
+    found = check(model, (x, turn(y, y)[1]), by_hand)
+    assert codes(found)[:1] == ["BCE003"], str(found)
+    assert "[64, 1]" in found["BCE003"].message
+
+
+def test_a_loss_that_cannot_be_computed_says_so():
+    x, y = batch()
+    cases = [
+        (net(), (x, y[:, 0]), LOGITS, "reshape"),
+        (net(nn.Sigmoid()), (x, y.long()), nn.BCELoss(), "float()"),
+        (net(nn.Sigmoid()), (x, y), lambda p, t: nn.BCELoss()(t, p), "loss_func(outputs, targets)"),
+        (net(), (x, y), lambda z, t: LOGITS(z, t).item(), "loss.item()"),
+    ]
+    for model, data, loss_func, advice in cases:
+        found = check(model, data, loss_func)
+        assert codes(found)[:1] == ["BCE032"], str(found)
+        assert advice in found["BCE032"].fix
+        assert not found.ok
+    with pytest.raises(TypeError, match="returns a tuple"):
+        check(nn.LSTM(4, 1), (x, y), LOGITS)
+
+
+# Healthy starts, and causes that silence no more than their own kind
+
+
+@pytest.mark.parametrize("bias", [0.0, -2.0])
+def test_a_head_may_start_at_zero(bias):
+    for model in (net(), nn.Sequential(nn.Linear(4, 1))):
+        nn.init.zeros_(model[-1].weight)
+        nn.init.constant_(model[-1].bias, bias)
+        assert codes(check(model, batch(), LOGITS)) == []
+
+
+def test_few_parameters_need_not_learn_by_heart():
+    for seed in range(5):
+        torch.manual_seed(seed)
+        x = torch.randn(64, 1)
+        y = (x + torch.randn(64, 1) > 0).float()
+        assert codes(check(nn.Linear(1, 1), (x, y), LOGITS)) == []
+
+
+def test_a_warning_never_silences_a_failure():
+    x, y = batch()
+    model = Wrapped(lambda inner, x: inner(x).detach(), inner=net(features=4))
+    model.inner[2].weight.data *= 200
+    found = check(model, (255 * x.abs(), y), LOGITS)
+    assert found["BCE011"].level is Level.WARN
+    assert found["BCE016"].level is Level.FAIL
+    assert not found.ok
+
+
+def test_items_that_mix_in_either_direction_are_found():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.cells, self.head = nn.LSTM(2, 4), nn.Linear(4, 1)
+
+        def forward(self, x):
+            return self.head(self.cells(x.view(-1, 2, 2))[0][:, -1])
+
+    assert check(Recurrent(), batch(), LOGITS)["BCE019"].level is Level.WARN
+
+
+def test_nothing_else_of_the_user_changes():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.temperature = nn.Parameter(torch.ones(()))
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, z, y):
+            self.calls += 1
+            return LOGITS(z / self.temperature, y)
+
+    x, y = batch()
+    data = torch.utils.data.TensorDataset(x, y)
+    generator = torch.Generator().manual_seed(3)
+    shuffled = torch.utils.data.DataLoader(data, batch_size=32, shuffle=True, generator=generator)
+    counting, model = Counting(), net()
+    before, own = torch.get_rng_state(), generator.get_state()
+    check(model, torch.utils.data.DataLoader(data, batch_size=32), counting)
+    check(model, shuffled, counting)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(generator.get_state(), own)
+    assert counting.calls == 0
+    assert counting.temperature.grad is None
+    penalised = lambda z, y: LOGITS(z, y) + 1e-4 * sum(p.pow(2).sum() for p in model.parameters())  # noqa: E731
+    check(model, (x, y), penalised)
+    assert all(p.grad is None for p in model.parameters())
+    kept = x.clone(), y.clone()
+    check(Wrapped(lambda inner, x: inner(x.sub_(0.1))), (x, y), lambda z, y: LOGITS(z, y.mul_(0.9).add_(0.05)))
+    assert torch.equal(x, kept[0])
+    assert torch.equal(y, kept[1])
+
+
+def test_reports_are_json_whatever_was_found():
+    found = check(net(), {"input": batch()[0], "y": batch()[1] * torch.nan}, LOGITS).to_json()
+    json.loads(found, parse_constant=lambda name: pytest.fail(name))

@@ -91,7 +91,7 @@ def test_clamped_items_are_counted_and_priced():
 def test_soft_targets_have_a_floor():
     found = explain([0.95, 0.05], [0.95, 0.05], from_logits=False)
     assert found.mean == pytest.approx(found.floor) == pytest.approx(0.1985, abs=5e-5)
-    assert "-(0.95 log(0.950) + 0.05 log(1 - 0.950))" in str(found)
+    assert "-(0.95 log(0.95) + 0.05 log(1 - 0.95))" in str(found)
     assert found.calibration is None
 
 
@@ -211,6 +211,14 @@ def test_texts_show_what_matters():
         "0.00012",
         "12.35",
     ]
-    cases = {0.6: "0.60", 0.9997: "0.99970", 0.0003: "0.00030", 0.0: "0", 1.0: "1", 1e-12: "1.00e-12"}
+    cases = {
+        0.6: "0.60",
+        0.9997: "0.9997",
+        0.0108: "0.0108",
+        0.00030001: "0.0003",
+        0.0: "0",
+        1.0: "1",
+        1e-12: "1.00e-12",
+    }
     assert {p: probability_text(p) for p in cases} == cases
     assert probability_text(1 - 1e-12) == "1 - 1.0e-12"

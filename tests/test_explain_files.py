@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -182,3 +183,18 @@ def test_columns_keep_their_dtype(tmp_path):
     source = scan.Source(tmp_path / "t.parquet", "t.parquet")
     (batch,) = read_predictions(source, Columns("p", "y", from_logits=False))
     assert str(batch.outputs.dtype) == "torch.float32"
+
+
+def test_words_and_compressed_files(command):
+    Path("words.csv").write_text("p,y\n0.6,yes\n0.2,No\n0.7,YES\n")
+    assert "mean BCE = 1.0906 / 3 = 0.3635" in command("explain", "words.csv", "--prob", "p", "--target", "y").stdout
+    Path("t.csv.gz").write_bytes(gzip.compress(b"p,y\n0.5,1\n"))
+    packed = command("explain", "t.csv.gz", "--prob", "p", "--target", "y")
+    assert packed.exit_code == 3
+    assert "gzip -dc t.csv.gz | torchbce explain -" in " ".join(packed.stderr.split())
+    Path("comma.csv").write_text("p;y\n0,5;1\n")
+    assert "decimals are written with a point" in command("explain", "comma.csv", "--prob", "p", "--target", "y").stderr
+    twice = command("explain", "words.csv", "words.csv", "--prob", "p", "--target", "y")
+    assert twice.exit_code == 3
+    assert "named twice" in twice.stderr
+    assert "it is no .npz file" in command("explain", "--merge", "words.csv").stderr

@@ -185,7 +185,7 @@ def test_command_line_flags():
             "--json",
             "--markdown",
         ],
-        "check": ["--target", "--prob", "--logit", "--train", "--valid", "--ignore", "--json", "--sarif"],
+        "check": ["--target", "--prob", "--logit", "--weight", "--train", "--valid", "--ignore", "--json", "--sarif"],
         "verify": [],
         "bench": [],
     }

@@ -299,3 +299,67 @@ def test_items_are_dragged_along_the_curve_in_a_browser(tmp_path):
             "descending",
         )
         assert page.problems == []
+
+
+# What a review found
+
+
+@pytest.mark.parametrize("k", [1, 30, 1000])
+def test_large_logits_keep_their_separation(k):
+    rng = np.random.default_rng(0)
+    t = 1.5 * rng.normal(size=20_000)
+    y = (rng.random(20_000) < 1 / (1 + np.exp(-t))).astype(float)
+    right = explain(t, y, from_logits=True).decomposition
+    found = explain(k * t, y, from_logits=True)
+    assert found.decomposition.discrimination == pytest.approx(right.discrimination, abs=0.003)
+    assert found.calibration.slope == pytest.approx(1 / k, rel=0.05)
+
+
+def test_outliers_do_not_bend_the_line():
+    rng = np.random.default_rng(0)
+    z = rng.normal(0, 1.5, 20_000)
+    y = (rng.random(20_000) < 1 / (1 + np.exp(-z))).astype(float)
+    z[:400] = np.where(y[:400] == 1, -200, 200)
+    found = explain(z, y, from_logits=True)
+    assert found.decomposition.discrimination > 0.1
+    assert found.decomposition.miscalibration < found.mean
+
+
+def test_parts_may_be_empty():
+    z, y = predictions(100_000)
+    whole, empty = sketch_of(z, y), Sketch.from_bytes(Sketch(True).to_bytes())
+    before = explanation(whole).mean
+    whole.merge(empty)
+    empty.merge(whole)
+    assert explanation(whole).mean == explanation(empty).mean == before
+    weights = np.append(np.zeros(131_072), np.ones(1000))
+    found = explain(
+        np.append(np.zeros(131_072), z[:1000]), np.append(np.zeros(131_072), y[:1000]), from_logits=True, weight=weights
+    )
+    assert found.weighted_mean == pytest.approx(explain(z[:1000], y[:1000], from_logits=True).mean)
+
+
+def test_items_without_weight_cost_nothing():
+    found = explain([-math.inf, 2.0, 1.0], [1, 1, 0], from_logits=True, weight=[0, 1, 1])
+    assert found.weighted_mean == pytest.approx(explain([2.0, 1.0], [1, 0], from_logits=True).mean)
+    with pytest.raises(ValueError, match="all weights are 0"):
+        explain([0.0, 1.0], [1, 0], from_logits=False, weight=[0, 0])
+    with pytest.raises(ValueError, match=r"weight has the shape \(2,\) and targets \(3,\)"):
+        explain([0.5] * 3, [1, 0, 1], from_logits=False, weight=[1, 2])
+
+
+def test_groups_are_not_lost_in_a_merge():
+    with_groups = Sketch(True)
+    x, y = torch.zeros(3), torch.ones(3)
+    with_groups.add(x, y, rows=np.arange(3), groups=(np.zeros(3, int), ["a"]))
+    with pytest.raises(ValueError, match="one sketch has groups"):
+        with_groups.merge(sketch_of(np.zeros(3), np.ones(3)))
+
+
+def test_the_page_knows_the_losses_of_large_logits(tmp_path):
+    explain([40.0, 200.0, 3.0], [0, 0, 1], from_logits=True).to_html(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    explored = json.loads(text.split('id="explored" type="application/json">')[1].split("</script>")[0])
+    assert [item["loss"] for item in explored["items"]] == [40.0, 200.0, pytest.approx(0.0485873516)]
+    explain([-math.inf] + [1.0] * 20, [1] * 21, from_logits=True).to_html(tmp_path / "infinite.html")
+    assert ": NaN" not in (tmp_path / "infinite.html").read_text()

@@ -25,6 +25,7 @@ Probabilities = Annotated[
 Logits = Annotated[
     Optional[str], typer.Option("--logit", metavar="COL", help="The column of logits.", show_default=False)
 ]
+Weights = Annotated[Optional[str], typer.Option(metavar="COL", help="A column of weights.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print every number as JSON.")]
 
 
@@ -120,9 +121,7 @@ def explain(
     target: Annotated[str, typer.Option(metavar="COL", help="The column of targets, in [0, 1].")] = "target",
     prob: Probabilities = None,
     logit: Logits = None,
-    weight: Annotated[
-        Optional[str], typer.Option(metavar="COL", help="A column of weights.", show_default=False)
-    ] = None,
+    weight: Weights = None,
     by: Annotated[
         Optional[str],
         typer.Option(metavar="COL", help="A column of groups: which of them carries the loss?", show_default=False),
@@ -163,6 +162,7 @@ def check(
     target: Annotated[str, typer.Option(metavar="COL", help="The column of targets.")] = "target",
     prob: Probabilities = None,
     logit: Logits = None,
+    weight: Weights = None,
     train: Annotated[
         Optional[str], typer.Option(metavar="COL", help="Training losses, an epoch a row.", show_default=False)
     ] = None,
@@ -182,7 +182,15 @@ def check(
 
         form = "json" if json else "sarif" if sarif else "text"
         if not run(
-            file, target=target, prob=prob, logit=logit, train=train, valid=valid, ignore=ignore or [], form=form
+            file,
+            target=target,
+            prob=prob,
+            logit=logit,
+            weight=weight,
+            train=train,
+            valid=valid,
+            ignore=ignore or [],
+            form=form,
         ):
             raise typer.Exit(ExitCode.CHECK_FAILED)
 

@@ -19,6 +19,7 @@ def run(
     target: str,
     prob: str | None,
     logit: str | None,
+    weight: str | None,
     train: str | None,
     valid: str | None,
     ignore: list[str],
@@ -35,10 +36,13 @@ def run(
         if train is None:
             raise typer.BadParameter("--valid COL goes with --train COL")
         wanted.append(valid)
+    if weight is not None:
+        if train is not None:
+            raise typer.BadParameter("--weight COL goes with --prob COL or --logit COL")
+        wanted.append(weight)
     with sources([file]) as found:
-        if len(found) != 1:
-            raise typer.BadParameter(f"{file!r} names {len(found)} files; check takes one")
-        columns = read_numbers(found[0], [name for name in wanted if name])
+        parts = [read_numbers(source, [name for name in wanted if name]) for source in found]
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     try:
         report = _checked(columns, train is not None, prob is None, ignore)
     except ValueError as error:
@@ -50,5 +54,7 @@ def run(
 def _checked(columns: list[np.ndarray], is_log: bool, from_logits: bool, ignore: list[str]) -> Report:
     if is_log:
         return check_log(columns[0].tolist(), columns[1].tolist() if len(columns) > 1 else None, ignore=ignore)
-    targets, outputs = columns
-    return check_predictions(outputs, targets, from_logits=from_logits, ignore=ignore)
+    targets, outputs, *weight = columns
+    return check_predictions(
+        outputs, targets, from_logits=from_logits, weight=weight[0] if weight else None, ignore=ignore
+    )

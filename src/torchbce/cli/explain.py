@@ -108,7 +108,9 @@ def _columns(asked: Asked) -> tuple[Columns, list[str]]:
             only or "split=valid",
         )
     outputs = asked.prob or logit
-    if outputs is None or (asked.prob and logit):
+    if asked.prob and logit:
+        raise typer.BadParameter("--prob and --logit were both given; the outputs are either of them, not both")
+    if outputs is None:
         raise typer.BadParameter("say which numbers these are: --prob COL for probabilities, or --logit COL")
     column, equals, value = (only or "").partition("=")
     if only and not equals:

@@ -14,7 +14,7 @@ from torchbce.lens.points import Array, Points
 RIDGE = 1e-3  # pulls slope to 1 and shift to 0, by items; keeps separable data from sending the slope to infinity
 FEWEST_ITEMS = 50  # below this, or with a handful of the rarer class, a calibration error cannot be told from noise
 FEWEST_OF_A_CLASS = 10
-LARGEST_LOGIT = 40.0  # beyond it a probability is 0 or 1 in float64
+LARGEST_LOGIT = 40.0  # beyond it a probability is 0 or 1 in float64; logits that are larger as a rule are scaled
 
 
 @dataclass(frozen=True)
@@ -57,45 +57,58 @@ def enough(count: float, positive: float) -> bool:
     return count >= FEWEST_ITEMS and min(positive, count - positive) >= FEWEST_OF_A_CLASS
 
 
-def calibration(points: Points, count: int) -> Calibration | None:
-    """The best line, by Newton's method (Platt, on logits); None where there are too few items to tell."""
+def calibration(points: Points, count: float) -> Calibration | None:
+    """The best line, by Newton's method (Platt, on logits); None where there are too few items to tell.
+
+    `count` is the number of items, or of items of equal weight that would tell as much.
+    """
     weight, positive = points.total_weight, points.total_positive
     total = weight.sum()
     if not enough(count, positive.sum() / total * count if total > 0 else 0):
         return None
-    z = np.clip(points.logits, -LARGEST_LOGIT, LARGEST_LOGIT)
+    z = for_lines(points.logits, weight)
     slope, shift = best_line(z, weight, positive)
-    before, after = loss_at(z, weight, positive), loss_at(slope * z + shift, weight, positive)
+    before, after = loss_at(points.logits, weight, positive), loss_at(slope * z + shift, weight, positive)
     gain = max((before - after) / total, 0.0)
     return Calibration(slope=slope, shift=shift, gain=gain, p_value=math.exp(-count * gain))
+
+
+def for_lines(logits: Array, weight: Array) -> Array:
+    """Without outliers, such as infinite logits, which a straight line would bend to: within twenty times the usual."""
+    order = np.argsort(np.abs(logits))
+    before = np.cumsum(weight[order])
+    usual = abs(float(logits[order][np.searchsorted(before, before[-1] / 2)]))
+    limit = max(LARGEST_LOGIT, 20 * usual)
+    return np.asarray(np.clip(logits, -limit, limit))
 
 
 def best_line(z: Array, weight: Array, positive: Array) -> tuple[float, float]:
     """The slope and shift of least loss, with a ridge."""
     n = weight.sum()
-    x = np.stack([z, np.ones(len(z))])
-    start = np.array([1.0, 0.0])
-    line = start.copy()
+    size = max(1.0, math.sqrt(float((z * z) @ weight) / float(n)))  # Newton's steps need logits near 1
+    x = np.stack([z / size, np.ones(len(z))])
+    start, ridge = np.array([size, 0.0]), np.array([RIDGE / size**2, RIDGE])
+    line = np.array([1.0, 0.0])
 
     def objective(at: Array) -> float:
-        return loss_at(at @ x, weight, positive) / float(n) + 0.5 * RIDGE * float(((at - start) ** 2).sum())
+        return loss_at(at @ x, weight, positive) / float(n) + 0.5 * float((ridge * (at - start) ** 2).sum())
 
     best = objective(line)
     for _ in range(50):
         p = sigmoid(line @ x)
-        gradient = x @ (weight * p - positive) / n + RIDGE * (line - start)
-        hessian = (x * (weight * p * (1 - p))) @ x.T / n + RIDGE * np.eye(2)
+        gradient = x @ (weight * p - positive) / n + ridge * (line - start)
+        hessian = (x * (weight * p * (1 - p))) @ x.T / n + np.diag(ridge)
         step = np.linalg.solve(hessian, gradient)
-        size = 1.0
-        while size > 1e-6 and objective(line - size * step) > best:
-            size /= 2
-        if size <= 1e-6:
+        part = 1.0
+        while part > 1e-6 and objective(line - part * step) > best:
+            part /= 2
+        if part <= 1e-6:
             break
-        line = line - size * step
+        line = line - part * step
         best = objective(line)
-        if np.abs(size * step).max() < 1e-9:
+        if np.abs(part * step).max() < 1e-9:
             break
-    return float(line[0]), float(line[1])
+    return float(line[0]) / size, float(line[1])
 
 
 def loss_at(z: Array, weight: Array, positive: Array) -> float:

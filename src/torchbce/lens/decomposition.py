@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from torchbce.lens.calibration import LARGEST_LOGIT, best_line, loss_at
+from torchbce.lens.calibration import best_line, for_lines, loss_at
 from torchbce.lens.entropy import cross_entropy
 from torchbce.lens.isotonic import fit, recalibrated, resampled
 from torchbce.lens.points import FOLDS, Array, Points
@@ -66,8 +66,8 @@ def decomposition(points: Points, mean: float, *, weighted: bool) -> Decompositi
 
 def cross_fitted_gain(points: Points) -> float:
     """What recalibration saves on items that it was not fitted on, in nats per item; at least 0."""
-    z = np.clip(points.logits, -LARGEST_LOGIT, LARGEST_LOGIT)
     weight, positive = points.total_weight, points.total_positive
+    z = for_lines(points.logits, weight)
     line_loss = isotonic_loss = 0.0
     for fold in range(FOLDS):
         w, ones = points.weight[:, fold], points.positive[:, fold]
@@ -80,7 +80,7 @@ def cross_fitted_gain(points: Points) -> float:
         shares = fit(rest_w[seen], rest_ones[seen])
         count = rest_w[seen].sum()
         shares = (1 - 1 / (count + 1)) * shares + 0.5 / (count + 1)  # never 0 or 1 (Laplace)
-        isotonic_loss += _loss_of(np.interp(z, z[seen], shares), w, ones)
+        isotonic_loss += _loss_of(np.interp(points.logits, points.logits[seen], shares), w, ones)
     return max(0.0, loss_at(points.logits, weight, positive) - min(line_loss, isotonic_loss)) / float(weight.sum())
 
 

@@ -15,6 +15,7 @@ from torchbce.lens.entropy import cross_entropy
 from torchbce.lens.explanation import Elsewhere, Explanation, GroupLoss, Item
 from torchbce.lens.isotonic import reliability_curve
 from torchbce.lens.sketch import Sketch, sklearn_epsilon
+from torchbce.lens.worst import KEPT
 
 __all__ = ["Explanation", "explain"]
 
@@ -65,7 +66,7 @@ def explain(
         raise ValueError(f"there are no items to explain: outputs has the shape {tuple(x.shape)}")
     if x.shape != y.shape:
         raise ValueError(f"outputs has the shape {tuple(x.shape)} and targets {tuple(y.shape)}; write both alike")
-    w = None if weight is None else as_tensor("weight", weight).double().expand(y.shape).flatten()
+    w = None if weight is None else _weights(as_tensor("weight", weight), y)
     x, y = x.flatten(), y.flatten()
     if not x.is_floating_point():
         x = x.double()
@@ -90,11 +91,13 @@ def explanation(sketch: Sketch, *, baseline: float | None = None, top: int = 10)
         raise ValueError("there are no items to explain")
     if baseline is not None and not 0 < baseline < 1:
         raise ValueError(f"baseline is {baseline}; it is a probability between 0 and 1")
+    if weighted and not sums.weight:
+        raise ValueError("all weights are 0: nothing is left to explain")
     mean = sums.total / count
     share = sums.positive / sums.weight if sums.weight else math.nan
     points = sketch.distribution()
     hard = not sums.soft and sums.weight > 0
-    told = hard and enough(count, share * count)
+    told = hard and enough(sums.effective_count, share * sums.effective_count)
     return Explanation(
         count=count,
         total=sums.total,
@@ -114,13 +117,22 @@ def explanation(sketch: Sketch, *, baseline: float | None = None, top: int = 10)
         worst_share=sketch.losses.share_of_worst(0.01, sketch.worst),
         auc=auc(points),
         elsewhere=None if weighted else Elsewhere(sums.keras / count, sums.sklearn / count, sklearn_epsilon(sketch)),
-        calibration=calibration(points, count) if told else None,
+        calibration=calibration(points, sums.effective_count) if told else None,
         decomposition=decomposition(points, sums.total / sums.weight, weighted=weighted) if told else None,
         items=_items(sketch, top),
         groups=_group_losses(sketch),
         reliability=reliability_curve(points, band=told and not weighted) if hard else None,
-        histogram=sketch.losses.decibels(),
+        histogram=sketch.losses.coarse(),
     )
+
+
+def _weights(weight: Tensor, y: Tensor) -> Tensor:
+    try:
+        return weight.double().expand(y.shape).flatten()
+    except RuntimeError as error:
+        raise ValueError(
+            f"weight has the shape {tuple(weight.shape)} and targets {tuple(y.shape)}; one per item, or one for all"
+        ) from error
 
 
 def check_values(x: Tensor, y: Tensor, w: Tensor | None, from_logits: bool) -> None:
@@ -162,7 +174,7 @@ def _items(sketch: Sketch, top: int) -> tuple[Item, ...]:
     """All items in order if they are few, else the worst, the worst first."""
     worst = sketch.worst
     chosen = np.arange(min(top, len(worst.loss)))
-    if sketch.sums.count <= top:
+    if sketch.sums.count <= min(top, KEPT):
         chosen = np.lexsort((worst.row, worst.source))
     outputs = torch.from_numpy(worst.output[chosen])
     probabilities = (torch.sigmoid(outputs) if sketch.from_logits else outputs).tolist()

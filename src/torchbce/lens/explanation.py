@@ -12,6 +12,7 @@ from torchbce.lens import wording
 from torchbce.lens.calibration import Calibration
 from torchbce.lens.decomposition import Decomposition
 from torchbce.lens.isotonic import ReliabilityCurve
+from torchbce.lens.plain import plain
 
 if TYPE_CHECKING:
     import polars
@@ -123,6 +124,11 @@ class Explanation:
         return 1 - self.normalized_entropy
 
     @property
+    def clamped_share(self) -> float:
+        """The part of the total that clamped items have; 0 where the total is."""
+        return self.clamped_cost / self.total if self.total else 0.0
+
+    @property
     def excess(self) -> float:
         """What is above the least that soft targets allow."""
         return self.weighted_mean - (self.floor or 0.0)
@@ -131,7 +137,7 @@ class Explanation:
         """Every number, for JSON; what is not a finite number there is None."""
         numbers = {name: value for name, value in asdict(self).items() if name not in ("reliability", "histogram")}
         derived = ("bits", "weighted_mean", "typical_probability", "normalized_entropy", "d2", "excess")
-        return _finite(numbers | {name: getattr(self, name) for name in derived})  # type: ignore[no-any-return]
+        return plain(numbers | {name: getattr(self, name) for name in derived})  # type: ignore[no-any-return]
 
     def frame(self) -> polars.DataFrame:
         """The items as a table, the worst first (all of them in order if they are few)."""
@@ -175,11 +181,3 @@ class Explanation:
     def facts(self) -> list[tuple[str, str]]:
         """The same as pairs of a name and a sentence."""
         return wording.facts(self)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

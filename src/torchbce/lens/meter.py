@@ -55,6 +55,8 @@ class EpochBCE:
         losses = loss.detach() if isinstance(loss, Tensor) else torch.tensor(float(loss), dtype=torch.float64)
         if reduction not in ("mean", "sum"):
             raise ValueError(f"reduction is {reduction!r}; a 0-d loss is a 'mean' or a 'sum'")
+        if targets is not None and not isinstance(targets, Tensor):
+            raise TypeError(f"targets must be a Tensor, got {type(targets).__name__}; a number of items goes to count=")
         known = {
             "targets": None if targets is None else targets.numel(),
             "count": count,

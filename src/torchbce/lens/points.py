@@ -16,7 +16,7 @@ from torch import Tensor
 
 FOLDS = 5
 LIMIT = 65_536
-FARTHEST = 100.0  # a logit beyond is as certain as one can be: the log of a probability is at least -100 there
+FARTHEST = 1e30  # stands for an infinite logit
 
 Array = np.ndarray
 
@@ -77,19 +77,18 @@ class PointTable:
         return self._exact is not None
 
     def add(self, logits: Tensor, targets: Tensor, weights: Tensor | None, rows: Array, hard: bool) -> None:
-        """All are float64; `hard` says that every target is 0 or 1."""
+        """All are float64 and finite; `hard` says that every target is 0 or 1."""
         part = torch.from_numpy(folds(rows))
-        clipped = logits.clamp(-FARTHEST, FARTHEST)
         weight = torch.ones_like(targets) if weights is None else weights
         if self._exact is not None:
-            places, inverse = np.unique(clipped.numpy(), return_inverse=True)
+            places, inverse = np.unique(logits.numpy(), return_inverse=True)
             if len(places) <= LIMIT:
                 cells, size = inverse * FOLDS + part.numpy(), len(places) * FOLDS
                 sums = (np.bincount(cells, w.numpy(), size).reshape(-1, FOLDS) for w in (weight, weight * targets))
                 self._add_exact(Points(places, *sums))
                 return
             self._coarsen()
-        cells = part * LIMIT + _keys(clipped)
+        cells = part * LIMIT + _keys(logits)
         if hard:
             cells += targets.long() * (FOLDS * LIMIT)
             self._coarse.view(-1).scatter_add_(0, cells, weight)
@@ -165,5 +164,6 @@ def _sum(logits: Array, weight: Array, positive: Array) -> Points:
     places, inverse = np.unique(logits, return_inverse=True)
     cells = (inverse[:, None] * FOLDS + np.arange(FOLDS)).ravel()
     size = len(places) * FOLDS
-    sums = (np.bincount(cells, values.ravel(), size).reshape(-1, FOLDS) for values in (weight, positive))
+    both = weight.ravel(), positive.ravel()
+    sums = (np.bincount(cells, values, size).astype(np.float64).reshape(-1, FOLDS) for values in both)  # int if empty
     return Points(places, *sums)

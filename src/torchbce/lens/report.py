@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -69,7 +70,7 @@ def _figures(explanation: Explanation) -> dict[str, str]:
 
 def _explored(explanation: Explanation) -> dict[str, Any]:
     """What the script needs to work out the loss again when an item is moved."""
-    items = explanation.items[:EXPLORED]
+    items = explanation.items[:EXPLORED] if math.isfinite(explanation.total) else ()  # nothing moves an infinite total
     shown = sum(item.loss for item in items)
     return {
         "count": explanation.count,
@@ -80,6 +81,7 @@ def _explored(explanation: Explanation) -> dict[str, Any]:
                 "target": item.target,
                 "weight": item.weight,
                 "probability": item.probability,
+                "loss": item.loss,
             }
             for item in items
         ],

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
-from torchbce.lens.points import Points, PointTable
+from torchbce.lens.points import FARTHEST, Points, PointTable
 from torchbce.lens.worst import KEPT, LossHistogram, Worst, candidates
 
-FORMAT = 1
+FORMAT = 2
+CLAMP = 100.0  # the most that a probability can cost, and so the farthest logit that stands for one
 BLOCK = 1 << 17  # items at a time: temporaries stay in the caches
 MOST_GROUPS = 10_000
 KERAS_EPSILON = 1e-7
@@ -41,6 +42,7 @@ class Sums:
     plain_total: float = 0.0  # without weights
     moment: float = 0.0
     weight: float = 0.0
+    weight_squared: float = 0.0
     positive: float = 0.0
     entropy: float = 0.0
     keras: float = 0.0
@@ -49,6 +51,11 @@ class Sums:
     clamped_cost: float = 0.0
     saturated: int = 0
     soft: int = 0  # targets between 0 and 1
+
+    @property
+    def effective_count(self) -> float:
+        """As many items of equal weight tell as much (Kish): (sum w)^2 / sum w^2."""
+        return self.weight**2 / self.weight_squared if self.weight_squared else 0.0
 
     def add(self, other: Sums) -> None:
         """Add the sums over other items."""
@@ -127,14 +134,16 @@ class Sketch:
         y = targets.double() if targets.is_floating_point() else targets
         loss_of = binary_cross_entropy_with_logits if self.from_logits else binary_cross_entropy
         plain = loss_of(x, y, reduction="none")
-        losses = plain if weights is None else plain * weights
+        # An item of no weight costs nothing, an infinite loss included.
+        losses = plain if weights is None else torch.where(weights == 0, 0.0, plain * weights)
         logits = x if self.from_logits else torch.logit(x)
+        farthest = FARTHEST if self.from_logits else CLAMP
         y = y.double()
         soft = 0 if not targets.is_floating_point() else int(((y != 0) & (y != 1)).sum())
         self.weighted = self.weighted or weights is not None
         self.dtype = str(outputs.dtype).removeprefix("torch.")
         self.sums.add(_sums(outputs, logits, y, weights, plain, losses, soft, self.from_logits))
-        self.points.add(logits, y, weights, rows, soft == 0)
+        self.points.add(logits.clamp(-farthest, farthest), y, weights, rows, soft == 0)
         self.losses.add(losses)
         self._keep_worst(outputs, y, weights, losses, rows, source)
         if groups is not None:
@@ -144,6 +153,8 @@ class Sketch:
         """Add what another sketch has seen."""
         if other.from_logits != self.from_logits:
             raise ValueError("one sketch is of logits and the other of probabilities; they do not add up")
+        if self.sums.count and other.sums.count and bool(self.groups) != bool(other.groups):
+            raise ValueError("one sketch has groups and the other none; make both with the same --by, or without")
         numbers = np.array([self._source(source) for source in other.sources], np.int64)
         worst = other.worst
         self.weighted, self.dtype = self.weighted or other.weighted, other.dtype
@@ -183,6 +194,8 @@ class Sketch:
             ValueError: the content is no sketch, or of another version.
         """
         try:
+            if content[:2] != b"PK":
+                raise ValueError("it is no .npz file")
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 arrays = dict(file)
             texts = json.loads(str(arrays["texts"]))
@@ -266,10 +279,12 @@ def _sums(
     n = len(outputs)
     total = losses.sum().item()
     first, last = (bound.item() for bound in logits.aminmax())
-    found = Sums(n, total, plain.sum().item(), weight=float(n), positive=y.sum().item(), soft=soft)
+    found = Sums(
+        n, total, plain.sum().item(), weight=float(n), weight_squared=float(n), positive=y.sum().item(), soft=soft
+    )
     found.moment = losses.var(correction=0).item() * n if math.isfinite(total) else math.nan
     if weights is not None:
-        found.weight = weights.sum().item()
+        found.weight, found.weight_squared = weights.sum().item(), (weights * weights).sum().item()
         found.positive = (y * weights).sum().item()
     if soft:
         floors = binary_cross_entropy(y, y, reduction="none")

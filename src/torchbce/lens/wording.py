@@ -23,7 +23,9 @@ def probability_text(p: float) -> str:
     margin = min(p, 1 - p)
     if margin <= 0:
         return f"{p:g}"
-    digits = max(2, math.ceil(-math.log10(margin)) + 1)
+    digits = 2
+    while digits <= 8 and abs(round(p, digits) - p) > 0.002 * margin:  # so that the loss can be worked out again
+        digits += 1
     return f"{p:.{digits}f}" if digits <= 8 else f"{p:.2e}" if p < 0.5 else f"1 - {1 - p:.1e}"
 
 
@@ -41,7 +43,8 @@ def item_lines(found: Explanation) -> list[str]:
     """The items, and their total where all are shown."""
     items = found.items
     everything = len(items) == found.count
-    lines = [] if everything else [f"the {len(items)} items that cost most:"]
+    most = "the item that costs most:" if len(items) == 1 else f"the {len(items)} items that cost most:"
+    lines = [] if everything else [most]
     if not items:
         return [f"{found.count:,} items"]
     weighted = found.weight_sum is not None
@@ -66,13 +69,17 @@ def item_lines(found: Explanation) -> list[str]:
 
 def facts(found: Explanation) -> list[tuple[str, str]]:
     """A name and a sentence for each thing that is known."""
+    by_weight = "" if found.weight_sum is None else ", by weight"
     error = "" if math.isnan(found.standard_error) else f" +- {found.standard_error:.4f}"
     pairs = [
         (
             "the mean",
             f"{found.mean:.6f} nats per item ({found.bits:.6f} bits){error}; reduction='mean' prints this",
         ),
-        ("the total", f"{found.total:.6f} nats over {found.count:,} items; reduction='sum' prints this"),
+        (
+            "the total",
+            f"{found.total:.6f} nats over {found.count:,} item{'s' * (found.count != 1)}; reduction='sum' prints this",
+        ),
     ]
     if found.weight_sum is not None:
         pairs.append(
@@ -85,7 +92,7 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
     pairs.append(
         (
             "typical",
-            f"what happened was given the probability {found.typical_probability:.4f} (geometric mean)",
+            f"what happened was given the probability {found.typical_probability:.4f} (geometric mean{by_weight})",
         )
     )
     pairs.append(("baseline", _baseline(found)))
@@ -105,7 +112,7 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
             (
                 "clamped",
                 f"{found.clamped:,} items gave probability 0 to what happened and cost 100, not infinity: "
-                f"{100 * found.clamped_cost / found.total:.1f} % of the total",
+                f"{100 * found.clamped_share:.1f} % of the total",
             )
         )
     if found.saturated:
@@ -134,16 +141,18 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
 def _baseline(found: Explanation) -> str:
     if not found.baseline > 0:
         return f"no baseline (one class only): every target is {found.base_rate:g}, so nothing can be said of the model"
+    this = "this" if found.weight_sum is None else f"{found.weighted_mean:.6f}, the mean by weight,"
     return (
-        f"always answering {100 * found.baseline_answer:.4g} % costs {found.baseline:.6f}: this is "
+        f"always answering {100 * found.baseline_answer:.4g} % costs {found.baseline:.6f}: {this} is "
         f"{percent_below(found.weighted_mean, found.baseline)} (normalised entropy {found.normalized_entropy:.4f})"
     )
 
 
 def _groups(found: Explanation) -> list[str]:
+    mean = "mean" if found.weight_sum is None else "mean by weight"
     lines = [
         f"{group.name}: {group.percent:.1f} % of the loss from {100 * group.count / found.count:.1f} % of the items; "
-        f"mean {group.mean:.6f}, {percent_below(group.mean, group.baseline)}"
+        f"{mean} {group.mean:.6f}, {percent_below(group.mean, group.baseline)}"
         for group in found.groups[:GROUPS_SHOWN]
     ]
     if len(found.groups) > GROUPS_SHOWN:

@@ -65,7 +65,7 @@ class LossHistogram:
         self.counts.scatter_add_(0, keys, torch.ones_like(keys))
         self.sums.scatter_add_(0, keys, losses)
 
-    def decibels(self) -> tuple[tuple[float, int], ...]:
+    def coarse(self) -> tuple[tuple[float, int], ...]:
         """Coarser, for a picture: the items in each fifth of a decade, as (loss from, items)."""
         counts = self.counts.numpy()
         filled = counts.nonzero()[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -41,7 +41,10 @@ class EpochBCECallback(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._update(self.train, outputs, batch)
+        if outputs:  # a step that returned None was skipped
+            self._update(
+                self.train, outputs, batch, times=trainer.accumulate_grad_batches
+            )  # Lightning has divided by it
 
     def on_validation_batch_end(
         self,
@@ -60,11 +63,11 @@ class EpochBCECallback(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._log(pl_module, "valid_bce", self.valid)
 
-    def _update(self, meter: EpochBCE, outputs: Any, batch: Any) -> None:
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+    def _update(self, meter: EpochBCE, outputs: Any, batch: Any, times: int = 1) -> None:
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if loss is None:
             raise ValueError("the step returned no loss: return it, or {'loss': loss}")
-        meter.update(loss, self.targets(batch), reduction=self.reduction)
+        meter.update(loss * times, self.targets(batch), reduction=self.reduction)
 
     def _log(self, module: LightningModule, name: str, meter: EpochBCE) -> None:
         whole = meter.gathered()

@@ -73,6 +73,14 @@ def _entries() -> dict[str, Check]:
         Check("BCE029", "wrong-scale", "outputs are what they are said to be", ("BCE010", "BCE027", "BCE028")),
         Check("BCE030", "too-good", "predictions are not too good to be true"),
         Check("BCE031", "few-items-carry-the-loss", "no handful of items carries the loss"),
+        Check(
+            "BCE032",
+            "loss-runs",
+            "the loss can be computed and differentiated",
+            ("BCE002", "BCE013", "BCE015", "BCE016", "BCE019"),
+        ),
+        Check("BCE033", "one-class", "both targets occur", ("BCE027", "BCE030")),
+        Check("BCE034", "diverging", "the training loss falls", ("BCE026",)),
     )
     return {entry.code: entry for entry in entries}
 

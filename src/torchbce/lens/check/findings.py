@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torchbce.lens.check.catalogue import CATALOGUE, Check
+from torchbce.lens.plain import plain
 
 
 class Level(enum.StrEnum):
@@ -45,7 +46,7 @@ class Finding:
         return CATALOGUE[self.code]
 
     def __str__(self) -> str:
-        text = f"{self.level.upper():<5} {self.code} {self.check.title}: {self.message}"
+        text = f"{self.level.upper():<5} {self.code} {self.check.slug}: {self.message}"
         return text + "".join(f"\n      {line}" for line in self.fix.splitlines())
 
 
@@ -60,6 +61,10 @@ SECTIONS = {
     "Not applicable": (Level.NOT_APPLICABLE,),
     "Skipped": (Level.SKIPPED,),
 }
+
+
+# A cause silences consequences up to its own level: what is impossible is never explained by what is likely.
+SILENCED = {Level.FAIL: (Level.FAIL, Level.WARN, Level.TIP), Level.WARN: (Level.WARN, Level.TIP)}
 
 
 @dataclass(frozen=True)
@@ -99,11 +104,11 @@ class Report:
             raise CheckFailed("\n".join(map(str, found)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """Everything, for JSON; numbers that are not finite are None."""
         return {
             "about": self.about,
             "ok": self.ok,
-            "findings": [asdict(finding) | {"title": finding.check.title} for finding in self.findings],
+            "findings": [plain(asdict(finding)) | {"title": finding.check.title} for finding in self.findings],
         }
 
     def to_json(self) -> str:
@@ -161,12 +166,10 @@ def report(findings: Iterable[Finding], *, ignore: Collection[str] = (), about: 
     if unknown:
         raise ValueError(f"there is no check {', '.join(unknown)}; the codes are {', '.join(CATALOGUE)}")
     found = sorted((f for f in findings if f.code not in ignore), key=lambda f: f.code)
-    causes = {f.code for f in found if f.level in (Level.FAIL, Level.WARN)}
-    explained = {code: cause for cause in sorted(causes) for code in CATALOGUE[cause].explains}
+    by_cause = [(cause, code) for cause in found for code in CATALOGUE[cause.code].explains]
+    explained = {(code, level): cause.code for cause, code in by_cause for level in SILENCED.get(cause.level, ())}
     shown = [
-        skipped(f.code, f"explained by {explained[f.code]}")
-        if f.code in explained and f.level in (Level.FAIL, Level.WARN, Level.TIP)
-        else f
+        skipped(f.code, f"explained by {explained[f.code, f.level]}") if (f.code, f.level) in explained else f
         for f in found
     ]
     return Report(tuple(shown), about)

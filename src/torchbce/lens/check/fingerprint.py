@@ -8,7 +8,7 @@ moves the slope of its own item only.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,9 +25,12 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 class Fingerprint:
     """What a loss function turned out to be.
 
-    family: "bce", "cross-talk", "constant", "not bce", or the name of another loss. takes: "logits" or "probabilities".
-    scale: of an item's slope, times the number of items for a mean. reduction: "mean", "sum", "none" or "". low, high:
-    what targets 0 and 1 are turned into. pos_weight: of each column, or one for all.
+    family: "bce", "cross-talk", "constant", "not bce", or the name of another loss.
+    takes: "logits", "probabilities", or "" where that is not known.
+    scale: of an item's slope, times the number of items for a mean.
+    reduction: "mean", "sum", "none" or "".
+    low, high: what targets 0 and 1 are turned into.
+    pos_weight, weight: of each column, or one for all.
     """
 
     family: str
@@ -35,9 +38,15 @@ class Fingerprint:
     reduction: str = ""
     scale: float = math.nan
     pos_weight: tuple[float, ...] = (1.0,)
+    weight: tuple[float, ...] = (1.0,)
     low: float = 0.0
     high: float = 1.0
     cross_talk: float = 0.0
+
+    @property
+    def is_cross_entropy(self) -> bool:
+        """BCE, or its focal variant: logits belong to a sigmoid in the loss, or probabilities to none."""
+        return self.family == "bce" or self.family.startswith("focal")
 
     @property
     def smoothing(self) -> float:
@@ -59,6 +68,8 @@ class Fingerprint:
         words = [f"{self.reduction}-reduced BCE of {self.takes}" if self.reduction else f"BCE of {self.takes}"]
         if self.pos_weight != (1.0,):
             words.append("pos_weight " + ", ".join(f"{weight:.4g}" for weight in self.pos_weight))
+        if self.weight != (1.0,):
+            words.append("weight " + ", ".join(f"{weight:.4g}" for weight in self.weight))
         if self.turned:
             words.append("targets turned around")
         elif self.smoothing:
@@ -80,19 +91,22 @@ def fingerprint(loss_func: LossFunction, *, columns: int | None = None) -> Finge
         ValueError: the function fails on every kind of outputs; its own error is the cause.
     """
     failure: Exception | None = None
-    found = None
+    unknown = None
     for width in [columns] if columns else [None, 1]:
+        refused = False
         for takes in ("logits", "probabilities"):
             try:
                 found = _identify(_Probe(loss_func, takes, width))
             except Exception as error:  # whatever a user's function raises, another kind of outputs may be right
-                failure = error
+                failure, refused = error, True
                 continue
             if found.family != "not bce":
                 return found
-    if found is None:
+            # Only what refuses logits is known to take probabilities.
+            unknown = unknown or Fingerprint("not bce", "probabilities" if refused and takes == "probabilities" else "")
+    if unknown is None:
         raise ValueError(f"the loss function fails on {ITEMS} outputs: {failure}") from failure
-    return found
+    return unknown
 
 
 class _Probe:
@@ -128,28 +142,37 @@ def _identify(probe: _Probe) -> Fingerprint:
     g = probe(z, y)
     if g.abs().max() < 1e-12:
         return Fingerprint("constant")
-    mixing = _cross_talk(probe, z, y, g)
-    if mixing > EXACT:
-        return Fingerprint("cross-talk", probe.takes, cross_talk=mixing)
+    least, most = _cross_talk(probe, z, y, g)
+    if most > EXACT:  # what mixes items in another way than broadcasting does, such as a Dice loss, is meant
+        broadcast = abs(least - 1) < 1e-3 and abs(most - 1) < 1e-3
+        return Fingerprint("cross-talk", probe.takes, cross_talk=most) if broadcast else Fingerprint("not bce")
     solved = [_column(z_k, y_k, g_k) for z_k, y_k, g_k in zip(*map(_columns, (z, y, g)), strict=True)]
     if any(found is None for found in solved):
-        return Fingerprint(_other(z, y, g) or "not bce", probe.takes)
+        other = _other(z, y, g)
+        if probe.takes == "probabilities":
+            other = other.replace("sigmoid(outputs)", "the outputs")
+        known = other and not (other == "sigmoid twice" and probe.takes == "probabilities")  # our own sigmoid was one
+        return Fingerprint(other, probe.takes) if known else Fingerprint("not bce")
     scales, weights, lows, highs = zip(*(found for found in solved if found is not None), strict=True)
-    if max(scales) - min(scales) > EXACT * abs(scales[0]):
-        return Fingerprint("not bce", probe.takes)
-    scale, reduction = scales[0], _reduction(probe, g)
-    if reduction == "mean":
-        scale *= z.numel()
-    columns = tuple(map(_tidy, weights))
+    reduction = _reduction(probe, g)
+    times = z.numel() if reduction == "mean" else 1
+    alike = max(scales) - min(scales) <= EXACT * abs(scales[0])
     return Fingerprint(
         "bce",
         probe.takes,
         reduction,
-        _tidy(scale),
-        columns[:1] if len(set(columns)) == 1 else columns,
+        _tidy(scales[0] * times) if alike else 1.0,
+        _one_or_all(weights),
+        (1.0,) if alike else _one_or_all([scale * times for scale in scales]),
         _tidy(lows[0]),
         _tidy(highs[0]),
     )
+
+
+def _one_or_all(columns: Sequence[float]) -> tuple[float, ...]:
+    """One value where all are alike."""
+    tidy = tuple(map(_tidy, columns))
+    return tidy[:1] if len(set(tidy)) == 1 else tidy
 
 
 def _columns(values: Tensor) -> list[Tensor]:
@@ -172,17 +195,17 @@ def _reduction(probe: _Probe, g: Tensor) -> str:
     return "mean" if abs(grown - 2) < EXACT else "sum" if abs(grown - 1) < EXACT else ""
 
 
-def _cross_talk(slopes: _Probe, z: Tensor, y: Tensor, g: Tensor) -> float:
-    """How much turning a target around moves other items' slopes, next to its own."""
-    worst = 0.0
+def _cross_talk(slopes: _Probe, z: Tensor, y: Tensor, g: Tensor) -> tuple[float, float]:
+    """How much turning a target around moves other items' slopes, next to its own: the least and the most."""
+    least, most = math.inf, 0.0
     for i in range(0, z.numel(), max(1, z.numel() // 4)):
         turned = y.clone()
         turned.view(-1)[i] = 1 - turned.view(-1)[i]
         moved = (slopes(z, turned) - g).abs().flatten()
-        own = moved[i].item()
-        moved[i] = 0.0
-        worst = max(worst, moved.max().item() / max(own, 1e-300) if moved.max() > 1e-12 else 0.0)
-    return worst
+        others = torch.cat([moved[:i], moved[i + 1 :]]) / max(moved[i].item(), 1e-300)
+        if moved.max() > 1e-12:
+            least, most = min(least, others.min().item()), max(most, others.max().item())
+    return least, most
 
 
 def _line(sigmoid: Tensor, g: Tensor) -> tuple[float, float] | None:
@@ -218,6 +241,7 @@ def _other(z: Tensor, y: Tensor, g: Tensor) -> str:
         "sigmoid twice": (twice - y) * s * (1 - s),
         "the squared error of sigmoid(outputs)": (s - y) * s * (1 - s),
         "the squared error of the outputs": z - y,
+        "the absolute error of the outputs": torch.sign(z - y),
         "the absolute error of sigmoid(outputs)": torch.sign(s - y) * s * (1 - s),
         "the hinge loss": torch.where((2 * y - 1) * z < 1, 1 - 2 * y, 0 * z),
     }

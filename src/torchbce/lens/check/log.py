@@ -73,6 +73,7 @@ def check_log(
         _counted(items_seen, dataset_size),
         _below(losses, other, running=running),
         _rising(other, decompositions),
+        _diverging(losses),
     ]
     return report(findings, ignore=ignore, about=f"{len(losses)} epochs")
 
@@ -102,7 +103,15 @@ def _stuck(train: np.ndarray, base_rate: float | None) -> Finding:
     if len(train) < FEWEST_EPOCHS:
         return not_applicable("BCE020", f"fewer than {FEWEST_EPOCHS} epochs")
     last = train[-FEWEST_EPOCHS:]
-    places = [
+    if np.ptp(train) <= 1e-3 * abs(train[0]):
+        return Finding(
+            "BCE020",
+            Level.WARN,
+            f"the loss is {train[0]:.4f} from the first epoch to the last",
+            "does the optimizer have the parameters and a learning rate? run check(model, batch, loss_func, optimizer)",
+            {"place": float(train[0])},
+        )
+    places: list[tuple[str, float, str]] = [
         ("log 2, what outputs of 0 cost", LN2, "did anything move? run check(model, batch, loss_func, optimizer)")
     ]
     if base_rate is not None and 0 < base_rate < 1:
@@ -112,7 +121,7 @@ def _stuck(train: np.ndarray, base_rate: float | None) -> Finding:
         words = f"{entropy:.4f}, what always answering {100 * base_rate:.4g} % costs: only the base rate was learned"
         places.append((words, entropy, "are the inputs used? run check(model, batch, loss_func, optimizer)"))
     for words, place, fix in places:
-        if (np.abs(last - place) < 0.005).all():
+        if (np.abs(last - place) < 0.005 * place / LN2).all():  # rare events cost little, and so does learning them
             return Finding(
                 "BCE020",
                 Level.WARN,
@@ -158,11 +167,14 @@ def _unit(train: np.ndarray, valid: np.ndarray | None, batch_size: int | None) -
         known |= {float(batch_size): "valid is a sum over batches", 1.0 / batch_size: "train is a sum over batches"}
     ratio = float(np.median(ratios))
     for factor, words in known.items():
-        if abs(ratio / factor - 1) < RATIO_ERROR and (np.abs(ratios / ratio - 1) < RATIO_ERROR).all():
+        exact = abs(ratio / factor - 1) < RATIO_ERROR and (np.abs(ratios / ratio - 1) < RATIO_ERROR).all()
+        # Validation differs from training, but never by a factor as large as a batch.
+        large = max(factor, 1 / factor) >= 8 and (np.abs(np.log(ratios / factor)) < LN2).all()
+        if exact or large:
             return Finding(
                 "BCE023",
                 Level.WARN,
-                f"valid / train is {ratio:.4f} in every epoch: {words}",
+                f"valid / train is {'' if exact else 'about '}{ratio:.4f} in every epoch: {words}",
                 "print both in nats per item: total / items",
                 {"ratio": ratio},
             )
@@ -227,6 +239,28 @@ def _rising(valid: np.ndarray | None, decompositions: Sequence[Decomposition] | 
             {"best": best + 1, "rise": rise} | parts,
         )
     return passed("BCE026")
+
+
+def _diverging(train: np.ndarray) -> Finding:
+    """BCE034: one epoch up is noise; several to twice the best are not."""
+    if len(train) <= FEWEST_EPOCHS:
+        return not_applicable("BCE034", f"needs more than {FEWEST_EPOCHS} epochs")
+    best = int(np.argmin(train))
+    after = train[best:]
+    if (
+        len(after) > FEWEST_EPOCHS
+        and (np.diff(after[-FEWEST_EPOCHS - 1 :]) > 0).all()
+        and (train[-1] > max(2 * train[best], 0.1) or train[best] > CLAMP / 10)
+    ):
+        return Finding(
+            "BCE034",
+            Level.WARN,
+            f"the training loss rose in the last {FEWEST_EPOCHS} epochs, from {train[best]:.4g} in epoch {best + 1} to "
+            f"{train[-1]:.4g}",
+            "a smaller learning rate; zero_grad() in every step; and is this the loss, not an accuracy?",
+            {"best": best + 1, "last": float(train[-1])},
+        )
+    return passed("BCE034")
 
 
 def _part_that_rose(decompositions: Sequence[Decomposition] | None, best: int) -> tuple[str, str, dict[str, float]]:

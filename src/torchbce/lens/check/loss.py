@@ -53,6 +53,11 @@ def _cross_talk(found: Fingerprint) -> Finding:
     )
 
 
+def not_identified(reason: str) -> list[Finding]:
+    """The same checks, for a loss that cannot be probed."""
+    return [not_applicable(code, reason) for code in ("BCE003", "BCE006", "BCE007", "BCE008")]
+
+
 def _twice(found: Fingerprint) -> Finding:
     if found.family != "sigmoid twice":
         return passed("BCE004")

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from torchbce.lens.check import start, structure
-from torchbce.lens.check.findings import Finding, Level, Report, not_applicable, report, skipped
-from torchbce.lens.check.fingerprint import LossFunction
-from torchbce.lens.check.loss import findings_of
+from torchbce.lens.check.findings import Finding, Level, Report, not_applicable, passed, report, skipped
+from torchbce.lens.check.fingerprint import LossFunction, fingerprint
+from torchbce.lens.check.loss import findings_of, not_identified
 from torchbce.lens.check.overlap import shared_items
 from torchbce.lens.check.step import Step, fresh_gradients
 from torchbce.lens.check.targets import finite, targets_range
@@ -47,8 +47,8 @@ def check(
 ) -> Report:
     """Try a model, a batch and a loss function together, before training, and name known mistakes.
 
-    Works on copies: the model's weights, gradients, buffers and modes, and the random numbers, stay as they are. Takes
-    some hundred steps on eight items.
+    Works on copies: weights, gradients, buffers and modes of the model and the loss, the batch and the random numbers
+    stay as they are. Takes some hundred steps on eight items.
 
     Args:
         model: any module.
@@ -73,21 +73,32 @@ def check(
     """
     report((), ignore=ignore)  # an unknown code is known before the work
     with trial(model, batch, loss_func) as t:
-        findings = [targets_range(t.targets), _finite(t), structure.optimizer_coverage(model, optimizer)]
+        findings = [targets_range(t.targets), _finite(t), _runs(t), structure.optimizer_coverage(model, optimizer)]
         if "BCE018" not in ignore:
             findings.append(_run("BCE018", lambda _: fresh_gradients(model, batch, step, optimizer), t))
         if "BCE030" not in ignore:
             findings.append(shared_items(batch, valid))
-        if t.loss is not None:
-            findings += [found for found in findings_of(t.loss) if found.code != "BCE004"]
-        broken = any(finding.level is Level.FAIL for finding in findings[:2])
+        findings += _loss_findings(t)
+        broken = any(finding.level is Level.FAIL for finding in findings[:3])
         for code, rule in RULES.items():
             if code in ignore:
                 continue
             runs = not broken or code in STATIC
-            findings.append(_run(code, rule, t) if runs else skipped(code, "targets or numbers are broken"))
+            findings.append(_run(code, rule, t) if runs else skipped(code, "targets, numbers or shapes are broken"))
         about = "" if t.loss is None else str(t.loss)
     return report(findings, ignore=ignore, about=about)
+
+
+def _loss_findings(t: Trial) -> list[Finding]:
+    """What the loss function is, and what it makes of this batch's shapes; BCE004 is judged with the model."""
+    if t.loss is None:
+        return not_identified("the loss fails on plain outputs")
+    try:
+        broadcast = structure.compares_all(t)
+    except Exception:  # shapes that differ and that the loss refuses
+        broadcast = None
+    found = [finding for finding in findings_of(t.loss) if finding.code != "BCE004"]
+    return found if broadcast is None else [broadcast, *(finding for finding in found if finding.code != "BCE003")]
 
 
 def _run(code: str, rule: Callable[[Trial], Finding], t: Trial) -> Finding:
@@ -104,5 +115,41 @@ def _finite(t: Trial) -> Finding:
         return found
     try:
         return finite(loss=t.value(t.model))
+    except Exception:
+        return not_applicable("BCE002", "the loss cannot be computed")
+
+
+def _runs(t: Trial) -> Finding:
+    """BCE032: as in a training step."""
+    model = t.copy()
+    try:
+        loss: object = t.value(model)
+        if isinstance(loss, torch.Tensor):
+            if loss.requires_grad:
+                t.gradients(model, loss)
+            if t.loss is not None or not _exchanged(t):
+                return passed("BCE032")
+            text, fix = "outputs and targets are exchanged", "loss_func(outputs, targets)"
+            return Finding("BCE032", Level.FAIL, text, fix)
+        text, fix = f"the loss is a {type(loss).__name__}, no tensor", "return the loss itself, not loss.item()"
     except Exception as error:
-        return Finding("BCE002", Level.FAIL, f"the loss cannot be computed: {type(error).__name__}: {error}")
+        text, fix = f"{type(error).__name__}: {error}", _advice(t)
+    return Finding(
+        "BCE032", Level.FAIL, text, fix, {"outputs": list(t.outputs.shape), "targets": list(t.targets.shape)}
+    )
+
+
+def _exchanged(t: Trial) -> bool:
+    """Whether the loss is BCE for the targets as outputs."""
+    try:
+        return fingerprint(lambda outputs, targets: t.loss_func(targets, outputs)).family == "bce"
+    except ValueError:
+        return False
+
+
+def _advice(t: Trial) -> str:
+    if t.outputs.shape != t.targets.shape and t.outputs.numel() == t.targets.numel():
+        return "targets = targets.reshape(outputs.shape)"
+    if not t.targets.is_floating_point():
+        return "targets = targets.float()"
+    return "call it as loss_func(outputs, targets), with tensors of one shape and dtype"

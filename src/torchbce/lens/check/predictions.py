@@ -27,14 +27,15 @@ def check_predictions(
     """What is wrong with predictions, seen from the predictions alone.
 
     Args:
-        outputs, targets, from_logits, weight: as for :func:`torchbce.explain`; nothing in them is refused.
+        outputs, targets, from_logits, weight: as for :func:`torchbce.explain`; outputs and targets may have any values.
         ignore: codes to leave out.
 
     Returns:
         A :class:`Report`.
 
     Raises:
-        ValueError: the shapes differ, there are no items, or a code to ignore does not exist.
+        ValueError: the shapes differ, there are no items, a weight is negative or not finite, or there is no such code
+            to ignore.
 
     Example:
         >>> print(check_predictions([2.0, -1.0, 0.3], [1, 0, 1], from_logits=False).issues[0].code)
@@ -55,17 +56,19 @@ def check_predictions(
         raise ValueError(f"outputs has the shape {tuple(x.shape)} and targets {tuple(y.shape)}; write both alike")
     x, y = x.flatten(), y.flatten()
     x = x if x.is_floating_point() else x.double()
-    findings = [targets_range(y), finite(outputs=_without_infinite_logits(x, from_logits), targets=y)]
+    findings = [targets_range(y), finite(outputs=_without_certain_logits(x, y) if from_logits else x, targets=y)]
     findings.append(_scale(x, y, from_logits))
     if all(finding.level is Level.PASS for finding in findings[:2]) and (from_logits or are_probabilities(x)):
         shown = explain(x, y, from_logits=from_logits, weight=weight)
         findings[2] = _direction(findings[2], shown)
-        findings += [_saturation(shown), *_worth(shown), _too_good(shown), _few_items(shown)]
+        findings += [_saturation(shown), *_worth(shown), _too_good(shown), _few_items(shown), _one_class(shown)]
     return report(findings, ignore=ignore, about=f"{len(x):,} predictions")
 
 
-def _without_infinite_logits(x: Tensor, from_logits: bool) -> Tensor:
-    return torch.where(x.isinf(), 0.0, x) if from_logits else x  # an infinite logit is a certain answer
+def _without_certain_logits(x: Tensor, y: Tensor) -> Tensor:
+    """An infinite logit is a certain answer, and costs nothing where it is right."""
+    right = (x == math.inf) & (y == 1) | (x == -math.inf) & (y == 0)
+    return torch.where(right, 0.0, x)
 
 
 def _scale(x: Tensor, y: Tensor, from_logits: bool) -> Finding:
@@ -73,14 +76,7 @@ def _scale(x: Tensor, y: Tensor, from_logits: bool) -> Finding:
     low, high = (bound.item() for bound in x.aminmax())
     evidence = {"lowest": low, "highest": high}
     if not from_logits and not are_probabilities(x):
-        outside = int((~((x >= 0) & (x <= 1))).sum())
-        return Finding(
-            "BCE029",
-            Level.FAIL,
-            f"{outside} of {len(x)} probabilities are outside [0, 1], from {low:g} to {high:g}: these are logits",
-            "from_logits=True",
-            evidence,
-        )
+        return _outside(x, evidence)
     if len(x) < TOO_FEW:
         return not_applicable("BCE029", f"fewer than {TOO_FEW} items")
     probabilities = x.double()
@@ -104,6 +100,22 @@ def _scale(x: Tensor, y: Tensor, from_logits: bool) -> Finding:
             evidence,
         )
     return passed("BCE029")
+
+
+def _outside(x: Tensor, evidence: dict[str, float]) -> Finding:
+    """What numbers may be that are said to be probabilities and are none."""
+    low, high = evidence["lowest"], evidence["highest"]
+    outside = int(((x < 0) | (x > 1)).sum())
+    if not outside:
+        return not_applicable("BCE029", "outputs are not finite")
+    text = f"{outside} of {len(x)} probabilities are outside [0, 1], from {low:g} to {high:g}"
+    if outside < 0.05 * len(x):
+        return Finding(
+            "BCE029", Level.FAIL, text, "look at these outputs: outputs[(outputs < 0) | (outputs > 1)]", evidence
+        )
+    if low >= 0 and 20 < high <= 100:
+        return Finding("BCE029", Level.FAIL, f"{text}: these look like percentages", "outputs / 100", evidence)
+    return Finding("BCE029", Level.FAIL, f"{text}: these look like logits", "from_logits=True", evidence)
 
 
 def _mean_loss(probabilities: Tensor, y: Tensor) -> float:
@@ -134,7 +146,7 @@ def _saturation(shown: Explanation) -> Finding:
             "BCE010",
             Level.WARN,
             f"{shown.clamped:,} of {shown.count:,} items ({100 * share:.1f} %) gave probability 0 to what "
-            f"happened and are clamped: {100 * shown.clamped_cost / shown.total:.1f} % of the loss, and no gradient",
+            f"happened and are clamped: {100 * shown.clamped_share:.1f} % of the loss, and no gradient",
             "loss_func = torchbce.BCEWithLogitsLoss()  # on the model's logits",
             {"clamped": shown.clamped, "share": share},
         )
@@ -156,7 +168,7 @@ def _base_rate(shown: Explanation) -> Finding:
     """BCE027: worse than a constant for certain, or so many items that a difference would show, and none does."""
     error = _auc_error(shown)
     if shown.floor is not None or shown.count < TOO_FEW or not shown.baseline > 0:
-        return not_applicable("BCE027", "soft targets, one class only, or few items")
+        return not_applicable("BCE027", _untold(shown))
     spread = 4 * shown.standard_error * shown.count / (shown.weight_sum or shown.count)
     worse = shown.weighted_mean > shown.baseline + spread
     same = shown.d2 < 0.01 and abs(shown.auc - 0.5) < 3 * error < 0.05
@@ -169,6 +181,30 @@ def _base_rate(shown: Explanation) -> Finding:
         f"{shown.baseline:.4f}: {'worse' if worse else 'no better'} than a constant; AUC {shown.auc:.4f}",
         "look at the features, and at whether the targets belong to these rows",
         {"mean": shown.weighted_mean, "baseline": shown.baseline, "auc": shown.auc},
+    )
+
+
+def _untold(shown: Explanation) -> str:
+    """Why nothing can be said of how good predictions are."""
+    if shown.floor is not None:
+        return "targets are soft"
+    return "all targets are alike" if not shown.baseline > 0 else f"fewer than {TOO_FEW} items"
+
+
+def _one_class(shown: Explanation) -> Finding:
+    """BCE033."""
+    if shown.floor is not None or shown.count < TOO_FEW:
+        return not_applicable(
+            "BCE033", "targets are soft" if shown.floor is not None else f"fewer than {TOO_FEW} items"
+        )
+    if shown.baseline > 0:
+        return passed("BCE033")
+    return Finding(
+        "BCE033",
+        Level.WARN,
+        f"all {shown.count:,} targets are {shown.base_rate:g}: no loss can say here whether items are told apart",
+        "look at how these rows were chosen, and at the column of targets",
+        {"target": shown.base_rate},
     )
 
 
@@ -202,7 +238,7 @@ def _calibration(shown: Explanation) -> Finding:
 
 def _too_good(shown: Explanation) -> Finding:
     if shown.floor is not None or shown.count < TOO_FEW or not shown.baseline > 0:
-        return not_applicable("BCE030", "soft targets, one class only, or few items")
+        return not_applicable("BCE030", _untold(shown))
     if shown.normalized_entropy < 0.02:
         return Finding(
             "BCE030",
@@ -217,7 +253,8 @@ def _too_good(shown: Explanation) -> Finding:
 def _few_items(shown: Explanation) -> Finding:
     if shown.count < 1000:
         return not_applicable("BCE031", "fewer than 1,000 items")
-    if shown.worst_share > 0.5 and shown.normalized_entropy > 0.02:
+    rare = min(shown.base_rate, 1 - shown.base_rate) < 0.02  # then the loss is where the few of the rarer class are
+    if shown.worst_share > 0.5 and shown.normalized_entropy > 0.02 and not rare:
         rows = ", ".join(str(item.row) for item in shown.items[:5])
         return Finding(
             "BCE031",

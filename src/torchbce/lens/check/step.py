@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchbce.lens.check.findings import Finding, Level, not_applicable, passed
-from torchbce.lens.check.trial import first_batch
+from torchbce.lens.check.trial import first_batch, seed
 
 Step = Callable[[nn.Module, Any, torch.optim.Optimizer], object]
 MOST_CALLS = 16  # of a step that accumulates gradients, and takes its time before the optimizer moves
@@ -58,7 +58,7 @@ def _two_gradients(
     twin_optimizer.register_step_pre_hook(look)
     batch = first_batch(batch)
     for _ in range(MOST_CALLS):
-        torch.manual_seed(0)  # the same dropout
+        seed()  # the same dropout
         step(twin, copy.deepcopy(batch), twin_optimizer)
         if len(seen) >= 2:
             return seen[0], seen[1]

@@ -14,12 +14,39 @@ OPAQUE = ("CompiledFunction", "")  # operations that do not say what they are
 BOUNDED = ("Relu", "Tanh", "Hardtanh", "Clamp", "LeakyRelu", "Softplus", "Gelu", "Elu")
 
 
+def compares_all(t: Trial) -> Finding | None:
+    """BCE003 on the batch itself: outputs and targets of different shapes, which the loss lets broadcast."""
+    if t.outputs.shape == t.targets.shape or t.outputs.numel() != t.targets.numel() or t.targets.numel() < 2:
+        return None
+    slopes = []
+    for first in (t.targets.flatten()[0], 1 - t.targets.flatten()[0]):
+        targets = t.targets.clone()
+        targets.view(-1)[0] = first
+        outputs = t.outputs.detach().clone().requires_grad_()
+        loss = t.loss_func(outputs, targets)
+        slopes.append(torch.autograd.grad(loss.sum(), outputs, allow_unused=True)[0])
+    if any(slope is None for slope in slopes):
+        return None
+    moved = (slopes[1] - slopes[0]).abs().flatten()
+    own, others = moved[0].item(), moved[1:]
+    if own == 0 or abs(others.min().item() / own - 1) > 0.01 or abs(others.max().item() / own - 1) > 0.01:
+        return None
+    shapes = f"{list(t.outputs.shape)} and targets {list(t.targets.shape)}"
+    return Finding(
+        "BCE003",
+        Level.FAIL,
+        f"outputs have the shape {shapes}, which broadcast: the loss compares every output with every target",
+        "loss = loss_func(outputs, targets.reshape(outputs.shape))",
+        {"outputs": list(t.outputs.shape), "targets": list(t.targets.shape)},
+    )
+
+
 def activation_before_logits(t: Trial) -> Finding:
     """BCE004: read off autograd's graph, not guessed from the range of the outputs."""
     if t.loss is not None and t.loss.family == "sigmoid twice":
         return Finding("BCE004", Level.FAIL, "the loss function itself applies a sigmoid twice", "take one away")
-    if t.loss is None or t.loss.takes != "logits":
-        return not_applicable("BCE004", "the loss does not take logits")
+    if t.loss is None or t.loss.takes != "logits" or not t.loss.is_cross_entropy:
+        return not_applicable("BCE004", "the loss is no BCE of logits")
     last = _squashing(t)
     if last:
         share = (t.targets > 0.5).double().mean().item()
@@ -62,7 +89,7 @@ def _squashing(t: Trial) -> str:
 
 def missing_sigmoid(t: Trial) -> Finding:
     """BCE005."""
-    if t.loss is None or t.loss.takes != "probabilities":
+    if t.loss is None or t.loss.takes != "probabilities" or t.loss.family in ("constant", "cross-talk"):
         return not_applicable("BCE005", "the loss does not take probabilities")
     x = t.outputs.detach()
     outside = int(((x < 0) | (x > 1)).sum())
@@ -83,7 +110,8 @@ def pos_weight_shape(t: Trial) -> Finding:
     weight = getattr(t.loss_func, "pos_weight", None)
     if not isinstance(weight, Tensor):
         return not_applicable("BCE009", "the loss has no pos_weight")
-    if t.outputs.ndim == 1 and weight.numel() == len(t.outputs) > 1:
+    per_item = weight.shape == t.outputs.shape[:1] if t.outputs.ndim == 1 else weight.ndim == t.outputs.ndim
+    if per_item and weight.shape[0] == len(t.outputs) > 1:
         return Finding(
             "BCE009",
             Level.WARN,
@@ -98,10 +126,11 @@ def input_ignored(t: Trial) -> Finding:
     if t.outputs.shape[0] < 2:
         return not_applicable("BCE015", "one item only")
     model = t.copy().eval()
-    with torch.no_grad():
+    if _all_equal(t.inputs) or not _ignores_inputs(model, t):
+        return passed("BCE015")
+    _take_steps(model, t)  # a last layer may start at 0 on purpose
+    if _ignores_inputs(model, t):
         outputs = forward(model, t.inputs)
-        turned = forward(model, select(t.inputs, torch.arange(len(outputs)).roll(1)))
-    if torch.equal(outputs, turned) and not _all_equal(t.inputs):
         return Finding(
             "BCE015",
             Level.FAIL,
@@ -110,6 +139,22 @@ def input_ignored(t: Trial) -> Finding:
             {"output": outputs.flatten()[0].item()},
         )
     return passed("BCE015")
+
+
+def _ignores_inputs(model: nn.Module, t: Trial) -> bool:
+    with torch.no_grad():
+        outputs = forward(model, t.inputs)
+        return torch.equal(outputs, forward(model, select(t.inputs, torch.arange(len(outputs)).roll(1))))
+
+
+def _take_steps(model: nn.Module, t: Trial) -> None:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters or not t.value(model).requires_grad:
+        return
+    optimizer = torch.optim.Adam(parameters, lr=1e-2)
+    for _ in range(3):
+        t.gradients(model, t.value(model))
+        optimizer.step()
 
 
 def dead_gradient(t: Trial) -> Finding:
@@ -129,7 +174,7 @@ def dead_gradient(t: Trial) -> Finding:
                 "the loss has no gradient at all",
                 "look for detach(), .data, no_grad() or .item() between the model and the loss",
             )
-        loss.backward()  # type: ignore[no-untyped-call]
+        t.gradients(model, loss)
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 size = -1.0 if parameter.grad is None else parameter.grad.abs().max().item()
@@ -188,9 +233,9 @@ def batch_mixing(t: Trial) -> Finding:
                 "in eval() two passes over the same batch differ",
                 "F.dropout(x, training=self.training); no random numbers in evaluation",
             )
-        half = max(1, len(first) // 2)
-        alone = forward(model, select(t.inputs, torch.arange(half)))
-    error = (alone - first[:half]).abs().max().item()
+        rows = torch.arange(len(first)).chunk(2)  # with its first half gone, what an item takes from earlier ones shows
+        alone = torch.cat([forward(model, select(t.inputs, half)) for half in rows])
+    error = (alone - first).abs().max().item()
     size = first.abs().max().item() + 1e-6
     if error > 1e-3 * size:
         return Finding(

@@ -28,6 +28,8 @@ def targets_range(targets: Tensor) -> Finding:
     outside = int(((finite < 0) | (finite > 1)).sum())
     values = torch.unique(finite)
     name, fix = ENCODINGS.get((low, high), ("", "targets = (targets == positive_value).float()"))
+    if len(values) > 2 and (low, high) in ((0.0, 2.0), (-1.0, 1.0)):
+        name = ""  # three classes
     whole = bool((values == values.round()).all())
     if not name and whole and low >= 0 and len(values) > 2:
         name, fix = f"class numbers 0 to {high:g}", "loss_func = torch.nn.CrossEntropyLoss()  # one output per class"
@@ -47,7 +49,8 @@ def finite(**tensors: Tensor) -> Finding:
         values = tensor.detach().flatten()
         wrong = (~values.isfinite()).nonzero().flatten() if values.is_floating_point() else torch.zeros(0)
         if len(wrong):
-            rows = ", ".join(str(int(row) + 1) for row in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
+            items = torch.unique(wrong // max(1, values.numel() // max(1, len(tensor) if tensor.ndim else 1)))
+            rows = ", ".join(str(int(row) + 1) for row in items[:5]) + (", ..." if len(items) > 5 else "")
             first = values[int(wrong[0])].item()
             return Finding(
                 "BCE002",

@@ -1,4 +1,7 @@
-"""Running a copy of somebody's model on a batch, so that nothing of theirs is changed: weights, buffers, modes, RNG."""
+"""Running a copy of somebody's model on a batch, so that nothing of theirs is changed.
+
+That is: weights, gradients, buffers and modes of the model and the loss, the batch's values, and the random numbers.
+"""
 
 from __future__ import annotations
 
@@ -49,11 +52,18 @@ class Trial:
         """A model to train or to change."""
         return copy.deepcopy(self.model)
 
+    def gradients(self, model: nn.Module, loss: Tensor) -> None:
+        """Set the gradients of the model's parameters, and of no others that the loss may use."""
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, found, strict=True):
+            parameter.grad = gradient
+
     def value(self, model: nn.Module, inputs: Any = None, targets: Tensor | None = None) -> Tensor:
         """The loss of a model, here or on other items; summed where it is not reduced."""
         outputs = forward(model, self.inputs if inputs is None else inputs)
         loss = self.loss_func(outputs, self.targets if targets is None else targets)
-        return loss if loss.ndim == 0 else loss.mean()
+        return loss if not isinstance(loss, Tensor) or loss.ndim == 0 else loss.mean()
 
     @property
     def probabilities(self) -> Tensor:
@@ -70,10 +80,11 @@ def trial(model: nn.Module, batch: Any, loss_func: LossFunction) -> Iterator[Tri
     Raises:
         ValueError: the batch has no inputs and targets.
     """
-    inputs, targets = unpack(batch)
-    devices = sorted({p.device.index or 0 for p in model.parameters() if p.is_cuda})
-    with torch.random.fork_rng(devices=devices), torch.enable_grad():
-        torch.manual_seed(0)
+    devices = range(torch.cuda.device_count()) if _uses_cuda() else ()
+    with torch.random.fork_rng(devices=devices), torch.enable_grad(), _kept(getattr(batch, "generator", None)):
+        inputs, targets = copy.deepcopy(unpack(batch))
+        loss_func = _copied(loss_func)
+        seed()
         twin = copy.deepcopy(model).train()
         for module in twin.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd):
@@ -81,10 +92,40 @@ def trial(model: nn.Module, batch: Any, loss_func: LossFunction) -> Iterator[Tri
         outputs = forward(twin, inputs)
         columns = outputs.shape[1] if outputs.ndim == 2 and outputs.shape[1] > 1 else None
         try:
-            loss = fingerprint(copy.deepcopy(loss_func), columns=columns)
+            loss = fingerprint(_copied(loss_func), columns=columns)
         except (ValueError, RuntimeError):
             loss = None
         yield Trial(twin, inputs, targets, loss_func, outputs, last_operation(outputs), loss)
+
+
+def seed() -> None:
+    """The same random numbers again; CUDA is left alone where it has not been used."""
+    torch.default_generator.manual_seed(0)
+    if _uses_cuda():
+        torch.cuda.manual_seed_all(0)
+
+
+def _uses_cuda() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def _kept(generator: object) -> Iterator[None]:
+    """A loader's own generator gets its state back."""
+    state = generator.get_state() if isinstance(generator, torch.Generator) else None
+    try:
+        yield
+    finally:
+        if isinstance(generator, torch.Generator) and state is not None:
+            generator.set_state(state)
+
+
+def _copied(loss_func: LossFunction) -> LossFunction:
+    """A module's own buffers and parameters are copied; a function stays the same."""
+    try:
+        return copy.deepcopy(loss_func)
+    except Exception:  # some things cannot be copied; they are used as they are
+        return loss_func
 
 
 def first_batch(batch: Any) -> Any:
@@ -109,8 +150,15 @@ def unpack(batch: Any) -> tuple[Any, Tensor]:
 def forward(model: nn.Module, inputs: Any) -> Tensor:
     """The model's outputs."""
     if isinstance(inputs, Mapping):
-        return model(**inputs)  # type: ignore[no-any-return]
-    return model(*inputs) if isinstance(inputs, list | tuple) else model(inputs)  # type: ignore[no-any-return]
+        outputs = model(**inputs)
+    else:
+        outputs = model(*inputs) if isinstance(inputs, list | tuple) else model(inputs)
+    if not isinstance(outputs, Tensor):
+        raise TypeError(
+            f"the model returns a {type(outputs).__name__}; check takes a model whose outputs are one tensor, "
+            "so wrap it in a module that does"
+        )
+    return outputs
 
 
 def select(inputs: Any, rows: Tensor) -> Any:

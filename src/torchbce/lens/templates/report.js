@@ -6,6 +6,7 @@ const data = JSON.parse(document.getElementById("explored").textContent);
 const least = 1e-4, most = 1 - 1e-4;
 
 const lossOf = (item) => {
+  if (!item.moved) return item.loss;  // from the logit, where there is one: with all of its digits
   const p = item.probability, y = item.target;
   const term = (share, q) => share === 0 ? 0 : share * Math.min(100, -Math.log(q));
   return item.weight * (term(y, p) + term(1 - y, 1 - p));
@@ -75,6 +76,7 @@ function explore() {
   const rescale = () => { peak = highest(); show(); };  // only after a move: the curve stands still under the mouse
   const move = (item, probability) => {
     item.probability = Math.min(most, Math.max(least, probability));
+    item.moved = true;
     show();
   };
   let held = null;
@@ -99,7 +101,7 @@ function explore() {
     slider.addEventListener("change", rescale);
   });
   document.getElementById("reset").addEventListener("click", () => {
-    data.items.forEach((item, i) => { item.probability = start[i]; });
+    data.items.forEach((item, i) => { item.probability = start[i]; item.moved = false; });
     rescale();
   });
   show();

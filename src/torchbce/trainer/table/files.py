@@ -44,6 +44,10 @@ def what_it_is(path: Path, name: str) -> str:
         return "parquet"
     if head == b"ARROW1":
         return "arrow"
+    if head[:2] == b"\x1f\x8b":
+        raise InputError(f"{name} is compressed by gzip; unpack it, or write: gzip -dc {name} | torchbce explain - ...")
+    if head[:2] == b"PK":
+        raise InputError(f"{name} is a zip archive, no table; what explain --save wrote is read by explain --merge")
     if path.suffix.lower() in {".parquet", ".pq"}:
         raise InputError(f"{name} is not a Parquet file: it does not begin with the bytes PAR1")
     return CSV

@@ -13,9 +13,12 @@ from torch import Tensor
 from torchbce.errors import InputError
 from torchbce.functional import binary_cross_entropy_with_logits
 from torchbce.trainer.table.scan import Source, batches
+from torchbce.trainer.table.target import NO, YES
 
+TARGETS_HINT = "; {-1, 1} become (y + 1) / 2, {0, 255} y / 255, and of several classes one is named 1"
 FLAGS = "--target, --prob, --logit ..."
 NO_GROUP = "(missing)"
+WORDS = dict.fromkeys(YES, "1") | dict.fromkeys(NO, "0")
 
 
 def predictions_table(logits: Tensor, target: Tensor | None = None, valid: np.ndarray | None = None) -> pl.DataFrame:
@@ -80,7 +83,7 @@ def read_predictions(source: Source, columns: Columns, part: tuple[int, int] = (
         if frame.height:
             yield Batch(
                 outputs=_numbers(frame, columns.outputs, rows, source, None if columns.from_logits else (0.0, 1.0)),
-                targets=_numbers(frame, columns.target, rows, source, (0.0, 1.0)),
+                targets=_numbers(frame, columns.target, rows, source, (0.0, 1.0), is_target=True),
                 weights=None if columns.weight is None else _numbers(frame, columns.weight, rows, source, (0.0, None)),
                 rows=rows,
                 groups=None if columns.by is None else _groups(frame[columns.by]),
@@ -114,7 +117,12 @@ def _groups(values: pl.Series) -> tuple[np.ndarray, list[str]]:
 
 
 def _numbers(
-    frame: pl.DataFrame, column: str, rows: np.ndarray, source: Source, interval: tuple[float, float | None] | None
+    frame: pl.DataFrame,
+    column: str,
+    rows: np.ndarray,
+    source: Source,
+    interval: tuple[float, float | None] | None,
+    is_target: bool = False,
 ) -> Tensor:
     values = frame[column]
     numbers = _cast(values)
@@ -128,7 +136,7 @@ def _numbers(
         bad = bad | (numbers < least)
         if most is not None:
             bad = bad | (numbers > most)
-        raise _refusal(values, bad, column, rows, source, interval)
+        raise _refusal(values, bad, column, rows, source, interval, is_target)
     if interval == (0.0, None) and high == float("inf"):
         raise _refusal(values, numbers.is_infinite(), column, rows, source, interval)
     return found
@@ -138,8 +146,7 @@ def _cast(values: pl.Series) -> pl.Series:
     """As numbers, in their own dtype where that is one of torch's; null where there is none."""
     if values.dtype == pl.String:
         texts = values.str.strip_chars().str.to_lowercase()
-        texts = texts.replace({"true": "1", "false": "0"})
-        return texts.cast(pl.Float64, strict=False)
+        return texts.replace(WORDS).cast(pl.Float64, strict=False)
     if values.dtype == pl.Boolean:
         return values.cast(pl.UInt8)
     if values.dtype in (pl.Float32, pl.Float64, pl.UInt8, pl.Int8, pl.Int16, pl.Int32, pl.Int64):
@@ -154,6 +161,7 @@ def _refusal(
     rows: np.ndarray,
     source: Source,
     interval: tuple[float, float | None] | None,
+    is_target: bool = False,
 ) -> InputError:
     place = int(bad.arg_max() or 0)
     value, number = values[place], _cast(values)[place]
@@ -161,7 +169,11 @@ def _refusal(
     allowed = "a number"
     if interval:
         allowed = "a finite number from 0" if interval[1] is None else "a number from 0 to 1"
-    hint = "; logits go to --logit" if interval == (0.0, 1.0) and number is not None else ""
+    hint = ""
+    if interval == (0.0, 1.0) and number is not None:
+        hint = TARGETS_HINT if is_target else "; logits go to --logit"
+    elif number is None and value is not None and _cast(pl.Series([str(value).replace(",", ".")]))[0] is not None:
+        hint = "; decimals are written with a point"
     return InputError(
         f"{source.name}: row {rows[place]} of column {column!r} is {shown}; "
         f"expected {allowed}{hint} ({int(bad.sum())} such rows)"

@@ -49,6 +49,9 @@ def sources(names: list[str]) -> Iterator[list[Source]]:
                 found += [Source(Path(path), path) for path in paths]
             else:
                 found.append(Source(Path(name), name))
+        twice = {source.name for source in found if [other.name for other in found].count(source.name) > 1}
+        if twice:
+            raise InputError(f"{', '.join(sorted(twice))} is named twice, and its rows would count twice")
         yield found
 
 
