@@ -13,43 +13,53 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from torchbce.formulas import BCE, BCE_WITH_LOGITS
+from torchbce.formulas.bce import BCE, BCE_WITH_LOGITS
 from torchbce.kernels.gpu import passes
 from torchbce.kernels.gpu.vocabulary import Bound
 
 TARGET = GPUTarget("cuda", 90, 32)
 
 
-def compile_kernel(kernel, pointers, constants):
-    signature = {name: pointers.get(name, "constexpr" if name in constants else "i64") for name in kernel.arg_names}
+def compile_kernel(kernel, arguments, constants):
+    """Arguments are the types of values; those named in neither are 64-bit integers."""
+    signature = {name: arguments.get(name, "constexpr" if name in constants else "i64") for name in kernel.arg_names}
     where = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
     assert triton.compile(ASTSource(kernel, signature, where), target=TARGET).asm["cubin"]
 
 
 def main() -> None:
     count = 0
-    kinds = product((BCE, BCE_WITH_LOGITS), ("fp32", "bf16", "fp64"), ("total", "total and slopes", "items", "slopes"))
-    for (loss, dtype, what), weighted in product(kinds, (False, True)):
+    run = ("i64", "i64")
+    kinds = product((BCE, BCE_WITH_LOGITS), ("fp32", "bf16", "fp64"), ("total and slopes", "items", "slopes", "count"))
+    for (loss, dtype, what), options in product(kinds, ("none", "weights", "labels", "classes")):
         wide = dtype == "fp64"
         bound = Bound(loss, torch.float64 if wide else torch.float32)
-        pointers = dict.fromkeys(("X", "Y", "OUT"), f"*{dtype}") | {"SUMS": "*fp64", "WRONGS": "*i32"}
+        arguments = dict.fromkeys(("X", "Y", "OUT"), f"*{dtype}") | dict.fromkeys(
+            ("SUMS", "DIVISOR", "LABELS"), "*fp64"
+        )
+        arguments |= dict.fromkeys(("w_run", "g_run", "mask_run", "classes"), run)
+        arguments |= {"WRONGS": "*i32", "parameters": ("*fp64",), "parameter_runs": (run,)}
         constants = {
             "value": bound.value,
             "slope": bound.dx,
             "defined": bound.defined,
-            "takes_pos_weight": loss.has_pos_weight,
             "what": what,
             "number": tl.float64 if wide else tl.float32,
+            "ignoring": options in ("labels", "classes"),
+            "shaped": options == "labels",
+            "by_class": options == "classes",
             "BLOCK": 1024,
         }
-        if weighted:
-            pointers |= dict.fromkeys(("W", "P", "G"), f"*{dtype}")
+        if options == "weights":
+            arguments |= dict.fromkeys(("W", "G"), f"*{dtype}") | {"MASK": "*u8"}
         else:
-            constants |= {"W": None, "P": None, "G": None}
-        compile_kernel(passes.item_pass, pointers, constants)
+            constants |= {"W": None, "G": None, "MASK": None}
+        if options == "classes":
+            arguments["Y"] = "*i64"
+        compile_kernel(passes.item_pass, arguments, constants)
         count += 1
     for dtype in ("fp32", "bf16"):
-        sums = {"SUMS": "*fp64", "WRONGS": "*i32", "RESULT": f"*{dtype}", "WRONG": "*i32"}
+        sums = {"SUMS": "*fp64", "WRONGS": "*i32", "RESULT": f"*{dtype}", "WRONG": "*i32", "DIVISOR": "*fp64"}
         compile_kernel(passes.add_up, sums, {"BLOCK": 1024})
         compile_kernel(passes.multiply, {"SLOPES": f"*{dtype}", "FACTOR": f"*{dtype}"}, {"BLOCK": 1024})
         count += 2

@@ -12,7 +12,7 @@ import mpmath
 import torch
 from mpmath import mp, mpf
 
-from torchbce.formulas import SLOPE_FLOOR
+from torchbce.formulas.bce import SLOPE_FLOOR
 
 mp.dps = 60
 LOGITS = [0.0, 1e-30, 1e-8, 0.3, 1.0, 5.0, 10.0, 15.0, 18.0, 37.0, 88.0, 104.0, 700.0, 710.0, 1e4, 1e20]
@@ -26,29 +26,29 @@ def _log(v: mpf, floor: bool) -> mpf:
     return max(value, mpf(-100)) if floor else value
 
 
-def bce(x: float, y: float) -> mpf:
+def bce(x: float, y: float, pos_weight: float = 1.0) -> mpf:
     x, y = mpf(x), mpf(y)
-    return -(y * _log(x, True) + (1 - y) * _log(1 - x, True))
+    return -(pos_weight * y * _log(x, True) + (1 - y) * _log(1 - x, True))
 
 
-def bce_dx(x: float, y: float) -> mpf:
+def bce_dx(x: float, y: float, pos_weight: float = 1.0) -> mpf:
     x, y = mpf(x), mpf(y)
-    return (x - y) / max(x * (1 - x), mpf(SLOPE_FLOOR))
+    return ((1 - y) * x - pos_weight * y * (1 - x)) / max(x * (1 - x), mpf(SLOPE_FLOOR))
 
 
-def bce_dy(x: float, y: float) -> mpf:
+def bce_dy(x: float, y: float, pos_weight: float = 1.0) -> mpf:
     x = mpf(x)
-    return _log(1 - x, False) - _log(x, False)
+    return _log(1 - x, False) - pos_weight * _log(x, False)
 
 
-def bce_dxx(x: float, y: float) -> mpf:
+def bce_dxx(x: float, y: float, pos_weight: float = 1.0) -> mpf:
     x, y = mpf(x), mpf(y)
-    return (x * x - 2 * x * y + y) / max(x * (1 - x), mpf(SLOPE_FLOOR)) ** 2
+    return ((1 - y) * x * x + pos_weight * y * (1 - x) ** 2) / max(x * (1 - x), mpf(SLOPE_FLOOR)) ** 2
 
 
-def bce_dxy(x: float, y: float) -> mpf:
+def bce_dxy(x: float, y: float, pos_weight: float = 1.0) -> mpf:
     x = mpf(x)
-    return -1 / max(x * (1 - x), mpf(SLOPE_FLOOR))
+    return -(x + pos_weight * (1 - x)) / max(x * (1 - x), mpf(SLOPE_FLOOR))
 
 
 def _softplus(x: mpf) -> mpf:
@@ -92,7 +92,9 @@ def cancelling_terms(name: str, x: float, y: float, pos_weight: float = 1.0) -> 
     if name == "bce_with_logits_dy" and w != 1:
         return _softplus(x) + w * _softplus(-x)
     if name == "bce_dy":
-        return abs(_log(x, True)) + abs(_log(1 - x, True))
+        return w * abs(_log(x, True)) + abs(_log(1 - x, True))
+    if name == "bce_dx" and 0 < y < 1 and 0 < x < 1 and w != 1:
+        return ((1 - y) * x + w * y * (1 - x)) / max(x * (1 - x), mpf(SLOPE_FLOOR))
     return mpf(0)
 
 

@@ -59,7 +59,7 @@ def test_the_command_verify(command):
 
 
 def test_the_command_verify_fails_loudly(command, monkeypatch):
-    monkeypatch.setattr(launch, "items", lambda *a, **k: (torch.ones_like(a[1], dtype=a[5]), True))
+    monkeypatch.setattr(launch, "items", lambda x, y, call: (torch.ones_like(x, dtype=call.result_dtype), True))
     result = command("verify")
     assert result.exit_code == 1
     assert "NOT within" in result.output

@@ -6,26 +6,18 @@ gradient itself, which backward hands on. Whatever is differentiated further, or
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from torchbce import options, reference
-from torchbce.formulas import BCE, BCE_WITH_LOGITS, Loss
+from torchbce.call import Call
+from torchbce.formulas.bce import BCE, BCE_WITH_LOGITS
+from torchbce.formulas.loss import Loss
 from torchbce.kernels import choice
-from torchbce.options import Reduction
-
-
-class Call(NamedTuple):
-    """What is asked for, besides input and target."""
-
-    loss: Loss
-    pos_weight: Tensor | float | None
-    weight: Tensor | float | None
-    reduction: Reduction
-    result_dtype: torch.dtype
 
 
 def usual(loss: Loss, input: Tensor, target: Tensor, reduction: str) -> Tensor | None:
@@ -40,23 +32,21 @@ def usual(loss: Loss, input: Tensor, target: Tensor, reduction: str) -> Tensor |
 
 def compute(input: Tensor, target: Tensor, call: Call) -> Tensor:
     """The reduced loss, by the fastest engine that is right here."""
-    engine = choice.kernels(input, target, call.weight, call.pos_weight)
+    engine = choice.kernels(input, target, call.tensors)
     if engine is None:
-        result = reference.total(
-            call.loss,
-            input,
-            target,
-            call.pos_weight,
-            weight=call.weight,
-            reduction=call.reduction,
-            result_dtype=call.result_dtype,
-        )
-        if call.loss.defined:
-            options.check_probabilities(input, target, result)
+        result = reference.total(input, target, call)
+        if call.checked:
+            _check_values(input, target, call, result)
         return result
     if torch.is_grad_enabled() and input.requires_grad:
         return _apply(input, target, engine, call)  # type: ignore[no-any-return, no-untyped-call]
     return _forward(input, target, engine, call, with_slopes=False)[0]
+
+
+def count(input: Tensor, target: Tensor, call: Call) -> Tensor:
+    """How many items count, or what they weigh together if there are weights; 0-d float64."""
+    engine = choice.kernels(input, target, call.tensors)
+    return (engine or reference).count(input, target, call)  # type: ignore[no-any-return]
 
 
 class _Fused(torch.autograd.Function):
@@ -65,11 +55,7 @@ class _Fused(torch.autograd.Function):
         result, ctx.slopes = _forward(input, target, engine, call, with_slopes=call.reduction != "none")
         ctx.engine, ctx.call = engine, call
         # Saved, so that backward refuses to use them if they were changed in between.
-        if call.pos_weight is None and call.weight is None:
-            ctx.save_for_backward(input, target)
-        else:
-            tensors = (w for w in (call.pos_weight, call.weight) if isinstance(w, Tensor))
-            ctx.save_for_backward(input, target, *tensors)
+        ctx.save_for_backward(input, target, *call.tensors)
         return result
 
     @staticmethod
@@ -85,41 +71,55 @@ class _Fused(torch.autograd.Function):
 def _forward(
     input: Tensor, target: Tensor, engine: ModuleType, call: Call, *, with_slopes: bool
 ) -> tuple[Tensor, Tensor | None]:
-    loss, pos_weight, weight, reduction, dtype = call
-    if reduction == "none":
-        result, allowed = engine.items(loss, input, target, pos_weight, weight, dtype)
+    if call.reduction == "none":
+        result, allowed = engine.items(input, target, call)
         slopes = None
     else:
-        result, slopes, allowed = engine.total(
-            loss, input, target, pos_weight, weight, dtype, mean=reduction == "mean", with_slopes=with_slopes
-        )
-    if not allowed and loss.defined:
-        options.check_probabilities(input, target, torch.tensor(torch.nan))
+        result, slopes, allowed = engine.total(input, target, call, with_slopes=with_slopes)
+    if not allowed and call.checked:
+        _check_values(input, target, call, torch.tensor(torch.nan))
     return result, slopes
 
 
 def _backward(
     input: Tensor, target: Tensor, grad_output: Tensor, engine: ModuleType, call: Call, *, by_reference: bool
 ) -> Tensor:
-    loss, pos_weight, weight, reduction, dtype = call
-    mean = reduction == "mean"
     if by_reference:
-        scale = grad_output / input.numel() if mean else grad_output
-        return reference.slopes(loss, input, target, pos_weight, weight=weight, scale=scale)
+        scale = grad_output
+        if call.reduction == "mean":
+            scale = grad_output / reference.divisor(input, call)
+        return reference.slopes(input, target, call, scale)
     slopes: Tensor
-    if reduction == "none":
-        slopes = engine.slopes(loss, input, target, pos_weight, weight, grad_output)
+    if call.reduction == "none":
+        slopes = engine.slopes(input, target, call, grad_output)
     else:
-        _, slopes, _ = engine.total(
-            loss, input, target, pos_weight, weight, dtype, mean=mean, with_slopes=True, scale=grad_output
-        )
+        slopes = engine.total(input, target, call, with_slopes=True, scale=grad_output)[1]
     return slopes
+
+
+def _check_values(input: Tensor, target: Tensor, call: Call, loss: Tensor) -> None:
+    """Raise for the first value that is not allowed, among the items that count, where values can be looked at."""
+    if torch.compiler.is_compiling() or torch._C._is_tracing():
+        return
+    by_class, safe = call.class_dim is not None, reference.SAFE_INPUT
+    if call.ignored is not None or (call.mask is not None and not by_class):
+        whole = call._replace(class_dim=None, mask=None if by_class else call.mask)
+        kept = reference.targets_and_kept(target if by_class else input, target, whole, torch.float64)[1]
+        assert kept is not None
+        target = torch.where(kept, target, torch.zeros((), dtype=target.dtype, device=target.device))
+        input = input if by_class else torch.where(kept, input, safe)
+    if call.class_dim is not None:
+        options.check_class_numbers(target, input.size(call.class_dim))
+    if call.loss.checks_input:
+        options.check_input(input, loss)
+    if not by_class and (call.labels is None or math.isnan(call.labels.threshold)):
+        options.check_target(target)
 
 
 # Function.apply without its Python part, which is about torch.func: kernels never run while that is active.
 _apply = super(torch.autograd.Function, _Fused).apply
 _USUAL: dict[tuple[Loss, str], Call] = {
-    (loss, reduction): Call(loss, None, None, reduction, torch.float32)
-    for loss in (BCE, BCE_WITH_LOGITS)
+    (loss, reduction): Call(loss, (None,), None, reduction, torch.float32, loss.checks_input)
+    for loss in map(reference.register, (BCE, BCE_WITH_LOGITS))
     for reduction in options.REDUCTIONS
 }

@@ -6,8 +6,12 @@ import torch
 from torch import Tensor
 
 from torchbce import options
-from torchbce.autograd import Call, compute, usual
-from torchbce.formulas import BCE, BCE_WITH_LOGITS
+from torchbce.autograd import usual
+from torchbce.evaluate import HALVES, Asked, autocast, evaluate, reshape_advice
+from torchbce.formulas.bce import BCE, BCE_WITH_LOGITS
+from torchbce.options import Normalize
+
+PLAIN, PLAIN_LOGITS = Asked(validate="raise"), Asked(validate="none")
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits"]
 
@@ -19,11 +23,21 @@ def binary_cross_entropy(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: str = "mean",
+    *,
+    pos_weight: Tensor | float | None = None,
+    label_smoothing: float = 0.0,
+    target_threshold: float | None = None,
+    num_classes: int | None = None,
+    ignore_index: float | None = None,
+    mask: Tensor | None = None,
+    normalize: Normalize = "numel",
+    class_dim: int | None = None,
+    validate: str = "raise",
 ) -> Tensor:
     r"""Binary cross-entropy between probabilities and targets, in nats.
 
-    For one item, ``-weight * (target * log(input) + (1 - target) * log(1 - input))``, where each logarithm is at least
-    -100. ``mean`` divides by the number of items; the weights do not enter the denominator.
+    For one item, ``-weight * (pos_weight * target * log(input) + (1 - target) * log(1 - input))``, where each logarithm
+    is at least -100. ``mean`` divides by the number of items; the weights do not enter the denominator.
 
     Args:
         input: probabilities in [0, 1], any shape, float16 to float64.
@@ -31,6 +45,21 @@ def binary_cross_entropy(
         weight: a number or a tensor that broadcasts to the target.
         size_average, reduce: deprecated by torch; they override ``reduction``.
         reduction: ``'none'`` (one loss per item), ``'mean'`` or ``'sum'``.
+        pos_weight: the weight of the positive part, a number or a tensor that broadcasts to the target; the last
+            dimension is the class.
+        label_smoothing: s in [0, 1]; targets become ``target * (1 - s) + s / 2``, as in Keras and timm (the other
+            convention, ``target * (1 - r) + (1 - target) * r``, is ours with s = 2r); of class numbers s / num_classes.
+        target_threshold: targets above it become 1 and the others 0, before smoothing.
+        num_classes: targets are class numbers, integers without the dimension ``class_dim`` of the input.
+        ignore_index: items with this target (a number, or NaN) add exactly 0, whatever their input is; of class
+            numbers, all classes of that element.
+        mask: bool, broadcasts to the target; False for items that add exactly 0.
+        normalize: what ``mean`` divides by: ``'numel'`` all items, ``'valid'`` those that are not ignored,
+            ``'weight'`` the weights of those, ``'batch'`` the first dimension's size, a number or a 0-d tensor. With
+            nothing to divide by the mean is 0.
+        class_dim: the dimension of the classes, along which weights of one dimension lie: 1 for (N, C, H, W). By
+            default the last, and 1 with ``num_classes``.
+        validate: ``'raise'``: probabilities and targets are always checked.
 
     Returns:
         A tensor of the input's dtype (float32 under autocast): 0-d, or of the input's shape and strides for ``'none'``.
@@ -48,20 +77,19 @@ def binary_cross_entropy(
 
     Source: https://pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy.html
     """
-    if weight is None and size_average is None and reduce is None:
+    asked = Asked(label_smoothing, target_threshold, num_classes, ignore_index, mask, normalize, class_dim, validate)
+    if weight is None and pos_weight is None and size_average is None and reduce is None and asked == PLAIN:
         result = usual(BCE, input, target, reduction)
         if result is not None:
             return result
     mode = options.check_call(input, target, size_average, reduce, reduction)
-    if target.size() != input.size():
+    if num_classes is None and target.size() != input.size():
         raise ValueError(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}) is "
-            f"deprecated. Please ensure they have the same size.{_reshape_advice(input, target)}"
+            f"deprecated. Please ensure they have the same size.{reshape_advice(input, target)}"
         )
-    if weight is not None:
-        options.check_weight("weight", weight, target)
     if input.dtype in HALVES or target.dtype in HALVES:
-        input, target = _autocast(input), _autocast(target)
+        input, target = autocast(input), autocast(target)
     if not input.is_floating_point():
         options.refuse_dtype(RuntimeError, "binary_cross_entropy needs a floating-point input", input=input)
     if target.dtype != input.dtype and (target.is_floating_point() or target.is_complex()):
@@ -72,8 +100,7 @@ def binary_cross_entropy(
             input=input,
             target=target,
         )
-    result = compute(input, target, Call(BCE, None, weight, mode, input.dtype))
-    return _with_strides_of(input, result) if mode == "none" else result
+    return evaluate(BCE, input, target, (pos_weight,), weight, mode, input.dtype, asked)
 
 
 def binary_cross_entropy_with_logits(
@@ -84,6 +111,15 @@ def binary_cross_entropy_with_logits(
     reduce: bool | None = None,
     reduction: str = "mean",
     pos_weight: Tensor | float | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    target_threshold: float | None = None,
+    num_classes: int | None = None,
+    ignore_index: float | None = None,
+    mask: Tensor | None = None,
+    normalize: Normalize = "numel",
+    class_dim: int | None = None,
+    validate: str = "none",
 ) -> Tensor:
     r"""Binary cross-entropy between logits and targets, in nats.
 
@@ -99,6 +135,19 @@ def binary_cross_entropy_with_logits(
         reduction: ``'none'`` (one loss per item), ``'mean'`` or ``'sum'``.
         pos_weight: the weight of the positive part, a number or a tensor that broadcasts to the target; the last
             dimension is the class.
+        label_smoothing: s in [0, 1]; targets become ``target * (1 - s) + s / 2``, as in Keras and timm (the other
+            convention, ``target * (1 - r) + (1 - target) * r``, is ours with s = 2r); of class numbers s / num_classes.
+        target_threshold: targets above it become 1 and the others 0, before smoothing.
+        num_classes: targets are class numbers, integers without the dimension ``class_dim`` of the input.
+        ignore_index: items with this target (a number, or NaN) add exactly 0, whatever their input is; of class
+            numbers, all classes of that element.
+        mask: bool, broadcasts to the target; False for items that add exactly 0.
+        normalize: what ``mean`` divides by: ``'numel'`` all items, ``'valid'`` those that are not ignored,
+            ``'weight'`` the weights of those, ``'batch'`` the first dimension's size, a number or a 0-d tensor. With
+            nothing to divide by the mean is 0.
+        class_dim: the dimension of the classes, along which weights of one dimension lie: 1 for (N, C, H, W). By
+            default the last, and 1 with ``num_classes``.
+        validate: ``'none'``, as in torch, or ``'raise'``: targets outside [0, 1] are an error, found in the same pass.
 
     Returns:
         A tensor of the target's dtype, or the input's if the target is bool or integer (float32 under autocast): 0-d,
@@ -117,22 +166,19 @@ def binary_cross_entropy_with_logits(
 
     Source: https://pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy_with_logits.html
     """
-    if weight is None and pos_weight is None and size_average is None and reduce is None:
+    asked = Asked(label_smoothing, target_threshold, num_classes, ignore_index, mask, normalize, class_dim, validate)
+    if weight is None and pos_weight is None and size_average is None and reduce is None and asked == PLAIN_LOGITS:
         result = usual(BCE_WITH_LOGITS, input, target, reduction)
         if result is not None:
             return result
     mode = options.check_call(input, target, size_average, reduce, reduction)
-    if target.size() != input.size():
+    if num_classes is None and target.size() != input.size():
         raise ValueError(
             f"Target size ({target.size()}) must be the same as input size ({input.size()})"
-            f"{_reshape_advice(input, target)}"
+            f"{reshape_advice(input, target)}"
         )
-    if weight is not None:
-        options.check_weight("weight", weight, target)
-    if pos_weight is not None:
-        options.check_weight("pos_weight", pos_weight, target)
     if input.dtype in HALVES or target.dtype in HALVES:
-        input, target = _autocast(input), _autocast(target)
+        input, target = autocast(input), autocast(target)
     if not input.is_floating_point() or target.is_complex():
         options.refuse_dtype(
             NotImplementedError,
@@ -141,39 +187,10 @@ def binary_cross_entropy_with_logits(
             target=target,
         )
     result_dtype = target.dtype if target.is_floating_point() else input.dtype
-    result = compute(input, target, Call(BCE_WITH_LOGITS, pos_weight, weight, mode, result_dtype))
-    return _with_strides_of(target, result) if mode == "none" else result
-
-
-HALVES = {torch.float16, torch.bfloat16}
-
-
-def _autocast(tensor: Tensor) -> Tensor:
-    """Under autocast both losses run in float32, on every device (torch refuses probabilities on CUDA)."""
-    if tensor.dtype in HALVES and torch.is_autocast_enabled(tensor.device.type):
-        return tensor.float()
-    return tensor
-
-
-def _with_strides_of(like: Tensor, result: Tensor) -> Tensor:
-    """The item losses laid out as torch lays them out, which broadcasting of mixed layouts may have changed."""
-    if result.stride() == like.stride() or (result.is_contiguous() and not _is_dense(like)):
-        return result
-    layout = torch.empty_like(like, dtype=result.dtype, requires_grad=False)
-    return result if layout.stride() == result.stride() else layout.copy_(result)
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    return torch.ops.aten.is_non_overlapping_and_dense(tensor)  # type: ignore[no-any-return]
+    return evaluate(BCE_WITH_LOGITS, input, target, (pos_weight,), weight, mode, result_dtype, asked)
 
 
 def _name(dtype: torch.dtype) -> str:
     """torch's word for a dtype in its error messages."""
     words = {torch.float16: "Half", torch.bfloat16: "BFloat16", torch.float32: "Float", torch.float64: "Double"}
     return words.get(dtype, str(dtype).removeprefix("torch."))
-
-
-def _reshape_advice(input: Tensor, target: Tensor) -> str:
-    if input.numel() == target.numel():
-        return f" Both have {input.numel()} items: write target.reshape(input.shape)."
-    return ""

@@ -6,10 +6,13 @@ to choose the nonlinearity of its predictions) goes on working. Buffers, `state_
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
 from torchbce import functional
+from torchbce.options import Options, known
 
 __all__ = ["BCELoss", "BCEWithLogitsLoss"]
 
@@ -21,8 +24,12 @@ class BCELoss(torch.nn.BCELoss):
         weight: a number or a tensor that broadcasts to the target; kept as a buffer.
         size_average, reduce: deprecated by torch; they override ``reduction``.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        pos_weight: a number or a tensor with one weight per class; kept as a buffer.
+        options: as for the function: ``label_smoothing``, ``target_threshold``, ``num_classes``, ``ignore_index``,
+            ``normalize``, ``class_dim``, ``validate``.
 
-    Shape: input and target alike; the loss is 0-d, or of the same shape for ``'none'``.
+    Shape: input and target alike; the loss is 0-d, or of the same shape for ``'none'``. A third argument is the mask of
+    the items that count.
 
     Example:
         >>> loss_func = BCELoss()
@@ -36,11 +43,25 @@ class BCELoss(torch.nn.BCELoss):
         size_average: bool | None = None,
         reduce: bool | None = None,
         reduction: str = "mean",
+        *,
+        pos_weight: Tensor | float | None = None,
+        **options: Unpack[Options],
     ) -> None:
         super().__init__(_as_buffer(weight), size_average, reduce, reduction)
+        if pos_weight is not None:  # so that torch's own state is loaded without it
+            self.register_buffer("pos_weight", _as_buffer(pos_weight))
+        self.options = known(options)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return functional.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
+    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        return functional.binary_cross_entropy(
+            input,
+            target,
+            self.weight,
+            reduction=self.reduction,
+            pos_weight=self._buffers.get("pos_weight"),
+            mask=mask,
+            **self.__dict__.get("options", {}),  # a module that was pickled before has none
+        )
 
 
 class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
@@ -51,8 +72,11 @@ class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
         size_average, reduce: deprecated by torch; they override ``reduction``.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         pos_weight: a number or a tensor with one weight per class; kept as a buffer.
+        options: as for the function: ``label_smoothing``, ``target_threshold``, ``num_classes``, ``ignore_index``,
+            ``normalize``, ``class_dim``, ``validate``.
 
-    Shape: input and target alike; the loss is 0-d, or of the same shape for ``'none'``.
+    Shape: input and target alike; the loss is 0-d, or of the same shape for ``'none'``. A third argument is the mask of
+    the items that count.
 
     Example:
         >>> loss_func = BCEWithLogitsLoss(pos_weight=2.0)
@@ -67,12 +91,20 @@ class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
         reduce: bool | None = None,
         reduction: str = "mean",
         pos_weight: Tensor | float | None = None,
+        **options: Unpack[Options],
     ) -> None:
         super().__init__(_as_buffer(weight), size_average, reduce, reduction, _as_buffer(pos_weight))
+        self.options = known(options)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         return functional.binary_cross_entropy_with_logits(
-            input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
+            input,
+            target,
+            self.weight,
+            reduction=self.reduction,
+            pos_weight=self.pos_weight,
+            mask=mask,
+            **self.__dict__.get("options", {}),
         )
 
 

@@ -9,12 +9,35 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Literal, NoReturn, get_args
+from typing import Literal, NoReturn, TypedDict, get_args
 
 import torch
 from torch import Tensor
 
 Reduction = Literal["none", "mean", "sum"]
+Normalize = Literal["numel", "valid", "weight", "batch"] | float | Tensor
+
+
+class Options(TypedDict, total=False):
+    """What every loss may be asked for; see `torchbce.functional`."""
+
+    label_smoothing: float
+    target_threshold: float | None
+    num_classes: int | None
+    ignore_index: float | None
+    normalize: Normalize
+    class_dim: int | None
+    validate: str
+
+
+def known(options: Options) -> Options:
+    """The same; raises for a name that is none of them."""
+    for name in options:
+        if name not in Options.__annotations__:
+            raise TypeError(f"there is no option {name!r}; there are {', '.join(Options.__annotations__)}")
+    return options
+
+
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 
 
@@ -56,6 +79,24 @@ def check_tensors(**tensors: object) -> None:
     raise RuntimeError(f"Expected all tensors to be on the same device, but found {places}; move one with .to()")
 
 
+def check_validate(validate: object, default: bool) -> bool:
+    """Whether values are to be checked."""
+    if validate is None:
+        return default
+    if validate not in ("none", "raise"):
+        raise ValueError(f"validate is {validate!r}; it is 'none' or 'raise'")
+    if default and validate == "none":
+        raise ValueError("probabilities are always checked, as that costs nothing; validate='none' is for logits")
+    return validate == "raise"
+
+
+def number(name: str, value: object) -> float:
+    """A plain number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    return float(value)
+
+
 def check_weight(name: str, weight: object, target: Tensor) -> None:
     """`weight` or `pos_weight`: a number, or a constant tensor that broadcasts to the target."""
     if (
@@ -85,21 +126,37 @@ def check_weight(name: str, weight: object, target: Tensor) -> None:
         )
 
 
-def check_probabilities(input: Tensor, target: Tensor, loss: Tensor) -> None:
-    """Both lie in [0, 1] and are not NaN.
-
-    An input outside makes the loss NaN, so it costs nothing to look for one; the target costs a pass, and on a GPU
-    there is a synchronisation. Skipped where values cannot be looked at: meta tensors, tensor subclasses (fake ones
-    among them), torch.compile and torch.jit.trace.
-    """
-    if torch.compiler.is_compiling() or torch._C._is_tracing():
-        return
+def check_input(input: Tensor, loss: Tensor) -> None:
+    """Probabilities lie in [0, 1] and are not NaN. One outside makes the loss NaN, so looking for it costs nothing."""
     values = _readable(loss)
     if values is not None and math.isnan(values.sum().item() if values.ndim else values.item()):
         _check_unit_interval("input", input, "logits go to binary_cross_entropy_with_logits")
+
+
+def check_target(target: Tensor) -> None:
+    """Targets lie in [0, 1] and are not NaN; this costs a pass, and a synchronisation on a GPU.
+
+    Skipped where values cannot be looked at: meta tensors and tensor subclasses (fake ones among them).
+    """
     if target.dtype != torch.bool:
-        advice = "labels in {-1, 1} become (target + 1) / 2, labels in {0, 255} target / 255"
+        advice = (
+            "labels in {-1, 1} become (target + 1) / 2, labels in {0, 255} target / 255, labels in {1, 2} target - 1"
+        )
         _check_unit_interval("target", target, advice)
+
+
+def check_class_numbers(target: Tensor, count: int) -> None:
+    """Each is the number of one of so many classes."""
+    tensor = _readable(target)
+    if tensor is None:
+        return
+    wrong = ~((tensor >= 0) & (tensor < count))
+    if wrong.any():
+        position = tuple(wrong.nonzero()[0].tolist())
+        raise ValueError(
+            f"target has class numbers from 0 to {count - 1}, but element {position} is {tensor[position].item()} "
+            f"({int(wrong.sum())} of {tensor.numel()} are outside); items to leave out are named by ignore_index"
+        )
 
 
 def _readable(tensor: Tensor) -> Tensor | None:

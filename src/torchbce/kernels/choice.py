@@ -49,7 +49,7 @@ def engine_for(input: Tensor, target: Tensor, weight: Weight = None, pos_weight:
         >>> engine_for(torch.rand(3), torch.rand(3, requires_grad=True)).reason
         'the target requires grad'
     """
-    against = _obstacle(input, target, weight, pos_weight)
+    against = _obstacle(input, target, [w for w in (weight, pos_weight) if isinstance(w, Tensor)])
     if against is not None:
         return Engine("reference", against)
     if input.is_cuda:
@@ -57,9 +57,9 @@ def engine_for(input: Tensor, target: Tensor, weight: Weight = None, pos_weight:
     return Engine("cpu", "dense tensors on the CPU: one compiled pass")
 
 
-def kernels(input: Tensor, target: Tensor, weight: Weight, pos_weight: Weight) -> ModuleType | None:
-    """The kernels that take this call; None for the reference."""
-    against = _obstacle(input, target, weight, pos_weight)
+def kernels(input: Tensor, target: Tensor, others: list[Tensor]) -> ModuleType | None:
+    """The kernels that take a call with these tensors; None for the reference."""
+    against = _obstacle(input, target, others)
     if _forced is not None and not torch.compiler.is_compiling():
         if _forced == "reference":
             return None
@@ -124,7 +124,7 @@ def transformed(grad_output: Tensor) -> bool:
     )
 
 
-def _obstacle(input: Tensor, target: Tensor, weight: Weight, pos_weight: Weight) -> str | None:
+def _obstacle(input: Tensor, target: Tensor, others: list[Tensor]) -> str | None:
     """Why kernels cannot take this call."""
     if torch.compiler.is_compiling():
         return "torch.compile traces the formulas and fuses them itself"
@@ -135,10 +135,8 @@ def _obstacle(input: Tensor, target: Tensor, weight: Weight, pos_weight: Weight)
     if torch._C._len_torch_dispatch_stack() or torch._C._is_tracing():
         return "a dispatch mode or tracer watches torch operations"
     against = _not_plain(input) or _not_plain(target, input)
-    if against is None and isinstance(weight, Tensor):
-        against = _not_plain(weight, input)
-    if against is None and isinstance(pos_weight, Tensor):
-        against = _not_plain(pos_weight, input)
+    for other in others:
+        against = against or _not_plain(other, input)
     if against is not None:
         return against
     if target.requires_grad and torch.is_grad_enabled():

@@ -30,6 +30,24 @@ def in_one_order(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return input, target
 
 
+class ClassNumbers(NamedTuple):
+    """Item i is of class (i // inner) % classes; its target has the class number."""
+
+    inner: int
+    classes: int
+
+
+def class_numbers(input: Tensor, target: Tensor, dim: int) -> tuple[Tensor, Tensor, ClassNumbers]:
+    """An input as dense memory, and a target that lacks its dimension `dim`, in the same order without it."""
+    if not _is_dense(input):
+        input = input.contiguous()
+    order = sorted(range(input.ndim), key=input.stride, reverse=True)
+    place = order.index(dim)
+    inner = math.prod(input.size(d) for d in order[place + 1 :])
+    others = [d - (d > dim) for d in order if d != dim]
+    return input, target.permute(others).contiguous(), ClassNumbers(inner, input.size(dim))
+
+
 def pattern(weight: Tensor, like: Tensor) -> Pattern:
     """A weight that broadcasts to `like`, along the memory of `like`, which is dense."""
     n, own = like.numel(), weight.numel()

@@ -22,7 +22,7 @@ from typing import Any
 import platformdirs
 from llvmlite import binding as llvm
 
-from torchbce import formulas
+from torchbce.formulas import binding
 from torchbce.kernels import elementary
 from torchbce.kernels.cpu.variant import Variant
 
@@ -70,7 +70,7 @@ def _object_code(variant: Variant) -> tuple[str, bytes]:
 
 @functools.cache
 def _environment() -> str:
-    sources = [Path(formulas.__file__), Path(elementary.__file__), *sorted(Path(__file__).parent.glob("*.py"))]
+    sources = [Path(binding.__file__), Path(elementary.__file__), *sorted(Path(__file__).parent.glob("*.py"))]
     digest = hashlib.sha256()
     for source in sources:
         digest.update(source.read_bytes())

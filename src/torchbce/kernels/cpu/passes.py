@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from numba import njit, types
 
+from torchbce.formulas.binding import words
 from torchbce.kernels.cpu.pieces import Parts, pointer_to, stack, take_one, two_sum
 from torchbce.kernels.cpu.storage import ELEMENTS
-from torchbce.kernels.cpu.variant import CHUNK, Variant
+from torchbce.kernels.cpu.variant import CHUNK, COUNTER, LAST, OUT, PIECE, SCALE, SUMS, N, Variant, X, Y
 from torchbce.kernels.cpu.vocabulary import FAST, FLOAT64, bits64, float64_of, inlined
 
 LANES = 32
@@ -35,22 +36,22 @@ block_on_stack = stack(types.float32, BLOCK)
 def total_pass(v: Variant) -> Callable[..., None]:
     """The sum of each chunk, NaN if a value is not allowed; with `out`, every slope times `scale`."""
     parts, loss = Parts(v), v.loss
-    number, read_x, read_y, write = parts.number, parts.read_x, parts.read_y, parts.write
+    number, read, write, room_on_stack, fill = parts.number, parts.read, parts.write, parts.room, parts.fill
     value, slope, exact_value, exact_slope = parts.value, parts.slope, parts.exact_value, parts.exact_slope
     factored, factors, defined = parts.factored, parts.factors, parts.defined
-    spread_w, spread_p = parts.spread_w, parts.spread_p
-    weights_on_stack, positives_on_stack = parts.weights, parts.positives
+    parameters, exact_parameters, labels_of = parts.parameters, parts.exact_parameters, parts.labels
+    in_factor = parts.in_factor
     values_on_stack = stack(parts.element, LANES)
 
-    sloped, weighted, positive, wide = v.out is not None, parts.weighted, parts.positive, v.wide
-    products = not (weighted or positive or wide)
+    sloped, weighted, partial, wide = v.out is not None, v.weight is not None, v.partial, v.wide
+    products = loss.factored is not None and not (weighted or wide or set(v.kinds[loss.factored_parameters :]) - {"-"})
     sign, least, floored = f8(loss.sign), f8(loss.least_factor), loss.least_factor > 0
-    one, zero = number(1.0), number(0.0)
+    zero = number(0.0)
     # A costly factor is computed at the full width of float32 and kept for the loop in float64, half as wide.
-    kept = not {"exp", "log", "log1p"}.isdisjoint(loss.factored.__code__.co_names)
+    kept = loss.factored is not None and not {"exp", "log", "log1p"}.isdisjoint(words(loss.factored))
 
     @inlined
-    def sum_by_product(x, y, out, start, blocks, scale):
+    def sum_by_product(a, x, y, out, room, labels, start, blocks, scale):
         """The sum of line + sign log(factor), with one logarithm per lane, and how many items it does not hold for."""
         mantissa, lines, rests = sums_on_stack(), sums_on_stack(), sums_on_stack()
         exponent, misfits = exponents_on_stack(), flags_on_stack()
@@ -62,24 +63,31 @@ def total_pass(v: Variant) -> Callable[..., None]:
             exponent[k] = i8(0)
             misfits[k] = i4(0)
         for b in range(blocks):
-            first = start + b * BLOCK
+            first = b * BLOCK
             for k in range(BLOCK if kept or sloped else 0):
-                i = first + k
-                xi, yi = read_x(x, i), read_y(y, i)
+                j = first + k
+                xi, _, yi, keep = read(x, y, room, labels, start, j)
                 if kept:
-                    lines_kept[k], base, rests_kept[k] = factored(xi, yi, one)
+                    lines_kept[k], base, rests_kept[k] = factored(xi, yi, *in_factor(a, room[1], j))
                 if sloped:
-                    write(out, i, slope(xi, yi, one) * scale)
+                    step = slope(xi, yi, *parameters(a, room[1], j)) * scale
+                    if partial:
+                        step = step if keep else zero
+                    write(out, start + j, step)
             for k in range(LANES):
                 product, line, rest, misfit = f8(1.0), f8(0.0), f8(0.0), misfits[k]
                 for row in range(ROWS):
-                    i = first + row * LANES + k
-                    xi, yi = read_x(x, i), read_y(y, i)
-                    misfit = misfit if factors(xi, yi, one) else i4(1)
-                    part, base, small = factored(xi, yi, one)
+                    j = first + row * LANES + k
+                    xi, yc, yi, keep = read(x, y, room, labels, start, j)
+                    misfit = misfit if factors(xi, yi) & defined(xi, yc) else i4(1)
+                    part, base, small = factored(xi, yi, *in_factor(a, room[1], j))
                     if kept:
                         part = lines_kept[row * LANES + k]
                         small = rests_kept[row * LANES + k]
+                    if partial:  # an item that does not count is a factor of 1
+                        part = part if keep else zero
+                        base = number(base) if keep else number(1.0)
+                        small = small if keep else zero
                     base, small = f8(base), f8(small)
                     factor = base + small
                     rest += small - (factor - base)
@@ -99,7 +107,16 @@ def total_pass(v: Variant) -> Callable[..., None]:
         return total, count
 
     @inlined
-    def sum_by_item(x, y, weights, positives, out, start, first, last, scale):
+    def misfits_at_start(x, y, room, labels, start):
+        """A look at some items first, as the pass is wasted where it does not hold."""
+        misfits = i4(0)
+        for k in range(LANES):
+            xi, yc, yi, _ = read(x, y, room, labels, start, k)
+            misfits += i4(0) if factors(xi, yi) & defined(xi, yc) else i4(1)
+        return misfits
+
+    @inlined
+    def sum_by_item(a, x, y, out, room, labels, start, first, last, scale):
         """The sum of rows first ... last of `LANES` items each, its rounding error, and how many are not allowed."""
         sums, rests, wrongs = sums_on_stack(), sums_on_stack(), flags_on_stack()
         for k in range(LANES):
@@ -110,17 +127,19 @@ def total_pass(v: Variant) -> Callable[..., None]:
         for row in range(first, last):
             for k in range(LANES):
                 j = row * LANES + k
-                i = start + j
-                xi, yi = read_x(x, i), read_y(y, i)
-                pi = positives[j] if positive else one
-                item = value(xi, yi, pi)
-                step = slope(xi, yi, pi) * scale if sloped else zero
+                xi, yc, yi, keep = read(x, y, room, labels, start, j)
+                p = parameters(a, room[1], j)
+                item = value(xi, yi, *p)
+                step = slope(xi, yi, *p) * scale if sloped else zero
                 if weighted:
-                    item *= weights[j]
-                    step *= weights[j]
+                    item *= room[0][j]
+                    step *= room[0][j]
+                if partial:
+                    item = item if keep else zero
+                    step = step if keep else zero
                 if sloped:
-                    write(out, i, step)
-                wrongs[k] = wrongs[k] if defined(xi, yi, one) else i4(1)
+                    write(out, start + j, step)
+                wrongs[k] = wrongs[k] if defined(xi, yc) else i4(1)
                 values[k] = item
             for k in range(LANES):
                 if wide:
@@ -136,36 +155,36 @@ def total_pass(v: Variant) -> Callable[..., None]:
         return total, rest, wrong
 
     @inlined
-    def run(x, y, w, p, g, out, sums, first, last, n, scale, wi, wp, pi, pp, gi, gp):
-        weights, positives = weights_on_stack(), positives_on_stack()
+    def run(a, x, y, out, sums, first, last):
+        room, labels, n, scale = room_on_stack(), labels_of(a), a[N], float64_of(a[SCALE])
         scale_here = number(scale)
         for c in range(first, last):
             start = c * CHUNK
             size = min(CHUNK, n - start)
-            spread_w(w, weights, start, size, wi, wp)
-            spread_p(p, positives, start, size, pi, pp)
+            fill(a, room, start, size)
             total, rest, wrong, done = f8(0.0), f8(0.0), i4(0), 0
             if products and size >= BLOCK:
-                misfits = i4(0)
-                for k in range(LANES):  # a look at some items first, as the pass is wasted where it does not hold
-                    misfits += i4(0) if factors(read_x(x, start + k), read_y(y, start + k), one) else i4(1)
+                misfits = misfits_at_start(x, y, room, labels, start)
                 if misfits == 0:
-                    part, misfits = sum_by_product(x, y, out, start, size // BLOCK, scale_here)
+                    blocks = size // BLOCK
+                    part, misfits = sum_by_product(a, x, y, out, room, labels, start, blocks, scale_here)
                 if misfits == 0:
                     total, done = part, size // BLOCK * ROWS
-            part, lost, wrong = sum_by_item(x, y, weights, positives, out, start, done, size // LANES, scale_here)
+            rows = size // LANES
+            part, lost, wrong = sum_by_item(a, x, y, out, room, labels, start, done, rows, scale_here)
             total, rest = two_sum(total, part)
             rest += lost
-            for j in range(size // LANES * LANES, size):
-                i = start + j
-                xi, yi = f8(read_x(x, i)), f8(read_y(y, i))
-                pi_ = f8(positives[j]) if positive else f8(1.0)
-                wi_ = f8(weights[j]) if weighted else f8(1.0)
-                total, lost = two_sum(total, exact_value(xi, yi, pi_) * wi_)
+            for j in range(rows * LANES, size):
+                xi, yc, yi, keep = read(x, y, room, labels, start, j)
+                p = exact_parameters(a, room[1], j)
+                w = f8(room[0][j]) if weighted else f8(1.0)
+                item = exact_value(f8(xi), f8(yi), *p) * w
+                total, lost = two_sum(total, item if keep else f8(0.0))
                 rest += lost
                 if sloped:
-                    write(out, i, exact_slope(xi, yi, pi_) * wi_ * scale)
-                wrong += i4(0) if defined(number(xi), number(yi), one) else i4(1)
+                    step = exact_slope(f8(xi), f8(yi), *p) * w * scale
+                    write(out, start + j, step if keep else f8(0.0))
+                wrong += i4(0) if defined(xi, yc) else i4(1)
             if abs(total) < f8(np.inf):
                 total += rest
             sums[c] = f8(np.nan) if wrong != 0 else total
@@ -176,35 +195,37 @@ def total_pass(v: Variant) -> Callable[..., None]:
 def items_pass(v: Variant) -> Callable[..., None]:
     """Every item's loss into `out`; the sum of a chunk is NaN if a value is not allowed, else 0."""
     parts = Parts(v)
-    read_x, read_y, write, value, defined = parts.read_x, parts.read_y, parts.write, parts.value, parts.defined
-    spread_w, spread_p = parts.spread_w, parts.spread_p
-    weights_on_stack, positives_on_stack = parts.weights, parts.positives
-    weighted, positive, one = parts.weighted, parts.positive, parts.number(1.0)
+    read, write, value, defined, parameters = parts.read, parts.write, parts.value, parts.defined, parts.parameters
+    room_on_stack, fill, labels_of = parts.room, parts.fill, parts.labels
+    weighted, partial, zero = v.weight is not None, v.partial, parts.number(0.0)
 
     @inlined
-    def write_item(x, y, weights, positives, out, start, j):
-        xi, yi = read_x(x, start + j), read_y(y, start + j)
-        item = value(xi, yi, positives[j] if positive else one)
-        write(out, start + j, item * weights[j] if weighted else item)
-        return defined(xi, yi, one)
+    def write_item(a, x, y, out, room, labels, start, j):
+        xi, yc, yi, keep = read(x, y, room, labels, start, j)
+        item = value(xi, yi, *parameters(a, room[1], j))
+        if weighted:
+            item *= room[0][j]
+        if partial:
+            item = item if keep else zero
+        write(out, start + j, item)
+        return defined(xi, yc)
 
     @inlined
-    def run(x, y, w, p, g, out, sums, first, last, n, scale, wi, wp, pi, pp, gi, gp):
-        weights, positives = weights_on_stack(), positives_on_stack()
+    def run(a, x, y, out, sums, first, last):
+        room, labels = room_on_stack(), labels_of(a)
         for c in range(first, last):
             start = c * CHUNK
-            size = min(CHUNK, n - start)
-            spread_w(w, weights, start, size, wi, wp)
-            spread_p(p, positives, start, size, pi, pp)
+            size = min(CHUNK, a[N] - start)
+            fill(a, room, start, size)
             wrongs, wrong = flags_on_stack(), i4(0)
             for k in range(LANES):
                 wrongs[k] = i4(0)
             for row in range(size // LANES):
                 for k in range(LANES):
                     j = row * LANES + k
-                    wrongs[k] = wrongs[k] if write_item(x, y, weights, positives, out, start, j) else i4(1)
+                    wrongs[k] = wrongs[k] if write_item(a, x, y, out, room, labels, start, j) else i4(1)
             for j in range(size // LANES * LANES, size):
-                wrong = wrong if write_item(x, y, weights, positives, out, start, j) else i4(1)
+                wrong = wrong if write_item(a, x, y, out, room, labels, start, j) else i4(1)
             for k in range(LANES):
                 wrong += wrongs[k]
             sums[c] = f8(np.nan) if wrong != 0 else f8(0.0)
@@ -215,54 +236,77 @@ def items_pass(v: Variant) -> Callable[..., None]:
 def slopes_pass(v: Variant) -> Callable[..., None]:
     """Every slope times `scale`, the weight and `grad_output`, into `out`."""
     parts = Parts(v)
-    number, read_x, read_y, write, slope = parts.number, parts.read_x, parts.read_y, parts.write, parts.slope
-    spread_w, spread_p, spread_g = parts.spread_w, parts.spread_p, parts.spread_g
-    weights_on_stack, positives_on_stack, incoming_on_stack = parts.weights, parts.positives, parts.incoming
-    weighted, positive, one = parts.weighted, parts.positive, number(1.0)
+    number, read, write, slope, parameters = parts.number, parts.read, parts.write, parts.slope, parts.parameters
+    room_on_stack, fill, labels_of = parts.room, parts.fill, parts.labels
+    weighted, partial, zero = v.weight is not None, v.partial, parts.number(0.0)
 
     @inlined
-    def run(x, y, w, p, g, out, sums, first, last, n, scale, wi, wp, pi, pp, gi, gp):
-        weights, positives, incoming = weights_on_stack(), positives_on_stack(), incoming_on_stack()
-        scale_here = number(scale)
+    def run(a, x, y, out, sums, first, last):
+        room, labels = room_on_stack(), labels_of(a)
+        scale = number(float64_of(a[SCALE]))
         for c in range(first, last):
             start = c * CHUNK
-            size = min(CHUNK, n - start)
-            spread_w(w, weights, start, size, wi, wp)
-            spread_p(p, positives, start, size, pi, pp)
-            spread_g(g, incoming, start, size, gi, gp)
+            size = min(CHUNK, a[N] - start)
+            fill(a, room, start, size)
             for j in range(size):
-                xi, yi = read_x(x, start + j), read_y(y, start + j)
-                step = slope(xi, yi, positives[j] if positive else one) * (incoming[j] * scale_here)
-                write(out, start + j, step * weights[j] if weighted else step)
+                xi, _, yi, keep = read(x, y, room, labels, start, j)
+                step = slope(xi, yi, *parameters(a, room[1], j)) * (room[2][j] * scale)
+                if weighted:
+                    step *= room[0][j]
+                if partial:
+                    step = step if keep else zero
+                write(out, start + j, step)
 
     return run
 
 
-PASSES = {"total": total_pass, "items": items_pass, "slopes": slopes_pass}
+def count_pass(v: Variant) -> Callable[..., None]:
+    """How many items of each chunk count, or what they weigh."""
+    parts = Parts(v)
+    read, room_on_stack, fill, labels_of = parts.read, parts.room, parts.fill, parts.labels
+    weighted = v.weight is not None
+
+    @inlined
+    def run(a, x, y, out, sums, first, last):
+        room, labels = room_on_stack(), labels_of(a)
+        for c in range(first, last):
+            start = c * CHUNK
+            size = min(CHUNK, a[N] - start)
+            fill(a, room, start, size)
+            total = f8(0.0)
+            for j in range(size):
+                _, _, _, keep = read(x, y, room, labels, start, j)
+                if keep:
+                    total += f8(room[0][j]) if weighted else f8(1.0)
+            sums[c] = total
+
+    return run
+
+
+PASSES = {"total": total_pass, "items": items_pass, "slopes": slopes_pass, "count": count_pass}
 
 
 def compile_to_llvm(variant: Variant) -> str:
     """The pass in LLVM's language, optimised for this processor: one function, without Python in it.
 
-    It takes the address of its arguments, laid out as `launch.ARGUMENTS`: calling C with many arguments is slow. Any
-    number of threads may run it on the same arguments at once: each takes the next piece until there is none.
+    It takes the address of its arguments, laid out as in `variant`: calling C with many arguments is slow. Any number
+    of threads may run it on the same arguments at once: each takes the next piece until there is none.
     """
     run = PASSES[variant.pass_name](variant)
-    dtypes = (variant.input, variant.target, variant.weight, variant.pos_weight, variant.grad_output, variant.out)
-    to_x, to_y, to_w, to_p, to_g, to_out = (pointer_to(ELEMENTS[dtype or torch.float32]) for dtype in dtypes)
+    to_x, to_y, to_out = (
+        pointer_to(ELEMENTS[dtype or torch.float32]) for dtype in (variant.input, variant.target, variant.out)
+    )
     take: Any = take_one
     to_sums, to_counter = pointer_to(types.float64), pointer_to(types.int64)
 
     def entry(a):
-        x, y, w, p, g, out = to_x(a[0]), to_y(a[1]), to_w(a[2]), to_p(a[3]), to_g(a[4]), to_out(a[5])
-        sums, counter = to_sums(a[6]), to_counter(a[7])
-        piece, last, n, scale = a[8], a[9], a[10], float64_of(a[11])
+        x, y, out, sums, counter = to_x(a[X]), to_y(a[Y]), to_out(a[OUT]), to_sums(a[SUMS]), to_counter(a[COUNTER])
+        piece, last = a[PIECE], a[LAST]
         while True:
             first = take(counter) * piece
             if first >= last:
                 return
-            end = min(first + piece, last)
-            run(x, y, w, p, g, out, sums, first, end, n, scale, a[12], a[13], a[14], a[15], a[16], a[17])
+            run(a, x, y, out, sums, first, min(first + piece, last))
 
     without_python: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     function: Any = njit(error_model="numpy", fastmath=FAST, **without_python)(entry)

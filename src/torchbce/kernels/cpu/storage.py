@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numba import njit, types
 
-from torchbce.kernels.cpu.vocabulary import bits32, float32_of, inlined, where
+from torchbce.kernels.cpu.vocabulary import as_it_is, bits32, float32_of, inlined, where
 
 i4, u2, f4 = np.int32, np.uint16, np.float32
 
@@ -61,11 +61,6 @@ def to_float16(v):
     half = where(size < i4(0x38800000), subnormal, normal)
     half = where(size >= i4(0x477FF000), i4(0x7C00), half)  # 65520 and more: infinity
     return u2(sign | where(size > i4(0x7F800000), i4(0x7E00), half))
-
-
-@inlined
-def as_it_is(v):
-    return v
 
 
 DECODE = {torch.float16: from_float16, torch.bfloat16: from_bfloat16}

@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from torchbce.formulas import bind
+from torchbce.formulas.binding import bind
 from torchbce.kernels import elementary
 
 # `contract` lets a * b + c be one instruction. No flag that assumes away NaN, infinity or the order of additions.
@@ -46,7 +46,12 @@ def absolute(v):
     return abs(v)
 
 
-SHARED = {"where": where, "at_least": at_least, "abs": absolute}
+@inlined
+def as_it_is(v):
+    return v
+
+
+SHARED = {"where": where, "at_least": at_least, "abs": absolute, "held": as_it_is}
 
 
 def _vocabulary(width: str, number: Any, integer: Any, bits: Any, float_of: Any) -> dict[str, Any]:

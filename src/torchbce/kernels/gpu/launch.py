@@ -10,68 +10,71 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from torchbce.formulas import Loss
+from torchbce.call import Call, Labels, Weight, wide
+from torchbce.formulas.loss import Loss
 from torchbce.kernels.gpu import late_check, passes
 from torchbce.kernels.gpu.vocabulary import Bound
-from torchbce.kernels.layout import in_one_order, pattern
+from torchbce.kernels.layout import ClassNumbers, class_numbers, in_one_order, pattern
 
 BLOCK = 1024
-Weight = Tensor | float | None
+ONCE = (1, 1)
 
 
 def total(
-    loss: Loss,
-    input: Tensor,
-    target: Tensor,
-    pos_weight: Weight,
-    weight: Weight,
-    result_dtype: torch.dtype,
-    *,
-    mean: bool,
-    with_slopes: bool,
-    scale: Tensor | None = None,
+    input: Tensor, target: Tensor, call: Call, *, with_slopes: bool, scale: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None, bool]:
     """The sum or mean; its derivative by every item's input, times `scale`; whether all values are allowed."""
-    input, target = in_one_order(input, target)
-    n = input.numel()
+    input, target, numbers = _in_order(input, target, call)
+    n, device = input.numel(), input.device
     slopes = torch.empty_like(input) if with_slopes else None
-    result = torch.full((), math.nan if mean else 0.0, dtype=result_dtype, device=input.device)
+    mean = call.reduction == "mean"
+    result = torch.full((), math.nan if mean else 0.0, dtype=call.result_dtype, device=device)
     if n == 0:
         return result, slopes, True
     blocks = triton.cdiv(n, BLOCK)
-    sums = torch.empty(blocks, dtype=torch.float64, device=input.device)
-    wrongs = torch.empty(blocks, dtype=torch.int32, device=input.device) if loss.defined else None
-    wrong = torch.empty((), dtype=torch.int32, device=input.device) if loss.defined else None
+    sums = torch.empty(blocks, dtype=torch.float64, device=device)
+    wrongs = torch.empty(blocks, dtype=torch.int32, device=device) if call.checked else None
+    wrong = torch.empty((), dtype=torch.int32, device=device) if call.checked else None
+    divisor = _divisor(n, call, device)
     what = "total and slopes" if with_slopes else "total"
-    divisor = n if mean else 1
-    _run(what, loss, input, target, pos_weight, weight, scale, slopes, sums, wrongs, divisor)
-    passes.add_up[(1,)](sums, wrongs, result, wrong, blocks, divisor, BLOCK)
+    _run(what, input, target, numbers, call, scale, slopes, sums, wrongs, divisor)
+    passes.add_up[(1,)](sums, wrongs, result, wrong, divisor, blocks, BLOCK)
     return result, slopes, wrong is None or late_check.passed(wrong)
 
 
-def items(
-    loss: Loss, input: Tensor, target: Tensor, pos_weight: Weight, weight: Weight, result_dtype: torch.dtype
-) -> tuple[Tensor, bool]:
+def items(input: Tensor, target: Tensor, call: Call) -> tuple[Tensor, bool]:
     """Every item's loss, and whether all values are known to be allowed."""
-    input, target = in_one_order(input, target)
-    out = torch.empty_like(input, dtype=result_dtype)
+    input, target, numbers = _in_order(input, target, call)
+    out = torch.empty_like(input, dtype=call.result_dtype)
     if out.numel() == 0:
         return out, True
     blocks = triton.cdiv(out.numel(), BLOCK)
-    wrongs = torch.empty(blocks, dtype=torch.int32, device=input.device) if loss.defined else None
-    _run("items", loss, input, target, pos_weight, weight, None, out, None, wrongs, 1)
+    wrongs = torch.empty(blocks, dtype=torch.int32, device=input.device) if call.checked else None
+    _run("items", input, target, numbers, call, None, out, None, wrongs, None)
     return out, wrongs is None or late_check.passed(wrongs.sum())
 
 
-def slopes(
-    loss: Loss, input: Tensor, target: Tensor, pos_weight: Weight, weight: Weight, grad_output: Tensor
-) -> Tensor:
+def slopes(input: Tensor, target: Tensor, call: Call, grad_output: Tensor) -> Tensor:
     """The derivative of every item's loss by its input, times `grad_output`."""
-    input, target = in_one_order(input, target)
+    input, target, numbers = _in_order(input, target, call)
     out = torch.empty_like(input)
     if out.numel():
-        _run("slopes", loss, input, target, pos_weight, weight, grad_output, out, None, None, 1)
+        one = torch.ones((), dtype=torch.float64, device=input.device)
+        _run("slopes", input, target, numbers, call, grad_output, out, None, None, one)
     return out
+
+
+def count(input: Tensor, target: Tensor, call: Call) -> Tensor:
+    """How many items count, or what they weigh together if there are weights; 0-d float64, on the device."""
+    input, target, numbers = _in_order(input, target, call)
+    n, device = input.numel(), input.device
+    result = torch.zeros((), dtype=torch.float64, device=device)
+    if n:
+        blocks = triton.cdiv(n, BLOCK)
+        sums = torch.empty(blocks, dtype=torch.float64, device=device)
+        _run("count", input, target, numbers, call, None, None, sums, None, None)
+        passes.add_up[(1,)](sums, None, result, None, torch.ones_like(result), blocks, BLOCK)
+    return result
 
 
 def scale(slopes: Tensor, factor: Tensor) -> bool:
@@ -87,51 +90,87 @@ def scale(slopes: Tensor, factor: Tensor) -> bool:
     return True
 
 
+def _in_order(input: Tensor, target: Tensor, call: Call) -> tuple[Tensor, Tensor, ClassNumbers]:
+    if call.class_dim is None:
+        return *in_one_order(input, target), ClassNumbers(*ONCE)
+    return class_numbers(input, target, call.class_dim)
+
+
+def _divisor(n: int, call: Call, device: torch.device) -> Tensor:
+    """On the device, as it may be computed there; 1 where nothing counts, so that the mean is 0."""
+    if call.reduction == "sum":
+        return torch.ones((), dtype=torch.float64, device=device)
+    if isinstance(call.denominator, Tensor):
+        given = call.denominator.to(device=device, dtype=torch.float64)
+        return torch.where(given == 0, 1.0, given)
+    return torch.full(
+        (), (n if call.denominator is None else call.denominator) or 1.0, dtype=torch.float64, device=device
+    )
+
+
 def _run(
     what: str,
-    loss: Loss,
     input: Tensor,
     target: Tensor,
-    pos_weight: Weight,
-    weight: Weight,
+    numbers: ClassNumbers,
+    call: Call,
     grad_output: Tensor | None,
     out: Tensor | None,
     sums: Tensor | None,
     wrongs: Tensor | None,
-    divisor: int,
+    divisor: Tensor | None,
 ) -> None:
-    wide = torch.float64 in (input.dtype, target.dtype)
-    bound = _bound(loss, torch.float64 if wide else torch.float32)
-    weights: list[Tensor | None] = []
-    runs: list[int] = []
-    for given in (weight, pos_weight, grad_output):
-        if given is None:
-            weights.append(None)
-            runs += 1, 1
-            continue
-        tensor = given if isinstance(given, Tensor) else torch.tensor(given, dtype=torch.float64, device=input.device)
-        found = pattern(tensor, input)
-        weights.append(found.values)
-        runs += found.inner, found.period
+    is_wide = wide(input, target)
+    bound = _bound(call.loss, torch.float64 if is_wide else torch.float32)
+    mask = None if call.mask is None else call.mask.to(torch.bool).view(torch.uint8)
+    w, w_run = _spread(call.weight, input)
+    g, g_run = _spread(grad_output, input)
+    kept, mask_run = _spread(mask, input)
+    given = zip(call.parameters, call.loss.defaults, strict=True)
+    parameters = [_spread(default if value is None else value, input) for value, default in given]
     n = input.numel()
     passes.item_pass[(triton.cdiv(n, BLOCK),)](
         input,
         target,
-        *weights,
+        w,
+        g,
+        kept,
         out,
         sums,
         wrongs,
-        n,
         divisor,
-        *runs,
+        _labels(call.labels or Labels(), call.ignored, input.device),
+        tuple(values for values, _ in parameters),
+        n,
+        w_run,
+        g_run,
+        mask_run,
+        tuple(run for _, run in parameters),
+        tuple(numbers),
         value=bound.value,
         slope=bound.dx,
         defined=bound.defined,
-        takes_pos_weight=loss.has_pos_weight,
         what=what,
-        number=tl.float64 if wide else tl.float32,
+        number=tl.float64 if is_wide else tl.float32,
+        ignoring=call.ignored is not None,
+        shaped=call.labels is not None,
+        by_class=call.class_dim is not None,
         BLOCK=BLOCK,
     )
+
+
+def _spread(weight: Weight, like: Tensor) -> tuple[Tensor | None, tuple[int, int]]:
+    """A weight's values and how they repeat along the items."""
+    if weight is None:
+        return None, ONCE
+    if not isinstance(weight, Tensor):
+        weight = torch.tensor(weight, dtype=torch.float64, device=like.device)
+    found = pattern(weight, like)
+    return found.values, (found.inner, found.period)
+
+
+def _labels(labels: Labels, ignored: float | None, device: torch.device) -> Tensor:
+    return torch.tensor([*labels, 0.0 if ignored is None else ignored], dtype=torch.float64, device=device)
 
 
 @functools.cache

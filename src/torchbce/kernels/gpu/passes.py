@@ -17,8 +17,58 @@ def load_weight(pointer, i, inside, inner, period, number: tl.constexpr):
 
 
 @triton.jit
-def apply(formula: tl.constexpr, x, y, pos_weight, takes_pos_weight: tl.constexpr):
-    return formula(x, y, pos_weight) if takes_pos_weight else formula(x, y)
+def load_parameters(values, runs, i, inside, number: tl.constexpr):
+    """The loss's parameters of item i, a tuple."""
+    found = ()
+    for k in tl.static_range(len(values)):
+        inner, period = runs[k]
+        found = found + (load_weight(values[k], i, inside, inner, period, number),)  # type: ignore[assignment]  # noqa: RUF005
+    return found
+
+
+@triton.jit
+def load_target(
+    Y,
+    MASK,
+    i,
+    inside,
+    mask_run,
+    classes,
+    labels,
+    number: tl.constexpr,
+    ignoring: tl.constexpr,
+    shaped: tl.constexpr,
+    by_class: tl.constexpr,
+):
+    """An item's target before smoothing and after, and whether it counts; `classes` is (inner, count)."""
+    threshold, factor, shift, ignored = labels
+    threshold, factor, shift = threshold.to(number), factor.to(number), shift.to(number)
+    if by_class:
+        inner, count = classes
+        place = i // (inner * count) * inner + i % inner
+        own = tl.load(Y + place, mask=inside, other=0).to(tl.float64)
+        kept = own != ignored if ignoring else inside
+        here = ((i // inner) % count).to(tl.float64)
+        known = (own >= 0) & (own < count)
+        y = tl.where(known, tl.where(own == here, 1.0, 0.0), float("nan")).to(number)
+    else:
+        y = tl.load(Y + i, mask=inside, other=0.0).to(number)
+        kept = inside
+        if ignoring:
+            ignored = ignored.to(number)
+            missing = tl.where(ignored != ignored, tl.where(y != y, 1, 0), tl.where(y == ignored, 1, 0))
+            kept = inside & (missing == 0)
+    if MASK is not None:
+        inner, period = mask_run
+        kept = kept & (tl.load(MASK + (i // inner) % period, mask=inside, other=0) != 0)
+    if ignoring or MASK is not None:
+        y = tl.where(kept, y, 0.0)
+    checked = y
+    if shaped:
+        hard = tl.where(y > threshold, 1.0, 0.0).to(number)
+        checked = tl.where(threshold != threshold, y, tl.where(y != y, y, hard))
+        y = checked * factor + shift
+    return checked, y, kept
 
 
 @triton.jit
@@ -34,60 +84,75 @@ def item_pass(
     X,
     Y,
     W,
-    P,
     G,
+    MASK,
     OUT,
     SUMS,
     WRONGS,
+    DIVISOR,  # one number on the device, as the count of items that count may be; Triton passes floats as float32
+    LABELS,  # four numbers: threshold, factor, shift, ignored
+    parameters,
     n,
-    divisor,  # whole: Triton passes a Python float as float32
-    w_inner,
-    w_period,
-    p_inner,
-    p_period,
-    g_inner,
-    g_period,
+    w_run,
+    g_run,
+    mask_run,
+    parameter_runs,
+    classes,
     value: tl.constexpr,
     slope: tl.constexpr,
     defined: tl.constexpr,
-    takes_pos_weight: tl.constexpr,
-    what: tl.constexpr,  # "total", "total and slopes", "items" or "slopes"
+    what: tl.constexpr,  # "total", "total and slopes", "items", "slopes" or "count"
     number: tl.constexpr,
+    ignoring: tl.constexpr,
+    shaped: tl.constexpr,
+    by_class: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One block of items: their sum, and into OUT their losses, or their slopes times G / divisor."""
+    """One block of items: their sum, and into OUT their losses, or their slopes times G / DIVISOR."""
     program = tl.program_id(0)
     i = program.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = i < n
-    x = tl.load(X + i, mask=inside, other=0.5).to(number)
-    y = tl.load(Y + i, mask=inside, other=0.0).to(number)
-    pos_weight = tl.full((BLOCK,), 1.0, number)
-    if P is not None:
-        pos_weight = load_weight(P, i, inside, p_inner, p_period, number)
-    if what != "slopes":
-        loss = apply(value, x, y, pos_weight, takes_pos_weight)
-        if W is not None:
-            loss = loss * load_weight(W, i, inside, w_inner, w_period, number)
-        allowed = defined(x, y) if WRONGS is not None else inside
-        wrong = tl.sum(tl.where(inside & (allowed == 0), 1, 0), axis=0)
-        if WRONGS is not None:
-            tl.store(WRONGS + program, wrong)
-        if what == "items":
-            store(OUT + i, loss, inside)
-        else:
-            total = tl.sum(tl.where(inside, loss.to(tl.float64), 0.0), axis=0)
-            tl.store(SUMS + program, tl.where(wrong > 0, float("nan"), total))
-    if what == "slopes" or what == "total and slopes":
-        step = apply(slope, x, y, pos_weight, takes_pos_weight) * (1.0 / tl.full((), divisor, number))
-        if G is not None:
-            step = step * load_weight(G, i, inside, g_inner, g_period, number)
-        if W is not None:
-            step = step * load_weight(W, i, inside, w_inner, w_period, number)
-        store(OUT + i, step, inside)
+    labels = tl.load(LABELS), tl.load(LABELS + 1), tl.load(LABELS + 2), tl.load(LABELS + 3)
+    checked, y, kept = load_target(Y, MASK, i, inside, mask_run, classes, labels, number, ignoring, shaped, by_class)
+    weight = tl.full((BLOCK,), 1.0, number)
+    if W is not None:
+        weight = load_weight(W, i, inside, w_run[0], w_run[1], number)
+    if what == "count":
+        tl.store(SUMS + program, tl.sum(tl.where(inside & kept, weight.to(tl.float64), 0.0), axis=0))
+    else:
+        x = tl.load(X + i, mask=inside, other=0.5).to(number)
+        if ignoring or MASK is not None:
+            x = tl.where(kept, x, 0.5)
+        p = load_parameters(parameters, parameter_runs, i, inside, number)
+        if what != "slopes":
+            loss = value(x, y, *p)
+            if W is not None:
+                loss = loss * weight
+            if ignoring or MASK is not None:
+                loss = tl.where(kept, loss, 0.0)
+            wrong = tl.sum(tl.where(inside & (defined(x, checked) == 0), 1, 0), axis=0)
+            if WRONGS is not None:
+                tl.store(WRONGS + program, wrong)
+            if what == "items":
+                store(OUT + i, loss, inside)
+            else:
+                total = tl.sum(tl.where(inside, loss.to(tl.float64), 0.0), axis=0)
+                if WRONGS is not None:
+                    total = tl.where(wrong > 0, float("nan"), total)
+                tl.store(SUMS + program, total)
+        if what == "slopes" or what == "total and slopes":
+            step = slope(x, y, *p) * (1.0 / tl.load(DIVISOR).to(number))
+            if G is not None:
+                step = step * load_weight(G, i, inside, g_run[0], g_run[1], number)
+            if W is not None:
+                step = step * weight
+            if ignoring or MASK is not None:
+                step = tl.where(kept, step, 0.0)
+            store(OUT + i, step, inside)
 
 
 @triton.jit
-def add_up(SUMS, WRONGS, RESULT, WRONG, blocks, divisor, BLOCK: tl.constexpr):
+def add_up(SUMS, WRONGS, RESULT, WRONG, DIVISOR, blocks, BLOCK: tl.constexpr):
     """The blocks' sums, in order, divided; and how many values were not allowed."""
     total = tl.zeros((BLOCK,), dtype=tl.float64)
     wrong = tl.zeros((BLOCK,), dtype=tl.int32)
@@ -96,7 +161,7 @@ def add_up(SUMS, WRONGS, RESULT, WRONG, blocks, divisor, BLOCK: tl.constexpr):
         total += tl.load(SUMS + i, mask=i < blocks, other=0.0)
         if WRONGS is not None:
             wrong += tl.load(WRONGS + i, mask=i < blocks, other=0)
-    store(RESULT, tl.sum(total, axis=0) / tl.full((), divisor, tl.float64), None)
+    store(RESULT, tl.sum(total, axis=0) / tl.load(DIVISOR), None)
     if WRONGS is not None:
         tl.store(WRONG, tl.sum(wrong, axis=0))
 

@@ -8,7 +8,8 @@ import torch
 import triton
 import triton.language as tl
 
-from torchbce.formulas import Loss, bind
+from torchbce.formulas.binding import bind
+from torchbce.formulas.loss import Loss
 from torchbce.kernels import elementary
 
 
@@ -25,6 +26,11 @@ def at_least(v, floor):
 @triton.jit
 def absolute(v):
     return tl.abs(v)
+
+
+@triton.jit
+def as_it_is(v):
+    return v
 
 
 @triton.jit
@@ -62,7 +68,15 @@ def number64(v):
     return v.to(tl.float64)
 
 
-SHARED = {"where": where, "at_least": at_least, "abs": absolute, "integer": integer, "tl": tl, "Any": tl.tensor}
+SHARED = {
+    "where": where,
+    "at_least": at_least,
+    "abs": absolute,
+    "held": as_it_is,
+    "integer": integer,
+    "tl": tl,
+    "Any": tl.tensor,
+}
 
 
 def _vocabulary(width: str, **words: Any) -> dict[str, Any]:
@@ -77,16 +91,10 @@ FLOAT32 = _vocabulary("_float32", bits=bits32, float_of=float32_of, number=numbe
 FLOAT64 = _vocabulary("_float64", bits=bits64, float_of=float64_of, number=number64)
 
 
-@triton.jit
-def everywhere(x, y):
-    return x == x
-
-
 class Bound:
     """A loss's formulas as Triton functions."""
 
     def __init__(self, loss: Loss, dtype: torch.dtype) -> None:
         vocabulary = FLOAT64 if dtype == torch.float64 else FLOAT32
-        self.value = bind(loss.value, vocabulary, triton.jit, tl.constexpr)
-        self.dx = bind(loss.dx, vocabulary, triton.jit, tl.constexpr)
-        self.defined = bind(loss.defined, vocabulary, triton.jit, tl.constexpr) if loss.defined else everywhere
+        formulas = loss.value, loss.dx, loss.defined
+        self.value, self.dx, self.defined = (bind(f, vocabulary, triton.jit, tl.constexpr) for f in formulas)

@@ -1,0 +1,32 @@
+"""What several losses are made of; each keeps its digits at any logit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # whose they are is decided by `bind`
+    from torch import clamp_min as at_least
+    from torch import exp, log, log1p, where
+
+SMALLEST = 1e-37  # a power of less is a power of this; just above where float32 loses digits
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x)); sigmoid(-x) is 1 - sigmoid(x) with all of its digits."""
+    e = exp(-abs(x))
+    return where(x >= 0.0, 1.0, e) / (1.0 + e)
+
+
+def softplus(x: Any) -> Any:
+    """log(1 + exp(x)) = -log(sigmoid(-x))."""
+    return where(x >= 0.0, x, 0.0) + log1p(exp(-abs(x)))
+
+
+def power(v: Any, exponent: Any) -> Any:
+    """v to a power, for v in [0, 1]."""
+    return exp(exponent * log(at_least(v, SMALLEST)))
+
+
+def missed(p: Any, q: Any, y: Any) -> Any:
+    """1 - p_t: the probability that was not given to the target; p of target 1, q = 1 - p of target 0."""
+    return (1.0 - y) * p + y * q
