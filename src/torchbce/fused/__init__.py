@@ -1,0 +1,1 @@
+"""Losses that users write: the lines for one item become a fused, differentiable loss."""
