@@ -19,6 +19,7 @@ setup: .venv/.dev
 
 .venv/.dev: .venv/.train
 	$(INSTALL) -e '.[dev]'
+	$(INSTALL) --no-deps timm  # for its loss files; the rest of it needs torchvision
 	touch $@
 
 .venv/.bench: .venv/.dev
@@ -35,7 +36,7 @@ demo: breast_cancer.csv
 	@echo "Next: open its report.html in a browser, or run $(BIN)/torchbce explain on that folder"
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .
@@ -44,6 +45,7 @@ check: .venv/.dev
 
 bench: .venv/.bench
 	$(BIN)/python benchmarks/losses.py
+	$(BIN)/python benchmarks/family.py
 	$(BIN)/python benchmarks/lens.py
 	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/training.py

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FORMULAS, ELEMENTARY, LAYOUT = "formulas.py", "kernels/elementary.py", "kernels/layout.py"
+FORMULAS, ELEMENTARY, LAYOUT = "formulas/bce.py", "kernels/elementary.py", "kernels/layout.py"
 CPU, GPU = "kernels/cpu/", "kernels/gpu/"
 # fmt: off
 MUTATIONS = (
@@ -29,17 +29,32 @@ MUTATIONS = (
     (CPU + "passes.py", "rest += small - (factor - base)", "rest += 0.0", "kernels"),
     (CPU + "passes.py", "least if floored and factor < least else factor", "factor", "kernels"),
     (CPU + "passes.py", "f8(exponent[k] - i8(1023) * blocks)", "f8(exponent[k] - i8(1022) * blocks)", "kernels"),
-    (CPU + "passes.py", "exact_value(xi, yi, pi_) * wi_)", "exact_value(xi, yi, pi_))", "kernels"),
-    (CPU + "passes.py", "write(out, i, exact_slope(xi, yi, pi_) * wi_ * scale)", "write(out, i, exact_slope(xi, yi, pi_))", "kernels"),
+    (CPU + "passes.py", "item = exact_value(f8(xi), f8(yi), *p) * w", "item = exact_value(f8(xi), f8(yi), *p)", "kernels"),
+    (CPU + "passes.py", "step = exact_slope(f8(xi), f8(yi), *p) * w * scale", "step = exact_slope(f8(xi), f8(yi), *p)", "kernels"),
     (CPU + "passes.py", "sums[c] = f8(np.nan) if wrong != 0 else total", "sums[c] = total", "kernels"),
-    (CPU + "passes.py", "step *= weights[j]", "step *= one", "kernels"),
+    (CPU + "passes.py", "                    step *= room[0][j]\n                if partial:\n                    item", "                    step *= number(1.0)\n                if partial:\n                    item", "kernels"),
     (CPU + "passes.py", "                    sums[k], rest = two_sum(sums[k], values[k])", "                    sums[k], rest = sums[k] + values[k], f8(0.0)", "kernels"),
     (CPU + "pieces.py", "run = run + 1 if run + 1 < period else 0", "run = run + 1", "kernels"),
     (CPU + "pieces.py", "left = inner - (start - run * inner)", "left = inner", "kernels"),
     (CPU + "storage.py", "(bits + i4(0x7FFF) + ((bits >> i4(16)) & i4(1)))", "(bits + i4(0x8000))", "kernels"),
     (CPU + "storage.py", "where(size < i4(0x38800000), subnormal, normal)", "normal", "kernels"),
     (CPU + "launch.py", "return math.fsum(sums)", "return sum(sums)", "kernels"),
-    (CPU + "launch.py", "if mean and n:", "if mean and n and scale is None:", "engines"),
+    (CPU + "launch.py", "if mean and divisor:", "if mean and divisor and scale is None:", "engines"),
+    (CPU + "pieces.py", "yi = checked * labels[1] + labels[2]", "yi = checked", "family"),
+    (CPU + "pieces.py", "marks = v.masked or (by_class and ignoring)", "marks = v.masked", "family"),
+    (CPU + "pieces.py", "keep = not ((yi == ignored) | ((ignored != ignored) & (yi != yi)))", "keep = not (yi == ignored)", "family"),
+    (CPU + "passes.py", "                    step = step if keep else zero\n                if sloped:", "                    step = step\n                if sloped:", "family"),
+    (CPU + "launch.py", "value / divisor if divisor else value", "value / divisor if divisor else math.nan", "family"),
+    (LAYOUT, "others = [d - (d > dim) for d in order if d != dim]", "others = [d for d in range(target.ndim)]", "family"),
+    (GPU + "passes.py", "y = checked * factor + shift", "y = checked", "family"),
+    (GPU + "passes.py", "place = i // (inner * count) * inner + i % inner", "place = i // (inner * count) * inner", "family"),
+    ("reference.py", "y = y * call.labels.factor + call.labels.shift", "y = y * call.labels.factor", "family"),
+    ("formulas/derive.py", "top = _add(d[0], _negative(_times(d[1], node)))", "top = _add(d[0], _times(d[1], node))", "fused"),
+    ("formulas/derive.py", '"input", "constant", "held", *CONDITIONS', '"input", "constant", *CONDITIONS', "fused"),
+    ("formulas/asymmetric.py", "return at_least(p - clip, 0.0)", "return p - clip", "family"),
+    ("formulas/balanced.py", "softplus(-scale * z))", "softplus(scale * z))", "family"),
+    ("evaluate.py", "smoothing / (asked.num_classes or 2)", "smoothing / 2", "family"),
+    ("denominator.py", "total / distributed.get_world_size(group) if averaged else total", "total", "family"),
     (CPU + "buffers.py", "_kept.pop(key, None) is not None", "_kept.get(key, None) is not None", "runtime"),
     (CPU + "threads.py", "_pool, _lock, _forked = None, threading.Lock(), True", "pass", "runtime"),
     (GPU + "passes.py", "if WRONGS is not None:\n        tl.store(WRONG, tl.sum(wrong, axis=0))", "if WRONGS is not None:\n        tl.store(WRONG, 0)", "kernels"),

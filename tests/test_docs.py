@@ -55,6 +55,12 @@ def test_every_block_runs_and_prints_what_is_shown(page):
     check_page(page.read_text())
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tests_that_a_page_names_exist(page):
+    for name, file in re.findall(r"\[(test_\w+)\]\((\S+?\.py)\)", page.read_text()):
+        assert f"def {name}(" in (page.parent / file).read_text(), f"{page.name} names {name} in {file}"
+
+
 def test_the_main_page_compares_many_values():
     assert check_page((ROOT / "docs" / "how-pytorch-computes-bce.md").read_text()) >= 25
 
