@@ -508,8 +508,12 @@ def test_modules_are_their_functions(name):
     assert made(x, y) == function(x, y, weight=torch.tensor([0.5, 1.0, 2.0]), reduction="sum", **options)
     assert "weight" in made.state_dict()
     assert made.double()(x.double(), y.double()).dtype is torch.float64
-    with pytest.raises(TypeError, match="goes to the call"):
+    with pytest.raises(TypeError, match="mask goes to the call"):
         module(mask=None)
+    with pytest.raises(TypeError, match="there is no option 'gama'; there are weight"):
+        module(gama=2.0)
+    with pytest.raises(TypeError, match="there is no option 'gama'; there are"):
+        function(x, y, gama=2.0, **options)
 
 
 def test_the_family_under_torch_compile():

@@ -88,7 +88,7 @@ def ask(
         RuntimeError: an input that is not floating point, a weight that does not broadcast or requires grad.
     """
     mode = options.check_call(input, target, None, None, reduction)
-    options.known(asked)
+    options.known(asked, loss.parameters)
     if asked.get("num_classes") is None and target.size() != input.size():
         raise ValueError(
             f"Target size ({target.size()}) must be the same as input size ({input.size()})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal, NoReturn, TypedDict, get_args
 
 import torch
@@ -30,11 +30,12 @@ class Options(TypedDict, total=False):
     validate: str
 
 
-def known(options: Options) -> Options:
-    """The same; raises for a name that is none of them."""
+def known(options: Options, own: Collection[str] = ()) -> Options:
+    """The same; raises for a name that is none of them, nor one of the loss's own."""
     for name in options:
-        if name not in Options.__annotations__:
-            raise TypeError(f"there is no option {name!r}; there are {', '.join(Options.__annotations__)}")
+        if name not in Options.__annotations__ and name not in own:
+            have = ", ".join([*own, *Options.__annotations__])
+            raise TypeError(f"there is no option {name!r}; there are {have}")
     return options
 
 

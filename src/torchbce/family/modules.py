@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from torchbce.family import asymmetric, balanced, focal
+from torchbce.options import Options
+
+CALL = ("input", "target", "mask")
 
 
 class FusedModule(torch.nn.Module):
@@ -22,9 +26,8 @@ class FusedModule(torch.nn.Module):
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
-        for name in ("input", "target", "mask"):
-            if name in options:
-                raise TypeError(f"{type(self).__name__}(...) takes options; {name} goes to the call")
+        if hasattr(type(self), "function"):
+            check_names(self.function, options)
         self.options = {name: value for name, value in options.items() if not isinstance(value, Tensor)}
         for name, value in options.items():
             if isinstance(value, Tensor):
@@ -35,6 +38,17 @@ class FusedModule(torch.nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.options.items())
+
+
+def check_names(function: Callable[..., Tensor], names: Iterable[str]) -> None:
+    """Each is an option of the function that a module can keep."""
+    own = [name for name in inspect.signature(function).parameters if name not in (*CALL, "options")]
+    for name in names:
+        if name in CALL:
+            raise TypeError(f"a module takes options; {name} goes to the call")
+        if name not in own and name not in Options.__annotations__:
+            have = ", ".join([*own, *Options.__annotations__])
+            raise TypeError(f"there is no option {name!r}; there are {have}")
 
 
 class FocalLoss(FusedModule):

@@ -18,13 +18,13 @@ def poly1_with_logits(
     y: Any,
     epsilon: Any = 0.0,
     gamma: Any = 0.0,
-    positive: Any = 1.0,
-    negative: Any = 1.0,
+    alpha: Any = 1.0,
+    rest: Any = 1.0,
     pos_weight: Any = 1.0,
 ) -> Any:
     """a_t (1 - p_t)^gamma (BCE + epsilon (1 - p_t)); focal for an epsilon of 0."""
     m = missed(sigmoid(x), sigmoid(-x), y)
-    weight = positive * y + negative * (1.0 - y)
+    weight = alpha * y + rest * (1.0 - y)
     return weight * power(m, gamma) * (bce_with_logits(x, y, pos_weight) + epsilon * m)
 
 
@@ -33,27 +33,27 @@ def poly1(
     y: Any,
     epsilon: Any = 0.0,
     gamma: Any = 0.0,
-    positive: Any = 1.0,
-    negative: Any = 1.0,
+    alpha: Any = 1.0,
+    rest: Any = 1.0,
     pos_weight: Any = 1.0,
 ) -> Any:
     """The same of probabilities."""
     m = missed(x, 1.0 - x, y)
-    weight = positive * y + negative * (1.0 - y)
+    weight = alpha * y + rest * (1.0 - y)
     return weight * power(m, gamma) * (bce(x, y, pos_weight) + epsilon * m)
 
 
 def focal_with_logits(
-    x: Any, y: Any, gamma: Any = 0.0, positive: Any = 1.0, negative: Any = 1.0, pos_weight: Any = 1.0
+    x: Any, y: Any, gamma: Any = 0.0, alpha: Any = 1.0, rest: Any = 1.0, pos_weight: Any = 1.0
 ) -> Any:
-    """a_t (1 - p_t)^gamma BCE, a_t = positive y + negative (1 - y)."""
-    weight = positive * y + negative * (1.0 - y)
+    """a_t (1 - p_t)^gamma BCE, a_t = alpha y + rest (1 - y)."""
+    weight = alpha * y + rest * (1.0 - y)
     return weight * power(missed(sigmoid(x), sigmoid(-x), y), gamma) * bce_with_logits(x, y, pos_weight)
 
 
-def focal(x: Any, y: Any, gamma: Any = 0.0, positive: Any = 1.0, negative: Any = 1.0, pos_weight: Any = 1.0) -> Any:
+def focal(x: Any, y: Any, gamma: Any = 0.0, alpha: Any = 1.0, rest: Any = 1.0, pos_weight: Any = 1.0) -> Any:
     """The same of probabilities."""
-    weight = positive * y + negative * (1.0 - y)
+    weight = alpha * y + rest * (1.0 - y)
     return weight * power(missed(x, 1.0 - x, y), gamma) * bce(x, y, pos_weight)
 
 

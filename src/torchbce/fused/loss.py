@@ -14,7 +14,7 @@ from torch import Tensor
 
 from torchbce import reference
 from torchbce.evaluate import ask
-from torchbce.family.modules import FusedModule
+from torchbce.family.modules import FusedModule, check_names
 from torchbce.formulas.bce import bce_defined
 from torchbce.formulas.graph import Graph, Node, formula_of, in_order
 from torchbce.formulas.loss import Loss
@@ -88,6 +88,7 @@ class FusedLoss:
 
     def module(self, **options: Any) -> FusedModule:
         """The loss as a module that keeps these options, tensors as buffers."""
+        check_names(self, options)
         made = FusedModule(**options)
         made.function = self
         return made

@@ -30,8 +30,8 @@ def passed(wrong: Tensor) -> bool:
         _, count = _on_their_way.popleft()
         if count.item():
             raise RuntimeError(
-                f"all elements of input and target should be between 0 and 1, but {count.item()} items of an earlier "
-                f"call of binary_cross_entropy on this GPU were not, and its loss was NaN; logits go to "
-                f"binary_cross_entropy_with_logits"
+                f"{count.item()} items of an earlier call on this GPU had values that are not allowed, and its loss "
+                "was NaN: probabilities and targets lie in [0, 1], class numbers are those of a class; logits go "
+                "to functions whose name ends with _with_logits"
             )
     return True
