@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Literal, NoReturn, TypedDict, get_args
 
 import torch
@@ -140,10 +141,7 @@ def check_target(target: Tensor) -> None:
     Skipped where values cannot be looked at: meta tensors and tensor subclasses (fake ones among them).
     """
     if target.dtype != torch.bool:
-        advice = (
-            "labels in {-1, 1} become (target + 1) / 2, labels in {0, 255} target / 255, labels in {1, 2} target - 1"
-        )
-        _check_unit_interval("target", target, advice)
+        _check_unit_interval("target", target, "targets are 0, 1 or between", ENCODINGS)
 
 
 def check_class_numbers(target: Tensor, count: int) -> None:
@@ -168,7 +166,18 @@ def _readable(tensor: Tensor) -> Tensor | None:
     return tensor.detach() if plain and tensor.numel() else None
 
 
-def _check_unit_interval(name: str, given: Tensor, advice: str) -> None:
+# What targets with this smallest and largest value are likely to be, and how they become 0 and 1.
+ENCODINGS = {
+    (-1.0, 1.0): "these look like {-1, 1}: write (target + 1) / 2",
+    (0.0, 255.0): "these look like {0, 255}: write target / 255",
+    (1.0, 2.0): "these look like {1, 2}: write target - 1",
+    (0.0, 100.0): "these look like percentages: write target / 100",
+}
+
+
+def _check_unit_interval(
+    name: str, given: Tensor, advice: str, likely: Mapping[tuple[float, float], str] = MappingProxyType({})
+) -> None:
     tensor = _readable(given)
     if tensor is None:
         return
@@ -186,7 +195,7 @@ def _check_unit_interval(name: str, given: Tensor, advice: str) -> None:
     place = f"element {position}" if position else "it"
     raise RuntimeError(
         f"all elements of {name} should be between 0 and 1, but {place} is {tensor[position].item():.9g} "
-        f"({count} of {tensor.numel()} are outside); {advice}"
+        f"({count} of {tensor.numel()} are outside); {likely.get((low, high), advice)}"
     )
 
 
