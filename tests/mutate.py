@@ -50,7 +50,7 @@ MUTATIONS = (
     (GPU + "passes.py", "place = i // (inner * count) * inner + i % inner", "place = i // (inner * count) * inner", "family"),
     ("reference.py", "y = y * call.labels.factor + call.labels.shift", "y = y * call.labels.factor", "family"),
     ("formulas/derive.py", "top = _add(d[0], _negative(_times(d[1], node)))", "top = _add(d[0], _times(d[1], node))", "fused"),
-    ("formulas/derive.py", '"input", "constant", "held", *CONDITIONS', '"input", "constant", *CONDITIONS', "fused"),
+    ("fused/words.py", '"detach": _plain("held")', '"detach": lambda value: value', "fused"),
     ("formulas/asymmetric.py", "return at_least(p - clip, 0.0)", "return p - clip", "family"),
     ("formulas/balanced.py", "softplus(-scale * z))", "softplus(scale * z))", "family"),
     ("evaluate.py", "smoothing / (asked.num_classes or 2)", "smoothing / 2", "family"),
