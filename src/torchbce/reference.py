@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -49,6 +50,13 @@ def register(loss: Loss) -> Loss:
             bound(formula)
     DERIVATIVES[loss.value] = loss.dx, loss.dy
     return loss
+
+
+def register_all(module: ModuleType) -> None:
+    """Register every loss of a module of formulas."""
+    for value in vars(module).values():
+        if isinstance(value, Loss):
+            register(value)
 
 
 def bound(formula: Formula) -> Formula:

@@ -9,13 +9,10 @@ from torch import Tensor
 from torchbce.call import Weight
 from torchbce.evaluate import ask
 from torchbce.formulas import asymmetric
-from torchbce.formulas.loss import Loss
 from torchbce.options import Options
-from torchbce.reference import register
+from torchbce.reference import register_all
 
-for loss in vars(asymmetric).values():
-    if isinstance(loss, Loss):  # torch.compile cannot derive them
-        register(loss)
+register_all(asymmetric)  # torch.compile cannot derive derivatives
 
 
 def asymmetric_loss_with_logits(

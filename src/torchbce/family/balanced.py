@@ -11,13 +11,10 @@ from torchbce.call import Weight
 from torchbce.evaluate import ask
 from torchbce.family.counts import effective_weight
 from torchbce.formulas import balanced, focal
-from torchbce.formulas.loss import Loss
 from torchbce.options import Options
-from torchbce.reference import register
+from torchbce.reference import register_all
 
-for loss in vars(balanced).values():
-    if isinstance(loss, Loss):  # torch.compile cannot derive them
-        register(loss)
+register_all(balanced)  # torch.compile cannot derive derivatives
 
 
 def logit_adjusted_loss_with_logits(

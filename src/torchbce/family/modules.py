@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from torchbce.family import asymmetric, balanced, focal
-from torchbce.options import Options
+from torchbce.options import known
 
 CALL = ("input", "target", "mask")
 
@@ -40,15 +40,13 @@ class FusedModule(torch.nn.Module):
         return ", ".join(f"{name}={value}" for name, value in self.options.items())
 
 
-def check_names(function: Callable[..., Tensor], names: Iterable[str]) -> None:
+def check_names(function: Callable[..., Tensor], options: Any) -> None:
     """Each is an option of the function that a module can keep."""
     own = [name for name in inspect.signature(function).parameters if name not in (*CALL, "options")]
-    for name in names:
-        if name in CALL:
+    for name in CALL:
+        if name in options:
             raise TypeError(f"a module takes options; {name} goes to the call")
-        if name not in own and name not in Options.__annotations__:
-            have = ", ".join([*own, *Options.__annotations__])
-            raise TypeError(f"there is no option {name!r}; there are {have}")
+    known(options, own)
 
 
 class FocalLoss(FusedModule):

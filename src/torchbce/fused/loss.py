@@ -42,7 +42,7 @@ class FusedLoss:
         functools.update_wrapper(self, function)
         self.name = function.__qualname__
         self.options = _options(function)
-        value, slope = _read(function, self.options)
+        value, slope = _read(function)
         names = tuple(inspect.signature(function).parameters)
         make = functools.partial(formula_of, inputs=names, defaults=tuple(self.options.values()))
         name = function.__name__ if function.__name__.isidentifier() else "loss"
@@ -158,7 +158,7 @@ def _options(function: Callable[..., Any]) -> dict[str, float]:
     return found
 
 
-def _read(function: Callable[..., Any], options: dict[str, float]) -> tuple[Node, Node | None]:
+def _read(function: Callable[..., Any]) -> tuple[Node, Node | None]:
     """The loss and, if it is given, its derivative."""
     graph = Graph(Value)
     inputs = [graph.input(name) for name in inspect.signature(function).parameters]

@@ -94,7 +94,7 @@ def scale(slopes: Tensor, factor: Tensor) -> bool:
 
 
 def _is_simple(call: Call) -> bool:
-    """Whether a call has no options but its reduction; its last eight fields, in few steps."""
+    """Whether a call has no options but its reduction; its last fields compared at once, in few steps."""
     return call.weight is None and call[6:] == SIMPLE and not any(p is not None for p in call.parameters)
 
 
