@@ -60,10 +60,10 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None]:
+        input, target, *_ = ctx.saved_tensors  # looked at always: it raises where one was changed since forward
         slopes, ctx.slopes = ctx.slopes, None  # given away once; a second backward computes them again
         again = torch.is_grad_enabled() or choice.transformed(grad_output)  # first by create_graph
         if slopes is None or again or not ctx.engine.scale(slopes, grad_output):
-            input, target, *_ = ctx.saved_tensors
             slopes = _backward(input, target, grad_output, ctx.engine, ctx.call, by_reference=again)
         return slopes, None, None, None
 

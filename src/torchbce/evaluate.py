@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,11 @@ class Asked(NamedTuple):
     normalize: Normalize = "numel"
     class_dim: int | None = None
     validate: str | None = None
+
+    def changed(self, plain: Asked) -> dict[str, Any]:
+        """The options that differ from those of a plain call."""
+        both = zip(self._fields, self, plain, strict=True)
+        return {name: own for name, own, usual in both if type(own) is not type(usual) or own != usual}
 
 
 def evaluate(
@@ -158,10 +163,10 @@ def _mask(mask: Tensor | None, input: Tensor) -> Tensor | None:
     return mask
 
 
-def _denominator(input: Tensor, target: Tensor, call: Call, normalize: Normalize) -> Tensor | float | None:
+def _denominator(input: Tensor, target: Tensor, call: Call, normalize: Normalize | None) -> Tensor | float | None:
     """Of the mean; None is the number of items."""
-    if isinstance(normalize, str) and normalize == "numel":
-        return None
+    if normalize is None or (isinstance(normalize, str) and normalize == "numel"):
+        return None  # None from a traced module, whose calls may name another
     if call.reduction != "mean":
         raise ValueError(
             f"normalize is what reduction='mean' divides by; with reduction={call.reduction!r} it has no use"
@@ -198,9 +203,10 @@ def _is_dense(tensor: Tensor) -> bool:
 
 def autocast(tensor: Tensor) -> Tensor:
     """Under autocast losses run in float32, on every device (torch refuses probabilities on CUDA)."""
-    if tensor.dtype in HALVES and torch.is_autocast_enabled(tensor.device.type):
-        return tensor.float()
-    return tensor
+    if tensor.dtype not in HALVES:
+        return tensor
+    device = tensor.device.type  # some, such as "meta", know no autocast
+    return tensor.float() if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device) else tensor
 
 
 def reshape_advice(input: Tensor, target: Tensor) -> str:

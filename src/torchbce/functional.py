@@ -10,12 +10,16 @@ from torchbce.autograd import usual
 from torchbce.evaluate import HALVES, Asked, autocast, evaluate, reshape_advice
 from torchbce.formulas.bce import BCE, BCE_WITH_LOGITS
 from torchbce.options import Normalize
+from torchbce.torch_function import handled, has_torch_function_variadic, scripted_as
 
+TORCH_BCE = torch.nn.functional.binary_cross_entropy  # as it was before any patch
+TORCH_BCE_WITH_LOGITS = torch.nn.functional.binary_cross_entropy_with_logits
 PLAIN, PLAIN_LOGITS = Asked(validate="raise"), Asked(validate="none")
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits"]
 
 
+@scripted_as(TORCH_BCE)
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -78,6 +82,13 @@ def binary_cross_entropy(
     Source: https://pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy.html
     """
     asked = Asked(label_smoothing, target_threshold, num_classes, ignore_index, mask, normalize, class_dim, validate)
+    if has_torch_function_variadic(input, target, weight, pos_weight, mask):
+        own = asked.changed(PLAIN)
+        if pos_weight is not None:
+            own["pos_weight"] = pos_weight
+        tensors = input, target, weight, pos_weight, mask
+        given = input, target, weight, size_average, reduce, reduction
+        return handled(binary_cross_entropy, TORCH_BCE, tensors, *given, **own)
     if weight is None and pos_weight is None and size_average is None and reduce is None and asked == PLAIN:
         result = usual(BCE, input, target, reduction)
         if result is not None:
@@ -103,6 +114,7 @@ def binary_cross_entropy(
     return evaluate(BCE, input, target, (pos_weight,), weight, mode, input.dtype, asked)
 
 
+@scripted_as(TORCH_BCE_WITH_LOGITS)
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -167,6 +179,11 @@ def binary_cross_entropy_with_logits(
     Source: https://pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy_with_logits.html
     """
     asked = Asked(label_smoothing, target_threshold, num_classes, ignore_index, mask, normalize, class_dim, validate)
+    if has_torch_function_variadic(input, target, weight, pos_weight, mask):
+        own = asked.changed(PLAIN_LOGITS)
+        tensors = input, target, weight, pos_weight, mask
+        given = input, target, weight, size_average, reduce, reduction, pos_weight
+        return handled(binary_cross_entropy_with_logits, TORCH_BCE_WITH_LOGITS, tensors, *given, **own)
     if weight is None and pos_weight is None and size_average is None and reduce is None and asked == PLAIN_LOGITS:
         result = usual(BCE_WITH_LOGITS, input, target, reduction)
         if result is not None:

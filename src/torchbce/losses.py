@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from torchbce import functional
-from torchbce.options import Options, known
+from torchbce.options import Normalize, Options, in_words, known, spell_out
 
 __all__ = ["BCELoss", "BCEWithLogitsLoss"]
 
@@ -29,7 +29,7 @@ class BCELoss(torch.nn.BCELoss):
             ``normalize``, ``class_dim``, ``validate``.
 
     Shape: input and target alike; the loss is 0-d, or of the same shape for ``'none'``. A third argument is the mask of
-    the items that count.
+    the items that count; ``normalize=`` may be given per call, as :func:`torchbce.global_denominator` makes it.
 
     Example:
         >>> loss_func = BCELoss()
@@ -47,12 +47,14 @@ class BCELoss(torch.nn.BCELoss):
         pos_weight: Tensor | float | None = None,
         **options: Unpack[Options],
     ) -> None:
-        super().__init__(_as_buffer(weight), size_average, reduce, reduction)
+        super().__init__(_as_buffer("weight", weight), size_average, reduce, reduction)
         if pos_weight is not None:  # so that torch's own state is loaded without it
-            self.register_buffer("pos_weight", _as_buffer(pos_weight))
+            self.register_buffer("pos_weight", _as_buffer("pos_weight", pos_weight))
         self.options = known(options)
 
-    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, input: Tensor, target: Tensor, mask: Tensor | None = None, *, normalize: Normalize | None = None
+    ) -> Tensor:
         return functional.binary_cross_entropy(
             input,
             target,
@@ -60,8 +62,15 @@ class BCELoss(torch.nn.BCELoss):
             reduction=self.reduction,
             pos_weight=self._buffers.get("pos_weight"),
             mask=mask,
-            **self.__dict__.get("options", {}),  # a module that was pickled before has none
+            **_options(self, normalize),
         )
+
+    def extra_repr(self) -> str:
+        return _shown(self)
+
+    def __prepare_scriptable__(self) -> torch.nn.Module:
+        _refuse_script(self)
+        return torch.nn.BCELoss(self.weight, reduction=self.reduction)
 
 
 class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
@@ -76,7 +85,7 @@ class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
             ``normalize``, ``class_dim``, ``validate``.
 
     Shape: input and target alike; the loss is 0-d, or of the same shape for ``'none'``. A third argument is the mask of
-    the items that count.
+    the items that count; ``normalize=`` may be given per call, as :func:`torchbce.global_denominator` makes it.
 
     Example:
         >>> loss_func = BCEWithLogitsLoss(pos_weight=2.0)
@@ -93,10 +102,14 @@ class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
         pos_weight: Tensor | float | None = None,
         **options: Unpack[Options],
     ) -> None:
-        super().__init__(_as_buffer(weight), size_average, reduce, reduction, _as_buffer(pos_weight))
+        super().__init__(
+            _as_buffer("weight", weight), size_average, reduce, reduction, _as_buffer("pos_weight", pos_weight)
+        )
         self.options = known(options)
 
-    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, input: Tensor, target: Tensor, mask: Tensor | None = None, *, normalize: Normalize | None = None
+    ) -> Tensor:
         return functional.binary_cross_entropy_with_logits(
             input,
             target,
@@ -104,9 +117,53 @@ class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
             reduction=self.reduction,
             pos_weight=self.pos_weight,
             mask=mask,
-            **self.__dict__.get("options", {}),
+            **_options(self, normalize),
+        )
+
+    def extra_repr(self) -> str:
+        return _shown(self)
+
+    def __prepare_scriptable__(self) -> torch.nn.Module:
+        _refuse_script(self)
+        return torch.nn.BCEWithLogitsLoss(self.weight, reduction=self.reduction, pos_weight=self.pos_weight)
+
+
+def _options(module: torch.nn.Module, normalize: Normalize | None) -> Options:
+    """Those that were kept, and the call's own; a module that was pickled by an earlier version has none."""
+    kept: Options = module.__dict__.get("options", {})
+    return kept if normalize is None else {**kept, "normalize": normalize}
+
+
+def _shown(module: torch.nn.BCELoss | torch.nn.BCEWithLogitsLoss) -> str:
+    """What differs from the plain loss."""
+    shown: dict[str, object] = dict(module._buffers)
+    if module.reduction != "mean":
+        shown["reduction"] = module.reduction
+    return in_words({name: value for name, value in shown.items() if value is not None} | dict(_options(module, None)))
+
+
+def _refuse_script(module: torch.nn.Module) -> None:
+    weighed = isinstance(module, BCELoss) and module._buffers.get("pos_weight") is not None
+    if _options(module, None) or weighed:
+        raise NotImplementedError(
+            f"torch.jit.script compiles torch's own loss in place of torchbce's, and that has no such options: "
+            f"{module}; "
+            "script the model without its loss"
         )
 
 
-def _as_buffer(weight: Tensor | float | None) -> Tensor | None:
-    return torch.tensor(float(weight)) if isinstance(weight, int | float) else weight
+def _as_buffer(name: str, weight: Tensor | float | None) -> Tensor | None:
+    if weight is None or isinstance(weight, Tensor):
+        return weight
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise TypeError(
+            f"{name} must be a Tensor, a number or None, got {type(weight).__name__}; write torch.tensor({name})"
+        )
+    return torch.tensor(float(weight))
+
+
+for _module, _function in (
+    (BCELoss, functional.binary_cross_entropy),
+    (BCEWithLogitsLoss, functional.binary_cross_entropy_with_logits),
+):
+    spell_out(_module, _function)

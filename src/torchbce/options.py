@@ -6,14 +6,17 @@ received and what to write instead.
 
 from __future__ import annotations
 
+import inspect
 import math
+import sys
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from types import MappingProxyType
-from typing import Literal, NoReturn, TypedDict, get_args
+from typing import Literal, NamedTuple, NoReturn, TypedDict, get_args
 
 import torch
 from torch import Tensor
+
+from torchbce.encodings import encoding
 
 Reduction = Literal["none", "mean", "sum"]
 Normalize = Literal["numel", "valid", "weight", "batch"] | float | Tensor
@@ -31,6 +34,17 @@ class Options(TypedDict, total=False):
     validate: str
 
 
+DEFAULTS: dict[str, object] = {
+    "label_smoothing": 0.0,
+    "target_threshold": None,
+    "num_classes": None,
+    "ignore_index": None,
+    "normalize": "numel",
+    "class_dim": None,
+    "validate": "none",
+}
+
+
 def known(options: Options, own: Collection[str] = ()) -> Options:
     """The same; raises for a name that is none of them, nor one of the loss's own."""
     for name in options:
@@ -38,6 +52,44 @@ def known(options: Options, own: Collection[str] = ()) -> Options:
             have = ", ".join([*own, *Options.__annotations__])
             raise TypeError(f"there is no option {name!r}; there are {have}")
     return options
+
+
+class Range(NamedTuple):
+    """What a parameter may be, and in words why."""
+
+    low: float
+    high: float
+    why: str
+    ends: bool = True  # whether the ends are allowed
+
+    def holds(self, value: float) -> bool:
+        return self.low <= value <= self.high if self.ends else self.low < value < self.high
+
+    def __str__(self) -> str:
+        left, right = "[]" if self.ends else "()"
+        top = "infinity)" if self.high == math.inf else f"{self.high:g}{right}"
+        return f"{left}{self.low:g}, {top}"
+
+
+FOCUS = Range(0.0, math.inf, "0 is BCE, and more looks away from items which are easy already")
+SHARE = Range(0.0, 1.0, "the weight of positives, 1 - alpha that of negatives; weights above 1 go to pos_weight")
+CLASSES_READ = 4096  # values of a parameter that are looked at; one per class, and not one per item
+
+
+def check_ranges(ranges: Mapping[str, Range], options: Mapping[str, object]) -> None:
+    """Every option that has a range lies in it; tensors where looking at them costs nothing."""
+    for name, allowed in ranges.items():
+        value = options.get(name)
+        if isinstance(value, Tensor):
+            if value.numel() > CLASSES_READ or not value.is_cpu or torch.compiler.is_compiling():
+                continue
+            readable = _readable(value)
+            values = [] if readable is None else readable.flatten().tolist()
+        else:
+            values = [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
+        for number in values:
+            if not allowed.holds(number):
+                raise ValueError(f"{name} is {number:g}; it lies in {allowed}: {allowed.why}")
 
 
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
@@ -99,6 +151,28 @@ def number(name: str, value: object) -> float:
     return float(value)
 
 
+CALL = ("input", "target", "mask")  # what goes to each call, and is no option of a module
+
+
+def spell_out(module: type, function: Callable[..., Tensor]) -> None:
+    """Give a class the signature that `help` shows: every option of its function by name, with its default."""
+    own = inspect.signature(module.__init__)  # type: ignore[misc]
+    given = [p for p in own.parameters.values() if p.name != "self" and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    known_already = {*CALL, *(p.name for p in given)}
+    rest = [p for p in inspect.signature(function).parameters.values() if p.name not in known_already]
+    named = [p.replace(kind=p.KEYWORD_ONLY) for p in rest if p.kind != p.VAR_KEYWORD]
+    if len(named) < len(rest):  # the options that every loss has
+        common = [name for name in Options.__annotations__ if name not in {p.name for p in named}]
+        named += [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=DEFAULTS[n]) for n in common]
+    module.__signature__ = inspect.Signature([*given, *named])  # type: ignore[attr-defined]
+
+
+def in_words(options: Mapping[str, object]) -> str:
+    """Options as they would be written; of large tensors the shape."""
+    shown = {n: v.tolist() if isinstance(v, Tensor) and v.numel() <= 8 else v for n, v in options.items()}
+    return ", ".join(f"{n}=<{tuple(v.shape)}>" if isinstance(v, Tensor) else f"{n}={v!r}" for n, v in shown.items())
+
+
 def check_weight(name: str, weight: object, target: Tensor) -> None:
     """`weight` or `pos_weight`: a number, or a constant tensor that broadcasts to the target."""
     if (
@@ -124,8 +198,14 @@ def check_weight(name: str, weight: object, target: Tensor) -> None:
     if weight.ndim > target.ndim or any(w not in (1, t) for w, t in zip(weight.shape, tail, strict=True)):
         raise RuntimeError(
             f"{name} of shape {tuple(weight.shape)} does not broadcast to the target of shape {tuple(target.shape)}; "
-            f"each of its sizes, counted from the last, must be 1 or the target's"
+            f"each of its sizes, counted from the last, must be 1 or the target's{_class_advice(weight, target)}"
         )
+
+
+def _class_advice(weight: Tensor, target: Tensor) -> str:
+    """Where a weight per class lies along another dimension than the last."""
+    dims = [dim for dim in range(target.ndim) if weight.ndim == 1 and target.size(dim) == weight.numel()]
+    return f": pass class_dim={dims[0]} if these are its classes" if dims else ""
 
 
 def check_input(input: Tensor, loss: Tensor) -> None:
@@ -141,7 +221,7 @@ def check_target(target: Tensor) -> None:
     Skipped where values cannot be looked at: meta tensors and tensor subclasses (fake ones among them).
     """
     if target.dtype != torch.bool:
-        _check_unit_interval("target", target, "targets are 0, 1 or between", ENCODINGS)
+        _check_unit_interval("target", target, "targets are 0, 1 or between")
 
 
 def check_class_numbers(target: Tensor, count: int) -> None:
@@ -163,21 +243,17 @@ def _readable(tensor: Tensor) -> Tensor | None:
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         tensor = torch._C._functorch.get_unwrapped(tensor)
     plain = type(tensor) in (Tensor, torch.nn.Parameter) and not tensor.is_meta
-    return tensor.detach() if plain and tensor.numel() else None
+    return tensor.detach() if plain and tensor.numel() and not _recorded() else None
 
 
-# What targets with this smallest and largest value are likely to be, and how they become 0 and 1.
-ENCODINGS = {
-    (-1.0, 1.0): "these look like {-1, 1}: write (target + 1) / 2",
-    (0.0, 255.0): "these look like {0, 255}: write target / 255",
-    (1.0, 2.0): "these look like {1, 2}: write target - 1",
-    (0.0, 100.0): "these look like percentages: write target / 100",
-}
+def _recorded() -> bool:
+    """Whether `make_fx` records operations, which takes every value that is read for an error."""
+    tracer = sys.modules.get("torch.fx.experimental.proxy_tensor")
+    recording = bool(torch._C._len_torch_dispatch_stack()) and tracer is not None
+    return recording and tracer.get_proxy_mode() is not None  # type: ignore[union-attr]
 
 
-def _check_unit_interval(
-    name: str, given: Tensor, advice: str, likely: Mapping[tuple[float, float], str] = MappingProxyType({})
-) -> None:
+def _check_unit_interval(name: str, given: Tensor, advice: str) -> None:
     tensor = _readable(given)
     if tensor is None:
         return
@@ -193,9 +269,11 @@ def _check_unit_interval(
         count += int(wrong.count_nonzero())
     position = tuple(int(index) for index in torch.unravel_index(torch.tensor(first), tensor.shape))
     place = f"element {position}" if position else "it"
+    likely = encoding(low, high, name) if name == "target" else None
+    advice = advice if likely is None else f"these look like {likely[0]}: write {likely[1]}"
     raise RuntimeError(
         f"all elements of {name} should be between 0 and 1, but {place} is {tensor[position].item():.9g} "
-        f"({count} of {tensor.numel()} are outside); {likely.get((low, high), advice)}"
+        f"({count} of {tensor.numel()} are outside); {advice}"
     )
 
 

@@ -85,10 +85,20 @@ def apply(loss: Loss, formula: Formula | None, x: Tensor, y: Tensor, *constants:
         torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
     )
     wanted = transformed or (torch.is_grad_enabled() and (x.requires_grad or y.requires_grad))
+    # Neither knows functions with a backward of their own.
+    if (transformed and _functionalized()) or (not torch.compiler.is_compiling() and torch._C._is_tracing()):
+        wanted = False
     if not wanted or formula not in (loss.value, loss.dx, loss.dy):  # further ones are differentiated by autograd
         return bound(formula)(x, y, *constants)  # type: ignore[no-any-return]
     function = _Transformed if transformed else _Derived
     return function.apply(loss, formula, x, y, *constants)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _functionalized() -> bool:
+    """Whether `torch.func.functionalize` is among the transforms in force."""
+    functorch = torch._C._functorch
+    stack = functorch.get_interpreter_stack() or ()
+    return any(level.key() == functorch.TransformType.Functionalize for level in stack)
 
 
 class _Derived(torch.autograd.Function):

@@ -9,12 +9,15 @@ from torch import Tensor
 from torchbce.call import Weight
 from torchbce.evaluate import ask
 from torchbce.formulas import asymmetric
-from torchbce.options import Options
+from torchbce.options import FOCUS, Options, Range
 from torchbce.reference import register_all
+from torchbce.torch_function import loss_function
 
 register_all(asymmetric)  # torch.compile cannot derive derivatives
+MARGIN = Range(0.0, 1.0, "negatives whose probability is below it cost nothing")
 
 
+@loss_function(gamma_pos=FOCUS, gamma_neg=FOCUS, clip=MARGIN)
 def asymmetric_loss_with_logits(
     input: Tensor,
     target: Tensor,
@@ -56,6 +59,7 @@ def asymmetric_loss_with_logits(
     return ask(loss, input, target, (gamma_pos, gamma_neg, clip, pos_weight), weight, reduction, mask, options)
 
 
+@loss_function(gamma_pos=FOCUS, gamma_neg=FOCUS, clip=MARGIN)
 def asymmetric_loss(
     input: Tensor,
     target: Tensor,

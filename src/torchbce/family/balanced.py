@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Unpack
 
 import torch
@@ -11,12 +12,17 @@ from torchbce.call import Weight
 from torchbce.evaluate import ask
 from torchbce.family.counts import effective_weight
 from torchbce.formulas import balanced, focal
-from torchbce.options import Options
+from torchbce.options import FOCUS, Options, Range
 from torchbce.reference import register_all
+from torchbce.torch_function import loss_function
 
 register_all(balanced)  # torch.compile cannot derive derivatives
+PRIOR = Range(0.0, 1.0, "the base rate of a class that occurs, and not always", ends=False)
+COUNT = Range(0.0, math.inf, "how many items there are")
+EFFECTIVE = Range(0.0, 1.0, "such as 0.999", ends=False)
 
 
+@loss_function(prior=PRIOR)
 def logit_adjusted_loss_with_logits(
     input: Tensor,
     target: Tensor,
@@ -46,13 +52,11 @@ def logit_adjusted_loss_with_logits(
 
     Source: https://arxiv.org/abs/2007.07314
     """
-    rate = torch.as_tensor(prior, dtype=torch.float64)
-    if not ((rate > 0) & (rate < 1)).all():
-        raise ValueError(f"prior lies between 0 and 1, without the ends; it is {rate.tolist()}")
-    shift = (tau * torch.logit(rate)).to(input.device)
+    shift = (tau * torch.logit(torch.as_tensor(prior, dtype=torch.float64))).to(input.device)
     return ask(balanced.LOGIT_ADJUSTED, input, target, (shift, pos_weight), weight, reduction, mask, options)
 
 
+@loss_function(positives=COUNT, negatives=COUNT, beta=EFFECTIVE, gamma=FOCUS)
 def class_balanced_loss_with_logits(
     input: Tensor,
     target: Tensor,
@@ -84,13 +88,12 @@ def class_balanced_loss_with_logits(
     Source: https://arxiv.org/abs/1901.05555
     """
     counts = [torch.as_tensor(given, dtype=torch.float64) for given in (positives, negatives)]
-    if any((count < 0).any() for count in counts):
-        raise ValueError(f"positives and negatives are counts, got {[count.tolist() for count in counts]}")
     yes, no = (effective_weight(count.clamp(min=1), beta).to(input.device) for count in counts)
     parameters = gamma, 2 * yes / (yes + no), 2 * no / (yes + no), None
     return ask(focal.FOCAL_WITH_LOGITS, input, target, parameters, weight, reduction, mask, options)
 
 
+@loss_function(gamma=FOCUS)
 def distribution_balanced_loss_with_logits(
     input: Tensor,
     target: Tensor,

@@ -9,12 +9,14 @@ from torch import Tensor
 from torchbce.call import Weight
 from torchbce.evaluate import ask
 from torchbce.formulas import focal
-from torchbce.options import Options
+from torchbce.options import FOCUS, SHARE, Options
 from torchbce.reference import register_all
+from torchbce.torch_function import loss_function
 
 register_all(focal)  # torch.compile cannot derive derivatives
 
 
+@loss_function(gamma=FOCUS, alpha=SHARE)
 def focal_loss_with_logits(
     input: Tensor,
     target: Tensor,
@@ -30,8 +32,9 @@ def focal_loss_with_logits(
     r"""Focal loss of logits: BCE that looks away from items which are easy already (Lin et al. 2017).
 
     ``a_t * (1 - p_t) ** gamma * BCE``, with ``p_t = p y + (1 - p)(1 - y)``, ``p = sigmoid(input)`` and
-    ``a_t = alpha y + (1 - alpha)(1 - y)``. torchvision's, Keras's, MONAI's and kornia's results, with finite gradients
-    at any logit. For gamma 0 and no alpha it is BCE.
+    ``a_t = alpha y + (1 - alpha)(1 - y)``. torchvision's and Keras's results, with finite gradients at any logit; for
+    targets of 0 and 1 MONAI's, kornia's and segmentation-models-pytorch's too (for soft targets these three weigh the
+    positive and the negative part each by a focus of its own). For gamma 0 and no alpha it is BCE.
 
     Probabilities trained with it are not calibrated: it draws them towards 1/2.
 
@@ -40,8 +43,9 @@ def focal_loss_with_logits(
         target: the same shape, in [0, 1]; floating point, bool or integer.
         weight: a number or a tensor that broadcasts to the input.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        gamma: how much easy items are looked away from.
-        alpha: the weight of positives, 1 - alpha that of negatives: a number, or a value per class. None: 1 for both.
+        gamma: how much easy items are looked away from; at least 0.
+        alpha: the weight of positives, 1 - alpha that of negatives: a number in [0, 1], or such a value per class.
+            None: 1 for both.
         pos_weight: the weight of the positive part of BCE.
         mask, options: as for :func:`torchbce.functional.binary_cross_entropy_with_logits`.
 
@@ -49,6 +53,7 @@ def focal_loss_with_logits(
         0-d, or the shape of the input for ``'none'``.
 
     Raises:
+        ValueError: alpha or gamma out of range.
         TypeError, ValueError, RuntimeError: as :func:`torchbce.functional.binary_cross_entropy_with_logits`.
 
     Example:
@@ -62,6 +67,7 @@ def focal_loss_with_logits(
     return ask(focal.FOCAL_WITH_LOGITS, input, target, parameters, weight, reduction, mask, options)
 
 
+@loss_function(gamma=FOCUS, alpha=SHARE)
 def focal_loss(
     input: Tensor,
     target: Tensor,
@@ -88,6 +94,7 @@ def focal_loss(
     return ask(focal.FOCAL, input, target, parameters, weight, reduction, mask, options)
 
 
+@loss_function(beta=FOCUS)
 def quality_focal_loss_with_logits(
     input: Tensor,
     target: Tensor,
@@ -113,6 +120,7 @@ def quality_focal_loss_with_logits(
     return ask(focal.QUALITY_FOCAL_WITH_LOGITS, input, target, (beta,), weight, reduction, mask, options)
 
 
+@loss_function(beta=FOCUS)
 def quality_focal_loss(
     input: Tensor,
     target: Tensor,
@@ -135,6 +143,7 @@ def quality_focal_loss(
     return ask(focal.QUALITY_FOCAL, input, target, (beta,), weight, reduction, mask, options)
 
 
+@loss_function(gamma=FOCUS, alpha=SHARE)
 def poly1_loss_with_logits(
     input: Tensor,
     target: Tensor,
@@ -164,6 +173,7 @@ def poly1_loss_with_logits(
     return ask(focal.POLY1_WITH_LOGITS, input, target, parameters, weight, reduction, mask, options)
 
 
+@loss_function(gamma=FOCUS, alpha=SHARE)
 def poly1_loss(
     input: Tensor,
     target: Tensor,

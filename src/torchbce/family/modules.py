@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from torchbce.family import asymmetric, balanced, focal
-from torchbce.options import known
-
-CALL = ("input", "target", "mask")
+from torchbce.options import CALL, Normalize, check_ranges, in_words, known, spell_out
 
 
 class FusedModule(torch.nn.Module):
@@ -20,33 +18,54 @@ class FusedModule(torch.nn.Module):
 
     Args:
         options: of the function, which a subclass names.
+
+    Raises:
+        TypeError: an option that does not exist, or a required one that is missing.
+        ValueError: an option out of its range.
     """
 
     function: Callable[..., Tensor]
 
-    def __init__(self, **options: Any) -> None:
+    def __init_subclass__(cls) -> None:
+        spell_out(cls, cls.function)
+
+    def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__()
+        name = type(self).__name__
+        if given:
+            own = [n for n in inspect.signature(type(self)).parameters if n not in ("weight", "reduction")]
+            example = own[0] if own else "weight"
+            raise TypeError(f"{name} takes its options by name, such as {name}({example}={given[0]!r})")
         if hasattr(type(self), "function"):
-            check_names(self.function, options)
+            check_names(self.function, options, name)
+            check_ranges(getattr(self.function, "ranges", {}), options)
         self.options = {name: value for name, value in options.items() if not isinstance(value, Tensor)}
         for name, value in options.items():
             if isinstance(value, Tensor):
                 self.register_buffer(name, value)
 
-    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        return self.function(input, target, mask=mask, **self.options, **self._buffers)
+    def forward(
+        self, input: Tensor, target: Tensor, mask: Tensor | None = None, *, normalize: Normalize | None = None
+    ) -> Tensor:
+        own = self.options if normalize is None else {**self.options, "normalize": normalize}
+        return self.function(input, target, mask=mask, **own, **self._buffers)
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.options.items())
+        named = inspect.signature(self.function).parameters.values()
+        usual = {p.name: p.default for p in named if p.kind is p.KEYWORD_ONLY and isinstance(p.default, float)}
+        return in_words({**usual, **self.options, **self._buffers})
 
 
-def check_names(function: Callable[..., Tensor], options: Any) -> None:
-    """Each is an option of the function that a module can keep."""
-    own = [name for name in inspect.signature(function).parameters if name not in (*CALL, "options")]
+def check_names(function: Callable[..., Tensor], options: Any, module: str) -> None:
+    """Each is an option of the function that a module can keep, and none is missing."""
+    parameters = inspect.signature(function).parameters
     for name in CALL:
         if name in options:
             raise TypeError(f"a module takes options; {name} goes to the call")
-    known(options, own)
+    known(options, [name for name in parameters if name not in (*CALL, "options")])
+    for name, parameter in parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty and name not in options:
+            raise TypeError(f"{module} misses its option {name!r}: write {module}({name}=...)")
 
 
 class FocalLoss(FusedModule):

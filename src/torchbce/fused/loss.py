@@ -20,6 +20,7 @@ from torchbce.formulas.graph import Graph, Node, formula_of, in_order
 from torchbce.formulas.loss import Loss
 from torchbce.fused.words import ALLOWED, Value
 from torchbce.options import Options
+from torchbce.torch_function import handled, has_torch_function_variadic
 
 __all__ = ["FormulaError", "FusedLoss", "fused_loss"]
 
@@ -79,6 +80,9 @@ class FusedLoss:
         mask: Tensor | None = None,
         **options: Any,
     ) -> Tensor:
+        if has_torch_function_variadic(input, target):
+            given = {"mask": mask, **options}
+            return handled(self, None, (input, target), input, target, weight, reduction, **given)
         parameters = tuple(options.pop(name, None) for name in self.options)
         for name in options:
             if name not in COMMON:
@@ -88,7 +92,7 @@ class FusedLoss:
 
     def module(self, **options: Any) -> FusedModule:
         """The loss as a module that keeps these options, tensors as buffers."""
-        check_names(self, options)
+        check_names(self, options, f"{self.loss.name}.module")
         made = FusedModule(**options)
         made.function = self
         return made
