@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import os
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Literal, NamedTuple
@@ -162,6 +163,8 @@ def _not_plain(tensor: Tensor, beside: Tensor | None = None) -> str | None:
 
 @functools.cache
 def _missing_numba() -> str | None:
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return "NUMBA_DISABLE_JIT forbids compiling"
     return None if importlib.util.find_spec("numba") else "numba is not installed"
 
 

@@ -112,7 +112,8 @@ def _options(
         input, target, numbers = class_numbers(input, target, call.class_dim)
     if _is_simple(call) and grad_output is None:
         return input, target, NONE
-    weight, incoming = (None if t is None else _pattern(t, input) for t in (call.weight, grad_output))
+    is_wide = wide(input, target)
+    weight, incoming = (None if t is None else _pattern(t, input, is_wide) for t in (call.weight, grad_output))
     mask = None if call.mask is None else pattern(call.mask.to(torch.bool).view(torch.uint8), input)
     words = [
         0 if mask is None else mask.values.data_ptr(),
@@ -124,7 +125,7 @@ def _options(
     layout = "9q4d"
     alive = [found.values for found in (weight, incoming, mask) if found is not None]
     kinds = ""
-    dtype = torch.float64 if wide(input, target) else torch.float32
+    dtype = torch.float64 if is_wide else torch.float32
     for given in call.parameters:
         if given is None:
             kinds += "-"
@@ -184,9 +185,9 @@ def _layout(words: str) -> struct.Struct:
     return struct.Struct("=7q3qd" + words)
 
 
-def _pattern(weight: Tensor | float, like: Tensor) -> Pattern:
-    if not isinstance(weight, Tensor):
-        weight = torch.scalar_tensor(weight, dtype=torch.float64)
+def _pattern(weight: Tensor | float, like: Tensor, is_wide: bool) -> Pattern:
+    if not isinstance(weight, Tensor):  # read in the width that the items are computed in: no variant of its own
+        weight = torch.scalar_tensor(weight, dtype=torch.float64 if is_wide else torch.float32)
     return pattern(weight if weight.dtype in FLOATS + INTEGERS else weight.double(), like)
 
 

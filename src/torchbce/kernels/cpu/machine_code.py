@@ -2,28 +2,26 @@
 
 numba is imported only to compile. A later process finds the object file, which is named after everything that it
 depends on: the sources, the versions, the processor and the variant. A file that was damaged is compiled again; where
-the folder cannot be written, every process compiles for itself.
+there is no folder (see `cache`), every process compiles for itself.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import hashlib
 import importlib.metadata
 import os
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from llvmlite import binding as llvm
 
 from torchbce.formulas import binding
 from torchbce.kernels import elementary
+from torchbce.kernels.cpu import cache
 from torchbce.kernels.cpu.variant import Variant
 
 FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -36,36 +34,61 @@ define void @{name}(ptr %arguments) {{
 }}
 """
 
-_lock = threading.Lock()
-_loaded: dict[tuple[Any, ...], Any] = {}
+# A key has as few fields as its caller needs; a variant has them all.
+_by_key: dict[tuple[Any, ...], Any] = {}
+_by_variant: dict[Variant, Any] = {}
+_compiling, _loading = threading.RLock(), threading.RLock()  # taken in this order; loading waits for no compiler
+
+
+def _hold() -> None:
+    """A fork waits for whoever compiles: its child would find the locks, numba's too, held by nobody."""
+    _compiling.acquire()
+    _loading.acquire()
+
+
+def _let_go() -> None:
+    _loading.release()
+    _compiling.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)
 
 
 def function(key: tuple[Any, ...]) -> Any:
     """The compiled pass of the variant with these fields, as a C function that runs without the GIL."""
-    found = _loaded.get(key)
-    if found is not None:
-        return found
-    variant = Variant(*key)
-    with _lock:
-        if variant not in _loaded:
-            _loaded[variant] = _load(*_object_code(variant))
-        return _loaded[variant]
+    found = _by_key.get(key)
+    if found is None:
+        found = _by_key[key] = _function(Variant(*key))
+    return found
 
 
-def folder() -> Path:
-    """Where machine code is kept: `TORCHBCE_CACHE`, or the user's cache folder."""
-    return Path(os.environ.get("TORCHBCE_CACHE") or platformdirs.user_cache_path("torchbce"))
+def folder() -> Path | None:
+    """Where machine code is kept: `TORCHBCE_CACHE`, or the user's cache folder; None where there is none."""
+    return cache.folder(os.environ.get("TORCHBCE_CACHE"))
 
 
-def _object_code(variant: Variant) -> tuple[str, bytes]:
-    """The function's name, which is the variant's own, and the object file that has it."""
+def _function(variant: Variant) -> Any:
     digest = hashlib.sha256(f"{_environment()} {variant.text}".encode()).hexdigest()[:32]
-    name, file = f"torchbce_{digest}", folder() / f"{digest}.kernel"
-    code = _read(file)
-    if code is None:
+    name, place = f"torchbce_{digest}", folder()
+    file = None if place is None else place / f"{digest}.kernel"
+    code = None if file is None else cache.read(file)
+    if code is not None:
+        return _loaded(variant, name, code)
+    with _compiling:
+        if variant in _by_variant:  # compiled by another thread meanwhile
+            return _by_variant[variant]
         code = _compile(variant, name)
-        _write(file, code)
-    return name, code
+        if file is not None:
+            cache.write(file, code)
+        return _loaded(variant, name, code)
+
+
+def _loaded(variant: Variant, name: str, code: bytes) -> Any:
+    with _loading:
+        if variant not in _by_variant:
+            _by_variant[variant] = _load(name, code)
+        return _by_variant[variant]
 
 
 @functools.cache
@@ -77,29 +100,6 @@ def _environment() -> str:
     versions = [importlib.metadata.version(name) for name in ("numba", "llvmlite")]
     features = llvm.get_host_cpu_features().flatten()
     return " ".join([digest.hexdigest(), *versions, llvm.get_process_triple(), llvm.get_host_cpu_name(), features])
-
-
-def _read(file: Path) -> bytes | None:
-    """The content, if it is there and whole."""
-    try:
-        stored = file.read_bytes()
-    except OSError:
-        return None
-    digest, content = stored[:32], stored[32:]
-    return content if digest == hashlib.sha256(content).digest() else None
-
-
-def _write(file: Path, content: bytes) -> None:
-    with contextlib.suppress(OSError):  # not being able to keep it is allowed
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent)
-        try:
-            with os.fdopen(handle, "wb") as out:
-                out.write(hashlib.sha256(content).digest() + content)
-            os.replace(temporary, file)
-        except BaseException:
-            os.unlink(temporary)
-            raise
 
 
 def _compile(variant: Variant, name: str) -> bytes:

@@ -18,7 +18,7 @@ from torchbce.formulas.binding import words
 from torchbce.kernels.cpu.pieces import Parts, pointer_to, stack, take_one, two_sum
 from torchbce.kernels.cpu.storage import ELEMENTS
 from torchbce.kernels.cpu.variant import CHUNK, COUNTER, LAST, OUT, PIECE, SCALE, SUMS, N, Variant, X, Y
-from torchbce.kernels.cpu.vocabulary import FAST, FLOAT64, bits64, float64_of, inlined
+from torchbce.kernels.cpu.vocabulary import ALONE, FAST, FLOAT64, bits64, float64_of, inlined
 
 LANES = 32
 ROWS = 4  # factors multiplied before their exponent is taken out: four of at least e^-100 cannot underflow
@@ -308,7 +308,6 @@ def compile_to_llvm(variant: Variant) -> str:
                 return
             run(a, x, y, out, sums, first, min(first + piece, last))
 
-    without_python: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    function: Any = njit(error_model="numpy", fastmath=FAST, **without_python)(entry)
+    function: Any = njit(error_model="numpy", fastmath=FAST, **ALONE)(entry)
     function.compile(types.void(types.CPointer(types.int64)))
     return str(function.inspect_llvm(function.signatures[0]))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from llvmlite import ir
@@ -14,7 +15,10 @@ from torchbce.kernels import elementary
 
 # `contract` lets a * b + c be one instruction. No flag that assumes away NaN, infinity or the order of additions.
 FAST = {"contract"}
-inlined = njit(forceinline=True, error_model="numpy", fastmath=FAST)
+Function = TypeVar("Function", bound=Callable[..., Any])
+# Called from compiled code alone: what Python and C would call them by takes half of the time of compiling.
+ALONE: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+inlined: Callable[[Function], Function] = njit(forceinline=True, error_model="numpy", fastmath=FAST, **ALONE)
 
 
 def _reinterpret(source: Any, result: Any, llvm_type: ir.Type) -> Any:

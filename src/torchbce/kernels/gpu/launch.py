@@ -1,9 +1,16 @@
-"""Launching the Triton kernels on tensors. Forward and backward never wait for the device."""
+"""Launching the Triton kernels on tensors. Forward and backward never wait for the device.
+
+Triton launches on the current device and its current stream: so each of these functions makes the device of its tensors
+the current one while it runs.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 import triton
@@ -18,8 +25,27 @@ from torchbce.kernels.layout import ClassNumbers, class_numbers, in_one_order, p
 
 BLOCK = 1024
 ONCE = (1, 1)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
+def on_its_device(function: Callable[Concatenate[Tensor, P], R]) -> Callable[Concatenate[Tensor, P], R]:
+    """Run with the first tensor's device as the current one."""
+
+    @functools.wraps(function)
+    def guarded(first: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with current(first.device):
+            return function(first, *args, **kwargs)
+
+    return guarded
+
+
+def current(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Triton's interpreter works on the CPU, which is always current."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+
+
+@on_its_device
 def total(
     input: Tensor, target: Tensor, call: Call, *, with_slopes: bool, scale: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None, bool]:
@@ -42,6 +68,7 @@ def total(
     return result, slopes, wrong is None or late_check.passed(wrong)
 
 
+@on_its_device
 def items(input: Tensor, target: Tensor, call: Call) -> tuple[Tensor, bool]:
     """Every item's loss, and whether all values are known to be allowed."""
     input, target, numbers = _in_order(input, target, call)
@@ -54,6 +81,7 @@ def items(input: Tensor, target: Tensor, call: Call) -> tuple[Tensor, bool]:
     return out, wrongs is None or late_check.passed(wrongs.sum())
 
 
+@on_its_device
 def slopes(input: Tensor, target: Tensor, call: Call, grad_output: Tensor) -> Tensor:
     """The derivative of every item's loss by its input, times `grad_output`."""
     input, target, numbers = _in_order(input, target, call)
@@ -64,6 +92,7 @@ def slopes(input: Tensor, target: Tensor, call: Call, grad_output: Tensor) -> Te
     return out
 
 
+@on_its_device
 def count(input: Tensor, target: Tensor, call: Call) -> Tensor:
     """How many items count, or what they weigh together if there are weights; 0-d float64, on the device."""
     input, target, numbers = _in_order(input, target, call)
@@ -77,6 +106,7 @@ def count(input: Tensor, target: Tensor, call: Call) -> Tensor:
     return result
 
 
+@on_its_device
 def scale(slopes: Tensor, factor: Tensor) -> bool:
     """Multiplies in place; False where that would round 16-bit slopes twice, or lose them to underflow.
 

@@ -1,0 +1,56 @@
+"""The one way to write a file: it appears whole or not at all.
+
+The draft lies beside the file, under a name that nobody can foresee and that is not followed if it is there already.
+Links are followed, so what a link points to is replaced and the link stays; a file that exists keeps its permissions, a
+new one gets those of the umask. What is no regular file (a terminal, a pipe, /dev/null) is written as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+__all__ = ["is_same_file", "whole_file"]
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
+    """A file to write into, which becomes `path` at the end of the block; after an error nothing has changed.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    place = Path(os.path.realpath(path))
+    try:
+        before = place.stat().st_mode
+    except FileNotFoundError:
+        before = None
+    if before is not None and not stat.S_ISREG(before):
+        with place.open("wb") as file:
+            yield file
+        return
+    draft = place.with_name(f".torchbce-{secrets.token_hex(8)}.draft")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            if before is not None:
+                os.chmod(draft, stat.S_IMODE(before))
+            yield file
+        os.replace(draft, place)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
+        raise
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether both names lead to one file that exists."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
