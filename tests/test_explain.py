@@ -123,7 +123,7 @@ def test_to_dict_is_json_and_the_notebook_form_is_escaped():
     ("outputs", "targets", "error", "message"),
     [
         ([], [], ValueError, "there are no items to explain"),
-        ([0.5], [2], ValueError, r"targets: item 1 is 2 \(1 such items\); targets lie in"),
+        ([0.5], [2], ValueError, r"targets: item 1 is 2 \(1 such item\); targets lie in"),
         ([0.5, 0.5], [0, math.nan], ValueError, "targets: item 2 is nan"),
         ([0.5, 1.5], [0, 1], ValueError, "outputs: item 2 is 1.5"),
         ([0.5], [0, 1], ValueError, r"outputs has the shape \(1,\) and targets \(2,\)"),
@@ -140,7 +140,7 @@ def test_bad_options_are_named():
         explain([0.0, math.nan], [0, 1], from_logits=True)
     with pytest.raises(ValueError, match="baseline is 1.5"):
         explain(*THREE, from_logits=False, baseline=1.5)
-    with pytest.raises(ValueError, match=r"weight: item 2 is -1 \(1 such items\); weights are finite"):
+    with pytest.raises(ValueError, match=r"weight: item 2 is -1 \(1 such item\); weights are finite"):
         explain(*THREE, from_logits=False, weight=[1, -1, 1])
     with pytest.raises(TypeError, match="from_logits"):
         explain(*THREE)
@@ -222,3 +222,14 @@ def test_texts_show_what_matters():
     }
     assert {p: probability_text(p) for p in cases} == cases
     assert probability_text(1 - 1e-12) == "1 - 1.0e-12"
+
+
+@pytest.mark.parametrize(("method", "package"), [("frame", "polars"), ("plot", "matplotlib"), ("to_html", "jinja2")])
+def test_a_missing_package_is_named_with_what_needs_it(method, package, monkeypatch, tmp_path):
+    import sys
+
+    found = explain([0.6, 0.2], [1, 0], from_logits=False)
+    monkeypatch.setitem(sys.modules, package, None)  # importing it raises ModuleNotFoundError
+    arguments = (tmp_path / "r.html",) if method == "to_html" else ()
+    with pytest.raises(ModuleNotFoundError, match=rf"{method}\(\) needs .*{package}.*; pip install"):
+        getattr(found, method)(*arguments)

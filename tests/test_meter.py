@@ -85,12 +85,20 @@ def test_reset_forgets_and_nothing_seen_is_nan():
 
 
 def test_it_prints_the_mean_beside_the_baseline():
-    meter = EpochBCE()
+    meter = EpochBCE(torch.nn.BCELoss())
     meter.update(math.log(2) / 2, torch.tensor([0.0, 1.0]))
     assert str(meter) == "0.3466 nats per item over 2 items, 50.0 % below baseline"
     unknown = EpochBCE()
     unknown.update(0.5, count=1_000)
-    assert str(unknown) == "0.5000 nats per item over 1,000 items"
+    assert str(unknown) == "0.5000 nats per item over 1,000 items, each loss taken for a mean"
+
+
+def test_the_loss_function_says_what_a_number_is():
+    meter = EpochBCE(torch.nn.BCELoss(reduction="sum"))
+    meter.update(torch.tensor(6.0), torch.ones(3))
+    assert meter.compute() == 2.0
+    assert str(meter).startswith("2.0000 nats per item over 3 items")
+    assert "taken for" not in str(meter)
 
 
 def test_entropy_of_known_base_rates():

@@ -11,7 +11,9 @@ import torch
 from torchbce.functional import binary_cross_entropy_with_logits
 from torchbce.lens.points import Array, Points
 
-RIDGE = 1e-3  # pulls slope to 1 and shift to 0, by items; keeps separable data from sending the slope to infinity
+# Pulls slope to 1 and shift to 0 as much as a thousandth of an item does, whatever the base rate: it is felt only where
+# data are separable, and the slope would be infinite.
+RIDGE = 1e-3
 FEWEST_ITEMS = 50  # below this, or with a handful of the rarer class, a calibration error cannot be told from noise
 FEWEST_OF_A_CLASS = 10
 LARGEST_LOGIT = 40.0  # beyond it a probability is 0 or 1 in float64; logits that are larger as a rule are scaled
@@ -22,7 +24,8 @@ class Calibration:
     """The logits would fit the targets best as ``slope * logit + shift``.
 
     gain: how much that lowers the mean loss, in nats. p_value: how often perfectly calibrated predictions would
-    gain as much by chance (likelihood ratio, two degrees of freedom; Wilks).
+    gain as much by chance: by likelihood ratio with two degrees of freedom (Wilks), or, where items belong to clusters,
+    by the scores of the clusters; NaN where these are too few.
     """
 
     slope: float
@@ -31,15 +34,17 @@ class Calibration:
     p_value: float
 
     def is_off(self, entropy: float) -> bool:
-        """Both certain and worth mending: p < 0.001 and a gain above 0.002 nats and 1 % of the base-rate entropy."""
-        return self.p_value < 0.001 and self.gain > max(0.002, 0.01 * entropy)
+        """Both certain and worth mending: p < 0.001 and a gain above 1 % of the base-rate entropy."""
+        return self.p_value < 0.001 and self.gain > 0.01 * entropy
 
     def in_words(self, entropy: float) -> str:
         """What is wrong, how sure that is, and what mending it saves."""
         numbers = f"slope {self.slope:.2f}, shift {self.shift:+.2f}"
+        if math.isnan(self.p_value):
+            return f"too few clusters to tell ({numbers}: {nats(self.gain)} nats)"
         if not self.is_off(entropy):
             finding = "no sign of miscalibration" if self.p_value >= 0.001 else "off by too little to matter"
-            return f"{finding} ({numbers}: {self.gain:.4f} nats, p = {self.p_value:.2g})"
+            return f"{finding} ({numbers}: {nats(self.gain)} nats, p = {self.p_value:.2g})"
         words = []
         if self.slope < 0:
             words.append("turned around: large logits go with target 0")
@@ -49,7 +54,12 @@ class Calibration:
             words.append("under-confident")
         if abs(self.shift) > 0.1:
             words.append(f"too {'low' if self.shift > 0 else 'high'} on the whole")
-        return f"{' and '.join(words) or 'slightly off'} ({numbers}): mending it saves {self.gain:.4f} nats per item"
+        return f"{' and '.join(words) or 'slightly off'} ({numbers}): mending it saves {nats(self.gain)} nats per item"
+
+
+def nats(gain: float) -> str:
+    """Four digits behind the point, or the two that matter of what is smaller."""
+    return f"{gain:.4f}" if gain >= 0.001 or gain == 0 else f"{gain:.2g}"
 
 
 def enough(count: float, positive: float) -> bool:
@@ -57,10 +67,10 @@ def enough(count: float, positive: float) -> bool:
     return count >= FEWEST_ITEMS and min(positive, count - positive) >= FEWEST_OF_A_CLASS
 
 
-def calibration(points: Points, count: float) -> Calibration | None:
+def calibration(points: Points, count: float, p_value: float | None = None) -> Calibration | None:
     """The best line, by Newton's method (Platt, on logits); None where there are too few items to tell.
 
-    `count` is the number of items, or of items of equal weight that would tell as much.
+    `count` is the number of items, or of items of equal weight that would tell as much; `p_value` that of clusters.
     """
     weight, positive = points.total_weight, points.total_positive
     total = weight.sum()
@@ -69,8 +79,10 @@ def calibration(points: Points, count: float) -> Calibration | None:
     z = for_lines(points.logits, weight)
     slope, shift = best_line(z, weight, positive)
     before, after = loss_at(points.logits, weight, positive), loss_at(slope * z + shift, weight, positive)
-    gain = max((before - after) / total, 0.0)
-    return Calibration(slope=slope, shift=shift, gain=gain, p_value=math.exp(-count * gain))
+    gain = max(float(before - after) / float(total), 0.0)
+    return Calibration(
+        slope=slope, shift=shift, gain=gain, p_value=math.exp(-count * gain) if p_value is None else p_value
+    )
 
 
 def for_lines(logits: Array, weight: Array) -> Array:
@@ -87,14 +99,14 @@ def best_line(z: Array, weight: Array, positive: Array) -> tuple[float, float]:
     n = weight.sum()
     size = max(1.0, math.sqrt(float((z * z) @ weight) / float(n)))  # Newton's steps need logits near 1
     x = np.stack([z / size, np.ones(len(z))])
-    start, ridge = np.array([size, 0.0]), np.array([RIDGE / size**2, RIDGE])
+    start, ridge = np.array([size, 0.0]), np.array([RIDGE / size**2, RIDGE]) / float(n)
     line = np.array([1.0, 0.0])
 
     def objective(at: Array) -> float:
         return loss_at(at @ x, weight, positive) / float(n) + 0.5 * float((ridge * (at - start) ** 2).sum())
 
     best = objective(line)
-    for _ in range(50):
+    for _ in range(100):
         p = sigmoid(line @ x)
         gradient = x @ (weight * p - positive) / n + ridge * (line - start)
         hessian = (x * (weight * p * (1 - p))) @ x.T / n + np.diag(ridge)
@@ -105,8 +117,9 @@ def best_line(z: Array, weight: Array, positive: Array) -> tuple[float, float]:
         if part <= 1e-6:
             break
         line = line - part * step
-        best = objective(line)
-        if np.abs(part * step).max() < 1e-9:
+        before, best = best, objective(line)
+        # Near the end a step gains its square: what is left is far below rounding.
+        if np.abs(part * step).max() < 1e-9 or before - best <= 1e-13 * abs(best):
             break
     return float(line[0]) / size, float(line[1])
 

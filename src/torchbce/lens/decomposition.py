@@ -18,7 +18,7 @@ import numpy as np
 
 from torchbce.lens.calibration import best_line, for_lines, loss_at
 from torchbce.lens.entropy import cross_entropy
-from torchbce.lens.isotonic import fit, recalibrated, resampled
+from torchbce.lens.isotonic import fit, recalibrated
 from torchbce.lens.points import FOLDS, Array, Points
 
 
@@ -44,8 +44,11 @@ class Decomposition:
         return f"separation earns {separation:.1f} % of the baseline, miscalibration loses {lost:.1f} %"
 
 
-def decomposition(points: Points, mean: float, *, weighted: bool) -> Decomposition | None:
-    """The parts of the mean loss; None where one class is missing, or the loss is infinite."""
+def decomposition(points: Points, mean: float, fits: list[tuple[Array, Array]] | None) -> Decomposition | None:
+    """The parts of the mean loss; None where one class is missing, or the loss is infinite.
+
+    fits: what right predictions would give, see `isotonic.right_fits`.
+    """
     weight, positive = points.total_weight, points.total_positive
     total = weight.sum()
     share = float(positive.sum() / total)
@@ -60,7 +63,7 @@ def decomposition(points: Points, mean: float, *, weighted: bool) -> Decompositi
         discrimination=uncertainty - (mean - mended),
         corp_miscalibration=mean - in_sample,
         corp_discrimination=uncertainty - in_sample,
-        corp_band=math.nan if weighted else _null_band(points),
+        corp_band=math.nan if fits is None else _null_band(points, fits),
     )
 
 
@@ -93,12 +96,12 @@ def auc(points: Points) -> float:
     return float((positive * (before + 0.5 * negative)).sum() / pairs) if pairs > 0 else math.nan
 
 
-def _null_band(points: Points) -> float:
+def _null_band(points: Points, fits: list[tuple[Array, Array]]) -> float:
     """The 95 % quantile of in-sample miscalibration if the predictions were right."""
     weight = points.total_weight
     excess = [
-        (loss_at(points.logits, weight, positive) - _loss_of(fit(weight, positive), weight, positive)) / weight.sum()
-        for positive in resampled(points)
+        (loss_at(points.logits, weight, positive) - _loss_of(shares, weight, positive)) / weight.sum()
+        for positive, shares in fits
     ]
     return float(np.quantile(excess, 0.95))
 

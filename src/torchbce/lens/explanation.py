@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +23,21 @@ if TYPE_CHECKING:
 LN2 = math.log(2)
 
 
+@contextlib.contextmanager
+def needed(what: str, packages: str) -> Iterator[None]:
+    """A library that only some results need: its absence is said with what to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{what} needs {packages}; pip install {packages.replace(' and', '')}") from error
+
+
 @dataclass(frozen=True)
 class Item:
-    """One loss term."""
+    """One loss term.
+
+    row: counted from 1 along the first dimension. place: the same as text, with more dimensions as "row, column".
+    """
 
     row: int
     target: float
@@ -32,6 +46,12 @@ class Item:
     loss: float
     weight: float = 1.0
     source: str = ""
+    place: str = ""
+
+    @property
+    def name(self) -> str:
+        """Where the item is from."""
+        return f"{self.source} {self.place or self.row}".strip()
 
     @property
     def formula(self) -> str:
@@ -70,7 +90,10 @@ class Explanation:
     """What a BCE is made of and what it means. Losses are in nats; `print` it, or see :meth:`to_dict`.
 
     The figures of weighted items are weighted, like the loss: `mean` is torch's (divided by the items), `weighted_mean`
-    is divided by the weights, `plain_mean` leaves the weights out.
+    is divided by the weights, `plain_mean` leaves the weights out. `standard_error` is that of `mean`; it takes items
+    for independent unless `clusters`, how many clusters there are, is known. `design_effect`: how many times the
+    variance
+    of the mean is that of independent items.
     """
 
     count: int
@@ -94,6 +117,8 @@ class Explanation:
     calibration: Calibration | None
     decomposition: Decomposition | None
     items: tuple[Item, ...]
+    clusters: int | None = None
+    design_effect: float = 1.0
     groups: tuple[GroupLoss, ...] = ()
     reliability: ReliabilityCurve | None = field(default=None, repr=False)
     histogram: tuple[tuple[float, int], ...] = field(default=(), repr=False)  # loss from, items
@@ -141,7 +166,8 @@ class Explanation:
 
     def frame(self) -> polars.DataFrame:
         """The items as a table, the worst first (all of them in order if they are few)."""
-        import polars
+        with needed("frame()", "polars"):
+            import polars
 
         return polars.DataFrame([asdict(item) | {"formula": item.formula} for item in self.items])
 
@@ -153,11 +179,18 @@ class Explanation:
         """Write report.html: one file that needs no network."""
         from torchbce.lens.report import write_report
 
+        with needed("to_html()", "jinja2 and matplotlib"):
+            import jinja2  # noqa: F401 - asked for by its name
+            import matplotlib  # noqa: F401
+
         write_report(Path(path), title=title, explanation=self)
 
     def plot(self) -> Figure:
         """Few items on the curve of the loss; many as a reliability diagram beside the histogram of losses."""
-        from torchbce.lens.display.overview import explanation_figure
+        with needed("plot()", "matplotlib"):
+            import matplotlib  # noqa: F401 - asked for by its name
+
+            from torchbce.lens.display.overview import explanation_figure
 
         return explanation_figure(self)
 

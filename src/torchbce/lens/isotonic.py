@@ -42,27 +42,28 @@ def fit(weight: Array, positive: Array) -> Array:
     return np.asarray(isotonic_regression(positive / weight, weights=weight).x)
 
 
-def reliability_curve(points: Points, *, band: bool = False) -> ReliabilityCurve:
-    """Mean prediction, share of ones and number of items of each block."""
+def reliability_curve(points: Points, fits: list[tuple[Array, Array]] | None = None) -> ReliabilityCurve:
+    """Mean prediction, share of ones and number of items of each block; with `right_fits`, the band."""
     from scipy.optimize import isotonic_regression
 
     weight, positive, p = points.total_weight, points.total_positive, sigmoid(points.logits)
     blocks = isotonic_regression(positive / weight, weights=weight).blocks[:-1]
     sizes = np.add.reduceat(weight, blocks)
     predicted = np.add.reduceat(p * weight, blocks) / sizes
-    low, high = _band(points, predicted) if band else (None, None)
+    low = high = None
+    if fits is not None:
+        curves = [np.interp(predicted, p, shares) for _, shares in fits]
+        low, high = np.quantile(curves, [0.05, 0.95], axis=0)
     return ReliabilityCurve(predicted, np.add.reduceat(positive, blocks) / sizes, sizes, low, high)
 
 
-def resampled(points: Points) -> list[Array]:
-    """Positives as they would fall if the predictions were right, `REFITS` times; for items without weights."""
+def right_fits(points: Points) -> list[tuple[Array, Array]]:
+    """Positives as they would fall if the predictions were right, and their isotonic fit, `REFITS` times.
+
+    For items without weights.
+    """
     rng = np.random.default_rng(0)
-    count, p = points.total_weight.round().astype(np.int64), sigmoid(points.logits)
-    return [rng.binomial(count, p).astype(np.float64) for _ in range(REFITS)]
-
-
-def _band(points: Points, places: Array) -> tuple[Array, Array]:
     weight, p = points.total_weight, sigmoid(points.logits)
-    curves = [np.interp(places, p, fit(weight, positive)) for positive in resampled(points)]
-    low, high = np.quantile(curves, [0.05, 0.95], axis=0)
-    return low, high
+    count = weight.round().astype(np.int64)
+    drawn = (rng.binomial(count, p).astype(np.float64) for _ in range(REFITS))
+    return [(positive, fit(weight, positive)) for positive in drawn]

@@ -19,6 +19,10 @@ class EpochBCE:
     ``sum(loss * count)`` and ``sum(count)`` in float64 and divides once. On a GPU it waits for nothing until it is
     read.
 
+    Args:
+        loss_func: the loss whose values it gets; its ``reduction`` says what a 0-d loss is. Without one, or for a loss
+            that does not say, a 0-d loss is taken for a mean, and the printed text says so.
+
     Example:
         >>> meter = EpochBCE()
         >>> meter.update(torch.tensor(0.5), torch.zeros(100))  # the mean loss of 100 items, and their targets
@@ -27,7 +31,9 @@ class EpochBCE:
         0.5248
     """
 
-    def __init__(self) -> None:
+    def __init__(self, loss_func: object = None) -> None:
+        known = getattr(loss_func, "reduction", None)
+        self._reduction = known if known in ("mean", "sum") else None
         self.reset()
 
     def reset(self) -> None:
@@ -36,9 +42,15 @@ class EpochBCE:
         self._ones: float | Tensor = 0.0
         self._count = 0
         self._targets_seen = 0
+        self._assumed = False
 
     def update(
-        self, loss: Tensor | float, targets: Tensor | None = None, *, count: int | None = None, reduction: str = "mean"
+        self,
+        loss: Tensor | float,
+        targets: Tensor | None = None,
+        *,
+        count: int | None = None,
+        reduction: str | None = None,
     ) -> None:
         """Add a batch.
 
@@ -46,13 +58,15 @@ class EpochBCE:
             loss: the batch's mean or sum (0-d), or the losses of its items (any other shape).
             targets: the batch's targets; they give the count and the base rate.
             count: the number of items, where there are no targets.
-            reduction: what a 0-d loss is: ``'mean'`` or ``'sum'``.
+            reduction: what a 0-d loss is: ``'mean'`` or ``'sum'``; by default what the loss function says.
 
         Raises:
             ValueError: a 0-d loss without targets or count, since a mean means nothing without its count; counts that
                 contradict each other; an unknown reduction.
         """
         losses = loss.detach() if isinstance(loss, Tensor) else torch.tensor(float(loss), dtype=torch.float64)
+        self._assumed |= not losses.ndim and reduction is None and self._reduction is None
+        reduction = reduction or self._reduction or "mean"
         if reduction not in ("mean", "sum"):
             raise ValueError(f"reduction is {reduction!r}; a 0-d loss is a 'mean' or a 'sum'")
         if targets is not None and not isinstance(targets, Tensor):
@@ -90,6 +104,7 @@ class EpochBCE:
         self._ones = self._ones + other._ones
         self._count += other._count
         self._targets_seen += other._targets_seen
+        self._assumed |= other._assumed
 
     def gathered(self) -> EpochBCE:
         """The meter of all processes of `torch.distributed`, the same in each; of this one where there are no others.
@@ -107,6 +122,7 @@ class EpochBCE:
         whole._ones = math.fsum(ones for _, ones, *_ in parts)
         whole._count = sum(part[2] for part in parts)
         whole._targets_seen = sum(part[3] for part in parts)
+        whole._assumed = self._assumed
         return whole
 
     @property
@@ -136,8 +152,10 @@ class EpochBCE:
     def __str__(self) -> str:
         if not self._count:
             return "no items yet"
-        text = f"{self.compute():.4f} nats per item over {self._count:,} items"
-        return text if math.isnan(self.baseline) else f"{text}, {percent_below(self.compute(), self.baseline)}"
+        text = f"{self.compute():.4f} nats per item over {self._count:,} item{'s' * (self._count != 1)}"
+        if not math.isnan(self.baseline):
+            text += f", {percent_below(self.compute(), self.baseline)}"
+        return text + ", each loss taken for a mean" * self._assumed
 
     def __repr__(self) -> str:
         return f"EpochBCE({self})"

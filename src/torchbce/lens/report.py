@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 from torchbce.lens.explanation import Explanation
 from torchbce.lens.wording import loss_text, probability_text
+from torchbce.writing import whole_file
 
 EXPLORED = 12  # items on the curve that can be dragged
 
@@ -53,7 +52,8 @@ def write_report(
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    _write_whole(path, page)
+    with whole_file(path) as file:
+        file.write(page.encode("utf-8", "backslashreplace"))
 
 
 def _figures(explanation: Explanation) -> dict[str, str]:
@@ -77,7 +77,7 @@ def _explored(explanation: Explanation) -> dict[str, Any]:
         "rest": explanation.total - shown if len(items) < explanation.count else 0.0,
         "items": [
             {
-                "name": f"{item.source} {item.row}".strip(),
+                "name": item.name,
                 "target": item.target,
                 "weight": item.weight,
                 "probability": item.probability,
@@ -86,15 +86,3 @@ def _explored(explanation: Explanation) -> dict[str, Any]:
             for item in items
         ],
     }
-
-
-def _write_whole(path: Path, text: str) -> None:
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(draft, 0o644)
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise

@@ -6,20 +6,19 @@ the sketch of all of the data.
 
 from __future__ import annotations
 
-import io
-import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
+from torchbce.lens.clusters import Clusters, fold_keys
 from torchbce.lens.points import FARTHEST, Points, PointTable
 from torchbce.lens.worst import KEPT, LossHistogram, Worst, candidates
 
-FORMAT = 2
+Codes = tuple[np.ndarray, list[str]]  # a number for each item, and what each number is called
 CLAMP = 100.0  # the most that a probability can cost, and so the farthest logit that stands for one
 BLOCK = 1 << 17  # items at a time: temporaries stay in the caches
 MOST_GROUPS = 10_000
@@ -89,6 +88,7 @@ class Sketch:
     losses: LossHistogram = field(default_factory=LossHistogram.empty)
     groups: dict[str, Group] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
+    clusters: Clusters | None = None
 
     def add(
         self,
@@ -98,7 +98,8 @@ class Sketch:
         *,
         rows: np.ndarray,
         source: str = "",
-        groups: tuple[np.ndarray, list[str]] | None = None,
+        groups: Codes | None = None,
+        clusters: Codes | None = None,
     ) -> None:
         """Add items whose values are known to be allowed.
 
@@ -109,7 +110,12 @@ class Sketch:
             rows: the number of each item in its source.
             source: where the items are from, such as a file's name.
             groups: the number of each item's group, and the groups' names.
+            clusters: the same for what items belong to; all items of a sketch have one, or none has.
         """
+        if len(outputs) and self.sums.count and (clusters is None) != (self.clusters is None):
+            raise ValueError("some items have a cluster and others none")
+        if clusters is not None and self.clusters is None:
+            self.clusters = Clusters()
         for i in range(0, len(outputs), BLOCK):
             part = slice(i, i + BLOCK)
             self._add(
@@ -119,6 +125,7 @@ class Sketch:
                 rows[part],
                 self._source(source),
                 None if groups is None else (groups[0][part], groups[1]),
+                None if clusters is None else (clusters[0][part], clusters[1]),
             )
 
     def _add(
@@ -128,7 +135,8 @@ class Sketch:
         weights: Tensor | None,
         rows: np.ndarray,
         source: int,
-        groups: tuple[np.ndarray, list[str]] | None,
+        groups: Codes | None,
+        clusters: Codes | None,
     ) -> None:
         x = outputs.double()
         y = targets.double() if targets.is_floating_point() else targets
@@ -143,7 +151,12 @@ class Sketch:
         self.weighted = self.weighted or weights is not None
         self.dtype = str(outputs.dtype).removeprefix("torch.")
         self.sums.add(_sums(outputs, logits, y, weights, plain, losses, soft, self.from_logits))
-        self.points.add(logits.clamp(-farthest, farthest), y, weights, rows, soft == 0)
+        logits = logits.clamp(-farthest, farthest)
+        if clusters is not None and self.clusters is not None:
+            self.clusters.add(*clusters, losses, logits, y, weights)
+        # What belongs together is in one part of a cross-fit.
+        parts = rows if clusters is None else fold_keys(*clusters)
+        self.points.add(logits, y, weights, parts, soft == 0)
         self.losses.add(losses)
         self._keep_worst(outputs, y, weights, losses, rows, source)
         if groups is not None:
@@ -155,9 +168,15 @@ class Sketch:
             raise ValueError("one sketch is of logits and the other of probabilities; they do not add up")
         if self.sums.count and other.sums.count and bool(self.groups) != bool(other.groups):
             raise ValueError("one sketch has groups and the other none; make both with the same --by, or without")
+        if self.sums.count and other.sums.count and (self.clusters is None) != (other.clusters is None):
+            raise ValueError("one sketch has clusters and the other none; make both with the same --cluster")
         numbers = np.array([self._source(source) for source in other.sources], np.int64)
         worst = other.worst
-        self.weighted, self.dtype = self.weighted or other.weighted, other.dtype
+        if other.sums.count:  # an empty part says nothing of them
+            self.weighted, self.dtype = self.weighted or other.weighted, other.dtype
+        if other.clusters is not None:
+            self.clusters = self.clusters or Clusters()
+            self.clusters.merge(other.clusters)
         self.sums.add(other.sums)
         self.points.merge(other.points)
         self.worst = self.worst.and_(worst._replace(source=numbers[worst.source]), KEPT)
@@ -165,54 +184,6 @@ class Sketch:
         self.losses.sums += other.losses.sums
         for name, group in other.groups.items():
             _accumulate(self._group(name), group)
-
-    def to_bytes(self) -> bytes:
-        """The sketch as the content of an .npz file, without pickles."""
-        texts = {
-            "format": FORMAT,
-            "from_logits": self.from_logits,
-            "weighted": self.weighted,
-            "dtype": self.dtype,
-            "sums": asdict(self.sums),
-            "sources": self.sources,
-            "groups": {name: asdict(group) for name, group in self.groups.items()},
-        }
-        arrays = {f"worst_{name}": column for name, column in self.worst._asdict().items()}
-        filled = self.losses.counts.nonzero()[:, 0]
-        columns = {"bins": filled, "counts": self.losses.counts[filled], "loss_sums": self.losses.sums[filled]}
-        arrays |= {name: column.numpy() for name, column in columns.items()}
-        arrays |= {f"points_{name}": array for name, array in self.points.state().items()}
-        file = io.BytesIO()
-        np.savez_compressed(file, texts=np.array(json.dumps(texts)), **arrays)
-        return file.getvalue()
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> Sketch:
-        """The sketch again.
-
-        Raises:
-            ValueError: the content is no sketch, or of another version.
-        """
-        try:
-            if content[:2] != b"PK":
-                raise ValueError("it is no .npz file")
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                arrays = dict(file)
-            texts = json.loads(str(arrays["texts"]))
-            known = texts["format"]
-        except Exception as error:
-            raise ValueError(f"this is no sketch that torchbce saved: {error}") from error
-        if known != FORMAT:
-            raise ValueError(f"this sketch has the format {known}; this version of torchbce reads {FORMAT}")
-        sketch = cls(texts["from_logits"], texts["weighted"], texts["dtype"], Sums(**texts["sums"]))
-        sketch.sources = texts["sources"]
-        sketch.points = PointTable.restored({n[7:]: a for n, a in arrays.items() if n.startswith("points_")})
-        sketch.worst = Worst(*(arrays[f"worst_{name}"] for name in Worst._fields))
-        bins, counts, sums = (torch.from_numpy(arrays[name]) for name in ("bins", "counts", "loss_sums"))
-        sketch.losses.counts[bins] = counts
-        sketch.losses.sums[bins] = sums
-        sketch.groups = {name: Group(**group) for name, group in texts["groups"].items()}
-        return sketch
 
     def distribution(self) -> Points:
         """The logits that occur, with the weights of items and positives."""
@@ -289,7 +260,7 @@ def _sums(
     if soft:
         floors = binary_cross_entropy(y, y, reduction="none")
         found.entropy = (floors if weights is None else floors * weights).sum().item()
-    found.keras = _clipped(logits, y, plain, KERAS_EPSILON, soft)
+    found.keras = _keras(outputs, y, plain, from_logits)
     found.sklearn = _clipped(logits, y, plain, _epsilon(outputs.dtype, from_logits), soft)
     below, above = SATURATED.get(outputs.dtype, SATURATED[torch.float64])
     if first <= below or last >= above:
@@ -307,6 +278,15 @@ def sklearn_epsilon(sketch: Sketch) -> float:
 
 def _epsilon(dtype: torch.dtype, from_logits: bool) -> float:
     return torch.finfo(torch.float64 if from_logits else dtype).eps
+
+
+def _keras(outputs: Tensor, y: Tensor, plain: Tensor, from_logits: bool) -> float:
+    """Keras works in float32: it clips probabilities to [1e-7, 1 - 1e-7] there, and logits not at all."""
+    if from_logits:
+        return plain.sum().item()
+    low, high = torch.tensor([KERAS_EPSILON, 1 - KERAS_EPSILON]).double().tolist()  # as float32 has them
+    p = outputs.float().double().clamp(low, high)
+    return binary_cross_entropy(p, y, reduction="sum").item()
 
 
 def _clipped(logits: Tensor, y: Tensor, plain: Tensor, epsilon: float, soft: int) -> float:

@@ -50,16 +50,17 @@ def item_lines(found: Explanation) -> list[str]:
     weighted = found.weight_sum is not None
     formulas = [f"{item.weight:g} * {item.formula}" if weighted else item.formula for item in items]
     width = max(map(len, formulas))
-    rows = max(4, *(len(str(item.row)) for item in items))
+    places = [item.place or str(item.row) for item in items]
+    rows = max(4, *map(len, places))
     sources = max(len(item.source) for item in items)
     head = f"{'item' if everything else 'row':>{rows + 1}}  target"
     lines.append((f"{'source':<{sources}}  " if sources else "") + head + "     logit" * found.from_logits + "  output")
-    for item, text in zip(items, formulas, strict=True):
+    for item, place, text in zip(items, places, formulas, strict=True):
         source = f"{item.source:<{sources}}  " if sources else ""
         logit = f"  {item.logit:8.4g}" if item.logit is not None else ""
         output = probability_text(item.probability)
         cost = f"{text:<{width}} = {loss_text(item.loss):>5}"
-        lines.append(f"{source}{item.row:>{rows + 1}}  {item.target:>6g}{logit}  {output:>6}  {cost}")
+        lines.append(f"{source}{place:>{rows + 1}}  {item.target:>6g}{logit}  {output:>6}  {cost}")
     if everything and found.count > 1:
         edge = len(lines[-1])
         lines += [("-" * 8).rjust(edge), f"total BCE = {loss_text(found.total):>5}".rjust(edge), ""]
@@ -78,9 +79,13 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
         ),
         (
             "the total",
-            f"{found.total:.6f} nats over {found.count:,} item{'s' * (found.count != 1)}; reduction='sum' prints this",
+            f"{found.total:.6f} nats over {counted(found.count, 'item')}; reduction='sum' prints this",
         ),
     ]
+    if not math.isnan(found.standard_error):
+        pairs.append(("interval", _interval(found)))
+    elif found.clusters is not None:
+        pairs.append(("interval", f"none: {counted(found.clusters, 'cluster')} say too little of how far they differ"))
     if found.weight_sum is not None:
         pairs.append(
             (
@@ -111,16 +116,19 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
         pairs.append(
             (
                 "clamped",
-                f"{found.clamped:,} items gave probability 0 to what happened and cost 100, not infinity: "
-                f"{100 * found.clamped_share:.1f} % of the total",
+                f"{counted(found.clamped, 'item')} gave probability 0 to what happened; torch takes log(0) for "
+                "-100, so "
+                f"this costs {found.clamped_cost:.6g} nats and not infinity: {100 * found.clamped_share:.1f} % of "
+                "the total",
             )
         )
     if found.saturated:
         pairs.append(
             (
                 "saturated",
-                f"{found.saturated:,} items are so far out that in {found.dtype} the probability is exactly 0 or 1: "
-                "through a sigmoid they have no gradient",
+                f"{counted(found.saturated, 'item')} so far out that in {found.dtype} the probability is exactly 0 "
+                "or 1: "
+                "no gradient comes through a sigmoid there",
             )
         )
     if found.count >= 1000:
@@ -130,12 +138,33 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
         pairs.append(
             (
                 "elsewhere",
-                f"Keras prints {other.keras:.6f} (it clips probabilities to 1e-07 from 0 and 1), scikit-learn "
-                f"{other.sklearn:.6f} (clips to {other.sklearn_epsilon:.1e})",
+                f"{_keras(found)}, scikit-learn {other.sklearn:.6f} (clips probabilities to "
+                f"{other.sklearn_epsilon:.1e} "
+                "from 0 and 1)",
             )
         )
     pairs += [(f"group {n}", text) for n, text in enumerate(_groups(found), 1)]
     return pairs
+
+
+def counted(count: int, thing: str) -> str:
+    """'1 item', '2,000 items'."""
+    return f"{count:,} {thing}{'s' * (count != 1)}"
+
+
+def _interval(found: Explanation) -> str:
+    """Of the mean; 95 %, by the normal distribution."""
+    low, high = (found.mean + sign * 1.96 * found.standard_error for sign in (-1, 1))
+    text = f"95 % from {max(low, 0.0):.6f} to {high:.6f}"
+    if found.clusters is not None:
+        return f"{text}, as {counted(found.clusters, 'cluster')} of items differ"
+    return f"{text}, taking items for independent; name what they belong to (patients, images) with cluster"
+
+
+def _keras(found: Explanation) -> str:
+    assert found.elsewhere is not None
+    how = "does not clip logits" if found.from_logits else "works in float32, where it clips to 1e-07 from 0 and 1"
+    return f"Keras prints {found.elsewhere.keras:.6f} (it {how})"
 
 
 def _baseline(found: Explanation) -> str:
@@ -166,8 +195,7 @@ def markdown(found: Explanation) -> str:
     lines += [f"| {_cell(name)} | {_cell(text)} |" for name, text in found.facts]
     lines += ["", "| row | target | probability | loss | nats |", "| ---: | ---: | ---: | --- | ---: |"]
     for item in found.items:
-        place = f"{item.source} {item.row}".strip()
-        cells = (place, f"{item.target:g}", probability_text(item.probability), item.formula, loss_text(item.loss))
+        cells = (item.name, f"{item.target:g}", probability_text(item.probability), item.formula, loss_text(item.loss))
         lines.append("| " + " | ".join(map(_cell, cells)) + " |")
     return "\n".join(lines)
 

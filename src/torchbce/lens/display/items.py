@@ -34,7 +34,7 @@ class ItemLossDisplay:
         hard = [item for item in found.items if item.target in (0, 1)]
         probability = [item.probability if item.target == 1 else 1 - item.probability for item in hard]
         loss = [item.loss / item.weight if item.weight else 0.0 for item in hard]
-        return cls(np.array(probability), np.array(loss), np.array([item.row for item in hard]))
+        return cls(np.array(probability), np.array(loss), np.array([item.place or str(item.row) for item in hard]))
 
     @classmethod
     def from_predictions(
