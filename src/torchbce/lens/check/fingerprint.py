@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from torchbce.lens.check.known_losses import CLOSE, FARTHEST, SHARES, lowest_at, name_of
 
 ITEMS = 16
 EXACT = 1e-5  # relative; a loss may compute in float32
@@ -25,11 +27,13 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 class Fingerprint:
     """What a loss function turned out to be.
 
-    family: "bce", "cross-talk", "constant", "not bce", or the name of another loss.
+    family: "bce", "cross-talk", "constant", "exchanged", "of the mean", "not bce", or the name of another loss.
     takes: "logits", "probabilities", or "" where that is not known.
     scale: of an item's slope, times the number of items for a mean.
     reduction: "mean", "sum", "none" or "".
     low, high: what targets 0 and 1 are turned into.
+    lowest: the probability where a loss that is not BCE is lowest, for each of `known_losses.SHARES`; 0 and 1 stand for
+        nowhere. Empty where that is not known.
     pos_weight, weight: of each column, or one for all.
     """
 
@@ -42,6 +46,14 @@ class Fingerprint:
     low: float = 0.0
     high: float = 1.0
     cross_talk: float = 0.0
+    lowest: tuple[float, ...] = ()
+
+    @property
+    def is_proper(self) -> bool | None:
+        """Whether a loss that is not BCE is lowest at the right probability; None where that is not known."""
+        if not self.lowest:
+            return None
+        return all(abs(found - share) < CLOSE for found, share in zip(self.lowest, SHARES, strict=True))
 
     @property
     def is_cross_entropy(self) -> bool:
@@ -63,6 +75,10 @@ class Fingerprint:
             return "a loss that compares every output with every target"
         if self.family == "constant":
             return "a loss that does not depend on the outputs"
+        if self.family == "exchanged":
+            return "BCE of exchanged arguments"
+        if self.family == "of the mean":
+            return "a function of the mean BCE"
         if self.family != "bce":
             return "not binary cross-entropy" if self.family == "not bce" else f"{self.family}, not BCE"
         words = [f"{self.reduction}-reduced BCE of {self.takes}" if self.reduction else f"BCE of {self.takes}"]
@@ -100,13 +116,31 @@ def fingerprint(loss_func: LossFunction, *, columns: int | None = None) -> Finge
             except Exception as error:  # whatever a user's function raises, another kind of outputs may be right
                 failure, refused = error, True
                 continue
-            if found.family != "not bce":
+            certain = found.family != "not bce" if takes == "logits" or refused else found.family == "bce"
+            if certain:
                 return found
             # Only what refuses logits is known to take probabilities.
-            unknown = unknown or Fingerprint("not bce", "probabilities" if refused and takes == "probabilities" else "")
+            if unknown is None:
+                unknown = replace(found, takes="probabilities" if refused and takes == "probabilities" else "")
+    if unknown is not None and unknown.family != "not bce":
+        return unknown
+    if _is_exchanged(loss_func, columns):
+        return Fingerprint("exchanged")
     if unknown is None:
         raise ValueError(f"the loss function fails on {ITEMS} outputs: {failure}") from failure
     return unknown
+
+
+def _is_exchanged(loss_func: LossFunction, columns: int | None) -> bool:
+    """Whether it is BCE if the targets come first."""
+    for takes in ("logits", "probabilities"):
+        try:
+            probe = _Probe(lambda outputs, targets: loss_func(targets, outputs), takes, columns)
+            if _identify(probe).family == "bce":
+                return True
+        except Exception:  # as above
+            continue
+    return False
 
 
 class _Probe:
@@ -128,6 +162,8 @@ class _Probe:
         z = z.clone().requires_grad_()
         loss = self.loss_func(z if self.takes == "logits" else torch.sigmoid(z), y.clone())
         self.reduced = loss.ndim == 0
+        if not loss.isfinite().all():
+            raise ValueError("it is not finite")
         if not loss.requires_grad:
             return torch.zeros_like(z)
         (found,) = torch.autograd.grad(loss.sum(), z, allow_unused=True)
@@ -144,15 +180,16 @@ def _identify(probe: _Probe) -> Fingerprint:
         return Fingerprint("constant")
     least, most = _cross_talk(probe, z, y, g)
     if most > EXACT:  # what mixes items in another way than broadcasting does, such as a Dice loss, is meant
-        broadcast = abs(least - 1) < 1e-3 and abs(most - 1) < 1e-3
-        return Fingerprint("cross-talk", probe.takes, cross_talk=most) if broadcast else Fingerprint("not bce")
+        if (abs(least - 1) < 1e-3 and abs(most - 1) < 1e-3) or _meets_all(probe, z, y, g):
+            return Fingerprint("cross-talk", probe.takes, cross_talk=most)
+        return Fingerprint("of the mean" if _of_the_mean(z, y, g, probe) else "not bce", probe.takes)
     solved = [_column(z_k, y_k, g_k) for z_k, y_k, g_k in zip(*map(_columns, (z, y, g)), strict=True)]
     if any(found is None for found in solved):
-        other = _other(z, y, g)
+        other = name_of(z, y, g)
         if probe.takes == "probabilities":
             other = other.replace("sigmoid(outputs)", "the outputs")
         known = other and not (other == "sigmoid twice" and probe.takes == "probabilities")  # our own sigmoid was one
-        return Fingerprint(other, probe.takes) if known else Fingerprint("not bce")
+        return Fingerprint(other if known else "not bce", probe.takes, lowest=_lowest(probe))
     scales, weights, lows, highs = zip(*(found for found in solved if found is not None), strict=True)
     reduction = _reduction(probe, g)
     times = z.numel() if reduction == "mean" else 1
@@ -208,6 +245,19 @@ def _cross_talk(slopes: _Probe, z: Tensor, y: Tensor, g: Tensor) -> tuple[float,
     return least, most
 
 
+def _meets_all(slopes: _Probe, z: Tensor, y: Tensor, g: Tensor) -> bool:
+    """Whether it does not matter which target is turned around: every output meets every target, in any loss."""
+    moved = []
+    for i in (j for j in range(z.numel()) if y.view(-1)[j] == 1):
+        turned = y.clone()
+        turned.view(-1)[i] = 0
+        moved.append((slopes(z, turned) - g).flatten())
+        if len(moved) == 3:
+            break
+    size = moved[0].abs().max()
+    return bool(size > 1e-12) and all(bool((m - moved[0]).abs().max() < 1e-3 * size) for m in moved[1:])
+
+
 def _line(sigmoid: Tensor, g: Tensor) -> tuple[float, float] | None:
     """(a, b) where g = b sigmoid - a (1 - sigmoid) exactly; None where it is no such line."""
     x = torch.stack([sigmoid.flatten(), -(1 - sigmoid.flatten())], 1)
@@ -233,35 +283,27 @@ def _solve(a0: float, b0: float, a1: float, b1: float) -> tuple[float, float, fl
     return scale, a1 / (scale * t1), t0, t1
 
 
-def _other(z: Tensor, y: Tensor, g: Tensor) -> str:
-    """A loss whose slopes these are, up to a factor."""
-    s = torch.sigmoid(z)
-    twice = torch.sigmoid(s)
-    candidates = {
-        "sigmoid twice": (twice - y) * s * (1 - s),
-        "the squared error of sigmoid(outputs)": (s - y) * s * (1 - s),
-        "the squared error of the outputs": z - y,
-        "the absolute error of the outputs": torch.sign(z - y),
-        "the absolute error of sigmoid(outputs)": torch.sign(s - y) * s * (1 - s),
-        "the hinge loss": torch.where((2 * y - 1) * z < 1, 1 - 2 * y, 0 * z),
-    }
-    for gamma in (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0):
-        for alpha in (None, 0.25, 0.5, 0.75):
-            weight = "" if alpha is None else f" and alpha {alpha:g}"
-            candidates[f"focal loss with gamma {gamma:g}{weight}"] = _focal(z, y, gamma, alpha)
-    for name, slope in candidates.items():
-        factor = (g * slope).sum() / (slope * slope).sum()
-        if factor > 0 and (g - factor * slope).abs().max() <= 1e-5 * g.abs().max():
-            return name
-    return ""
+def _lowest(probe: _Probe) -> tuple[float, ...]:
+    """Where the loss is lowest, from its slopes along a line of logits."""
+    z = torch.linspace(-FARTHEST, FARTHEST, 12 * ITEMS + 1, dtype=torch.float64)
+    shape = z if probe.width is None else z[:, None].expand(-1, probe.width).contiguous()
+    try:
+        zeros, ones = (probe(shape, torch.full_like(shape, label)) for label in (0.0, 1.0))
+    except Exception:  # a loss may refuse one class only
+        return ()
+    return lowest_at(z, zeros, ones) if probe.width is None else lowest_at(z, zeros[:, 0], ones[:, 0])
 
 
-def _focal(z: Tensor, y: Tensor, gamma: float, alpha: float | None) -> Tensor:
-    z = z.clone().requires_grad_()
-    sign = 2 * y - 1
-    weight = 1.0 if alpha is None else alpha * y + (1 - alpha) * (1 - y)
-    loss = -weight * torch.sigmoid(-sign * z) ** gamma * torch.nn.functional.logsigmoid(sign * z)
-    return torch.autograd.grad(loss.sum(), z)[0]
+def _of_the_mean(z: Tensor, y: Tensor, g: Tensor, probe: _Probe) -> bool:
+    """A function of the mean BCE: its slopes are BCE's, by a factor that all items share and that changes with them."""
+    factors = []
+    for shift in (0.0, 1.5):
+        slope = torch.sigmoid(z + shift) - y
+        factor = (g if not shift else probe(z + shift, y)) / slope
+        if (factor - factor.mean()).abs().max() > 1e-4 * factor.abs().max():
+            return False
+        factors.append(float(factor.mean()))
+    return abs(factors[0] - factors[1]) > 1e-3 * max(map(abs, factors))
 
 
 def _tidy(value: float) -> float:

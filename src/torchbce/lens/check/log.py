@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ LN2 = math.log(2)
 FEWEST_EPOCHS = 3  # one epoch proves nothing
 CLAMP = 100.0  # the most that one item can cost a loss of probabilities
 RATIO_ERROR = 0.005
+STEADY = 0.35  # how far the logarithm of a ratio moves where it is one of units, and not one of learning
 
 __all__ = ["check_log"]
 
@@ -75,7 +76,7 @@ def check_log(
         _rising(other, decompositions),
         _diverging(losses),
     ]
-    return report(findings, ignore=ignore, about=f"{len(losses)} epochs")
+    return report(findings, ignore=ignore, about=f"{len(losses)} epoch{'s' * (len(losses) != 1)}")
 
 
 def _impossible(train: np.ndarray, valid: np.ndarray | None, from_logits: bool | None) -> Finding:
@@ -135,24 +136,66 @@ def _stuck(train: np.ndarray, base_rate: float | None) -> Finding:
 def _averaging(
     train: np.ndarray, batch_losses: Sequence[Sequence[float]] | None, batch_counts: Sequence[int] | None
 ) -> Finding:
-    """BCE022: the mean of batch means is not the mean over items."""
+    """BCE022: what is printed beside the mean over items, and which other number of these batches it is."""
     if batch_losses is None or batch_counts is None:
         return not_applicable("BCE022", "needs batch_losses and batch_counts")
     counts = np.asarray(batch_counts, np.float64)
-    for epoch, (printed, batches) in enumerate(zip(train, batch_losses, strict=True), 1):
+    epochs = list(zip(train, batch_losses, strict=True))
+    for epoch, (_, batches) in enumerate(epochs, 1):
         if len(batches) != len(counts):
             raise ValueError(f"epoch {epoch} has {len(batches)} batch losses and there are {len(counts)} batch counts")
-        plain, true = float(np.mean(batches)), float(np.average(batches, weights=counts))
-        if abs(printed - plain) < 1e-6 < abs(printed - true):
-            return Finding(
-                "BCE022",
-                Level.FAIL,
-                f"epoch {epoch} prints {printed:.6f}, the mean of its batch means; the mean over its items is "
-                f"{true:.6f}: the last batch has {counts[-1]:g} items and the weight of {counts[0]:g}",
-                "meter = torchbce.EpochBCE()\nmeter.update(loss, targets)  # in each batch\nprint(meter)",
-                {"printed": printed, "true": true},
-            )
-    return passed("BCE022")
+    true = np.array([np.average(batches, weights=counts) for _, batches in epochs])
+    wrong = np.array([abs(p - t) > _rounding(p) + 1e-6 * abs(t) for p, t in zip(train, true, strict=True)])
+    if not wrong.any():
+        return passed("BCE022")
+    epoch = int(wrong.argmax())
+    printed, right = float(train[epoch]), float(true[epoch])
+    name = next(
+        (
+            name
+            for name in BOOKS
+            if all(abs(p - BOOKS[name](np.asarray(b), counts)) <= _rounding(p) + 1e-6 * abs(p) for p, b in epochs)
+        ),
+        "",
+    )
+    what = name or "which is no sum or mean of these batches that is known"
+    sizes = f": the last batch has {counts[-1]:g} items and the weight of {counts[0]:g}" if name == BATCH_MEANS else ""
+    return Finding(
+        "BCE022",
+        Level.FAIL if name else Level.WARN,
+        f"epoch {epoch + 1} prints {printed:.6f}, {what}; the mean over its items is {right:.6f}{sizes}",
+        "meter = torchbce.EpochBCE(loss_func)\nmeter.update(loss, targets)  # in each batch\nprint(meter)",
+        {"printed": printed, "true": right},
+    )
+
+
+BATCH_MEANS = "the mean of its batch means"
+BOOKS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    BATCH_MEANS: lambda means, counts: float(means.mean()),
+    "the loss of its last batch": lambda means, counts: float(means[-1]),
+    "the loss of its first batch": lambda means, counts: float(means[0]),
+    "the sum of its batch means": lambda means, counts: float(means.sum()),
+    "the sum over its items": lambda means, counts: float(means @ counts),
+    "the sum of its batch means divided by the number of items": lambda means, counts: float(
+        means.sum() / counts.sum()
+    ),
+    "the sum over its items divided by the number of batches": lambda means, counts: float(
+        means @ counts / len(counts)
+    ),
+    "the sum over its items divided by as many full batches": lambda means, counts: float(
+        means @ counts / (len(counts) * counts[0])
+    ),
+    "the sum over its items divided by one batch less": lambda means, counts: float(
+        means @ counts / max(1, (len(counts) - 1) * counts[0])
+    ),
+    "the mean of its batch means, divided by the batch size": lambda means, counts: float(means.mean() / counts[0]),
+}
+
+
+def _rounding(printed: float) -> float:
+    """Half a unit of the last digit that was printed, and at least what adding up in float32 loses."""
+    digits = len(repr(float(printed)).partition(".")[2]) if "e" not in repr(float(printed)) else 17
+    return max(0.5001 * 10.0**-digits, 1e-6 * abs(printed))
 
 
 def _unit(train: np.ndarray, valid: np.ndarray | None, batch_size: int | None) -> Finding:
@@ -171,14 +214,26 @@ def _unit(train: np.ndarray, valid: np.ndarray | None, batch_size: int | None) -
         # Validation differs from training, but never by a factor as large as a batch.
         large = max(factor, 1 / factor) >= 8 and (np.abs(np.log(ratios / factor)) < LN2).all()
         if exact or large:
-            return Finding(
-                "BCE023",
-                Level.WARN,
-                f"valid / train is {'' if exact else 'about '}{ratio:.4f} in every epoch: {words}",
-                "print both in nats per item: total / items",
-                {"ratio": ratio},
-            )
+            return _other_unit(ratio, exact, words)
+    constant = (
+        (np.abs(ratios / ratio - 1) < RATIO_ERROR).all() and abs(ratio - 1) > 0.05 and np.ptp(train) > 0.01 * train[0]
+    )
+    far = max(ratio, 1 / ratio) >= 8 and (np.abs(np.log(ratios / ratio)) < STEADY).all()
+    if constant or far:
+        larger, smaller = ("valid", "train") if ratio > 1 else ("train", "valid")
+        words = f"{larger} is a sum, or {smaller} is divided by more than its items"
+        return _other_unit(ratio, bool(constant), words)
     return passed("BCE023")
+
+
+def _other_unit(ratio: float, exact: bool, words: str) -> Finding:
+    return Finding(
+        "BCE023",
+        Level.WARN,
+        f"valid / train is {'' if exact else 'about '}{ratio:.4f} in every epoch: {words}",
+        "print both in nats per item: total / items",
+        {"ratio": ratio},
+    )
 
 
 def _counted(seen: int | None, size: int | None) -> Finding:
@@ -224,21 +279,40 @@ def _rising(valid: np.ndarray | None, decompositions: Sequence[Decomposition] | 
     if valid is None or len(valid) < 2 * FEWEST_EPOCHS:
         return not_applicable("BCE026", f"needs validation losses of {2 * FEWEST_EPOCHS} epochs")
     best = int(np.argmin(valid))
-    after = valid[best + 1 :]
-    noise = float(np.median(np.abs(np.diff(valid, 2)))) * 0.6  # a robust standard deviation: 1.48 / sqrt(6)
-    rising = len(after) >= FEWEST_EPOCHS and (np.diff(valid[-FEWEST_EPOCHS - 1 :]) > 0).all()
-    rise = float(valid[-1] - valid[best])
-    if rising and rise > max(0.05 * valid[best], 6 * noise):
+    rise, certain = _rise(valid, best)
+    if certain and rise > 0.05 * valid[best]:
         why, fix, parts = _part_that_rose(decompositions, best)
         return Finding(
             "BCE026",
             Level.WARN,
-            f"validation loss rose in the last {FEWEST_EPOCHS} epochs, from {valid[best]:.4f} in epoch {best + 1} to "
-            f"{valid[-1]:.4f}{why}",
+            f"validation loss rises since epoch {best + 1}, from {valid[best]:.4f} to {valid[best] + rise:.4f} at "
+            "the end"
+            f"{why}",
             f"keep the weights of epoch {best + 1}; {fix}",
             {"best": best + 1, "rise": rise} | parts,
         )
     return passed("BCE026")
+
+
+def _rise(valid: np.ndarray, best: int) -> tuple[float, bool]:
+    """How far the loss has risen since its best epoch, and whether that is no chance.
+
+    The rank test of Mann and Kendall on the epochs after the best: in a curve that only scatters they do not rise. The
+    best epoch is the luckiest, so it is left out, and the rise is counted from its neighbours.
+    """
+    after = valid[best + 1 :]
+    n = len(after)
+    if n < FEWEST_EPOCHS:
+        return 0.0, False
+    noise = float(np.median(np.abs(np.diff(valid, 2)))) * 0.6  # a robust standard deviation: 1.48 / sqrt(6)
+    if n < 7:  # too few for the test: each of them must be higher than the one before, by more than noise
+        rise = float(after[-1] - valid[best])
+        return rise, bool((np.diff(valid[-FEWEST_EPOCHS - 1 :]) > 0).all()) and rise > 6 * noise
+    pairs = np.sign(np.subtract.outer(after, after))
+    score = float(np.tril(pairs).sum())
+    error = math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    end, start = float(np.median(after[-max(3, n // 4) :])), float(np.median(valid[max(0, best - 1) : best + 2]))
+    return end - start, (score - 1) / error > 3.1  # p < 0.001
 
 
 def _diverging(train: np.ndarray) -> Finding:

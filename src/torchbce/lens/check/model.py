@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import itertools
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from torchbce.lens.check import start, structure
+from torchbce.batch import unpack
+from torchbce.lens.check import activations, gradients, shapes, start
 from torchbce.lens.check.findings import Finding, Level, Report, not_applicable, passed, report, skipped
-from torchbce.lens.check.fingerprint import LossFunction, fingerprint
+from torchbce.lens.check.fingerprint import LossFunction
 from torchbce.lens.check.loss import findings_of, not_identified
 from torchbce.lens.check.overlap import shared_items
 from torchbce.lens.check.step import Step, fresh_gradients
-from torchbce.lens.check.targets import finite, targets_range
-from torchbce.lens.check.trial import Trial, trial
+from torchbce.lens.check.targets import finite, is_binary, targets_range
+from torchbce.lens.check.trial import Trial, tensors_in, trial
 
 __all__ = ["check"]
 
 RULES: dict[str, Callable[[Trial], Finding]] = {
-    "BCE004": structure.activation_before_logits,
-    "BCE005": structure.missing_sigmoid,
-    "BCE009": structure.pos_weight_shape,
+    "BCE004": activations.activation_before_logits,
+    "BCE005": activations.missing_sigmoid,
+    "BCE009": shapes.pos_weight_shape,
     "BCE010": start.saturated_at_start,
     "BCE011": start.loss_at_start,
     "BCE012": start.head_bias,
     "BCE013": start.overfits_one_batch,
     "BCE014": start.conflicting_items,
-    "BCE015": structure.input_ignored,
-    "BCE016": structure.dead_gradient,
-    "BCE019": structure.batch_mixing,
+    "BCE015": gradients.input_ignored,
+    "BCE016": gradients.dead_gradient,
+    "BCE019": gradients.batch_mixing,
 }
+FEWEST_ITEMS = 16  # of one class, before it is odd that there is no other
+FEWEST_ZEROS = 256
+MOST_BATCHES = 50  # of a loader, that are looked through for the other class
 STATIC = ("BCE004", "BCE005", "BCE009")  # look at what there is, and need no loss
 
 
@@ -73,7 +78,8 @@ def check(
     """
     report((), ignore=ignore)  # an unknown code is known before the work
     with trial(model, batch, loss_func) as t:
-        findings = [targets_range(t.targets), _finite(t), _runs(t), structure.optimizer_coverage(model, optimizer)]
+        findings = [_allowed(t), _finite(t), _runs(t)]
+        findings += [gradients.optimizer_coverage(t, model, optimizer), _both_classes(t, batch)]
         if "BCE018" not in ignore:
             findings.append(_run("BCE018", lambda _: fresh_gradients(model, batch, step, optimizer), t))
         if "BCE030" not in ignore:
@@ -91,14 +97,44 @@ def check(
 
 def _loss_findings(t: Trial) -> list[Finding]:
     """What the loss function is, and what it makes of this batch's shapes; BCE004 is judged with the model."""
-    if t.loss is None:
-        return not_identified("the loss fails on plain outputs")
+    known = not_identified("the loss fails on plain outputs") if t.loss is None else findings_of(t.loss)
+    found = [finding for finding in known if finding.code != "BCE004"]
+    pairs = _pairs(t)
+    return found if pairs is None else [pairs, *(finding for finding in found if finding.code != "BCE003")]
+
+
+def _pairs(t: Trial) -> Finding | None:
+    """BCE003 on the batch's own shapes."""
     try:
-        broadcast = structure.compares_all(t)
+        return shapes.compares_all(t) or shapes.compares_others(t)
     except Exception:  # shapes that differ and that the loss refuses
-        broadcast = None
-    found = [finding for finding in findings_of(t.loss) if finding.code != "BCE004"]
-    return found if broadcast is None else [broadcast, *(finding for finding in found if finding.code != "BCE003")]
+        return None
+
+
+def _both_classes(t: Trial, batch: Any) -> Finding:
+    """BCE033: in the batch, or in the next ones of a loader."""
+    labels = t.labels
+    if not is_binary(labels) or labels.numel() < FEWEST_ITEMS:
+        return not_applicable("BCE033", f"targets are not 0 and 1, or fewer than {FEWEST_ITEMS}")
+    first = labels.flatten()[0].item()
+    if bool((labels != first).any()):
+        return passed("BCE033")
+    seen = labels.numel()
+    if not isinstance(batch, list | tuple | Mapping):
+        for other in itertools.islice(batch, MOST_BATCHES):
+            targets = unpack(other)[1]
+            if bool((targets != first).any()):
+                return passed("BCE033")
+            seen += targets.numel()
+    # A batch without a positive is nothing special where they are rare.
+    certain = first == 1 or seen >= FEWEST_ZEROS
+    return Finding(
+        "BCE033",
+        Level.WARN if certain else Level.TIP,
+        f"all {seen:,} targets are {first:g}: nothing can be learned from them, and little be checked",
+        "give check a batch, or a loader, with both; look at whether the data are sorted by target",
+        {"target": first, "items": seen},
+    )
 
 
 def _run(code: str, rule: Callable[[Trial], Finding], t: Trial) -> Finding:
@@ -108,15 +144,29 @@ def _run(code: str, rule: Callable[[Trial], Finding], t: Trial) -> Finding:
         return not_applicable(code, f"the model or the loss refused: {type(error).__name__}: {error}".split("\n")[0])
 
 
+def _allowed(t: Trial) -> Finding:
+    """BCE001, unless the loss is another, for which such targets are right."""
+    found = targets_range(t.targets, t.counts)
+    is_bce = t.loss is not None and t.loss.is_cross_entropy and not t.recoded
+    if found.level is Level.FAIL and not is_bce and t.is_bounded():
+        return passed("BCE001", "the loss has a lowest value for these targets, so it is one that takes them")
+    return found
+
+
 def _finite(t: Trial) -> Finding:
-    tensors = {"inputs": t.inputs} if isinstance(t.inputs, torch.Tensor) else {}
-    found = finite(**tensors, targets=t.targets, outputs=t.outputs)
-    if found.level is Level.FAIL:
-        return found
+    """BCE002: where the outputs or the loss are not finite, the first tensor on the way to them that is not.
+
+    A model or a loss may leave out what is not finite.
+    """
     try:
-        return finite(loss=t.value(t.model))
-    except Exception:
-        return not_applicable("BCE002", "the loss cannot be computed")
+        loss = {"loss": t.value(t.model).detach()}
+    except Exception:  # it cannot be computed, which is BCE032
+        loss = {}
+    after = finite(outputs=t.outputs, **loss)
+    if after.level is not Level.FAIL:
+        return after if loss else not_applicable("BCE002", "the loss cannot be computed")
+    before = finite(**dict(tensors_in(t.inputs, "inputs")), targets=t.labels)
+    return before if before.level is Level.FAIL else after
 
 
 def _runs(t: Trial) -> Finding:
@@ -127,24 +177,13 @@ def _runs(t: Trial) -> Finding:
         if isinstance(loss, torch.Tensor):
             if loss.requires_grad:
                 t.gradients(model, loss)
-            if t.loss is not None or not _exchanged(t):
-                return passed("BCE032")
-            text, fix = "outputs and targets are exchanged", "loss_func(outputs, targets)"
-            return Finding("BCE032", Level.FAIL, text, fix)
+            return passed("BCE032")
         text, fix = f"the loss is a {type(loss).__name__}, no tensor", "return the loss itself, not loss.item()"
     except Exception as error:
         text, fix = f"{type(error).__name__}: {error}", _advice(t)
     return Finding(
         "BCE032", Level.FAIL, text, fix, {"outputs": list(t.outputs.shape), "targets": list(t.targets.shape)}
     )
-
-
-def _exchanged(t: Trial) -> bool:
-    """Whether the loss is BCE for the targets as outputs."""
-    try:
-        return fingerprint(lambda outputs, targets: t.loss_func(targets, outputs)).family == "bce"
-    except ValueError:
-        return False
 
 
 def _advice(t: Trial) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from torchbce.batch import unpack
 from torchbce.lens.check.findings import Finding, Level, not_applicable, passed
-from torchbce.lens.check.trial import unpack
+from torchbce.lens.check.trial import first_batch, tensors_in
 
 MOST_ITEMS = 100_000  # of each part, as a loader may never end
 LEAST_SHARE = 0.01
@@ -22,11 +22,13 @@ def shared_items(train: Any, valid: Any) -> Finding:
     if valid is None:
         return not_applicable("BCE030", "needs valid, a batch or a loader")
     ours, theirs = Counter(_hashes(train)), list(_hashes(valid))
+    distinct = set(theirs)
     found = sum(digest in ours for digest in theirs)
     share = found / len(theirs) if theirs else 0.0
     repeated = sum(count for count in ours.values() if count > 1) / max(1, ours.total())
     evidence = {"shared": found, "valid": len(theirs), "train": ours.total(), "repeated in train": repeated}
-    if share > LEAST_SHARE and share > 2 * repeated:
+    # Rows of few different values repeat by themselves. Where numbers hardly ever do, a row that does is a copy.
+    if share > LEAST_SHARE and (share > 2 * repeated or _never_equal(valid, len(distinct))):
         return Finding(
             "BCE030",
             Level.WARN,
@@ -38,16 +40,26 @@ def shared_items(train: Any, valid: Any) -> Finding:
     return passed("BCE030", f"{found:,} of {len(theirs):,} validation items are training items")
 
 
+def _never_equal(valid: Any, distinct: int) -> bool:
+    """Whether one number of an item, all by itself, is another in nearly every item; looked for in the first batch."""
+    inputs, targets = unpack(first_batch(valid))
+    for _, part in tensors_in(inputs):
+        if part.is_floating_point() and part.ndim and len(part) == len(targets) >= 8:
+            columns = part.detach().reshape(len(part), -1)[:, :16]
+            rows = len(torch.unique(columns, dim=0))
+            if max(len(torch.unique(column)) for column in columns.T) > 0.95 * min(rows, distinct):
+                return True
+    return False
+
+
 def _hashes(batches: Any) -> Iterator[bytes]:
     """A hash of each item's inputs."""
     seen = 0
     single = isinstance(batches, list | tuple | Mapping)
     for batch in [batches] if single else batches:
         inputs, targets = unpack(batch)
-        parts = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, tuple) else [inputs]
-        rows = [
-            part.detach().cpu().reshape(len(targets), -1).contiguous() for part in parts if isinstance(part, Tensor)
-        ]
+        parts = [part for _, part in tensors_in(inputs) if part.ndim and len(part) == len(targets)]
+        rows = [part.detach().cpu().reshape(len(targets), -1).contiguous() for part in parts]
         if not rows:
             return
         together = torch.cat([part.view(torch.uint8) for part in rows], 1).numpy()

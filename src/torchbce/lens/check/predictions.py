@@ -12,7 +12,7 @@ from torch import Tensor
 from torchbce.functional import binary_cross_entropy
 from torchbce.lens.check.findings import Finding, Level, Report, not_applicable, passed, report, skipped
 from torchbce.lens.check.targets import are_probabilities, finite, is_binary, targets_range
-from torchbce.lens.explain import as_tensor, explain
+from torchbce.lens.explain import as_tensor, explanation, sketched
 from torchbce.lens.explanation import Explanation
 
 TOO_FEW = 100
@@ -22,12 +22,20 @@ __all__ = ["check_predictions"]
 
 
 def check_predictions(
-    outputs: Any, targets: Any, *, from_logits: bool, weight: Any = None, ignore: Collection[str] = ()
+    outputs: Any,
+    targets: Any,
+    *,
+    from_logits: bool,
+    weight: Any = None,
+    cluster: Any = None,
+    ignore: Collection[str] = (),
 ) -> Report:
     """What is wrong with predictions, seen from the predictions alone.
 
     Args:
-        outputs, targets, from_logits, weight: as for :func:`torchbce.explain`; outputs and targets may have any values.
+        outputs, targets, from_logits, weight, cluster: as for :func:`torchbce.explain`; outputs and targets may have
+        any
+            values.
         ignore: codes to leave out.
 
     Returns:
@@ -59,7 +67,8 @@ def check_predictions(
     findings = [targets_range(y), finite(outputs=_without_certain_logits(x, y) if from_logits else x, targets=y)]
     findings.append(_scale(x, y, from_logits))
     if all(finding.level is Level.PASS for finding in findings[:2]) and (from_logits or are_probabilities(x)):
-        shown = explain(x, y, from_logits=from_logits, weight=weight)
+        sketch, _ = sketched(x, y, from_logits=from_logits, weight=weight, cluster=cluster)
+        shown = explanation(sketch, bands=False)
         findings[2] = _direction(findings[2], shown)
         findings += [_saturation(shown), *_worth(shown), _too_good(shown), _few_items(shown), _one_class(shown)]
     return report(findings, ignore=ignore, about=f"{len(x):,} predictions")
@@ -156,9 +165,8 @@ def _saturation(shown: Explanation) -> Finding:
 def _worth(shown: Explanation) -> tuple[Finding, Finding]:
     """BCE027 and BCE028; where both fire, predictions that separate are miscalibrated, and others are worth nothing."""
     base_rate, calibrated = _base_rate(shown), _calibration(shown)
-    parts = shown.decomposition
-    if base_rate.level is Level.WARN and calibrated.level is Level.WARN and parts is not None:
-        if parts.discrimination > 0.01 * parts.uncertainty:
+    if base_rate.level is Level.WARN and calibrated.level is Level.WARN:
+        if shown.auc - 0.5 > 4 * _auc_error(shown):
             return skipped("BCE027", "explained by BCE028"), calibrated
         return base_rate, skipped("BCE028", "explained by BCE027")
     return base_rate, calibrated
@@ -212,7 +220,7 @@ def _auc_error(shown: Explanation) -> float:
     """The standard error of the AUC of outputs that tell nothing (Hanley and McNeil)."""
     ones = shown.base_rate * shown.count
     pairs = ones * (shown.count - ones)
-    return math.sqrt((shown.count + 1) / (12 * pairs)) if pairs > 0 else math.inf
+    return math.sqrt(shown.design_effect * (shown.count + 1) / (12 * pairs)) if pairs > 0 else math.inf
 
 
 def _calibration(shown: Explanation) -> Finding:
@@ -255,7 +263,7 @@ def _few_items(shown: Explanation) -> Finding:
         return not_applicable("BCE031", "fewer than 1,000 items")
     rare = min(shown.base_rate, 1 - shown.base_rate) < 0.02  # then the loss is where the few of the rarer class are
     if shown.worst_share > 0.5 and shown.normalized_entropy > 0.02 and not rare:
-        rows = ", ".join(str(item.row) for item in shown.items[:5])
+        rows = ", ".join(item.name for item in shown.items[:5])
         return Finding(
             "BCE031",
             Level.TIP,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from torchbce.functional import binary_cross_entropy
 from torchbce.lens.check.findings import Finding, Level, not_applicable, passed
 from torchbce.lens.check.targets import are_probabilities, is_binary
-from torchbce.lens.check.trial import Trial, select
+from torchbce.lens.check.trial import Trial, select, tensors_in
 from torchbce.lens.entropy import cross_entropy
 
 LN2 = math.log(2)
@@ -36,12 +35,14 @@ def saturated_at_start(t: Trial) -> Finding:
 
 def loss_at_start(t: Trial) -> Finding:
     """BCE011: healthy networks on scaled inputs start within 0.1 of log 2."""
-    if not is_binary(t.targets) or not are_probabilities(t.probabilities):
+    if t.outputs.numel() != t.targets.numel() or not is_binary(t.labels) or not are_probabilities(t.probabilities):
         return not_applicable("BCE011", "targets or outputs are no probabilities")
-    start = binary_cross_entropy(t.probabilities, t.targets.double().reshape(t.outputs.shape)).item()
+    p = t.probabilities.reshape(t.targets.shape)
+    start = binary_cross_entropy(p if t.counts is None else p[t.counts], t.labels.double()).item()
     if start <= LN2 + 0.5:
         return passed("BCE011", f"{start:.4f}")
-    largest = t.inputs.abs().max().item() if isinstance(t.inputs, Tensor) and t.inputs.numel() else math.nan
+    numbers = [part for _, part in tensors_in(t.inputs) if part.is_floating_point() and part.numel()]
+    largest = max((part.abs().max().item() for part in numbers), default=math.nan)
     inputs = f"; the largest input is {largest:.4g}" if largest > 10 else ""
     return Finding(
         "BCE011",
@@ -56,11 +57,11 @@ def loss_at_start(t: Trial) -> Finding:
 
 def head_bias(t: Trial) -> Finding:
     """BCE012."""
-    if not is_binary(t.targets):
+    if not is_binary(t.labels):
         return not_applicable("BCE012", "targets are not 0 and 1")
-    share = t.targets.double().mean().item()
+    share = t.labels.double().mean().item()
     heads = [m for m in t.model.modules() if isinstance(m, nn.Linear | nn.Conv2d) and m.bias is not None]
-    if not heads or not 0 < share < 1 or t.targets.numel() < 32:
+    if not heads or not 0 < share < 1 or t.labels.numel() < 32:
         return not_applicable("BCE012", "no last bias, one class only, or fewer than 32 items")
     gain = LN2 - cross_entropy(share, share)
     mean = t.probabilities.mean().item()
@@ -87,7 +88,7 @@ def overfits_one_batch(t: Trial) -> Finding:
         return not_applicable("BCE013", "nothing can be trained")
     if sum(p.numel() for p in parameters) < 4 * ITEMS:
         return not_applicable("BCE013", f"fewer than {4 * ITEMS} parameters, which cannot learn any items by heart")
-    floor = _lowest(t, rows)
+    floor = max(_lowest(t, rows), 0.0)  # outputs that are bound to each other, as log-probabilities, come no further
     start = best = math.inf
     for lr in (1e-2, 1e-3):
         model = t.copy()
@@ -121,7 +122,8 @@ def _lowest(t: Trial, rows: Tensor) -> float:
     optimizer = torch.optim.Adam([free], lr=0.1)
     lowest = math.inf
     for _ in range(STEPS):
-        loss = t.loss_func(torch.sigmoid(free) if takes_probabilities else free, t.targets[rows]).mean()
+        loss = t.loss_of(torch.sigmoid(free) if takes_probabilities else free, t.targets[rows], rows)
+        loss = loss if t.reduces else loss / len(rows)
         lowest = min(lowest, loss.item())
         free.grad = torch.autograd.grad(loss, free)[0]
         optimizer.step()
@@ -153,7 +155,8 @@ def conflicting_items(t: Trial) -> Finding:
 
 def _few_distinct(t: Trial) -> Tensor | None:
     """Up to eight items, of both classes, whose inputs differ."""
-    if not is_binary(t.targets) or t.targets.numel() != len(t.targets):
+    alone = t.targets.ndim > 0 and t.targets.numel() == len(t.targets) and t.can_be_cut
+    if not alone or t.counts is not None or not is_binary(t.targets):
         return None
     y = t.targets.flatten()
     chosen: list[int] = []
@@ -172,5 +175,5 @@ def _few_distinct(t: Trial) -> Tensor | None:
 
 def _same(inputs: object, i: int, j: int) -> bool:
     """Whether two items have equal inputs."""
-    parts = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, tuple) else [inputs]
-    return all(torch.equal(part[i], part[j]) for part in parts if isinstance(part, Tensor))
+    parts = [part for _, part in tensors_in(inputs) if part.ndim and len(part) > max(i, j)]
+    return all(torch.equal(part[i], part[j]) for part in parts)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from torchbce.batch import TARGET_NAMES
+from torchbce.lens.check.copies import copied, seed
 from torchbce.lens.check.findings import Finding, Level, not_applicable, passed
-from torchbce.lens.check.trial import first_batch, seed
+from torchbce.lens.check.trial import first_batch
 
 Step = Callable[[nn.Module, Any, torch.optim.Optimizer], object]
 MOST_CALLS = 16  # of a step that accumulates gradients, and takes its time before the optimizer moves
@@ -27,23 +29,28 @@ def fresh_gradients(
     if step is None or optimizer is None:
         return not_applicable("BCE018", "needs step and the optimizer")
     own = optimizer.register_step_pre_hook(_refuse)
+    rates = [group["lr"] for group in optimizer.param_groups]  # a schedule that step calls knows the user's optimizer
     gradients = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
     try:
-        first, second = _two_gradients(model, batch, step, optimizer)
+        seen, kept = _gradients(model, first_batch(batch), step, optimizer)
     except _OwnOptimizer:
         return not_applicable("BCE018", "step moves an optimizer of its own; write step(model, batch, optimizer)")
     finally:
         own.remove()
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
         for parameter, gradient in zip(model.parameters(), gradients, strict=True):
             parameter.grad = gradient
-    return _judged(first, second)
+    return _judged(seen, kept)
 
 
-def _two_gradients(
-    model: nn.Module, batch: Any, step: Step, optimizer: torch.optim.Optimizer
-) -> tuple[Tensor | None, Tensor | None]:
-    """All gradients in one row, as the optimizer finds them in its first two steps; None where it takes no step."""
-    twin, twin_optimizer = copy.deepcopy((model, optimizer))
+def _gradients(model: nn.Module, batch: Any, step: Step, optimizer: torch.optim.Optimizer) -> tuple[list[Tensor], bool]:
+    """All gradients in one row, as the optimizer finds them in its first two steps, or in fewer.
+
+    Also whether earlier batches of several count: whether the next step finds another gradient if they have other
+    targets.
+    """
+    twin, twin_optimizer = copied((model, optimizer))
     for group in twin_optimizer.param_groups:
         group["lr"] = 0 * group["lr"]
     seen: list[Tensor] = []
@@ -55,21 +62,39 @@ def _two_gradients(
         rows = [(torch.zeros_like(p) if p.grad is None else p.grad).detach().double().flatten() for p in parameters]
         seen.append(torch.cat(rows))
 
-    twin_optimizer.register_step_pre_hook(look)
-    batch = first_batch(batch)
-    for _ in range(MOST_CALLS):
+    def go(data: Any) -> None:
         seed()  # the same dropout
-        step(twin, copy.deepcopy(batch), twin_optimizer)
+        step(twin, copy.deepcopy(data), twin_optimizer)
+
+    twin_optimizer.register_step_pre_hook(look)
+    between = 0
+    for _ in range(MOST_CALLS):
+        between = between + 1 if len(seen) == 1 else 0
+        go(batch)
         if len(seen) >= 2:
-            return seen[0], seen[1]
-    return (seen[0] if seen else None), None
+            break
+    if len(seen) != 2 or between < 2:
+        return seen, True
+    other = _other_targets(batch)
+    for _ in range(between - 1):
+        go(other)
+    go(batch)
+    return seen[:2], len(seen) != 3 or not torch.equal(seen[2], seen[1])
 
 
-def _judged(first: Tensor | None, second: Tensor | None) -> Finding:
+def _other_targets(batch: Any) -> Any:
+    """The batch with its targets turned around."""
+    if isinstance(batch, Mapping):
+        return {name: 1 - v if str(name).lower() in TARGET_NAMES else v for name, v in batch.items()}
+    return type(batch)([*batch[:-1], 1 - batch[-1]])
+
+
+def _judged(seen: list[Tensor], kept: bool) -> Finding:
     order = "optimizer.zero_grad()\nloss.backward()\noptimizer.step()"
-    if first is None or second is None:
-        text = f"optimizer.step() was called {0 if first is None else 1} times in {MOST_CALLS} calls of step"
+    if len(seen) < 2:
+        text = f"optimizer.step() was called {len(seen)} times in {MOST_CALLS} calls of step"
         return Finding("BCE018", Level.FAIL, f"{text}: weights do not move", order)
+    first, second = seen[:2]
     size = first.dot(first).item()
     if size == 0:
         late = ", and comes one batch late" if second.any() else ""
@@ -82,6 +107,15 @@ def _judged(first: Tensor | None, second: Tensor | None) -> Finding:
             f"the gradient of the same batch is {ratio:.3f} times as large in the second step: the first stays in it",
             order,
             {"ratio": ratio},
+        )
+    if not kept:
+        return Finding(
+            "BCE018",
+            Level.FAIL,
+            "of the batches between two optimizer steps only the last has a say: zero_grad() throws the gradients "
+            "of the "
+            "others away",
+            "loss.backward()\nif step % every == 0:\n    optimizer.step()\n    optimizer.zero_grad()",
         )
     return passed("BCE018")
 

@@ -5,31 +5,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from torchbce.encodings import encoding
 from torchbce.lens.check.findings import Finding, Level, passed
 
-ENCODINGS = {
-    (-1.0, 1.0): ("{-1, 1}", "targets = (targets + 1) / 2"),
-    (0.0, 255.0): ("{0, 255}, as in an image", "targets = targets / 255"),
-    (1.0, 2.0): ("{1, 2}", "targets = targets - 1"),
-    (0.0, 100.0): ("percentages", "targets = targets / 100"),
-    (0.0, 2.0): ("{0, 2}", "targets = targets / 2"),
-}
 
+def targets_range(targets: Tensor, counts: Tensor | None = None) -> Finding:
+    """Below 0 or above 1 the loss has no lowest value: training it away makes it ever more negative.
 
-def targets_range(targets: Tensor) -> Finding:
-    """Below 0 or above 1 the loss has no lowest value: training it away makes it ever more negative."""
-    y = targets.detach().double().flatten()
+    Targets where `counts` is False are labels that are missing, which the loss leaves out.
+    """
+    y = (targets if counts is None else targets[counts]).detach().double().flatten()
     finite = y[y.isfinite()]
     if not len(finite):
         return Finding("BCE001", Level.NOT_APPLICABLE, "there are no finite targets")
     low, high = (bound.item() for bound in finite.aminmax())
     if low >= 0 and high <= 1:
-        return passed("BCE001")
+        left_out = 0 if counts is None else int((~counts).sum())
+        return passed("BCE001", f"{left_out} missing labels, which the loss leaves out" if left_out else "")
     outside = int(((finite < 0) | (finite > 1)).sum())
     values = torch.unique(finite)
-    name, fix = ENCODINGS.get((low, high), ("", "targets = (targets == positive_value).float()"))
+    name, fix = encoding(low, high) or ("", "(targets == positive_value).float()")
     if len(values) > 2 and (low, high) in ((0.0, 2.0), (-1.0, 1.0)):
         name = ""  # three classes
+    fix = fix if fix.startswith("loss") else f"targets = {fix}"
     whole = bool((values == values.round()).all())
     if not name and whole and low >= 0 and len(values) > 2:
         name, fix = f"class numbers 0 to {high:g}", "loss_func = torch.nn.CrossEntropyLoss()  # one output per class"

@@ -1,0 +1,21 @@
+"""Programs on which no FAIL and no WARN is right, one module per topic."""
+
+from . import data, images, inputs, layers, logs, losses, masks, models, predictions, schedules, sequences, steps
+from .registry import HEALTHY, Program
+
+__all__ = [
+    "HEALTHY",
+    "Program",
+    "data",
+    "images",
+    "inputs",
+    "layers",
+    "logs",
+    "losses",
+    "masks",
+    "models",
+    "predictions",
+    "schedules",
+    "sequences",
+    "steps",
+]
