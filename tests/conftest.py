@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared already: threads that wait for them only spin
+    os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["KERAS_BACKEND"] = "torch"
 os.environ["TRITON_INTERPRET"] = "1"  # the GPU kernels, on the CPU; read when triton is imported
 
 import numpy as np
@@ -13,6 +16,31 @@ import pytest
 from hypothesis import settings
 from sklearn.datasets import load_breast_cancer
 from typer.testing import CliRunner
+
+# Left out by `make test-fast`: other processes, trainings, Triton's interpreter, programs by the hundreds.
+SLOW = {
+    "test_adapters.py",
+    "test_bad_input.py",
+    "test_check_model.py",
+    "test_docs.py",
+    "test_explain_files.py",
+    "test_family.py",
+    "test_hostile_files.py",
+    "test_measure.py",
+    "test_public_programs.py",
+    "test_runtime.py",
+    "test_tables.py",
+    "test_torch_samples.py",
+    "test_train.py",
+    "test_writing.py",
+}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.name in SLOW or "gpu" in item.name:
+            item.add_marker(pytest.mark.slow)
+
 
 # The first call of a loss on a machine compiles, which takes seconds.
 settings.register_profile("torchbce", deadline=None)

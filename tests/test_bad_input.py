@@ -53,7 +53,7 @@ TABLES = {
         "same,empty,y\n" + "7,,0\n7,,1\n" * 10,
         r"no column to learn from besides 'y': 'same' is constant, 'empty' is empty",
     ),
-    "too few of a class": ("a,y\n" + "1,0\n2,0\n" * 10 + "3,1\n", r"only 1 of 21 rows are of the positive class"),
+    "too few of a class": ("a,y\n" + "1,0\n2,0\n" * 10 + "3,1\n", r"only 1 of 21 rows is of the positive class"),
     "an unclosed quote": (lines(GOOD, row9='1,2,"red,1'), r"row 9 \(line \d+\) has 3 fields|cannot be read as CSV"),
 }
 
@@ -132,11 +132,15 @@ def test_a_file_that_is_not_there_names_its_neighbours(command):
 
 def test_a_file_that_is_not_utf8_names_line_and_byte(command):
     Path("t.csv").write_bytes(lines(GOOD, row12="1,2,GREY,1").replace("GREY", "gr\xfcn").encode("latin-1"))
-    refuse(command("train", "t.csv", "--target", "y"), 3, "t.csv is not UTF-8: line 13 holds the byte 0xfc; convert it")
+    refuse(
+        command("train", "t.csv", "--target", "y"),
+        3,
+        "t.csv is not UTF-8: line 13 holds the byte 0xfc; pass its encoding",
+    )
     Path("t.csv").write_bytes("a,gr\xfcn,y\n1,2,0\n".encode("latin-1"))
     refuse(command("train", "t.csv", "--target", "y"), 3, "line 1 holds the byte 0xfc")
     Path("t.csv").write_bytes(GOOD.encode("utf-16"))
-    refuse(command("train", "t.csv", "--target", "y"), 3, "iconv -f utf-16")
+    refuse(command("train", "t.csv", "--target", "y"), 3, "--encoding utf-16")
     Path("t.csv").write_bytes(GOOD.replace("\n", "\r").encode())
     refuse(command("train", "t.csv", "--target", "y"), 3, "its lines end with a bare carriage return")
     Path("t.csv").write_bytes(b"\x00\x01\x02\x03" * 9)
@@ -196,7 +200,7 @@ def test_a_learning_rate_that_explodes_is_reported(command):
     result = command("train", "t.csv", "--target", "y", "--optimizer", "sgd", "--lr", "1e30")
     assert result.exit_code == 3
     assert "the loss of epoch" in result.stderr
-    assert not list(Path("runs").iterdir())
+    assert not Path("runs").exists()
 
 
 # New rows
@@ -212,7 +216,6 @@ def test_a_learning_rate_that_explodes_is_reported(command):
             ["yes", "maybe", "no"],
             "row 2 of the target column 'bought' is 'maybe'; the model knows 'no' and 'yes'",
         ),
-        ("bought", ["yes", None, "no"], "'bought' is missing in 1 of 3 rows"),
     ],
 )
 def test_bad_new_rows_are_named(trained, mixed_table, command, column, values, message):
@@ -250,7 +253,7 @@ def test_explain_never_guesses(command, flags):
 
 def test_a_folder_that_is_no_run_is_not_explained(command):
     Path("folder").mkdir()
-    refuse(command("explain", "folder"), 3, "folder is a folder without predictions.parquet")
+    refuse(command("explain", "folder"), 5, "folder has no predictions.parquet")
 
 
 # The machine
@@ -282,7 +285,7 @@ def test_ctrl_c_in_mid_epoch_leaves_nothing(tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert errors.strip() == "torchbce: interrupted; nothing was written"
-    assert not list((tmp_path / "runs").iterdir())
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_disk_that_is_full_leaves_nothing(tmp_path):
@@ -298,7 +301,7 @@ def test_a_disk_that_is_full_leaves_nothing(tmp_path):
     assert process.returncode == 4, errors
     assert "runs/t cannot be written" in errors
     assert "nothing was kept" in errors
-    assert not list((tmp_path / "runs").iterdir())
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_place_that_cannot_be_written_is_named_before_training(command):
@@ -316,10 +319,10 @@ def test_predictions_that_cannot_be_written_are_reported(trained, mixed, command
     assert "nowhere/p.csv cannot be written" in result.stderr
 
 
-def test_a_reader_that_leaves_early_is_no_error(trained, mixed, tmp_path):
+def test_a_reader_that_leaves_early_ends_it_quietly(trained, mixed, tmp_path):
     process = torchbce("predict", trained, mixed, cwd=tmp_path)
     process.stdout.close()
     errors = process.stderr.read()
     process.stderr.close()
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=60) == 141
     assert "Traceback" not in errors

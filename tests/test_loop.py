@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import torchbce
 from torchbce import InputError, fit
-from torchbce.trainer.batches import DatasetBatches, LoaderBatches, TensorBatches, batches_of, unpack_batch
+from torchbce.batch import unpack
+from torchbce.trainer.batches import DatasetBatches, LoaderBatches, TensorBatches, batches_of
 
 
 class DictDataset(Dataset):
@@ -168,7 +169,7 @@ network_once = network()
 def test_evaluation_draws_no_random_numbers():
     loader = DataLoader(TensorDataset(*data()), batch_size=10, shuffle=True)
     before = torch.get_rng_state()
-    list(LoaderBatches(loader, unpack_batch).in_order())
+    list(LoaderBatches(loader, unpack).in_order())
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -241,7 +242,7 @@ def test_options_that_make_no_sense_are_named(kwargs, error, message):
         (lambda x, y: (x, y[:5]), ValueError, r"one length above 0; got \(101, 4\), \(5, 1\)"),
         (lambda x, y: (x[:0], y[:0]), ValueError, "one length above 0"),
         (lambda x, y: [{"x": x, "wanted": y}], ValueError, r"keys \['x', 'wanted'\]; exactly one"),
-        (lambda x, y: [3], ValueError, "the batch is int; it must be"),
+        (lambda x, y: [3], ValueError, "the batch is of type int; it must be"),
         (lambda x, y: [], ValueError, "gave no batches"),
         (lambda x, y: (x, y.squeeze()), ValueError, "must be the same as input size"),
     ],
@@ -255,7 +256,7 @@ def test_a_loader_of_tensors_gives_its_own_batches_without_collating():
     x, y = data()
     for generator in (None, torch.Generator().manual_seed(3)):
         loader = DataLoader(TensorDataset(x, y), batch_size=10, shuffle=True, generator=generator)
-        sliced, whole = LoaderBatches(loader, unpack_batch), []
+        sliced, whole = LoaderBatches(loader, unpack), []
         assert sliced.in_memory
         for _ in range(2):
             torch.manual_seed(7)
@@ -274,8 +275,8 @@ def test_a_loader_of_tensors_gives_its_own_batches_without_collating():
 def test_loaders_that_do_more_are_left_alone():
     dataset = TensorDataset(*data())
     for options in ({"collate_fn": lambda items: items[0]}, {"batch_size": None}, {"num_workers": 1}):
-        assert not LoaderBatches(DataLoader(dataset, **options), unpack_batch).in_memory
-    assert not LoaderBatches(DataLoader(DictDataset(*data())), unpack_batch).in_memory
+        assert not LoaderBatches(DataLoader(dataset, **options), unpack).in_memory
+    assert not LoaderBatches(DataLoader(DictDataset(*data())), unpack).in_memory
 
 
 def test_data_that_must_be_loaded_anew_are_not_evaluated_unasked():

@@ -11,8 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from torchbce.errors import RunFolderError
-from torchbce.trainer.run_folder import load_model, new_run_folder
+from torchbce.errors import OutputError, RunFolderError
+from torchbce.trainer import run_folder
+from torchbce.trainer.reservation import reserved
+from torchbce.trainer.run_folder import check_predictions_file, load_model
 
 
 @pytest.fixture
@@ -25,6 +27,19 @@ def edit(run: Path, change) -> None:
     card = json.loads(path.read_text())
     change(card)
     path.write_text(json.dumps(card))
+    signed(run)
+
+
+def signed(run: Path) -> None:
+    """Digests that fit, so that the checks behind them are reached."""
+    path = run / "model.json"
+    try:
+        card = run_folder.ModelCard.model_validate_json(path.read_bytes())
+    except ValueError:
+        return
+    card = card.model_copy(update={"sha256": {"model.safetensors": run_folder._digest(run / "model.safetensors")}})
+    own = {"model.json": run_folder._own_digest(card)}
+    path.write_text(card.model_copy(update={"sha256": card.sha256 | own}).model_dump_json())
 
 
 def test_a_whole_run_is_loaded(run):
@@ -72,6 +87,29 @@ def weights(run: Path, change) -> None:
     tensors = load_file(run / "model.safetensors")
     change(tensors)
     save_file(tensors, run / "model.safetensors")
+    signed(run)
+
+
+@pytest.mark.parametrize("file", ["model.json", "model.safetensors", "predictions.parquet"])
+def test_no_flipped_bit_goes_unnoticed(run, file):
+    whole = (run / file).read_bytes()
+    expected = load_model(run)[0]
+    for place in range(0, len(whole), max(1, len(whole) // 200)):
+        (run / file).write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            card, _ = load_model(run)
+            check_predictions_file(run)
+        except RunFolderError:
+            continue
+        assert card == expected  # the bit is of a space
+        assert file == "model.json"
+
+
+def test_damaged_predictions_are_not_explained(run, command):
+    (run / "predictions.parquet").write_bytes((run / "predictions.parquet").read_bytes()[:-1] + b"X")
+    result = command("explain", run)
+    assert result.exit_code == 5
+    assert "predictions.parquet is damaged" in result.stderr
 
 
 class Boom:
@@ -94,16 +132,37 @@ def test_the_command_says_so_with_its_own_exit_code(run, mixed, command):
     (run / "model.json").write_text("{}")
     result = command("predict", run, mixed)
     assert result.exit_code == 5
-    assert "model.json is damaged: source: Field required; train again" in result.stderr
+    assert "model.json is damaged: format: Field required; train again" in result.stderr
 
 
 def test_a_run_folder_appears_whole_or_not_at_all(tmp_path):
-    with pytest.raises(RuntimeError), new_run_folder(tmp_path / "a" / "run") as draft:  # noqa: PT012
-        (draft / "half").write_text("")
-        assert not (tmp_path / "a" / "run").exists()
+    folder = tmp_path / "a" / "run"
+    with pytest.raises(RuntimeError), reserved(folder, exact=True) as place:  # noqa: PT012
+        (place.draft / "half").write_text("")
+        assert not folder.exists()
         raise RuntimeError
-    assert not list((tmp_path / "a").iterdir())
-    with new_run_folder(tmp_path / "a" / "run") as draft:
-        (draft / "whole").write_text("")
-    assert [path.name for path in (tmp_path / "a" / "run").iterdir()] == ["whole"]
-    assert not [path for path in (tmp_path / "a").iterdir() if path.name != "run"]
+    assert not (tmp_path / "a").exists()
+    with reserved(folder, exact=True) as place:
+        (place.draft / "whole").write_text("")
+        place.finish()
+    assert [path.name for path in folder.iterdir()] == ["whole"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["run"]
+
+
+def test_two_runs_that_begin_together_get_a_folder_each(tmp_path):
+    folder = tmp_path / "run"
+    with reserved(folder, exact=False) as one, reserved(folder, exact=False) as other:
+        assert (one.folder.name, other.folder.name) == ("run", "run-2")
+        with pytest.raises(OutputError, match="about to be made by another run"), reserved(folder, exact=True):
+            pass
+        other.finish()
+        one.finish()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run-2"]
+
+
+def test_what_a_dead_run_left_is_removed_by_the_next(tmp_path):
+    (tmp_path / ".run.draft-dead").mkdir()
+    (tmp_path / ".run.draft-dead" / "model.json").write_text("")
+    (tmp_path / ".run.lock").write_text("")  # held by nobody
+    with reserved(tmp_path / "run", exact=True) as place:
+        assert list(tmp_path.glob(".run.draft-*")) == [place.draft]

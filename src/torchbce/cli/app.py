@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from torchbce.cli.exit_codes import ExitCode, reported
+
+if TYPE_CHECKING:
+    from torchbce.trainer.table.opened import Format
 
 app = typer.Typer(
     name="torchbce",
@@ -17,7 +20,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Table = Annotated[Path, typer.Argument(metavar="FILE", help="A CSV or Parquet file.", show_default=False)]
+Table = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE", help="A CSV, Parquet or Arrow file, .gz or .zst too; - for input.", show_default=False
+    ),
+]
+Decimal = Annotated[str, typer.Option(metavar=".|,", help="What stands before decimals in a CSV file.")]
+Delimiter = Annotated[
+    Optional[str], typer.Option(metavar="CHAR", help="What separates fields in a CSV file.", show_default="seen")
+]
+Encoding = Annotated[
+    Optional[str], typer.Option(metavar="NAME", help="Of a CSV file, such as latin1.", show_default="utf-8")
+]
 
 Probabilities = Annotated[
     Optional[str], typer.Option("--prob", metavar="COL", help="The column of probabilities.", show_default=False)
@@ -26,7 +41,27 @@ Logits = Annotated[
     Optional[str], typer.Option("--logit", metavar="COL", help="The column of logits.", show_default=False)
 ]
 Weights = Annotated[Optional[str], typer.Option(metavar="COL", help="A column of weights.", show_default=False)]
+Cluster = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="COL", help="What items belong to, such as patients: errors allow for it.", show_default=False
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print every number as JSON.")]
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the versions of torchbce and torch.", is_eager=True)
+    ] = False,
+) -> None:
+    """Binary cross-entropy that you can see through: train on a table, predict, explain a loss."""
+    if version:
+        from importlib.metadata import version as installed
+
+        print(f"torchbce {installed('torchbce')}, torch {installed('torch')}")
+        raise typer.Exit
 
 
 @app.command()
@@ -70,6 +105,9 @@ def train(
     out: Annotated[
         Optional[Path], typer.Option(metavar="DIR", help="The run folder to make.", show_default="runs/FILE")
     ] = None,
+    decimal: Decimal = ".",
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
 ) -> None:
     """Train a classifier on a table and say what its BCE is and means."""
     with reported():
@@ -89,6 +127,7 @@ def train(
             patience=patience,
             seed=seed,
             out=out,
+            format=_format(decimal, delimiter, encoding),
         )
 
 
@@ -100,12 +139,16 @@ def predict(
         Optional[Path],
         typer.Option(metavar="FILE", help="A CSV or Parquet file to make.", show_default="CSV to the screen"),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file if it is there.")] = False,
+    decimal: Decimal = ".",
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
 ) -> None:
     """Apply a trained model to new rows."""
     with reported():
         from torchbce.cli.predict import run as run_predict
 
-        run_predict(run, file, out)
+        run_predict(run, file, out, _format(decimal, delimiter, encoding), overwrite=overwrite)
 
 
 @app.command()
@@ -126,6 +169,7 @@ def explain(
         Optional[str],
         typer.Option(metavar="COL", help="A column of groups: which of them carries the loss?", show_default=False),
     ] = None,
+    cluster: Cluster = None,
     only: Annotated[
         Optional[str],
         typer.Option(metavar="COL=VALUE", help="Only these rows, such as split=valid.", show_default=False),
@@ -142,13 +186,17 @@ def explain(
     ] = None,
     json: AsJson = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    decimal: Decimal = ".",
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
 ) -> None:
     """Say where a BCE comes from, item by item, and what it means. Under torchrun the processes share the rows."""
     with reported():
         from torchbce.cli.explain import Asked, run
 
         form = "json" if json else "markdown" if markdown else "text"
-        run(Asked(files, target, prob, logit, weight, by, only, top, merge, save, html, form))
+        layout = _format(decimal, delimiter, encoding)
+        run(Asked(files, target, prob, logit, weight, by, cluster, only, top, merge, save, html, form, layout))
 
 
 @app.command()
@@ -156,13 +204,14 @@ def check(
     file: Annotated[
         str,
         typer.Argument(
-            metavar="FILE", help="Predictions, or losses per epoch; CSV, Parquet, Arrow or -.", show_default=False
+            metavar="FILE", help="Predictions, losses per epoch, or a run folder; or -.", show_default=False
         ),
     ],
     target: Annotated[str, typer.Option(metavar="COL", help="The column of targets.")] = "target",
     prob: Probabilities = None,
     logit: Logits = None,
     weight: Weights = None,
+    cluster: Cluster = None,
     train: Annotated[
         Optional[str], typer.Option(metavar="COL", help="Training losses, an epoch a row.", show_default=False)
     ] = None,
@@ -175,6 +224,9 @@ def check(
     ] = None,
     json: AsJson = False,
     sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF, for code hosts.")] = False,
+    decimal: Decimal = ".",
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
 ) -> None:
     """Find known mistakes in predictions or in a log of losses. Status 6 if there is one for certain."""
     with reported():
@@ -187,10 +239,12 @@ def check(
             prob=prob,
             logit=logit,
             weight=weight,
+            cluster=cluster,
             train=train,
             valid=valid,
             ignore=ignore or [],
             form=form,
+            format=_format(decimal, delimiter, encoding),
         ):
             raise typer.Exit(ExitCode.CHECK_FAILED)
 
@@ -212,6 +266,16 @@ def bench() -> None:
         from torchbce.cli.measure import run_bench
 
         run_bench()
+
+
+def _format(decimal: str, delimiter: str | None, encoding: str | None) -> Format:
+    from torchbce.trainer.table.opened import Format
+
+    if delimiter is not None:
+        delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
+        if len(delimiter) != 1 or not delimiter.isascii():
+            raise typer.BadParameter(f"--delimiter is {delimiter!r}; it is one character, such as ';' or tab")
+    return Format(_one_of("--decimal", decimal, [".", ","]), delimiter, encoding)
 
 
 def _sizes(text: str | None) -> list[int] | None:

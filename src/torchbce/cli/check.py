@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import torch
 import typer
 
+from torchbce.cli.output import say
 from torchbce.errors import InputError
-from torchbce.lens.check.findings import Report
+from torchbce.lens.check.findings import Report, report
 from torchbce.lens.check.log import check_log
 from torchbce.lens.check.predictions import check_predictions
-from torchbce.trainer.table.predictions import read_numbers
+from torchbce.trainer.run_folder import HISTORY_FILE, check_predictions_file
+from torchbce.trainer.table.opened import Format
+from torchbce.trainer.table.predictions import Columns, read_numbers, read_predictions
 from torchbce.trainer.table.scan import sources
 
 
@@ -20,12 +26,16 @@ def run(
     prob: str | None,
     logit: str | None,
     weight: str | None,
+    cluster: str | None,
     train: str | None,
     valid: str | None,
     ignore: list[str],
     form: str,
+    format: Format,
 ) -> bool:
-    """Print the report; whether nothing failed."""
+    """Print the report; whether nothing failed. Of a run folder, that of its history and of its validation rows."""
+    if Path(file).is_dir():
+        return _check_run(Path(file), ignore, form)
     outputs = prob or logit
     if sum(name is not None for name in (prob, logit, train)) != 1:
         raise typer.BadParameter(
@@ -40,21 +50,56 @@ def run(
         if train is not None:
             raise typer.BadParameter("--weight COL goes with --prob COL or --logit COL")
         wanted.append(weight)
-    with sources([file]) as found:
-        parts = [read_numbers(source, [name for name in wanted if name]) for source in found]
-        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    if cluster is not None and train is not None:
+        raise typer.BadParameter("--cluster COL goes with --prob COL or --logit COL")
+    with sources([file], format) as found:
+        parts = [read_numbers(source, [name for name in wanted if name], cluster) for source in found]
+        columns = [np.concatenate(column) for column in zip(*(numbers for numbers, _ in parts), strict=True)]
+        belongs = None if cluster is None else np.concatenate([texts for _, texts in parts])
     try:
-        report = _checked(columns, train is not None, prob is None, ignore)
+        found_report = _checked(columns, train, prob is None, belongs, ignore)
     except ValueError as error:
         raise InputError(f"{file}: {error}") from error
-    print({"json": report.to_json, "sarif": report.to_sarif}[form]() if form != "text" else report)
-    return report.ok
+    _print(found_report, form)
+    return found_report.ok
 
 
-def _checked(columns: list[np.ndarray], is_log: bool, from_logits: bool, ignore: list[str]) -> Report:
-    if is_log:
-        return check_log(columns[0].tolist(), columns[1].tolist() if len(columns) > 1 else None, ignore=ignore)
+def _check_run(folder: Path, ignore: list[str], form: str) -> bool:
+    """What training wrote: validation predictions, and losses that are all measured at the epochs' ends."""
+    predictions = check_predictions_file(folder)
+    columns = Columns("logit", "target", from_logits=True, only=("split", "valid"))
+    with sources([str(predictions), str(folder / HISTORY_FILE)]) as (table, history):
+        rows = list(read_predictions(table, columns))
+        (train, valid), _ = read_numbers(history, ["train", "valid"])
+    outputs, targets = (torch.cat([getattr(batch, name) for batch in rows]) for name in ("outputs", "targets"))
+    found = check_predictions(outputs, targets, from_logits=True, ignore=ignore)
+    log = check_log(train.tolist(), valid.tolist(), running=False, ignore=ignore)
+    judged = [
+        finding for finding in log.findings if finding.code != "BCE026"
+    ]  # training keeps the best epoch's weights
+    both = report((*found.findings, *judged), ignore=ignore, about=f"{folder}: {found.about}, {log.about}")
+    _print(both, form)
+    return both.ok
+
+
+def _print(found: Report, form: str) -> None:
+    say({"json": found.to_json, "sarif": found.to_sarif}[form]() if form != "text" else found)
+
+
+def _checked(
+    columns: list[np.ndarray], train: str | None, from_logits: bool, cluster: np.ndarray | None, ignore: list[str]
+) -> Report:
+    if train is not None:
+        running = train != "train"  # our own history.csv has both, and its train is measured at the epoch's end
+        return check_log(
+            columns[0].tolist(), columns[1].tolist() if len(columns) > 1 else None, running=running, ignore=ignore
+        )
     targets, outputs, *weight = columns
     return check_predictions(
-        outputs, targets, from_logits=from_logits, weight=weight[0] if weight else None, ignore=ignore
+        outputs,
+        targets,
+        from_logits=from_logits,
+        weight=weight[0] if weight else None,
+        cluster=cluster,
+        ignore=ignore,
     )

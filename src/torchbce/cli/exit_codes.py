@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import enum
-import os
+import errno
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from torchbce.cli import output
 from torchbce.errors import InputError, OutputError, RunFolderError
 
 
@@ -22,27 +25,47 @@ class ExitCode(enum.IntEnum):
     RUN_FOLDER = 5  # a run folder that is damaged or is none
     CHECK_FAILED = 6  # `torchbce check` found what cannot be in working code
     INTERRUPTED = 130  # Ctrl-C
+    PIPE = 141  # nobody reads the output any more, as after `| head`
+    TERMINATED = 143  # SIGTERM
+
+
+class Terminated(BaseException):
+    """SIGTERM came."""
 
 
 @contextmanager
 def reported() -> Iterator[None]:
     """One clear message on standard error and an exit status, instead of a traceback, for everything foreseen."""
+    output.prepare()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
+        sys.stdout.flush()
     except KeyboardInterrupt:
         _leave("interrupted; nothing was written", ExitCode.INTERRUPTED)
+    except Terminated:
+        _leave("terminated; nothing was written", ExitCode.TERMINATED)
     except BrokenPipeError:
-        # The reader of our output has gone; keep Python from complaining about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.OK)
+        output.silence()
+        sys.exit(ExitCode.PIPE)
     except RunFolderError as error:
         _leave(str(error), ExitCode.RUN_FOLDER)
     except InputError as error:
         _leave(str(error), ExitCode.INPUT)
     except OutputError as error:
         _leave(str(error), ExitCode.OUTPUT)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+            raise
+        output.silence()
+        _leave(f"the output cannot be written: {error.strerror}", ExitCode.OUTPUT)
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
 
 
 def _leave(message: str, code: ExitCode) -> None:
-    print(f"torchbce: {message}", file=sys.stderr)
+    output.remark(f"torchbce: {message}")
     sys.exit(code)

@@ -12,14 +12,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from torchbce.cli.output import say
 from torchbce.errors import InputError, OutputError
 from torchbce.lens.explain import explanation
 from torchbce.lens.ranks import merged, rank_and_size
+from torchbce.lens.saved import from_bytes, to_bytes
 from torchbce.lens.sketch import Sketch
-from torchbce.trainer.run_folder import PREDICTIONS_FILE
+from torchbce.trainer.run_folder import check_predictions_file
 from torchbce.trainer.table.files import write_bytes
+from torchbce.trainer.table.opened import Format, Source
 from torchbce.trainer.table.predictions import Columns, read_predictions
-from torchbce.trainer.table.scan import Source, count_rows, sources
+from torchbce.trainer.table.scan import count_rows, sources
+from torchbce.writing import is_same_file
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,21 @@ class Asked:
     logit: str | None
     weight: str | None
     by: str | None
+    cluster: str | None
     only: str | None
     top: int
     merge: bool
     save: Path | None
     html: Path | None
     form: str  # "text", "json" or "markdown"
+    format: Format
 
 
 def run(asked: Asked) -> None:
     """Print the explanation of the rows asked for; of a run folder, the validation rows."""
+    for flag, path in (("--save", asked.save), ("--html", asked.html)):
+        if path is not None and any(is_same_file(path, Path(name)) for name in asked.files):
+            raise typer.BadParameter(f"{flag} {path} is one of the files that are read; name another")
     sketch: Sketch | None = None
     failure = None
     try:
@@ -56,7 +65,7 @@ def run(asked: Asked) -> None:
     if rank_and_size()[0]:
         return  # the first process speaks for all
     if asked.save is not None:
-        write_bytes(asked.save, whole.to_bytes())
+        write_bytes(asked.save, to_bytes(whole))
     try:
         found = explanation(whole, top=asked.top)
     except ValueError as error:
@@ -67,16 +76,16 @@ def run(asked: Asked) -> None:
         except OSError as error:
             raise OutputError(f"{asked.html} cannot be written: {error.strerror}") from error
     if asked.form == "json":
-        print(json.dumps(found.to_dict(), indent=1))
+        say(json.dumps(found.to_dict(), indent=1))
     else:
-        print(found.to_markdown() if asked.form == "markdown" else found)
+        say(found.to_markdown() if asked.form == "markdown" else found)
 
 
 def _read(asked: Asked) -> Sketch:
     columns, names = _columns(asked)
     sketch = Sketch(columns.from_logits)
     part = rank_and_size()
-    with sources(names) as found, _progress(found, quiet=part[0] > 0) as advance:
+    with sources(names, asked.format) as found, _progress(found, quiet=part[0] > 0) as advance:
         for source in found:
             for batch in read_predictions(source, columns, part):
                 try:
@@ -87,6 +96,7 @@ def _read(asked: Asked) -> Sketch:
                         rows=batch.rows,
                         source=source.name,
                         groups=batch.groups,
+                        clusters=batch.clusters,
                     )
                 except ValueError as error:
                     raise InputError(f"{source.name}: {error}") from error
@@ -98,12 +108,8 @@ def _columns(asked: Asked) -> tuple[Columns, list[str]]:
     names, logit, only = list(asked.files), asked.logit, asked.only
     if len(names) == 1 and Path(names[0]).is_dir():
         folder = Path(names[0])
-        if not (folder / PREDICTIONS_FILE).is_file():
-            raise InputError(
-                f"{folder} is a folder without {PREDICTIONS_FILE}; name a file, or a folder that train made"
-            )
         names, logit, only = (
-            [str(folder / PREDICTIONS_FILE)],
+            [str(check_predictions_file(folder))],
             logit or (None if asked.prob else "logit"),
             only or "split=valid",
         )
@@ -116,7 +122,13 @@ def _columns(asked: Asked) -> tuple[Columns, list[str]]:
     if only and not equals:
         raise typer.BadParameter(f"--only is {only!r}; write --only COL=VALUE")
     chosen = Columns(
-        outputs, asked.target, asked.prob is None, asked.weight, asked.by, (column, value) if only else None
+        outputs,
+        asked.target,
+        asked.prob is None,
+        asked.weight,
+        asked.by,
+        (column, value) if only else None,
+        asked.cluster,
     )
     return chosen, names
 
@@ -127,7 +139,7 @@ def _merged_files(names: list[str]) -> Sketch:
     with sources(names) as found:
         for source in found:
             try:
-                part = Sketch.from_bytes(source.path.read_bytes())
+                part = from_bytes(source.path.read_bytes())
                 if whole is None:
                     whole = part
                 else:

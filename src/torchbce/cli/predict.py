@@ -5,20 +5,31 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import typer
+
+from torchbce.cli.output import remark
+from torchbce.errors import OutputError
+from torchbce.lens.wording import counted
 from torchbce.trainer.predict import predict
 from torchbce.trainer.table.files import write_table
+from torchbce.trainer.table.opened import Format
+from torchbce.writing import is_same_file
 
 
-def run(folder: Path, file: Path, out: Path | None) -> None:
+def run(folder: Path, file: str, out: Path | None, format: Format, *, overwrite: bool) -> None:
     """Predictions go to standard output or to `out`, all else to standard error."""
-    predictions = predict(folder, file)
+    if out is not None and is_same_file(out, Path(file)):
+        raise typer.BadParameter(f"--out {out} is the table that is read; name another file")
+    if out is not None and out.is_file() and not overwrite:
+        raise OutputError(f"{out} exists already; name another file, or pass --overwrite")
+    predictions = predict(folder, file, format)
     for note in predictions.notes:
-        print(f"note      {note}", file=sys.stderr)
+        remark(f"note      {note}")
     if predictions.bce is not None:
-        print(f"bce       {predictions.bce:.6f} nats per item over {predictions.table.height:,} rows", file=sys.stderr)
+        remark(f"bce       {predictions.bce:.6f} nats per item over {counted(predictions.known, 'row')}")
     if out is None:
         sys.stdout.write(predictions.table.write_csv())
         sys.stdout.flush()
     else:
         write_table(predictions.table, out)
-        print(f"saved     {out}: {', '.join(predictions.table.columns)}", file=sys.stderr)
+        remark(f"saved     {out}: {', '.join(predictions.table.columns)}")

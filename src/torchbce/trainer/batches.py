@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 
-TARGET_NAMES = ("target", "targets", "label", "labels", "y")
+from torchbce.batch import Batch, unpack
+
 EVALUATION_ROWS = 16_384  # of a forward pass without gradient: large enough to be fast, small enough for any memory
 
-Batch = tuple[Any, Tensor]
 Unpack = Callable[[Any], Batch]
 
 
@@ -34,18 +34,24 @@ class Batches(Protocol):
         """Batches of an epoch of training; 0 where that is not known."""
 
 
-def batches_of(data: Any, batch_size: int, unpack: Unpack | None) -> Batches:
+def batches_of(data: Any, batch_size: int, given: Unpack | None, evaluation_rows: int = EVALUATION_ROWS) -> Batches:
     """The right source for what the user has."""
+    arrays = [data] if not isinstance(data, list | tuple) else data
+    if any(hasattr(part, "__array__") and not isinstance(part, Tensor) for part in arrays):
+        raise TypeError(
+            "data has NumPy arrays or data frames; write tensors: torch.as_tensor(X, dtype=torch.float32), and the "
+            "same of Y"
+        )
     if isinstance(data, DataLoader):
-        return LoaderBatches(data, unpack or unpack_batch)
+        return LoaderBatches(data, given or unpack)
     if isinstance(data, TensorDataset):
         data = data.tensors
     if isinstance(data, Sequence) and data and all(isinstance(part, Tensor) for part in data):
-        return TensorBatches(tuple(data), batch_size)
+        return TensorBatches(tuple(data), batch_size, evaluation_rows)
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
-        return DatasetBatches(data, batch_size, unpack or unpack_batch)
+        return DatasetBatches(data, batch_size, given or unpack)
     if isinstance(data, Iterable) and not isinstance(data, Iterator | Tensor | Mapping):
-        return IterableBatches(data, unpack or unpack_batch)
+        return IterableBatches(data, given or unpack)
     raise TypeError(
         f"data is {type(data).__name__}; give (inputs, targets) tensors, a Dataset, a DataLoader, or an iterable of "
         "batches that can be iterated anew each epoch"
@@ -57,12 +63,13 @@ class TensorBatches:
 
     in_memory = True
 
-    def __init__(self, tensors: tuple[Tensor, ...], batch_size: int) -> None:
+    def __init__(self, tensors: tuple[Tensor, ...], batch_size: int, evaluation_rows: int = EVALUATION_ROWS) -> None:
         sizes = [len(tensor) if tensor.ndim else 0 for tensor in tensors]
         if len(tensors) < 2 or len(set(sizes)) > 1 or not sizes[0]:
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
             raise ValueError(f"(inputs, ..., targets) must be two or more tensors of one length above 0; got {shapes}")
         self.tensors, self.batch_size, self.rows = tensors, batch_size, sizes[0]
+        self.evaluation_rows = evaluation_rows
 
     def shuffled(self) -> Iterator[Batch]:
         order = torch.randperm(self.rows)
@@ -72,7 +79,7 @@ class TensorBatches:
             yield tuple(inputs), target
 
     def in_order(self) -> Iterator[Batch]:
-        for parts in zip(*(torch.split(tensor, EVALUATION_ROWS) for tensor in self.tensors), strict=True):
+        for parts in zip(*(torch.split(tensor, self.evaluation_rows) for tensor in self.tensors), strict=True):
             yield parts[:-1], parts[-1]
 
     def __len__(self) -> int:
@@ -84,8 +91,8 @@ class DatasetBatches:
 
     in_memory = False
 
-    def __init__(self, dataset: Dataset[Any], batch_size: int, unpack: Unpack) -> None:
-        self.dataset, self.batch_size, self.unpack = dataset, batch_size, unpack
+    def __init__(self, dataset: Dataset[Any], batch_size: int, unpacked: Unpack) -> None:
+        self.dataset, self.batch_size, self.unpack = dataset, batch_size, unpacked
         self.rows = len(dataset)  # type: ignore[arg-type]
 
     def shuffled(self) -> Iterator[Batch]:
@@ -112,8 +119,8 @@ class IterableBatches:
 
     in_memory = False
 
-    def __init__(self, batches: Iterable[Any], unpack: Unpack) -> None:
-        self.batches, self.unpack = batches, unpack
+    def __init__(self, batches: Iterable[Any], unpacked: Unpack) -> None:
+        self.batches, self.unpack = batches, unpacked
 
     def shuffled(self) -> Iterator[Batch]:
         return map(self.unpack, self.batches)
@@ -128,10 +135,10 @@ class IterableBatches:
 class LoaderBatches(IterableBatches):
     """The user's DataLoader for training; for evaluation the same dataset in order, with nothing dropped or drawn."""
 
-    def __init__(self, loader: DataLoader[Any], unpack: Unpack) -> None:
-        super().__init__(loader, unpack)
+    def __init__(self, loader: DataLoader[Any], unpacked: Unpack) -> None:
+        super().__init__(loader, unpacked)
         self.loader = loader
-        self.in_memory = unpack is unpack_batch and _can_be_sliced(loader)
+        self.in_memory = unpacked is unpack and _can_be_sliced(loader)
 
     def shuffled(self) -> Iterator[Batch]:
         return self._sliced() if self.in_memory else super().shuffled()
@@ -170,23 +177,4 @@ def _can_be_sliced(loader: DataLoader[Any]) -> bool:
         and loader.collate_fn is default_collate
         and loader.num_workers == 0
         and not loader.pin_memory
-    )
-
-
-def unpack_batch(batch: Any) -> Batch:
-    """(inputs, target) of a batch: a pair or longer sequence, its last part the target, or a dict with a target key."""
-    if isinstance(batch, Mapping):
-        targets = [key for key in batch if str(key).lower() in TARGET_NAMES]
-        if len(targets) != 1 or len(batch) < 2:
-            raise ValueError(
-                f"the batch is a dict with the keys {list(batch)}; exactly one of them must be the target, named "
-                f"{', '.join(TARGET_NAMES)}: otherwise give unpack=lambda batch: (batch['inputs'], batch['my_target'])"
-            )
-        inputs = [value for key, value in batch.items() if key != targets[0]]
-        return tuple(inputs), batch[targets[0]]
-    if isinstance(batch, Sequence) and len(batch) >= 2:
-        return tuple(batch[:-1]), batch[-1]
-    raise ValueError(
-        f"the batch is {type(batch).__name__}; it must be (inputs, target) or a dict: otherwise give "
-        "unpack=lambda batch: (inputs, target)"
     )

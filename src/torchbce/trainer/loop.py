@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchbce.batch import call, moved
 from torchbce.errors import InputError
 from torchbce.lens.entropy import cross_entropy
 from torchbce.lens.meter import EpochBCE
 from torchbce.losses import BCEWithLogitsLoss
-from torchbce.trainer.batches import Batches, Unpack, batches_of
+from torchbce.trainer.batches import EVALUATION_ROWS, Batches, Unpack, batches_of
 from torchbce.trainer.history import Epoch, History
 
 __all__ = ["fit"]
@@ -40,6 +41,7 @@ def fit(
     unpack: Unpack | None = None,
     on_epoch: Callable[[Epoch], object] | None = print,
     on_step: Callable[[int, int], object] | None = None,
+    baseline: bool = True,
 ) -> History:
     r"""Train a module and say, after each epoch, what its loss is as a true mean over items.
 
@@ -50,7 +52,8 @@ def fit(
     Args:
         module: any module; what it returns goes to ``loss_func``.
         data: tensors ``(inputs, targets)``, a Dataset, a DataLoader, or an iterable of batches. A batch is
-            ``(inputs, target)`` or a dict with a key named target, targets, label, labels or y.
+            ``(inputs, target)`` or a dict with a key named target, targets, label, labels or y. The other entries of a
+            dict go to the arguments of `forward` by their names; a `forward` of one argument gets the dict.
         loss_func: maps (output, target) to a loss; by default :class:`torchbce.BCEWithLogitsLoss`.
         valid: validation data, like ``data``.
         optimizer: by default ``torch.optim.AdamW(module.parameters())``.
@@ -63,6 +66,7 @@ def fit(
         unpack: turns a batch of another form into ``(inputs, target)``; inputs may be a tuple.
         on_epoch: called with each :class:`Epoch`; by default ``print``. ``None`` is silent.
         on_step: called with the batches done and their number (0 if unknown) in the epoch.
+        baseline: set False where there are too few items of a class to compare the loss with the base rate's.
 
     Returns:
         A :class:`History` of epochs.
@@ -84,8 +88,14 @@ def fit(
     if patience is not None and valid is None:
         raise ValueError("patience needs valid= data: early stopping watches the validation loss")
     loss_func = BCEWithLogitsLoss() if loss_func is None else loss_func
-    training = batches_of(data, batch_size, unpack)
-    validation = None if valid is None else batches_of(valid, batch_size, unpack)
+    if optimizer is not None and not hasattr(optimizer, "zero_grad"):
+        raise TypeError(
+            f"optimizer is {optimizer!r}, a {type(optimizer).__name__}; give an optimizer such as "
+            "torch.optim.Adam(module.parameters())"
+        )
+    rows = getattr(module, "rows_at_once", EVALUATION_ROWS)
+    training = batches_of(data, batch_size, unpack, rows)
+    validation = None if valid is None else batches_of(valid, batch_size, unpack, rows)
     evaluate_train = training.in_memory if evaluate_train is None else evaluate_train
     optimizer = optimizer or torch.optim.AdamW(module.parameters())
 
@@ -106,7 +116,7 @@ def fit(
                 running=running.compute(),
                 train=None if train is None else train.compute(),
                 valid=None if held_out is None else held_out.compute(),
-                baseline=_baseline(share if held_out is None else held_out.share, share),
+                baseline=_baseline(share if held_out is None else held_out.share, share) if baseline else math.nan,
                 seconds=seconds,
             )
             history.append(epoch)
@@ -136,9 +146,9 @@ def _train(
     reduction = _reduction(loss_func)
     module.train()
     for step, (inputs, target) in enumerate(batches.shuffled(), 1):
-        inputs, target = _moved(inputs, device), target.to(device)
+        inputs, target = _on(device, inputs), target.to(device)
         optimizer.zero_grad()
-        loss = loss_func(module(*_as_tuple(inputs)), target)
+        loss = loss_func(call(module, inputs), target)
         scalar = loss.mean() if loss.ndim else loss
         scalar.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -167,7 +177,7 @@ def evaluate(module: nn.Module, batches: Batches, loss_func: LossFunction) -> Ep
     module.eval()
     for inputs, target in batches.in_order():
         target = target.to(device)
-        loss = loss_func(module(*_as_tuple(_moved(inputs, device))), target)
+        loss = loss_func(call(module, _on(device, inputs)), target)
         if loss.ndim:
             loss = loss.sum() if reduction == "sum" else loss.mean()
         meter.update(loss, target, reduction=reduction)
@@ -190,14 +200,8 @@ def _device(module: nn.Module) -> torch.device:
     return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
 
 
-def _as_tuple(inputs: Any) -> tuple[Any, ...]:
-    return inputs if isinstance(inputs, tuple) else (inputs,)
-
-
-def _moved(inputs: Any, device: torch.device) -> Any:
-    if isinstance(inputs, Tensor):
-        return inputs.to(device)
-    return tuple(_moved(part, device) for part in inputs) if isinstance(inputs, tuple) else inputs
+def _on(device: torch.device, inputs: Any) -> Any:
+    return moved(inputs, lambda tensor: tensor.to(device))
 
 
 @contextlib.contextmanager

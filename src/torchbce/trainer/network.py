@@ -18,6 +18,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from torchbce.trainer.batches import EVALUATION_ROWS
+
+MOST_NUMBERS = 1 << 24  # 64 MiB of float32
+
 Size = Annotated[int, Field(ge=1, le=65_536)]
 
 
@@ -54,6 +58,11 @@ class TableNetwork(nn.Module):
             layers += [nn.Linear(width, size), nn.SiLU(), nn.Dropout(spec.dropout)]
             width = size
         self.perceptron = nn.Sequential(*layers, nn.Linear(width, 1))
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows may go through together: what is made of them in between is bounded."""
+        return max(64, min(EVALUATION_ROWS, MOST_NUMBERS // max(1, self.spec.numbers * max(self.spec.edges, 1))))
 
     def start_at(self, base_rate: float) -> None:
         """Answer the base rate everywhere, until trained."""

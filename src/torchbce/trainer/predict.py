@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from torchbce.errors import InputError
-from torchbce.trainer.batches import EVALUATION_ROWS
 from torchbce.trainer.network import TableNetwork
 from torchbce.trainer.run_folder import load_model
-from torchbce.trainer.table.columns import encode, notes
+from torchbce.trainer.table.columns import NumericColumn, encode, notes
 from torchbce.trainer.table.files import read_table
+from torchbce.trainer.table.opened import Format
 from torchbce.trainer.table.predictions import predictions_table
 
 if TYPE_CHECKING:
@@ -28,31 +28,38 @@ class Predictions:
     table: pl.DataFrame
     notes: list[str]
     bce: float | None
+    known: int  # rows whose target is known
 
 
 @torch.no_grad()
 def logits_of(network: TableNetwork, rows: Tensor) -> Tensor:
     """One logit per row, in evaluation mode, a bounded number of rows at a time."""
     network.eval()
-    return torch.cat([network(part) for part in torch.split(rows, EVALUATION_ROWS)]).squeeze(1)
+    return torch.cat([network(part) for part in torch.split(rows, network.rows_at_once)]).squeeze(1)
 
 
-def predict(folder: Path, path: Path) -> Predictions:
+def predict(folder: Path, file: str, format: Format | None = None) -> Predictions:
     """Apply a run to a table: row, logit, probability, and target and loss where the table has the target column.
 
     Every column that the model uses must be there; others are ignored. A category that the training rows did not have
     is treated as missing, a missing number as the training rows' mean; both are counted in the notes.
     """
     card, network = load_model(folder)
-    table = read_table(path)
+    as_text = {c.name for c in card.columns if isinstance(c, NumericColumn) and (c.date or c.decimal != ".")}
+    read = read_table(file, format, as_text)
+    table, name = read.frame, read.name
     missing = [column.name for column in card.columns if column.name not in table.columns]
     if missing:
         names = ", ".join(map(repr, missing))
-        raise InputError(f"{path}: the model needs the column{'s' * (len(missing) > 1)} {names}; add what is missing")
-    logits = logits_of(network, encode(table, card.columns, path))
+        raise InputError(f"{name}: the model needs the column{'s' * (len(missing) > 1)} {names}; add what is missing")
+    logits = logits_of(network, encode(table, card.columns, name))
     target = None
     if card.target.column in table.columns and table[card.target.column].null_count() < table.height:
-        target = torch.from_numpy(card.target.encode(table, path).to_numpy().copy())
+        target = card.target.encode(table, name, complete=False)
     predictions = predictions_table(logits, target)
-    bce = None if target is None else float(predictions["loss"].to_numpy().mean())
-    return Predictions(predictions, notes(table, card.columns), bce)
+    found = notes(table, card.columns)
+    gaps = 0 if target is None else target.null_count()
+    if gaps:
+        found.append(f"{card.target.column}: {gaps} missing, left out of the loss")
+    bce = None if target is None else float(predictions["loss"].drop_nulls().to_numpy().mean())
+    return Predictions(predictions, found, bce, table.height - gaps)

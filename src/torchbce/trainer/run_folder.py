@@ -1,17 +1,14 @@
 """A run on disk: model.safetensors, model.json, predictions.parquet, history.csv and report.html.
 
-A run folder appears whole or not at all: everything is written to a hidden folder beside it, then renamed. Nothing in
-it is executed when it is read: weights are safetensors, the rest is JSON that must match the model below, and the sizes
-in the JSON are compared with those of the weights before any memory is taken.
+A run folder appears whole or not at all (see `reservation`). Nothing in it is executed when it is read: weights are
+safetensors, the rest is JSON that must match the model below, and the sizes in the JSON are compared with those of the
+weights before any memory is taken. The JSON holds digests of the weights, of the predictions and of itself, so that no
+flipped bit gives other predictions in silence.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
+import hashlib
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from torchbce.errors import OutputError, RunFolderError
+from torchbce.errors import RunFolderError
 from torchbce.trainer.network import NetworkSpec, TableNetwork
 from torchbce.trainer.table.columns import CategoricalColumn, Column, NumericColumn
 from torchbce.trainer.table.target import Target
@@ -35,7 +32,7 @@ class ModelCard(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["torchbce-table-1"] = "torchbce-table-1"
+    format: Literal["torchbce-table-2"]
     source: str
     target: Target
     columns: list[Column] = Field(max_length=100_000)
@@ -44,59 +41,58 @@ class ModelCard(BaseModel):
     training: dict[str, str | int | float | None]
     result: dict[str, float | int | None]
     versions: dict[str, str]
-
-
-def next_free(folder: Path) -> Path:
-    """The folder, or the first of folder-2, folder-3 ... that does not exist: no run is ever overwritten."""
-    candidate, number = folder, 2
-    while candidate.exists():
-        candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
-    return candidate
-
-
-@contextlib.contextmanager
-def new_run_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder to write into, renamed to `folder` at the end; removed if anything goes wrong on the way."""
-    if folder.exists():
-        raise OutputError(f"{folder} exists already; name another folder with --out, or remove it")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
-    try:
-        yield draft
-        mask = _umask()
-        draft.chmod(0o777 & ~mask)
-        for path in draft.iterdir():  # safetensors writes files that only their owner may read
-            path.chmod(0o666 & ~mask)
-        os.rename(draft, folder)
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error}; nothing was kept") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    sha256: dict[str, str] = {}
 
 
 def save_model(draft: Path, card: ModelCard, network: TableNetwork) -> None:
-    """model.json and model.safetensors."""
-    (draft / MODEL_FILE).write_text(card.model_dump_json(indent=1), encoding="utf-8")
+    """model.safetensors and, with its digest and that of the predictions, which are there already, model.json."""
     try:
         save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, draft / WEIGHTS_FILE)
     except SafetensorError as error:  # how safetensors reports a full disk
         raise OSError(f"{WEIGHTS_FILE}: {error}") from error
+    digests = {name: _digest(draft / name) for name in (WEIGHTS_FILE, PREDICTIONS_FILE)}
+    whole = card.model_copy(update={"sha256": digests})
+    whole = whole.model_copy(update={"sha256": digests | {MODEL_FILE: _own_digest(whole)}})
+    (draft / MODEL_FILE).write_text(whole.model_dump_json(indent=1), encoding="utf-8")
 
 
-def load_model(folder: Path) -> tuple[ModelCard, TableNetwork]:
-    """The card and the network of a run; raises `RunFolderError` for anything but a whole, honest run folder."""
+def check_predictions_file(folder: Path) -> Path:
+    """The predictions of a run, once they are known to be those that were written."""
+    path = folder / PREDICTIONS_FILE
+    if not path.is_file():
+        raise RunFolderError(f"{folder} has no {PREDICTIONS_FILE}; name a file, or a folder that train made")
+    card = _load_card(_model_file(folder))
+    if _digest(path) != card.sha256.get(PREDICTIONS_FILE):
+        raise RunFolderError(f"{path} is damaged: it is not what training wrote; train again")
+    return path
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _own_digest(card: ModelCard) -> str:
+    """Of everything else in a card."""
+    others = {name: digest for name, digest in card.sha256.items() if name != MODEL_FILE}
+    return hashlib.sha256(card.model_copy(update={"sha256": others}).model_dump_json().encode()).hexdigest()
+
+
+def _model_file(folder: Path) -> Path:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise RunFolderError(f"{folder} {what}; expected a folder that `torchbce train` wrote")
     for name in (MODEL_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise RunFolderError(f"{folder} is not a run folder: it has no {name}")
-    card = _load_card(folder / MODEL_FILE)
+    return folder / MODEL_FILE
+
+
+def load_model(folder: Path) -> tuple[ModelCard, TableNetwork]:
+    """The card and the network of a run; raises `RunFolderError` for anything but a whole, honest run folder."""
+    card = _load_card(_model_file(folder))
+    if _digest(folder / WEIGHTS_FILE) != card.sha256.get(WEIGHTS_FILE):
+        raise RunFolderError(f"{folder / WEIGHTS_FILE} is damaged: it is not what training wrote; train again")
     network = _load_weights(folder / WEIGHTS_FILE, card)
     return card, network
 
@@ -107,9 +103,11 @@ def _load_card(path: Path) -> ModelCard:
     try:
         card = ModelCard.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the whole file"
         raise RunFolderError(f"{path} is damaged: {place}: {first['msg']}; train again") from error
+    if card.sha256.get(MODEL_FILE) != _own_digest(card):
+        raise RunFolderError(f"{path} is damaged or was edited: it is not what training wrote; train again")
     numbers = sum(1 + column.gaps for column in card.columns if isinstance(column, NumericColumn))
     levels = [len(column.levels) + 1 for column in card.columns if isinstance(column, CategoricalColumn)]
     if (numbers, levels) != (card.network.numbers, card.network.levels):
@@ -138,9 +136,3 @@ def _load_weights(path: Path, card: ModelCard) -> TableNetwork:
     if strange:
         raise RunFolderError(f"{path} is damaged: {strange[0]} holds values that are not finite; train again")
     return network.float().eval()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import platform
-from collections.abc import Callable
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from torchbce.errors import InputError
+from torchbce.errors import InputError, OutputError
+from torchbce.functional import binary_cross_entropy_with_logits
 from torchbce.lens.entropy import cross_entropy
 from torchbce.lens.explain import Explanation, explain
 from torchbce.trainer import run_folder
@@ -23,12 +29,19 @@ from torchbce.trainer.history import Epoch, History
 from torchbce.trainer.loop import fit
 from torchbce.trainer.network import NetworkSpec, TableNetwork, quantile_edges
 from torchbce.trainer.predict import logits_of
+from torchbce.trainer.reservation import Reservation
+from torchbce.trainer.screening import WIDE, worth_keeping
 from torchbce.trainer.table.columns import CategoricalColumn, NumericColumn, choose_columns, encode, fit_columns
 from torchbce.trainer.table.files import read_table, require_columns, write_table
+from torchbce.trainer.table.opened import Format
 from torchbce.trainer.table.predictions import predictions_table
 from torchbce.trainer.table.split import split_rows
 from torchbce.trainer.table.target import Target
 
+if TYPE_CHECKING:
+    import polars as pl
+
+FEWEST_OF_A_CLASS = 10  # validation rows, below which a figure of a model's worth is chance
 EDGE_ROWS = 200_000  # rows that the quantiles of a number are taken from
 
 
@@ -36,7 +49,7 @@ EDGE_ROWS = 200_000  # rows that the quantiles of a number are taken from
 class Task:
     """A table, read and split: all that is known before training."""
 
-    path: Path
+    name: str
     target: Target
     columns: list[NumericColumn | CategoricalColumn]
     left_out: dict[str, str]
@@ -46,6 +59,13 @@ class Task:
     base_rate: float
     baseline: float
     logistic: float
+    notes: list[str]
+
+    @property
+    def is_told(self) -> bool:
+        """Whether there are validation rows enough of both classes to say how good a model is."""
+        ones = int(self.answers[torch.from_numpy(self.valid)].sum())
+        return min(ones, int(self.valid.sum()) - ones) >= FEWEST_OF_A_CLASS
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -62,43 +82,73 @@ class Trained:
     history: History
     explanation: Explanation
     auc: float
+    gain: float  # nats per item, beside always answering the base rate
+    gain_error: float
     files: list[str] = field(default_factory=list)
 
 
 def prepare(
-    path: Path, target: str, *, positive: str | None, exclude: list[str], categorical: list[str], seed: int
+    file: str,
+    target: str,
+    *,
+    positive: str | None,
+    exclude: list[str],
+    categorical: list[str],
+    seed: int,
+    format: Format | None = None,
 ) -> Task:
     """Read a table, split it, and fit its encodings on the training rows."""
-    table = read_table(path)
-    require_columns(table, [target], path, "--target")
-    require_columns(table, exclude, path, "--exclude")
-    require_columns(table, categorical, path, "--categorical")
+    read = read_table(file, format)
+    table, name = read.frame, read.name
+    for columns, flag in (([target], "--target"), (exclude, "--exclude"), (categorical, "--categorical")):
+        require_columns(table, columns, name, flag)
     if target in exclude or target in categorical:
-        raise InputError(f"{path}: the target column {target!r} cannot be named in --exclude or --categorical")
-    yes_no = Target.of(table, target, positive, path)
-    answers = yes_no.encode(table, path).to_numpy()
-    valid = split_rows(answers, seed, path)
-    kinds = choose_columns(table, [*exclude, target], categorical, path)
-    columns = fit_columns(table.filter(~valid), kinds, path)
-    if not columns:
-        reasons = ", ".join(f"{name!r} is {kind}" for name, kind in kinds.items()) or "there is no other column"
-        raise InputError(f"{path}: no column to learn from besides {target!r}: {reasons}")
-    rows = encode(table, columns, path)
+        raise InputError(f"{name}: the target column {target!r} cannot be named in --exclude or --categorical")
+    yes_no = Target.of(table, target, positive, name)
+    answers = yes_no.encode(table, name).to_numpy()
+    valid = split_rows(answers, seed, name)
+    kinds = choose_columns(table, [*exclude, target], categorical, name)
+    decimal = (format or Format()).decimal
+    fitted = fit_columns(table.filter(~valid), kinds, name, decimal, read.kinds.dates)
+    if not fitted:
+        reasons = ", ".join(f"{column!r} is {kind}" for column, kind in kinds.items()) or "there is no other column"
+        raise InputError(f"{name}: no column to learn from besides {target!r}: {reasons}")
+    left_out = {column: kind for column, kind in kinds.items() if kind not in ("numeric", "categorical")}
+    left_out |= dict.fromkeys(exclude, "excluded")
+    kept, screened = _screened(table, fitted, answers, valid, name)
+    rows = encode(table, kept, name)
     answers_tensor = torch.from_numpy(answers.astype(np.float32))
     base_rate = float(answers[~valid].mean())
+    unused = set(exclude) | {target}
     return Task(
-        path=path,
+        name=Path(name).name,
         target=yes_no,
-        columns=columns,
-        left_out={name: kind for name, kind in kinds.items() if kind not in ("numeric", "categorical")}
-        | dict.fromkeys(exclude, "excluded"),
+        columns=kept,
+        left_out=left_out | screened,
         rows=rows,
         answers=answers_tensor,
         valid=valid,
         base_rate=base_rate,
         baseline=cross_entropy(float(answers[valid].mean()), base_rate),
-        logistic=logistic_regression(rows, answers_tensor, valid, columns, seed),
+        logistic=logistic_regression(rows, answers_tensor, valid, kept, seed),
+        notes=[note for note in read.kinds.notes if note.split(":")[0] not in unused],
     )
+
+
+def _screened(
+    table: pl.DataFrame,
+    columns: list[NumericColumn | CategoricalColumn],
+    answers: np.ndarray,
+    valid: np.ndarray,
+    name: str,
+) -> tuple[list[NumericColumn | CategoricalColumn], dict[str, str]]:
+    """The columns of a wide table that have something to say, and what is said of the others."""
+    if len(columns) <= WIDE:
+        return columns, {}
+    train = table.filter(~valid)
+    keep = worth_keeping([column.encode(train, name)[0] for column in columns], answers[~valid])
+    others = {c.name: "no sign of use in the training rows" for c, kept in zip(columns, keep, strict=True) if not kept}
+    return [c for c, kept in zip(columns, keep, strict=True) if kept], others
 
 
 def plan(task: Task, **choices: object) -> Recipe:
@@ -109,28 +159,80 @@ def plan(task: Task, **choices: object) -> Recipe:
 def train(
     task: Task,
     chosen: Recipe,
-    folder: Path,
+    place: Reservation,
     *,
     seed: int,
     on_epoch: Callable[[Epoch], object] | None = None,
     on_step: Callable[[int, int], object] | None = None,
 ) -> Trained:
-    """Train on a prepared table and write the run folder."""
-    with run_folder.new_run_folder(folder) as draft:
-        network, history = _fit(task, chosen, seed, on_epoch, on_step)
-        logits = logits_of(network, task.rows)
-        held_out = torch.from_numpy(task.valid)
-        row_numbers = np.flatnonzero(task.valid) + 1
-        explanation = explain(
-            logits[held_out], task.answers[held_out], from_logits=True, baseline=task.base_rate, rows=row_numbers
-        )
-        auc = _auc(logits[held_out], task.answers[held_out])
-        card = _card(task, chosen, network.spec, seed, history, auc)
-        run_folder.save_model(draft, card, network)
-        write_table(predictions_table(logits, task.answers, task.valid), draft / run_folder.PREDICTIONS_FILE)
-        history.to_csv(draft / run_folder.HISTORY_FILE)
-        _write_report(draft / run_folder.REPORT_FILE, task, history, explanation, auc)
-    return Trained(folder, history, explanation, auc, sorted(path.name for path in folder.iterdir()))
+    """Train on a prepared table and write the run folder.
+
+    Raises:
+        OutputError: the folder cannot be written; the message says where the finished model is instead.
+    """
+    network, history = _fit(task, chosen, seed, on_epoch, on_step)
+    logits = logits_of(network, task.rows)
+    held_out = torch.from_numpy(task.valid)
+    row_numbers = np.flatnonzero(task.valid) + 1
+    explanation = explain(
+        logits[held_out], task.answers[held_out], from_logits=True, baseline=task.base_rate, rows=row_numbers
+    )
+    auc = _auc(logits[held_out], task.answers[held_out])
+
+    def write(folder: Path) -> None:
+        write_table(predictions_table(logits, task.answers, task.valid), folder / run_folder.PREDICTIONS_FILE)
+        run_folder.save_model(folder, _card(task, chosen, network.spec, seed, history, auc), network)
+        history.to_csv(folder / run_folder.HISTORY_FILE)
+        _write_report(folder / run_folder.REPORT_FILE, task, history, explanation, auc)
+
+    with signals_held():  # a finished model is not lost for a signal that comes while it is written
+        try:
+            write(place.draft)
+            place.finish()
+        except OSError as error:
+            raise OutputError(_saved_elsewhere(place.folder, write, error)) from error
+    files = sorted(path.name for path in place.folder.iterdir())
+    gains = _gains(logits[held_out], task.answers[held_out], task.base_rate)
+    spread = float(gains.std()) / math.sqrt(len(gains))
+    return Trained(place.folder, history, explanation, auc, float(gains.mean()), spread, files)
+
+
+def _saved_elsewhere(folder: Path, write: Callable[[Path], None], error: OSError) -> str:
+    """What happened, and where the model is now: in the folder for temporary files, if there is room."""
+    why = f"{folder} cannot be written: {error.strerror or error}"
+    with contextlib.suppress(OSError):
+        other = Path(tempfile.mkdtemp(prefix="torchbce-")) / folder.name
+        other.mkdir()
+        write(other)
+        return f"{why}; the finished model is in {other}"
+    return f"{why}; nothing was kept"
+
+
+def _gains(logits: Tensor, answers: Tensor, base_rate: float) -> Tensor:
+    """What each item costs less than with the base rate as the answer."""
+    constant = torch.full_like(logits, base_rate).logit()
+    usual, found = (
+        binary_cross_entropy_with_logits(z.double(), answers.double(), reduction="none") for z in (constant, logits)
+    )
+    return usual - found
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for the end of the block; in another thread than the first they come as ever."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    held = signal.SIGINT, signal.SIGTERM
+    before = [signal.signal(number, lambda n, _: came.append(n)) for number in held]
+    try:
+        yield
+    finally:
+        for number, handler in zip(held, before, strict=True):
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(signal.Signals(came[0]))
 
 
 def _fit(
@@ -158,6 +260,7 @@ def _fit(
             patience=chosen.patience,
             on_epoch=on_epoch,
             on_step=on_step,
+            baseline=task.is_told,
         )
     return network.eval(), history
 
@@ -209,7 +312,8 @@ def _card(
     best = history.best
     train_rows, valid_rows = task.sizes
     return run_folder.ModelCard(
-        source=task.path.name,
+        format="torchbce-table-2",
+        source=task.name,
         target=task.target,
         columns=task.columns,
         left_out=task.left_out,
@@ -260,7 +364,7 @@ def _write_report(path: Path, task: Task, history: History, explanation: Explana
     }
     write_report(
         path,
-        title=f"{task.path.name}: {task.target.column}",
+        title=f"{task.name}: {task.target.column}",
         facts={
             "best epoch": f"{history.best.number} of {len(history)}",
             "validation BCE": f"{history.best.judged:.6f} nats per item",

@@ -7,7 +7,6 @@ and for a level that they did not have or had only once. Dates count as numbers,
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -17,7 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from torchbce.errors import InputError
+from torchbce.trainer.table.files import column_of
+from torchbce.trainer.table.kinds import dates, missing_as_null, numbers
 
+FEWEST_ROWS = 20  # below which nothing is said of how often values repeat
 MAX_LEVELS = 1000  # a categorical column keeps its most frequent levels
 MOSTLY_NUMERIC = 0.5  # above this share of numbers, text in a column is a mistake and not a category
 
@@ -32,10 +34,12 @@ class NumericColumn(BaseModel):
     mean: float
     scale: float = Field(gt=0)
     gaps: bool
+    decimal: Literal[".", ","] = "."
+    date: str = Field(default="", max_length=32)  # the format of a column of dates in a CSV file
 
-    def encode(self, table: pl.DataFrame, path: Path) -> list[np.ndarray]:
-        values = _numbers(table, self.name, path)
-        scaled = (values - self.mean) / self.scale
+    def encode(self, table: pl.DataFrame, file: str) -> list[np.ndarray]:
+        values = _numbers(table, self.name, file, self.decimal, self.date)
+        scaled = values / self.scale - self.mean / self.scale  # neither of them overflows where their difference does
         missing = np.isnan(scaled)
         scaled[missing] = 0.0
         return [scaled, missing] if self.gaps else [scaled]
@@ -50,50 +54,57 @@ class CategoricalColumn(BaseModel):
     name: str
     levels: list[str] = Field(max_length=MAX_LEVELS)
 
-    def encode(self, table: pl.DataFrame, path: Path) -> list[np.ndarray]:
-        texts = _texts(table[self.name])
+    def encode(self, table: pl.DataFrame, file: str) -> list[np.ndarray]:
+        texts = _texts(column_of(table, self.name, file))
         codes = texts.replace_strict(self.levels, range(1, len(self.levels) + 1), default=0, return_dtype=pl.Int64)
         return [codes.fill_null(0).to_numpy()]
 
     def unseen(self, table: pl.DataFrame) -> int:
         """Rows with a level that the training rows did not have."""
-        texts = _texts(table[self.name])
+        texts = _texts(column_of(table, self.name, "the table"))
         return int((texts.is_not_null() & ~texts.is_in(self.levels)).sum())
 
 
 Column = Annotated[NumericColumn | CategoricalColumn, Field(discriminator="kind")]
 
 
-def choose_columns(table: pl.DataFrame, exclude: list[str], categorical: list[str], path: Path) -> dict[str, str]:
+def choose_columns(table: pl.DataFrame, exclude: list[str], categorical: list[str], file: str) -> dict[str, str]:
     """What each column is: 'numeric', 'categorical', or why it is left out ('empty', 'constant', 'all different')."""
     return {
-        name: "categorical" if name in categorical else _kind(table, name, path)
+        name: "categorical" if name in categorical else _kind(table, name, file)
         for name in table.columns
         if name not in exclude
     }
 
 
-def fit_columns(train: pl.DataFrame, kinds: dict[str, str], path: Path) -> list[NumericColumn | CategoricalColumn]:
-    """The encodings of the usable columns, from the training rows alone."""
+def fit_columns(
+    train: pl.DataFrame, kinds: dict[str, str], file: str, decimal: str, dates: dict[str, str]
+) -> list[NumericColumn | CategoricalColumn]:
+    """The encodings of the usable columns, from the training rows alone; `dates` are the formats of dates."""
     columns: list[NumericColumn | CategoricalColumn] = []
     for name, kind in kinds.items():
         if kind == "numeric":
-            values = _numbers(train, name, path)
+            values = _numbers(train, name, file, decimal, dates.get(name, ""))
             known = values[~np.isnan(values)]
             mean, scale = _mean_and_deviation(known)
             gaps = len(known) < len(values)
-            columns.append(NumericColumn(name=name, mean=mean, scale=scale, gaps=gaps))
+            comma: Literal[".", ","] = "," if decimal == "," else "."
+            form = dates.get(name, "")
+            columns.append(NumericColumn(name=name, mean=mean, scale=scale, gaps=gaps, decimal=comma, date=form))
         elif kind == "categorical":
-            counts = _texts(train[name]).drop_nulls().value_counts(sort=False)
-            counts = counts.filter(pl.col("count") > 1).sort(["count", name], descending=[True, False])
-            columns.append(CategoricalColumn(name=name, levels=counts[name].head(MAX_LEVELS).to_list()))
+            texts = _texts(column_of(train, name, file)).alias(
+                "level"
+            )  # the column may be called as polars' patterns are
+            counts = texts.drop_nulls().value_counts(sort=False)
+            counts = counts.filter(pl.col("count") > 1).sort(["count", "level"], descending=[True, False])
+            columns.append(CategoricalColumn(name=name, levels=counts["level"].head(MAX_LEVELS).to_list()))
     return columns
 
 
-def encode(table: pl.DataFrame, columns: list[NumericColumn | CategoricalColumn], path: Path) -> Tensor:
+def encode(table: pl.DataFrame, columns: list[NumericColumn | CategoricalColumn], file: str) -> Tensor:
     """One row of float32 inputs per row of the table: numbers and gaps first, then the codes, in the columns' order."""
     parts = [
-        part for kind in ("numeric", "categorical") for c in columns if c.kind == kind for part in c.encode(table, path)
+        part for kind in ("numeric", "categorical") for c in columns if c.kind == kind for part in c.encode(table, file)
     ]
     matrix = np.empty((table.height, len(parts)), np.float32)
     for position, part in enumerate(parts):
@@ -110,7 +121,8 @@ def notes(table: pl.DataFrame, columns: list[NumericColumn | CategoricalColumn])
             if unseen:
                 found.append(f"{column.name}: {unseen} rows with categories not seen in training, treated as missing")
         elif not column.gaps:
-            values = table[column.name]
+            values = column_of(table, column.name, "the table")
+            values = missing_as_null(values) if values.dtype == pl.String else values
             gaps = values.null_count()
             if values.dtype.is_float():
                 gaps += int(values.is_nan().sum())
@@ -119,69 +131,77 @@ def notes(table: pl.DataFrame, columns: list[NumericColumn | CategoricalColumn])
     return found
 
 
-def _kind(table: pl.DataFrame, name: str, path: Path) -> str:
-    values = table[name]
+def _kind(table: pl.DataFrame, name: str, file: str) -> str:
+    values = column_of(table, name, file)
     known = values.drop_nulls()
     if values.dtype.is_float():
         known = known.drop_nans()
     if not len(known):
         return "empty"
-    if values.dtype.is_numeric() or values.dtype.is_temporal() or values.dtype == pl.Boolean:
-        return "constant" if known.n_unique() == 1 and len(known) == len(values) else "numeric"
-    if values.dtype not in (pl.String, pl.Categorical, pl.Enum):
-        raise InputError(
-            f"{path}: column {name!r} holds {values.dtype}; numbers, texts, dates and true/false can be used: "
-            f"leave it out with --exclude {name}"
-        )
-    wrong = _parse(values)[1]
+    if values.dtype != pl.String:
+        if known.n_unique() == 1 and len(known) == len(values):
+            return "constant"
+        counts = values.dtype.is_integer() and len(known) == len(values) > FEWEST_ROWS
+        return "counts the rows" if counts and bool((values.diff().drop_nulls() == 1).all()) else "numeric"
+    texts = missing_as_null(values)
+    parsed = numbers(texts)
+    wrong = texts.is_not_null() & parsed.is_null()
     share = 1 - float(wrong.sum()) / len(known)
     if MOSTLY_NUMERIC < share < 1:
         row = int(wrong.arg_max() or 0)
         raise InputError(
-            f"{path}: row {row + 1} of column {name!r} is {values[row]!r}, but {share:.1%} of the column are numbers; "
+            f"{file}: row {row + 1} of column {name!r} is {values[row]!r}, but {share:.1%} of the column are numbers; "
             f"correct it or leave it empty, or take the whole column as categories with --categorical {name}"
         )
-    if share == 1:
-        return "numeric"
-    distinct = _texts(known).n_unique()
+    distinct = texts.drop_nulls().n_unique()
     if distinct == 1 and len(known) == len(values):
         return "constant"
-    return "all different" if distinct > 0.5 * len(known) and distinct > 20 else "categorical"
+    if distinct > 0.5 * len(known) and distinct > FEWEST_ROWS:
+        return "all different" if distinct == len(known) else f"{distinct:,} different texts in {len(known):,} rows"
+    return "categorical"
 
 
-def _numbers(table: pl.DataFrame, name: str, path: Path) -> np.ndarray:
+def _numbers(table: pl.DataFrame, name: str, file: str, decimal: str = ".", form: str = "") -> np.ndarray:
     """The column as float64, NaN at its gaps; infinite values and texts are refused."""
-    values = table[name]
-    if values.dtype.is_temporal():
-        if values.dtype == pl.Datetime:
-            values = values.dt.epoch("us").cast(pl.Float64) / 86_400e6  # days, as the physical value of a date
+    values = column_of(table, name, file)
+    if values.dtype == pl.String:
+        values = _parsed(missing_as_null(values), name, file, decimal, form)
+    if values.dtype == pl.Datetime:
+        values = values.dt.epoch("us").cast(pl.Float64) / 86_400e6  # days, as the physical value of a date
+    elif values.dtype.is_temporal():
         values = values.to_physical()
-    elif values.dtype in (pl.String, pl.Categorical, pl.Enum):
-        numbers, wrong = _parse(values)
-        if wrong.any():
-            row = int(wrong.arg_max() or 0)
-            raise InputError(
-                f"{path}: row {row + 1} of column {name!r} is {values[row]!r}; the model takes this column as numbers: "
-                "correct it or leave it empty"
-            )
-        values = numbers
-    elif not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
-        raise InputError(f"{path}: column {name!r} holds {values.dtype}; the model takes this column as numbers")
     numbers_array = values.cast(pl.Float64).fill_null(float("nan")).to_numpy().copy()
     infinite = np.isinf(numbers_array)
     if infinite.any():
         row = int(infinite.argmax())
         raise InputError(
-            f"{path}: row {row + 1} of column {name!r} is {numbers_array[row]}; "
+            f"{file}: row {row + 1} of column {name!r} is {numbers_array[row]}; "
             "infinite values cannot be scaled: correct it or leave it empty"
         )
     return numbers_array
 
 
-def _parse(values: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Texts as numbers, and where there is a text that is none."""
-    numbers = _texts(values).cast(pl.Float64, strict=False)
-    return numbers, values.is_not_null() & numbers.is_null()
+def _parsed(texts: pl.Series, name: str, file: str, decimal: str, form: str) -> pl.Series:
+    """Texts as numbers or dates."""
+    found = dates(texts, form or None) if form else None
+    if found is not None:
+        return found[0]
+    lowered = texts.str.to_lowercase()
+    if lowered.is_in(["true", "false"]).fill_null(True).all():
+        return lowered == "true"
+    parsed = numbers(texts, decimal)
+    wrong = texts.is_not_null() & parsed.is_null()
+    if wrong.any():
+        found = dates(texts)
+        if found is not None and not form:
+            return found[0]
+        row = int(wrong.arg_max() or 0)
+        what = f"dates written like {form}" if form else "numbers"
+        raise InputError(
+            f"{file}: row {row + 1} of column {name!r} is {texts[row]!r}; the model takes this column as {what}: "
+            "correct it or leave it empty"
+        )
+    return parsed
 
 
 def _mean_and_deviation(values: np.ndarray) -> tuple[float, float]:
@@ -196,6 +216,6 @@ def _mean_and_deviation(values: np.ndarray) -> tuple[float, float]:
 def _texts(values: pl.Series) -> pl.Series:
     if values.dtype.is_float():  # a code that was read as 3.0 because of gaps is still the text 3
         whole = values.fill_nan(None).drop_nulls()
-        if (whole == whole.floor()).all() and whole.is_finite().all():
+        if (whole == whole.floor()).all() and (whole.abs() < 2**53).all():
             values = values.fill_nan(None).cast(pl.Int64)
     return values.cast(pl.String).str.strip_chars()

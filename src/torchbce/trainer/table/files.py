@@ -1,61 +1,78 @@
-"""Tables from CSV and Parquet files, read whole, and the errors that name file, row and column.
+"""Tables from CSV, Parquet and Arrow files, read whole, and the errors that name file, row and column.
 
 Row 1 is the first row below the header, here and everywhere else in torchbce.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
-from collections.abc import Callable
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from polars.exceptions import PanicException
 
 from torchbce.errors import InputError, OutputError
+from torchbce.trainer.table.kinds import Kinds, simplified, typed
+from torchbce.trainer.table.opened import Format, Source, opened
+from torchbce.writing import whole_file
 
-MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "?"]  # what counts as a missing value in a CSV file
 CSV = "csv"
 DELIMITERS = [",", ";", "\t", "|"]
+DECIMAL_NUMBER = re.compile(r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$|^-\d+$")
+READ_ERRORS = (pl.exceptions.PolarsError, PanicException, OSError, ValueError, OverflowError)
 
 
-def read_table(path: Path) -> pl.DataFrame:
-    """The table in a CSV, Parquet or Arrow file, with at least one row; raises `InputError` for anything else."""
-    kind = what_it_is(path, str(path))
-    table = _read_csv(path) if kind == CSV else _read_binary(path, kind)
-    if not table.height:
-        raise InputError(f"{path} has a header and no rows")
-    return table
+@dataclass(frozen=True)
+class Table:
+    """A table in memory, and how its texts were read."""
+
+    frame: pl.DataFrame
+    name: str
+    kinds: Kinds
 
 
-def what_it_is(path: Path, name: str) -> str:
+def read_table(name: str, format: Format | None = None, as_text: set[str] | None = None) -> Table:
+    """The table in a file, with at least one row; raises `InputError` for anything else.
+
+    `as_text`: columns of a CSV file that are left as they are written.
+    """
+    with opened(name, format) as source:
+        kind = what_it_is(source)
+        if kind == CSV:
+            frame, kinds = typed(_read_csv(source), source.name, source.format.decimal, as_text or set())
+        else:
+            frame, kinds = _read_binary(source, kind), Kinds()
+    if not frame.height:
+        raise InputError(f"{source.name} has a header and no rows")
+    return Table(frame, source.name, kinds)
+
+
+def what_it_is(source: Source) -> str:
     """The format of a file, by its first bytes: "csv", "parquet" or "arrow"."""
-    if not path.exists():
-        raise InputError(f"{name}: no such file{_neighbours(path)}")
-    if path.is_dir():
-        raise InputError(f"{name} is a folder; name a CSV or Parquet file in it")
-    try:
-        with path.open("rb") as file:
-            head = file.read(6)
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read: {error.strerror}") from error
+    with source.path.open("rb") as file:
+        head = file.read(20)
     if not head:
-        raise InputError(f"{name} is empty; expected a header line and rows")
+        raise InputError(f"{source.name} is empty; expected a header line and rows")
     if head[:4] == b"PAR1":
         return "parquet"
-    if head == b"ARROW1":
+    if head[:6] == b"ARROW1":
         return "arrow"
-    if head[:2] == b"\x1f\x8b":
-        raise InputError(f"{name} is compressed by gzip; unpack it, or write: gzip -dc {name} | torchbce explain - ...")
     if head[:2] == b"PK":
-        raise InputError(f"{name} is a zip archive, no table; what explain --save wrote is read by explain --merge")
-    if path.suffix.lower() in {".parquet", ".pq"}:
-        raise InputError(f"{name} is not a Parquet file: it does not begin with the bytes PAR1")
+        raise InputError(f"{source.name} is a zip archive, no table; unpack it")
+    if head.startswith(b"torchbce sketch"):
+        raise InputError(f"{source.name} is what explain --save wrote; it is read by explain --merge")
+    if Path(source.name).suffix.lower() in {".parquet", ".pq"}:
+        raise InputError(f"{source.name} is not a Parquet file: it does not begin with the bytes PAR1")
     return CSV
 
 
-def require_columns(table: pl.DataFrame, names: list[str], path: Path, what: str) -> None:
+def require_columns(table: pl.DataFrame, names: list[str], name: str, what: str) -> None:
     """Every named column is there; the error lists those that are."""
-    missing_columns([name for name in names if name not in table.columns], table.columns, str(path), what)
+    missing_columns([column for column in names if column not in table.columns], table.columns, name, what)
 
 
 def missing_columns(missing: list[str], columns: list[str], name: str, what: str) -> None:
@@ -68,104 +85,154 @@ def missing_columns(missing: list[str], columns: list[str], name: str, what: str
 
 def write_table(table: pl.DataFrame, path: Path) -> None:
     """CSV, or Parquet where the name ends so; the file appears whole or not at all."""
-    _write(path, table.write_parquet if path.suffix.lower() in {".parquet", ".pq"} else table.write_csv)
+    with _written(path), whole_file(path) as file:
+        if path.suffix.lower() in {".parquet", ".pq"}:
+            table.write_parquet(file)
+        else:
+            table.write_csv(file)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """The file appears whole or not at all."""
-    _write(path, lambda draft: draft.write_bytes(content))
+    with _written(path), whole_file(path) as file:
+        file.write(content)
 
 
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    draft = path.with_name(f".{path.name}.draft")
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
     try:
-        write(draft)
-        draft.replace(path)
+        yield
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise OutputError(f"{path} cannot be written: {first_line(error)}") from error
-    finally:
-        draft.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise OutputError(f"{path} cannot be written: {reason}") from error
 
 
-def _read_binary(path: Path, kind: str) -> pl.DataFrame:
+@contextlib.contextmanager
+def damaged(name: str, kind: str) -> Iterator[None]:
+    """Whatever polars makes of a damaged file is one message."""
     try:
-        return pl.read_parquet(path) if kind == "parquet" else pl.read_ipc(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path} is a damaged or truncated {kind.title()} file: {first_line(error)}") from error
+        yield
+    except InputError:
+        raise
+    except READ_ERRORS as error:
+        raise InputError(f"{name} is a damaged or truncated {kind.title()} file: {first_line(error)}") from error
 
 
-def _read_csv(path: Path) -> pl.DataFrame:
-    delimiter = check_header(path, str(path))
+def _read_binary(source: Source, kind: str) -> pl.DataFrame:
+    with damaged(source.name, kind):
+        if kind == "parquet":
+            return pl.read_parquet(source.path, glob=False)
+        with source.path.open("rb") as file:
+            return pl.read_ipc(file)
+
+
+def _read_csv(source: Source) -> pl.DataFrame:
+    header = read_header(source)
     try:
         table = pl.read_csv(
-            path,
-            separator=delimiter,
-            null_values=MISSING,
-            infer_schema_length=None,  # look at every row before choosing a column's type
-            try_parse_dates=True,
+            source.path,
+            separator=header.delimiter,
+            skip_rows=header.skipped,
+            new_columns=header.names,
+            null_values=[""],
+            infer_schema=False,
+            glob=False,
         )
-    except (pl.exceptions.PolarsError, OSError) as error:
-        check_rows(path, delimiter, str(path))
-        raise InputError(f"{path} cannot be read as CSV: {first_line(error)}") from error
-    table = table.rename({name: name.strip() for name in table.columns if name != name.strip()})
+    except READ_ERRORS as error:
+        check_rows(source, header)
+        raise InputError(f"{source.name} cannot be read as CSV: {first_line(error)}") from error
     table = table.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
     # polars fills a short row with missing values; only a file whose last column has some can hold one.
     if table.height and table[:, -1].null_count():
-        check_rows(path, delimiter, str(path))
+        check_rows(source, header)
     return table
 
 
-def check_header(path: Path, file_name: str) -> str:
-    """The delimiter, once the header is known to name every column, each once."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+@dataclass(frozen=True)
+class Header:
+    """How a CSV file begins: its columns, what separates them, and lines before them."""
+
+    names: list[str]
+    delimiter: str
+    skipped: int
+
+
+def read_header(source: Source) -> Header:
+    """The header, once it is known to name every column, each once."""
+    name, skipped = source.name, 0
+    with source.path.open(encoding="utf-8-sig", newline="") as file:
         try:
             first = file.readline()
+            delimiter = source.format.delimiter
+            if first.lower().startswith("sep=") and len(first.strip()) == 5:  # what Excel writes and reads
+                delimiter, skipped, first = delimiter or first[4], 1, file.readline()
+            delimiter = delimiter or max(DELIMITERS, key=first.count)
+            file.seek(0)
+            if skipped:
+                file.readline()
+            if first.endswith("\r"):
+                raise InputError(
+                    f"{name}: its lines end with a bare carriage return; convert it, for example with: tr '\\r' '\\n'"
+                )
+            if "\0" in first:
+                raise InputError(f"{name} is not a CSV file: its first line holds a zero byte; expected CSV or Parquet")
+            fields = next(csv.reader(file, delimiter=delimiter), [])
         except UnicodeDecodeError as error:
-            raise _not_utf8(path, file_name, error) from error
-    if first.endswith("\r"):
+            raise _not_utf8(source, error) from error
+        except csv.Error as error:
+            raise InputError(f"{name}: its header cannot be read as CSV: {error}") from error
+    names = [column.strip() for column in fields]
+    numbers = [column for column in names if DECIMAL_NUMBER.match(column)]
+    if numbers:
         raise InputError(
-            f"{file_name}: its lines end with a bare carriage return; convert it, for example with: tr '\\r' '\\n'"
+            f"{name}: its first line holds numbers such as {numbers[0]!r}, so it looks like a row and not like a "
+            "header; "
+            "put a line with the columns' names before it"
         )
-    if "\0" in first:
-        raise InputError(f"{file_name} is not a CSV file: its first line holds a zero byte; expected CSV or Parquet")
-    delimiter = max(DELIMITERS, key=first.count)
-    names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
-    for position, name in enumerate(names, 1):
-        if not name:
-            raise InputError(f"{file_name}: column {position} has no name in the header; give it one")
-        if name in names[: position - 1]:
-            first_position = names.index(name) + 1
+    for position, column in enumerate(names, 1):
+        if not column:
             raise InputError(
-                f"{file_name}: columns {first_position} and {position} are both named {name!r}; rename one"
+                f"{name}: column {position} has no name in the header; give it one, or, if it is the index that pandas "
+                "wrote, write the file with index=False"
             )
-    return delimiter
+        if column in names[: position - 1]:
+            first_position = names.index(column) + 1
+            hint = "; or is the first line a row, and the header missing?" if column.isdigit() else ""
+            raise InputError(
+                f"{name}: columns {first_position} and {position} are both named {column!r}; rename one{hint}"
+            )
+    return Header(names, delimiter, skipped)
 
 
-def check_rows(path: Path, delimiter: str, name: str) -> None:
+def check_rows(source: Source, header: Header) -> None:
     """Raise for the first row that is not UTF-8 or has another number of fields than the header."""
+    number, delimiter = 0, header.delimiter
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with source.path.open(encoding="utf-8-sig", newline="") as file:
+            for _ in range(header.skipped):
+                file.readline()
             rows = csv.reader(file, delimiter=delimiter)
             expected = len(next(rows))
-            number = 0
             for fields in rows:
                 if not fields:
                     continue  # a blank line
                 number += 1
                 if len(fields) != expected:
                     raise InputError(
-                        f"{name}: row {number} (line {rows.line_num}) has {len(fields)} fields, the header has "
-                        f"{expected}; a field that contains {delimiter!r} must be written in double quotes, and "
+                        f"{source.name}: row {number} (line {rows.line_num + header.skipped}) has {len(fields)} "
+                        "fields, the "
+                        f"header has {expected}; a field that contains {delimiter!r} must be written in double "
+                        "quotes, and "
                         "every quote closed"
                     )
     except UnicodeDecodeError as error:
-        raise _not_utf8(path, name, error) from error
+        raise _not_utf8(source, error) from error
     except csv.Error as error:
-        raise InputError(f"{name}: row {number + 1} cannot be read as CSV: {error}") from error
+        raise InputError(f"{source.name}: row {number + 1} cannot be read as CSV: {error}") from error
 
 
-def _not_utf8(path: Path, name: str, error: UnicodeDecodeError) -> InputError:
-    data = path.read_bytes()
+def _not_utf8(source: Source, error: UnicodeDecodeError) -> InputError:
+    data = source.path.read_bytes()
     try:
         data.decode("utf-8-sig")
     except UnicodeDecodeError as whole:
@@ -173,20 +240,16 @@ def _not_utf8(path: Path, name: str, error: UnicodeDecodeError) -> InputError:
     line = data.count(b"\n", 0, error.start) + 1
     likely = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
     return InputError(
-        f"{name} is not UTF-8: line {line} holds the byte 0x{data[error.start]:02x}; "
-        f"convert it, for example with: iconv -f {likely} -t utf-8 {path.name} > utf8.csv"
+        f"{source.name} is not UTF-8: line {line} holds the byte 0x{data[error.start]:02x}; pass its encoding, such as "
+        f"--encoding {likely}"
     )
 
 
-def _neighbours(path: Path) -> str:
-    """Files with a similar name, for a mistyped one."""
-    import difflib
-
-    if not path.parent.is_dir():
-        return f"; the folder {path.parent} does not exist either"
-    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=3)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+def column_of(table: pl.DataFrame, column: str, name: str) -> pl.Series:
+    """A column as numbers, texts, dates or true/false."""
+    return simplified(table[column], f"{name}: column {column!r}")
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
+    """Of an error's text."""
     return str(error).strip().split("\n")[0]

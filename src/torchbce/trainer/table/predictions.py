@@ -12,7 +12,10 @@ from torch import Tensor
 
 from torchbce.errors import InputError
 from torchbce.functional import binary_cross_entropy_with_logits
-from torchbce.trainer.table.scan import Source, batches
+from torchbce.trainer.table.kinds import numbers as parsed_numbers
+from torchbce.trainer.table.kinds import simplified
+from torchbce.trainer.table.opened import Source
+from torchbce.trainer.table.scan import batches
 from torchbce.trainer.table.target import NO, YES
 
 TARGETS_HINT = "; {-1, 1} become (y + 1) / 2, {0, 255} y / 255, and of several classes one is named 1"
@@ -21,17 +24,23 @@ NO_GROUP = "(missing)"
 WORDS = dict.fromkeys(YES, "1") | dict.fromkeys(NO, "0")
 
 
-def predictions_table(logits: Tensor, target: Tensor | None = None, valid: np.ndarray | None = None) -> pl.DataFrame:
-    """row (1 is the first), split, target, logit, probability and loss, as far as they are known."""
+def predictions_table(
+    logits: Tensor, target: pl.Series | Tensor | None = None, valid: np.ndarray | None = None
+) -> pl.DataFrame:
+    """row (1 is the first), split, target, logit, probability and loss, as far as known; a target may have gaps."""
     wide = logits.double()
     columns: dict[str, object] = {"row": np.arange(1, len(logits) + 1)}
     if valid is not None:
         columns["split"] = np.where(valid, "valid", "train")
+    if isinstance(target, Tensor):
+        target = pl.Series(target.to(torch.uint8).numpy())
     if target is not None:
-        columns["target"] = target.to(torch.uint8).numpy()
+        columns["target"] = target.cast(pl.UInt8)
     columns |= {"logit": logits.numpy(), "probability": torch.sigmoid(wide).numpy()}
     if target is not None:
-        columns["loss"] = binary_cross_entropy_with_logits(wide, target.double(), reduction="none").numpy()
+        known = torch.from_numpy(target.fill_null(0).cast(pl.Float64).to_numpy(writable=True))
+        loss = pl.Series(binary_cross_entropy_with_logits(wide, known, reduction="none").numpy())
+        columns["loss"] = loss.set(target.is_null(), None)
     return pl.DataFrame(columns)
 
 
@@ -45,12 +54,24 @@ class Columns:
     weight: str | None = None
     by: str | None = None
     only: tuple[str, str] | None = None  # rows where this column has this value
+    cluster: str | None = None
 
     @property
     def names(self) -> list[str]:
         """All that are to be read."""
-        names = [self.target, self.outputs, self.weight, self.by, self.only[0] if self.only else None]
+        names = [self.target, self.outputs, self.weight, self.by, self.cluster, self.only[0] if self.only else None]
         return [name for name in names if name is not None]
+
+    @property
+    def flags(self) -> str:
+        """The options that name columns, for a message about one that is not there."""
+        given: dict[str, str | None] = {
+            "--target": self.target,
+            "--logit" if self.from_logits else "--prob": self.outputs,
+        }
+        given |= {"--weight": self.weight, "--by": self.by, "--cluster": self.cluster}
+        given |= {"--only": self.only[0] if self.only else None}
+        return ", ".join(f"{flag} {name}" for flag, name in given.items() if name is not None)
 
 
 @dataclass(frozen=True)
@@ -62,6 +83,7 @@ class Batch:
     weights: Tensor | None
     rows: np.ndarray
     groups: tuple[np.ndarray, list[str]] | None
+    clusters: tuple[np.ndarray, list[str]] | None
 
 
 def read_predictions(source: Source, columns: Columns, part: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
@@ -71,11 +93,11 @@ def read_predictions(source: Source, columns: Columns, part: tuple[int, int] = (
         InputError: no rows; a value that is missing, no number or not allowed, with file, column and row.
     """
     seen, kept, values = 0, 0, set[str]()
-    for first, frame in batches(source, columns.names, FLAGS, part):
+    for first, frame in batches(source, columns.names, columns.flags, part):
         rows = np.arange(first, first + frame.height)
         seen += frame.height
         if columns.only:
-            texts = frame[columns.only[0]].cast(pl.String)
+            texts = _as_texts(frame[columns.only[0]], source)
             keep = (texts == columns.only[1]).fill_null(False)
             values.update(texts.drop_nulls().unique().sort().head(5).to_list())
             frame, rows = frame.filter(keep), rows[keep.to_numpy()]
@@ -86,7 +108,8 @@ def read_predictions(source: Source, columns: Columns, part: tuple[int, int] = (
                 targets=_numbers(frame, columns.target, rows, source, (0.0, 1.0), is_target=True),
                 weights=None if columns.weight is None else _numbers(frame, columns.weight, rows, source, (0.0, None)),
                 rows=rows,
-                groups=None if columns.by is None else _groups(frame[columns.by]),
+                groups=None if columns.by is None else _groups(frame[columns.by], source),
+                clusters=None if columns.cluster is None else _groups(frame[columns.cluster], source),
             )
     if not seen and part == (0, 1):
         raise InputError(f"{source.name} has a header and no rows")
@@ -95,23 +118,35 @@ def read_predictions(source: Source, columns: Columns, part: tuple[int, int] = (
         raise InputError(f"{source.name}: no row has {columns.only[0]} = {columns.only[1]!r}; its values are {have}")
 
 
-def read_numbers(source: Source, columns: list[str]) -> list[np.ndarray]:
-    """Whole columns of numbers, whatever their size; NaN where a text says so, and an error where it is no number."""
+def read_numbers(
+    source: Source, columns: list[str], cluster: str | None = None
+) -> tuple[list[np.ndarray], np.ndarray | None]:
+    """Whole columns of numbers, whatever their size, and one of texts if `cluster` names it.
+
+    NaN where a text says so, and an error where it is no number.
+    """
     parts: list[list[np.ndarray]] = [[] for _ in columns]
-    for first, frame in batches(source, columns, FLAGS):
+    texts: list[np.ndarray] = []
+    for first, frame in batches(source, [*columns, cluster] if cluster else columns, FLAGS):
+        if cluster is not None:
+            texts.append(_as_texts(frame[cluster], source).fill_null(NO_GROUP).to_numpy())
         rows = np.arange(first, first + frame.height)
         for part, column in zip(parts, columns, strict=True):
-            numbers = _cast(frame[column])
+            numbers = _cast(frame[column], source)
             if numbers.null_count():
                 raise _refusal(frame[column], numbers.is_null(), column, rows, source, None)
             part.append(numbers.to_numpy())
     if not parts[0] or not sum(map(len, parts[0])):
         raise InputError(f"{source.name} has a header and no rows")
-    return [np.concatenate(part) for part in parts]
+    return [np.concatenate(part) for part in parts], np.concatenate(texts) if texts else None
 
 
-def _groups(values: pl.Series) -> tuple[np.ndarray, list[str]]:
-    texts = values.cast(pl.String).fill_null(NO_GROUP)
+def _as_texts(values: pl.Series, source: Source) -> pl.Series:
+    return simplified(values, f"{source.name}: column {values.name!r}").cast(pl.String)
+
+
+def _groups(values: pl.Series, source: Source) -> tuple[np.ndarray, list[str]]:
+    texts = _as_texts(values, source).fill_null(NO_GROUP)
     names = texts.unique().sort()
     return texts.cast(pl.Enum(names)).to_physical().to_numpy(), names.to_list()
 
@@ -125,7 +160,7 @@ def _numbers(
     is_target: bool = False,
 ) -> Tensor:
     values = frame[column]
-    numbers = _cast(values)
+    numbers = _cast(values, source)
     if numbers.null_count():
         raise _refusal(values, numbers.is_null(), column, rows, source, interval)
     found = torch.from_numpy(numbers.to_numpy(writable=True))
@@ -142,11 +177,17 @@ def _numbers(
     return found
 
 
-def _cast(values: pl.Series) -> pl.Series:
+def _cast(values: pl.Series, source: Source) -> pl.Series:
     """As numbers, in their own dtype where that is one of torch's; null where there is none."""
+    values = simplified(values, f"{source.name}: column {values.name!r}")
     if values.dtype == pl.String:
         texts = values.str.strip_chars().str.to_lowercase()
-        return texts.replace(WORDS).cast(pl.Float64, strict=False)
+        plain = texts.replace(WORDS).cast(pl.Float64, strict=False)
+        return (
+            plain.zip_with(plain.is_not_null(), parsed_numbers(texts, source.format.decimal))
+            if plain.null_count()
+            else plain
+        )
     if values.dtype == pl.Boolean:
         return values.cast(pl.UInt8)
     if values.dtype in (pl.Float32, pl.Float64, pl.UInt8, pl.Int8, pl.Int16, pl.Int32, pl.Int64):
@@ -164,7 +205,7 @@ def _refusal(
     is_target: bool = False,
 ) -> InputError:
     place = int(bad.arg_max() or 0)
-    value, number = values[place], _cast(values)[place]
+    value, number = values[place], _cast(values, source)[place]
     shown = "missing" if value is None else repr(value) if number is None else str(value).strip()
     allowed = "a number"
     if interval:
@@ -172,8 +213,8 @@ def _refusal(
     hint = ""
     if interval == (0.0, 1.0) and number is not None:
         hint = TARGETS_HINT if is_target else "; logits go to --logit"
-    elif number is None and value is not None and _cast(pl.Series([str(value).replace(",", ".")]))[0] is not None:
-        hint = "; decimals are written with a point"
+    elif number is None and value is not None and parsed_numbers(pl.Series([str(value)]), ",")[0] is not None:
+        hint = "; for a decimal comma pass --decimal ,"
     return InputError(
         f"{source.name}: row {rows[place]} of column {column!r} is {shown}; "
         f"expected {allowed}{hint} ({int(bad.sum())} such rows)"

@@ -8,70 +8,55 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from polars import selectors
 
 from torchbce.errors import InputError
-from torchbce.trainer.table.files import CSV, check_header, check_rows, first_line, missing_columns, what_it_is
+from torchbce.trainer.table.files import (
+    CSV,
+    READ_ERRORS,
+    check_rows,
+    damaged,
+    first_line,
+    missing_columns,
+    read_header,
+    what_it_is,
+)
+from torchbce.trainer.table.opened import STDIN, Format, Source, opened
 
 BATCH = 1 << 20  # rows
 BLANK, LAST = "__torchbce_blank", "__torchbce_last"
-STDIN = "-"
-
-
-@dataclass(frozen=True)
-class Source:
-    """One file to read; `name` is how messages call it."""
-
-    path: Path
-    name: str
 
 
 @contextlib.contextmanager
-def sources(names: list[str]) -> Iterator[list[Source]]:
+def sources(names: list[str], format: Format | None = None) -> Iterator[list[Source]]:
     """The files that names, patterns and `-` (standard input) stand for, in order."""
     with contextlib.ExitStack() as stack:
-        found: list[Source] = []
+        wanted: list[str] = []
         for name in names:
-            if name == STDIN:
-                found.append(Source(stack.enter_context(_spooled()), "standard input"))
-            elif not Path(name).exists() and glob.has_magic(name):
+            if name != STDIN and not Path(name).exists() and glob.has_magic(name):
                 paths = sorted(glob.glob(name, recursive=True))
                 if not paths:
                     raise InputError(f"no file matches {name!r}")
-                found += [Source(Path(path), path) for path in paths]
+                wanted += paths
             else:
-                found.append(Source(Path(name), name))
-        twice = {source.name for source in found if [other.name for other in found].count(source.name) > 1}
+                wanted.append(name)
+        twice = {name for name in wanted if wanted.count(name) > 1}
         if twice:
             raise InputError(f"{', '.join(sorted(twice))} is named twice, and its rows would count twice")
-        yield found
-
-
-@contextlib.contextmanager
-def _spooled() -> Iterator[Path]:
-    """Standard input as a file, since a format shows itself at its ends and a column may be needed twice."""
-    handle, name = tempfile.mkstemp(prefix="torchbce-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-        yield Path(name)
-    finally:
-        os.unlink(name)
+        yield [stack.enter_context(opened(name, format)) for name in wanted]
 
 
 def count_rows(source: Source) -> int | None:
     """How many rows there are, where the file says so without being read."""
-    if what_it_is(source.path, source.name) == CSV:
+    kind = what_it_is(source)
+    if kind == CSV:
         return None
-    return int(_lazy(source).select(pl.len()).collect().item())
+    with damaged(source.name, kind):
+        return int(_lazy(source).select(pl.len()).collect().item())
 
 
 def batches(
@@ -83,39 +68,43 @@ def batches(
         InputError: no such file or column, a damaged file, one that changes while it is read.
     """
     before = _stamp(source)
-    kind = what_it_is(source.path, source.name)
+    kind = what_it_is(source)
     table = _lazy(source)
     names = {name.strip(): name for name in table.collect_schema().names()}
     missing_columns([name for name in columns if name not in names], list(names), source.name, flags)
-    chosen = table.select(pl.col(names[name]).alias(name) for name in dict.fromkeys(columns))
+    # Exact names: polars takes what begins with ^ and ends with $ for a pattern.
+    wanted = [selectors.by_name(names[name]).as_expr().alias(name) for name in dict.fromkeys(columns)]
+    chosen = table.select(wanted)
     number = 1
     if kind == CSV:
         if part[0]:
             return  # the lines of a CSV file cannot be told apart without reading them all
         chosen = table.select(
-            *(pl.col(names[name]).alias(name) for name in dict.fromkeys(columns)),
-            pl.all_horizontal(pl.all().is_null()).alias(BLANK),
-            pl.nth(-1).is_null().alias(LAST),
+            *wanted, pl.all_horizontal(pl.all().is_null()).alias(BLANK), pl.nth(-1).is_null().alias(LAST)
         )
     elif part[1] > 1:
         rows = count_rows(source) or 0
         start, end = (rows * k // part[1] for k in (part[0], part[0] + 1))
         chosen, number = chosen.slice(start, end - start), 1 + start
     checked = False
-    try:
-        for frame in chosen.collect_batches(chunk_size=BATCH, maintain_order=True):
+    frames = chosen.collect_batches(chunk_size=BATCH, maintain_order=True)
+    while True:
+        try:
+            frame = next(frames, None)
+        except READ_ERRORS as error:
             if kind == CSV:
-                frame = frame.filter(~pl.col(BLANK))
-                # polars fills a short row with missing values; only a file whose last column has some can hold one.
-                if not checked and frame[LAST].any():
-                    check_rows(source.path, check_header(source.path, source.name), source.name)
-                    checked = True
-            yield number, frame
-            number += frame.height
-    except (pl.exceptions.PolarsError, OSError) as error:
+                check_rows(source, read_header(source))
+            raise InputError(f"{source.name} is damaged or truncated: {first_line(error)}") from error
+        if frame is None:
+            break
         if kind == CSV:
-            check_rows(source.path, check_header(source.path, source.name), source.name)
-        raise InputError(f"{source.name} is damaged or truncated: {first_line(error)}") from error
+            frame = frame.filter(~pl.col(BLANK))
+            # polars fills a short row with missing values; only a file whose last column has some can hold one.
+            if not checked and frame[LAST].any():
+                check_rows(source, read_header(source))
+                checked = True
+        yield number, frame
+        number += frame.height
     after = _stamp(source)
     if after != before:
         raise InputError(
@@ -125,27 +114,27 @@ def batches(
 
 
 def _stamp(source: Source) -> tuple[int, int]:
-    what_it_is(source.path, source.name)
     state = source.path.stat()
     return state.st_size, state.st_mtime_ns
 
 
 def _lazy(source: Source) -> pl.LazyFrame:
-    kind = what_it_is(source.path, source.name)
-    try:
+    kind = what_it_is(source)
+    with damaged(source.name, kind):
         if kind == "parquet":
             lazy = pl.scan_parquet(source.path, glob=False)
         elif kind == "arrow":
             lazy = pl.scan_ipc(source.path, glob=False)
         else:
+            header = read_header(source)
             lazy = pl.scan_csv(
                 source.path,
-                separator=check_header(source.path, source.name),
+                separator=header.delimiter,
+                skip_rows=header.skipped,
+                new_columns=header.names,
                 infer_schema=False,
                 null_values=[""],
                 glob=False,
             )
         lazy.collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{source.name} is damaged or truncated: {first_line(error)}") from error
     return lazy

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from torchbce.errors import InputError
@@ -11,13 +9,14 @@ from torchbce.errors import InputError
 VALID_SHARE = 0.2
 
 
-def split_rows(target: np.ndarray, seed: int, path: Path) -> np.ndarray:
+def split_rows(target: np.ndarray, seed: int, name: str) -> np.ndarray:
     """True at the validation rows, a fifth of them. Depends on the target and the seed alone."""
     counts = np.bincount(target, minlength=2)
     if counts.min() < 5:
         rare = int(counts.argmin())
         raise InputError(
-            f"{path}: only {counts[rare]} of {len(target)} rows are of the {'positive' if rare else 'negative'} class; "
+            f"{name}: only {counts[rare]} of {len(target)} rows {'is' if counts[rare] == 1 else 'are'} of the "
+            f"{'positive' if rare else 'negative'} class; "
             "at least 5 of each are needed to train and to validate"
         )
     valid = np.zeros(len(target), bool)

@@ -1,0 +1,61 @@
+"""What the command prints: text that a terminal shows and does not obey, in any encoding, while somebody reads it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def prepare() -> None:
+    """What an encoding has no characters for is written as escapes, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def visible(text: str) -> str:
+    """The same with control characters, as in a column's name, written as escapes."""
+    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def say(text: object = "") -> None:
+    """Print to standard output."""
+    print(visible(str(text)))
+
+
+def remark(text: object) -> None:
+    """Print to standard error."""
+    print(visible(str(text)), file=sys.stderr)
+
+
+class Listener:
+    """Standard output for as long as somebody reads it: what fails is kept, and the work goes on."""
+
+    def __init__(self) -> None:
+        self.error: OSError | None = None
+
+    def say(self, text: object = "") -> None:
+        """Print, and see to it that it has arrived."""
+        if self.error is not None:
+            return
+        try:
+            say(text)
+            sys.stdout.flush()
+        except OSError as error:
+            self.lost(error)
+
+    def lost(self, error: OSError) -> None:
+        """Nobody reads any more: Python must not complain at its exit either."""
+        self.error = error
+        silence()
+
+
+def silence() -> None:
+    """Whatever is printed from now on goes nowhere."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # a stream without a file
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process

@@ -1,0 +1,43 @@
+"""Wide tables: which columns have something to say about the target, seen from the training rows alone.
+
+With columns by the hundreds and rows by the thousands a network learns the noise of all the others by heart. Each
+column is cut at quantiles and tested by chi-square; by Benjamini and Hochberg one kept column in ten may be noise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+WIDE = 300  # columns, above which they are looked at
+RATE = 0.1
+FEWEST = 8  # columns that are kept in any case
+PIECES = 16
+
+
+def worth_keeping(columns: list[np.ndarray], target: np.ndarray) -> np.ndarray:
+    """Which columns, of numbers or of codes, to keep: all of a table that is not wide."""
+    if len(columns) <= WIDE:
+        return np.ones(len(columns), bool)
+    p = np.array([_p_value(column, target) for column in columns])
+    order = np.argsort(p)
+    passing = np.flatnonzero(p[order] <= RATE * np.arange(1, len(p) + 1) / len(p))
+    kept = max(FEWEST, int(passing[-1]) + 1 if len(passing) else 0)
+    chosen = np.zeros(len(p), bool)
+    chosen[order[:kept]] = True
+    return chosen
+
+
+def _p_value(values: np.ndarray, target: np.ndarray) -> float:
+    """Of the chi-square test of a column, cut into pieces, against the target."""
+    from scipy.stats import chi2
+
+    cuts = np.unique(np.quantile(values, np.linspace(0, 1, PIECES + 1)[1:-1]))
+    piece = np.searchsorted(cuts, values, side="right")
+    counts = np.bincount(piece)
+    ones = np.bincount(piece, target, len(counts))
+    used = counts > 0
+    expected = counts[used] * target.mean()
+    spread = expected * (1 - target.mean())
+    if used.sum() < 2 or not spread.all():
+        return 1.0
+    return float(chi2.sf((((ones[used] - expected) ** 2) / spread).sum(), used.sum() - 1))
