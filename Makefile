@@ -1,9 +1,11 @@
 # make demo and make test set up everything they need in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL := $(PIP) -c constraints.txt
+LOCKED := $(PIP) --no-deps --require-hashes -r
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test test-fast fuzz check bench lock clean
 
 setup: .venv/.dev
 
@@ -13,11 +15,14 @@ setup: .venv/.dev
 	$(PYTHON) -m venv .venv
 	touch $@
 
-.venv/.train: .venv/.python pyproject.toml constraints.txt
+.venv/.train: .venv/.python pyproject.toml constraints.txt locks/train.txt
+	$(INSTALL) torch
+	$(LOCKED) locks/train.txt
 	$(INSTALL) -e '.[train]'
 	touch $@
 
-.venv/.dev: .venv/.train
+.venv/.dev: .venv/.train locks/dev.txt
+	$(LOCKED) locks/dev.txt
 	$(INSTALL) -e '.[dev]'
 	$(INSTALL) --no-deps timm  # for its loss files; the rest of it needs torchvision
 	touch $@
@@ -38,6 +43,15 @@ demo: breast_cancer.csv
 test: .venv/.dev
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
+# For the loop of whoever changes code: what needs no compiler, no other process and no training.
+test-fast: .venv/.dev
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not slow"
+
+# Thousands of hostile files, and every public and healthy program; minutes.
+fuzz: .venv/.dev
+	TORCHBCE_FUZZ=3000 TORCHBCE_ALL=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal \
+		tests/test_hostile_files.py tests/test_public_programs.py
+
 check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -50,6 +64,10 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/quality.py
+
+lock: .venv/.python
+	$(PIP) pip-tools
+	$(BIN)/python locks/make.py
 
 clean:
 	rm -rf .venv build breast_cancer.csv
