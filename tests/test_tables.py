@@ -44,6 +44,14 @@ def test_numbers_are_known_by_their_dress(texts, values):
     assert found["a"].cast(pl.Float64).to_list() == values
 
 
+def test_numbers_that_a_parquet_file_holds_as_texts_are_numbers():
+    pl.DataFrame({"a": ["1", "2.5", None], "b": ["2021-03-04"] * 3, "c": ["007", "1", "2"]}).write_parquet("t.parquet")
+    found = read_table("t.parquet").frame
+    assert found["a"].to_list() == [1.0, 2.5, None]
+    assert found["b"].dtype == pl.Date
+    assert found["c"].dtype == pl.String
+
+
 def test_decimal_commas_are_noticed_and_read_when_that_is_said():
     text = "Umsatz;y\n" + "".join(f"{i},5;1\n" for i in ROWS)
     with pytest.raises(

@@ -42,10 +42,8 @@ def read_table(name: str, format: Format | None = None, as_text: set[str] | None
     """
     with opened(name, format) as source:
         kind = what_it_is(source)
-        if kind == CSV:
-            frame, kinds = typed(_read_csv(source), source.name, source.format.decimal, as_text or set())
-        else:
-            frame, kinds = _read_binary(source, kind), Kinds()
+        read = _read_csv(source) if kind == CSV else _read_binary(source, kind)
+        frame, kinds = typed(read, source.name, source.format.decimal, as_text or set())
     if not frame.height:
         raise InputError(f"{source.name} has a header and no rows")
     return Table(frame, source.name, kinds)

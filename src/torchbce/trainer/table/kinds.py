@@ -32,10 +32,11 @@ class Kinds:
 
 
 def typed(table: pl.DataFrame, name: str, decimal: str, as_text: set[str]) -> tuple[pl.DataFrame, Kinds]:
-    """A table of texts with each column as what it holds; those of `as_text` stay texts."""
+    """A table with each column of texts as what it holds; those of `as_text` stay texts."""
     found = Kinds()
     columns = [
-        s if s.name in as_text else _typed(_unnamed(s), s.name, name, decimal, found) for s in table.get_columns()
+        s if s.name in as_text or s.dtype != pl.String else _typed(_unnamed(s), s.name, name, decimal, found)
+        for s in table.get_columns()
     ]
     named = [column.alias(name) for column, name in zip(columns, table.columns, strict=True)]
     return pl.DataFrame(named), found
