@@ -87,6 +87,15 @@ def mixed(mixed_table, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def reference():
+    """For what holds whichever engine computes: nothing has to be compiled."""
+    from torchbce.kernels import choice
+
+    with choice.forced("reference"):
+        yield
+
+
+@pytest.fixture
 def command(monkeypatch, tmp_path):
     """Runs `torchbce ...` in an empty folder; gives exit code, output and errors."""
     from torchbce.cli.app import app

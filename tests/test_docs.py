@@ -112,6 +112,3 @@ def test_the_articles_program_prints_the_same_three_times():
         "0.3633",
     ):
         assert text in run
-    one = subprocess.run([sys.executable, ROOT / "examples" / "article.py", "my_bce"], capture_output=True, text=True)
-    assert one.returncode == 0
-    assert "loss: torch" not in one.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import textwrap
@@ -18,7 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 import torchbce
 from torchbce import functional
 from torchbce.kernels import choice
-from torchbce.kernels.cpu import buffers
+from torchbce.kernels.cpu import buffers, cache
 
 N = 1_000_003
 
@@ -156,14 +157,18 @@ def test_the_machine_code_is_kept_and_numba_is_not_needed_to_use_it(tmp_path):
         print(torchbce.functional.binary_cross_entropy(torch.tensor([0.25]), torch.tensor([1.0])).item())
         print("numba" in sys.modules)
     """
-    first, second = (run(script, TORCHBCE_CACHE=str(tmp_path)) for _ in range(2))
+    place = tmp_path / "new" / "cache"
+    first, second = (run(script, TORCHBCE_CACHE=str(place)) for _ in range(2))
     assert first.stdout.split() == ["1.3862943649291992", "True"], first.stderr
     assert second.stdout.split() == ["1.3862943649291992", "False"], second.stderr
-    (kept,) = tmp_path.iterdir()
-    kept.write_bytes(kept.read_bytes()[:-100])  # damaged
-    assert run(script, TORCHBCE_CACHE=str(tmp_path)).stdout.split() == ["1.3862943649291992", "True"]
-    assert run(script, TORCHBCE_CACHE=str(tmp_path)).stdout.split() == ["1.3862943649291992", "False"]
-    assert len(list(tmp_path.iterdir())) == 1  # no temporary file is left
+    (kept,) = place.iterdir()  # no temporary file is left
+    if os.name == "posix":  # for its user alone
+        assert [stat.S_IMODE(path.stat().st_mode) for path in (place, kept)] == [0o700, 0o600]
+    whole = kept.read_bytes()
+    assert cache.read(kept) is not None
+    for damaged in (whole[:-100], whole[:40] + b"?" + whole[41:], b""):
+        kept.write_bytes(damaged)
+        assert cache.read(kept) is None  # and so it is compiled again
 
 
 def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path):
@@ -331,9 +336,6 @@ def test_more_items_than_32_bits_count():
     y = torch.zeros(n, dtype=torch.bool)
     y[-1] = True
     assert functional.binary_cross_entropy(x, y, reduction="sum").item() == 100.0
-    x[-1] = 2.0
-    with pytest.raises(RuntimeError, match=r"element \(2147483657,\) is 2"):
-        functional.binary_cross_entropy(x, y)
 
 
 def test_inputs_are_never_written(data):
@@ -370,13 +372,13 @@ def test_known_machine_code_is_found_without_a_lock():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_fork_during_a_compile_waits_for_it_and_its_child_can_compile(tmp_path):
     script = """
-        import os, threading, time, torch, torchbce
+        import os, sys, threading, time, torch, torchbce
         from torchbce.kernels.cpu import machine_code
         compile, inside = machine_code._compile, threading.Event()
         def slowly(*arguments):
             inside.set()
             time.sleep(1)
-            return compile(*arguments)
+            sys.exit()  # of this thread
         machine_code._compile = slowly
         x, y = torch.tensor([0.25]), torch.tensor([1.0])
         other = threading.Thread(target=lambda: torchbce.functional.binary_cross_entropy(x, y))
@@ -400,8 +402,6 @@ def test_a_fork_during_a_compile_waits_for_it_and_its_child_can_compile(tmp_path
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="there are no owners")
 def test_machine_code_that_others_could_have_written_is_not_run(tmp_path):
-    from torchbce.kernels.cpu import cache
-
     own = tmp_path / "own"
     own.mkdir(mode=0o700)
     cache.write(own / "a.kernel", b"code")
@@ -423,14 +423,7 @@ def test_machine_code_that_others_could_have_written_is_not_run(tmp_path):
         assert cache.read(own / "a.kernel") is None
 
 
-def test_the_cache_folder_is_for_its_user_alone(tmp_path):
-    place = tmp_path / "new" / "cache"
-    assert run(CHEAP, TORCHBCE_CACHE=str(place)).stdout == "1.3862943649291992\n"
-    assert place.stat().st_mode & 0o777 == 0o700
-    assert [file.stat().st_mode & 0o777 for file in place.iterdir()] == [0o600]
-
-
-def test_without_a_home_folder_losses_are_computed(tmp_path):
+def test_without_a_home_folder_machine_code_is_kept_in_a_temporary_one(tmp_path):
     script = """
         import os, pathlib
         def no_home(*_): raise RuntimeError("Could not determine home directory.")
@@ -441,8 +434,9 @@ def test_without_a_home_folder_losses_are_computed(tmp_path):
         from torchbce.kernels.cpu import machine_code
         print(machine_code.folder())
     """
-    found = run(textwrap.dedent(script) + textwrap.dedent(CHEAP), TORCHBCE_CACHE="", TMPDIR=str(tmp_path), HOME="")
-    assert found.stdout.split() == [*map(str, tmp_path.glob("torchbce-*")), "1.3862943649291992"], found.stderr
+    found = run(script, TORCHBCE_CACHE="", TMPDIR=str(tmp_path), HOME="")
+    assert found.stdout.split() == [*map(str, tmp_path.glob("torchbce-*"))], found.stderr
+    assert found.stdout
 
 
 def test_where_numba_may_not_compile_the_reference_computes():
