@@ -29,7 +29,7 @@ from public_bugs import BUGS as PUBLIC
 from public_bugs import MENDED
 from seeded import BUGS, KINDS, LOG_BUGS, LOSSES, PREDICTION_BUGS, STEP_BUGS, STEPS, healthy
 from torchbce import check, check_log, check_predictions
-from torchbce.lens.check.findings import Level, Report
+from torchbce.checks.findings import Level, Report
 
 warnings.simplefilter("ignore")
 SHARES = (0.5, 0.2, 0.1, 0.02, 0.001)

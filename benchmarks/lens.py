@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
-from torchbce.lens.calibration import loss_at
-from torchbce.lens.decomposition import auc, decomposition
-from torchbce.lens.points import FOLDS, Points, folds
-from torchbce.lens.sketch import Sketch
+from torchbce.explanation.sketch.points import FOLDS, Points, folds
+from torchbce.explanation.sketch.sketch import Sketch
+from torchbce.explanation.statistics.calibration import loss_at
+from torchbce.explanation.statistics.decomposition import auc, decomposition
 
 ROWS, FEWER = 100_000_000, 10_000_000
 # In a process of its own: what a parent holds counts as held by its children at first.

@@ -25,7 +25,7 @@ import optax
 import torch
 from sklearn.metrics import log_loss
 
-from torchbce.measure.speed import CASES, CONTESTANTS, SIZES, Case, Inputs, Run, compare, torch_call
+from torchbce.selftest.speed import CASES, CONTESTANTS, SIZES, Case, Inputs, Run, compare, torch_call
 
 NAMES = {
     "torchbce": "torchbce",

@@ -20,7 +20,7 @@ from pathlib import Path
 import machine
 import polars as pl
 
-from torchbce.trainer.train import plan, prepare, train
+from torchbce.training.train import plan, prepare, train
 
 BEFORE_DEPARTURE = [
     "month",

@@ -13,9 +13,10 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from torchbce.formulas.bce import BCE, BCE_WITH_LOGITS
-from torchbce.kernels.gpu import passes
-from torchbce.kernels.gpu.vocabulary import Bound
+from torchbce.engine.triton_gpu import passes
+from torchbce.engine.triton_gpu.primitives import Bound
+from torchbce.losses.bce import BCE
+from torchbce.losses.bce_with_logits import BCE_WITH_LOGITS
 
 TARGET = GPUTarget("cuda", 90, 32)
 
@@ -30,23 +31,25 @@ def compile_kernel(kernel, arguments, constants):
 def main() -> None:
     count = 0
     run = ("i64", "i64")
-    kinds = product((BCE, BCE_WITH_LOGITS), ("fp32", "bf16", "fp64"), ("total and slopes", "items", "slopes", "count"))
+    kinds = product(
+        (BCE, BCE_WITH_LOGITS), ("fp32", "bf16", "fp64"), ("total and gradient", "items", "gradient", "count")
+    )
     for (loss, dtype, what), options in product(kinds, ("none", "weights", "labels", "classes")):
         wide = dtype == "fp64"
         bound = Bound(loss, torch.float64 if wide else torch.float32)
         arguments = dict.fromkeys(("X", "Y", "OUT"), f"*{dtype}") | dict.fromkeys(
-            ("SUMS", "DIVISOR", "LABELS"), "*fp64"
+            ("SUMS", "DIVISOR", "TARGET_OPTIONS"), "*fp64"
         )
         arguments |= dict.fromkeys(("w_run", "g_run", "mask_run", "classes"), run)
         arguments |= {"WRONGS": "*i32", "parameters": ("*fp64",), "parameter_runs": (run,)}
         constants = {
             "value": bound.value,
-            "slope": bound.dx,
+            "derivative": bound.dx,
             "defined": bound.defined,
             "what": what,
             "number": tl.float64 if wide else tl.float32,
             "ignoring": options in ("labels", "classes"),
-            "shaped": options == "labels",
+            "transformed": options == "labels",
             "by_class": options == "classes",
             "BLOCK": 1024,
         }
@@ -61,7 +64,7 @@ def main() -> None:
     for dtype in ("fp32", "bf16"):
         sums = {"SUMS": "*fp64", "WRONGS": "*i32", "RESULT": f"*{dtype}", "WRONG": "*i32", "DIVISOR": "*fp64"}
         compile_kernel(passes.add_up, sums, {"BLOCK": 1024})
-        compile_kernel(passes.multiply, {"SLOPES": f"*{dtype}", "FACTOR": f"*{dtype}"}, {"BLOCK": 1024})
+        compile_kernel(passes.multiply, {"GRAD_INPUT": f"*{dtype}", "FACTOR": f"*{dtype}"}, {"BLOCK": 1024})
         count += 2
     print(count, "kernels")
 

@@ -89,9 +89,9 @@ def mixed(mixed_table, tmp_path_factory) -> Path:
 @pytest.fixture
 def reference():
     """For what holds whichever engine computes: nothing has to be compiled."""
-    from torchbce.kernels import choice
+    from torchbce.engine import select
 
-    with choice.forced("reference"):
+    with select.forced("reference"):
         yield
 
 

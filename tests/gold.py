@@ -12,7 +12,7 @@ import mpmath
 import torch
 from mpmath import mp, mpf
 
-from torchbce.formulas.bce import SLOPE_FLOOR
+from torchbce.losses.bce import SLOPE_FLOOR
 
 mp.dps = 60
 LOGITS = [0.0, 1e-30, 1e-8, 0.3, 1.0, 5.0, 10.0, 15.0, 18.0, 37.0, 88.0, 104.0, 700.0, 710.0, 1e4, 1e20]

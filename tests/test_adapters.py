@@ -12,7 +12,7 @@ import torch
 from sklearn.metrics import log_loss
 
 import torchbce
-from torchbce.lens.adapters.torchmetrics import BinaryCrossEntropy
+from torchbce.monitor.torchmetrics import BinaryCrossEntropy
 
 
 def data(n=1025):
@@ -52,7 +52,7 @@ def test_counts_do_not_stop_at_the_end_of_float32(monkeypatch):
 def test_lightning_logs_the_true_mean(tmp_path):
     import lightning.pytorch as pl
 
-    from torchbce.lens.adapters.lightning import EpochBCECallback
+    from torchbce.monitor.lightning import EpochBCECallback
 
     x, y = data()
     loss_func = torchbce.BCEWithLogitsLoss()
@@ -96,7 +96,7 @@ def test_lightning_logs_the_true_mean(tmp_path):
 def test_lightning_losses_are_whole_while_gradients_accumulate(tmp_path):
     import lightning.pytorch as pl
 
-    from torchbce.lens.adapters.lightning import EpochBCECallback
+    from torchbce.monitor.lightning import EpochBCECallback
 
     x, y = data()
 
@@ -125,7 +125,7 @@ def test_tensorboard_gets_scalars_and_pictures(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from torch.utils.tensorboard import SummaryWriter
 
-    from torchbce.lens.adapters.tensorboard import write_explanation, write_meter
+    from torchbce.monitor.tensorboard import write_explanation, write_meter
 
     x, y = data()
     meter = torchbce.EpochBCE()

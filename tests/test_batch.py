@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import torchbce
-from torchbce.batch import call, unpack
+from torchbce.common.batch import call, unpack
 
 
 class Apart(nn.Module):

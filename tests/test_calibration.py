@@ -10,7 +10,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from torchbce import check_predictions, explain
-from torchbce.lens.calibration import Calibration
+from torchbce.explanation.statistics.calibration import Calibration
 
 
 def predictions(base_rate, n, slope, shift, seed=0):

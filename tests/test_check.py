@@ -15,10 +15,10 @@ from torch.nn.functional import cross_entropy, l1_loss, mse_loss, relu, softplus
 import torchbce
 from seeded import LOG_BUGS, PREDICTION_BUGS, predictions
 from torchbce import check_log, check_loss, check_predictions
-from torchbce.lens.check.catalogue import CATALOGUE
-from torchbce.lens.check.findings import CheckFailed, Finding, Level, report
-from torchbce.lens.check.fingerprint import fingerprint
-from torchbce.lens.decomposition import Decomposition
+from torchbce.checks.catalogue import CATALOGUE
+from torchbce.checks.findings import CheckFailed, Finding, Level, report
+from torchbce.checks.fingerprint import fingerprint
+from torchbce.explanation.statistics.decomposition import Decomposition
 
 PAGES = Path(__file__).parents[1] / "docs" / "checks"
 

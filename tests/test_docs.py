@@ -14,6 +14,10 @@ import pytest
 import torchbce
 
 ROOT = Path(__file__).parent.parent
+SRC = ROOT / "src" / "torchbce"
+DOCTESTS = sorted(
+    ".".join(path.relative_to(SRC).with_suffix("").parts) for path in SRC.rglob("*.py") if ">>> " in path.read_text()
+)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SHOWN = re.compile(r"^\s*print\(.*\)  # (?P<value>.+)$")
 
@@ -89,7 +93,7 @@ def test_the_articles_table_in_the_docs_is_what_explain_prints():
     assert str(torchbce.explain([0.6, 0.2, 0.7], [1, 0, 1], from_logits=False)).startswith(table)
 
 
-@pytest.mark.parametrize("name", ["functional", "losses", "lens.meter", "lens.explain", "trainer.loop"])
+@pytest.mark.parametrize("name", DOCTESTS)
 def test_docstring_examples(name):
     module = importlib.import_module(f"torchbce.{name}")
     names = {"torch": importlib.import_module("torch"), "torchbce": torchbce}

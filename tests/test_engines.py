@@ -15,14 +15,14 @@ from torch.utils.checkpoint import checkpoint
 
 import torchbce
 from torchbce import functional
-from torchbce.kernels import choice
+from torchbce.engine import select
 
 LOSSES = [functional.binary_cross_entropy, functional.binary_cross_entropy_with_logits]
 
 
 @pytest.fixture(params=["cpu", "gpu"])
 def engine(request):
-    with choice.forced(request.param):
+    with select.forced(request.param):
         yield request.param
 
 
@@ -33,7 +33,7 @@ def data(shape=(40, 3), dtype=torch.float32):
 
 def by_reference(function, x, y, factor=1.0, **options):
     x = x.detach().double().requires_grad_()
-    with choice.forced("reference"):
+    with select.forced("reference"):
         (function(x, y.double(), **options) * factor).sum().backward()
     return x.grad.to(y.dtype)
 
@@ -65,7 +65,7 @@ def test_gradients_accumulate(engine, function):
     leaf, _ = data()
     (function(leaf.sqrt(), y) + function(leaf.sqrt(), y, reduction="sum") + leaf.sum()).backward()
     other = leaf.detach().double().requires_grad_()
-    with choice.forced("reference"):
+    with select.forced("reference"):
         wide = y.double()
         (function(other.sqrt(), wide) + function(other.sqrt(), wide, reduction="sum") + other.sum()).backward()
     torch.testing.assert_close(leaf.grad, other.grad.float(), rtol=1e-4, atol=0)
@@ -103,7 +103,7 @@ def test_double_backward_after_a_fused_forward(engine, function):
         return g.square().sum()
 
     (mine,) = torch.autograd.grad(gradient(x, y), x)
-    with choice.forced("reference"):
+    with select.forced("reference"):
         (theirs,) = torch.autograd.grad(gradient(x, y), x)
     torch.testing.assert_close(mine, theirs)
 
@@ -221,7 +221,7 @@ def test_calls_that_are_nearly_usual_are_right(special):
 
 
 def test_forcing_an_engine_that_cannot_take_the_call_fails():
-    with choice.forced("cpu"), pytest.raises(RuntimeError, match="cpu kernels cannot take this call: the target"):
+    with select.forced("cpu"), pytest.raises(RuntimeError, match="cpu kernels cannot take this call: the target"):
         functional.binary_cross_entropy(torch.rand(3), torch.rand(3, requires_grad=True))
     assert torchbce.engine_for(torch.rand(3), torch.rand(3)).name == "cpu"
 

@@ -13,10 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import d2_log_loss_score, log_loss
 
 from torchbce import explain
-from torchbce.lens import calibration as lines
-from torchbce.lens import isotonic
-from torchbce.lens.points import Points
-from torchbce.lens.wording import loss_text, probability_text
+from torchbce.explanation.render.text import loss_text, probability_text
+from torchbce.explanation.sketch.points import Points
+from torchbce.explanation.statistics import calibration as lines
+from torchbce.explanation.statistics import isotonic
 
 THREE = ([0.60, 0.20, 0.70], [1, 0, 1])
 

@@ -14,9 +14,9 @@ import polars as pl
 import pytest
 
 from torchbce import explain
-from torchbce.errors import InputError
-from torchbce.trainer.table import scan
-from torchbce.trainer.table.predictions import Columns, read_predictions
+from torchbce.common.errors import InputError
+from torchbce.training.table import scan
+from torchbce.training.table.predictions import Columns, read_predictions
 
 FLAGS = ("--target", "y", "--prob", "p")
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 import peers
 import torchbce
 from torchbce import functional
-from torchbce.kernels import choice
+from torchbce.engine import select
 
 # The engines are shown to agree; what holds for one holds for all, and nothing has to be compiled.
 by_reference = pytest.mark.usefixtures("reference")
@@ -121,7 +121,7 @@ def test_options_are_what_composed_operations_give(engine, options, name):
         wanted = OPTIONS[options] | {"reduction": reduction}
         if reduction != "mean":
             wanted.pop("normalize", None)
-        with choice.forced(engine):
+        with select.forced(engine):
             value, slopes = both(getattr(functional, name), x, y, **wanted)
         expected, expected_slopes = both(partial(by_hand, name), x.double(), y, **wanted)
         torch.testing.assert_close(value.double(), expected, rtol=2e-6, atol=1e-7)
@@ -134,7 +134,7 @@ def test_options_on_many_items_and_in_half_precision(engine, name):
     x, y = data(name, (20_000, 3), torch.float32)
     x = x if "logits" in name else x.clamp(0.01, 0.99)  # bfloat16 would round some to 1
     wanted = OPTIONS["everything"] | {"mask": torch.arange(20_000)[:, None] % 3 > 0}
-    with choice.forced(engine):
+    with select.forced(engine):
         value, slopes = both(getattr(functional, name), x, y, **wanted)
         half, half_slopes = both(getattr(functional, name), x.bfloat16(), y.bfloat16(), **wanted)
     expected, expected_slopes = both(partial(by_hand, name), x.double(), y, **wanted)
@@ -152,9 +152,9 @@ def test_ignored_items_add_nothing_whatever_they_hold(engine, name):
     kept = torch.arange(300) % 4 > 0
     wild = torch.where(kept, x, torch.tensor([math.nan, math.inf, -math.inf, 7.0]).repeat(75))
     marked = torch.where(kept, y, math.nan)
-    with choice.forced("reference"):
+    with select.forced("reference"):
         clean = both(getattr(functional, name), x[kept], y[kept])
-    with choice.forced(engine):
+    with select.forced(engine):
         for options in ({"mask": kept}, {"ignore_index": math.nan}):
             target = y if "mask" in options else marked
             value, slopes = both(getattr(functional, name), wild, target, normalize="valid", **options)
@@ -186,11 +186,11 @@ def test_class_numbers_are_one_hot_targets(engine, shape, dim):
     some = torch.where(torch.rand(numbers.shape) > 0.5, numbers, -100)
     kept = (some >= 0).unsqueeze(place).expand(shape)
     by_number = {"num_classes": classes, "class_dim": dim}
-    with choice.forced(engine):
+    with select.forced(engine):
         found = both(function, x, numbers, **by_number, pos_weight=weights, weight=weights)
         smooth = both(function, x, numbers, **by_number, reduction="sum", label_smoothing=0.1)
         partly = both(function, x, some, **by_number, ignore_index=-100, normalize="valid")
-    with choice.forced("reference"):
+    with select.forced("reference"):
         same = both(function, x, dense, pos_weight=weights.reshape(along), weight=weights.reshape(along))
         smoothed = both(function, x, soft, reduction="sum")
         masked = both(function, x, dense, mask=kept, normalize="valid")
@@ -201,7 +201,7 @@ def test_class_numbers_are_one_hot_targets(engine, shape, dim):
 
 @pytest.mark.parametrize("engine", ["cpu", "reference"])
 def test_class_numbers_that_do_not_exist_are_named(engine):
-    with choice.forced(engine), pytest.raises(ValueError, match=r"from 0 to 2, but element \(1,\) is 5"):
+    with select.forced(engine), pytest.raises(ValueError, match=r"from 0 to 2, but element \(1,\) is 5"):
         torchbce.functional.binary_cross_entropy_with_logits(torch.zeros(2, 3), torch.tensor([0, 5]), num_classes=3)
 
 
@@ -210,14 +210,14 @@ def test_targets_of_logits_are_checked_on_request(engine):
     x, y = torch.zeros(500), torch.ones(500)
     y[321] = -1
     function = torchbce.functional.binary_cross_entropy_with_logits
-    with choice.forced(engine):
+    with select.forced(engine):
         assert function(x, y) is not None
         for reduction in ("mean", "none") if engine == "reference" else ("mean",):
             with pytest.raises(RuntimeError, match=r"element \(321,\) is -1 .*like \{-1, 1\}: write \(target"):
                 function(x, y, validate="raise", reduction=reduction)
         assert function(x, y, validate="raise", ignore_index=-1, normalize="valid") == function(x[:321], y[:321])
     for values, word in (([0.0, 255.0], "{0, 255}"), ([1.0, 2.0], "{1, 2}"), ([0.0, 0.7, 3.0], "targets are 0, 1")):
-        with choice.forced(engine), pytest.raises(RuntimeError, match=re.escape(word)):
+        with select.forced(engine), pytest.raises(RuntimeError, match=re.escape(word)):
             function(torch.zeros(len(values)), torch.tensor(values), validate="raise")
     for wrong, message in ((0.0, "validate is"), ("none", "probabilities are always checked")):
         with pytest.raises(ValueError, match=message):
@@ -276,9 +276,9 @@ def test_the_engines_agree(engine, name):
     for extra in extras:
         for rows in (slice(None), *(slice(k, k + 1) for k in range(8))):
             wanted = extra | ({"mask": more["mask"][rows]} if "mask" in extra else {})
-            with choice.forced("reference"):
+            with select.forced("reference"):
                 expected = both(function, x[rows].double(), y[rows].double(), **options, **wanted)
-            with choice.forced(engine):
+            with select.forced(engine):
                 found = both(function, x[rows], y[rows], **options, **wanted)
             for ours, exact in zip(found, expected, strict=True):
                 torch.testing.assert_close(ours.double(), exact, rtol=1e-4, atol=1e-6)
@@ -311,7 +311,7 @@ def test_gradients_are_finite_at_any_logit(name, engine):
     x = torch.tensor([0.0, 1e-30, 1.0, 20.0, 90.0, 700.0, 1e4, 1e20], dtype=dtype)
     x = torch.cat([x, -x])[:, None].expand(-1, 3)
     for target in (0.0, 0.3, 1.0):
-        with choice.forced(engine):
+        with select.forced(engine):
             value, slopes = both(function, x, torch.full_like(x, target), **options)
         assert value.isfinite()  # of non-negative items
         assert slopes.isfinite().all()
@@ -329,7 +329,7 @@ def test_gradients_are_finite_at_any_logit(name, engine):
 def test_half_precision_is_computed_in_float32(name, dtype, engine):
     function, options = FAMILY[name]
     x, y = data(function.__name__, dtype=dtype)
-    with choice.forced(engine):
+    with select.forced(engine):
         found = both(function, x, y, reduction="none", **options)
         exact = both(function, x.float(), y.float(), reduction="none", **options)
     torch.testing.assert_close(found[0], exact[0].to(dtype), rtol=0, atol=0)
@@ -520,10 +520,8 @@ def test_weights_from_counts_are_timms():
 @by_reference
 @pytest.mark.parametrize("name", FAMILY)
 def test_modules_are_their_functions(name):
-    from torchbce.family import modules
-
     function, options = FAMILY[name]
-    module = next(m for m in vars(modules).values() if getattr(m, "function", None) is function)
+    module = next(m for m in map(torchbce.__getattr__, torchbce.__all__) if getattr(m, "function", None) is function)
     x, y = data(function.__name__, dtype=torch.float32)
     made = module(weight=torch.tensor([0.5, 1.0, 2.0]), reduction="sum", **options)
     assert made(x, y) == function(x, y, weight=torch.tensor([0.5, 1.0, 2.0]), reduction="sum", **options)

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import gold
-from torchbce import functional, reference
-from torchbce.formulas import bce as formulas
+from torchbce import functional
+from torchbce.engine import reference
+from torchbce.losses import bce, bce_with_logits
 
 NAMES = ["", "_dx", "_dy", "_dxx", "_dxy"]
 INF = math.inf
@@ -23,7 +24,7 @@ def grid(values: list[float], dtype: torch.dtype) -> tuple[torch.Tensor, torch.T
 
 def worst_error(name: str, x: torch.Tensor, y: torch.Tensor, *constants: float) -> tuple[float, float, float]:
     """(ulps, x, y) of the item that is most wrong; where two terms cancel, in ulps of the terms."""
-    values = reference.bound(getattr(formulas, name))(x, y, *constants)
+    values = reference.bound(getattr(bce if hasattr(bce, name) else bce_with_logits, name))(x, y, *constants)
     errors = []
     for value, a, b in zip(values.tolist(), x.tolist(), y.tolist(), strict=True):
         exact = getattr(gold, name)(a, b, *constants)
@@ -90,7 +91,7 @@ def test_confident_negatives_keep_their_digits(dtype, logit):
 def test_derivatives_by_autograd_are_those_of_the_formulas():
     x = torch.linspace(0.05, 0.95, 7, dtype=torch.float64, requires_grad=True)
     y = torch.linspace(0.1, 0.9, 7, dtype=torch.float64, requires_grad=True)
-    for loss, point in ((formulas.BCE, x), (formulas.BCE_WITH_LOGITS, (x - 0.4) * 8)):
+    for loss, point in ((bce.BCE, x), (bce_with_logits.BCE_WITH_LOGITS, (x - 0.4) * 8)):
         constants = (3.0,)
         point = point.detach().requires_grad_()
         plain = reference.bound(loss.value)(point, y, *constants).sum()  # differentiated operation by operation
@@ -109,5 +110,5 @@ def test_second_derivative_at_a_logit_of_zero():
 def test_third_derivative_at_a_logit_of_zero():
     # d/dx of the mixed derivative -(s + w (1 - s)) is (w - 1) s (1 - s): right only if |x| is a choice, not an abs.
     x = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    reference.bound(formulas.bce_with_logits_dxy)(x, torch.ones(1, dtype=torch.float64), 5.0).backward()
+    reference.bound(bce_with_logits.bce_with_logits_dxy)(x, torch.ones(1, dtype=torch.float64), 5.0).backward()
     assert x.grad.item() == pytest.approx(1.0)

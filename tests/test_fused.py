@@ -12,11 +12,12 @@ import torch.nn.functional as F
 
 import torchbce
 from torchbce import fused_loss, verify
-from torchbce.formulas.bce import BCE, BCE_WITH_LOGITS
-from torchbce.formulas.derive import derivative
-from torchbce.fused.loss import FormulaError
-from torchbce.kernels import choice
-from torchbce.reference import bound
+from torchbce.engine import select
+from torchbce.engine.reference import bound
+from torchbce.formula.derivative import derivative
+from torchbce.losses.bce import BCE
+from torchbce.losses.bce_with_logits import BCE_WITH_LOGITS
+from torchbce.losses.fused_loss import FormulaError
 
 ENGINES = ["cpu", "gpu", "reference"]
 
@@ -70,7 +71,7 @@ def test_held_values_are_constants_in_every_engine():
     held = fused_loss(lambda x, y: x.detach() * (x - y) ** 2)
     x, y = data()
     for engine in ENGINES:
-        with choice.forced(engine):
+        with select.forced(engine):
             value, slopes = both(held, x, y, reduction="sum")
         torch.testing.assert_close(value, (x * (x - y) ** 2).sum())
         torch.testing.assert_close(slopes, 2 * x * (x - y))
@@ -83,7 +84,7 @@ def test_held_values_are_constants_in_every_engine():
 def test_a_loss_of_ones_own_has_every_option(engine):
     x, y = data()
     weight, mask = torch.rand(300), torch.rand(300) > 0.3
-    with choice.forced(engine):
+    with select.forced(engine):
         torch.testing.assert_close(
             both(my_bce, x, y, gamma=2.0), both(torchbce.focal_loss_with_logits, x, y, gamma=2.0), rtol=1e-4, atol=1e-7
         )

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from torchbce import functional
-from torchbce.kernels import choice
+from torchbce.engine import select
 
 pytest.importorskip("triton")
-from torchbce.kernels.gpu import launch, passes
+from torchbce.engine.triton_gpu import launch, passes
 
 KERNELS = ("item_pass", "add_up", "multiply")
 
@@ -47,7 +47,7 @@ def launches(monkeypatch):
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_every_launch_asks_for_the_device_of_its_tensors(launches, reduction):
     x = torch.tensor([0.25, 0.5], requires_grad=True)
-    with choice.forced("gpu"):
+    with select.forced("gpu"):
         loss = functional.binary_cross_entropy(x, torch.ones(2), reduction=reduction, normalize="numel")
         (3.0 * loss.sum()).backward()
         functional.binary_cross_entropy_with_logits(

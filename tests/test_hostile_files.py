@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import hostile
-from torchbce.lens.saved import from_bytes, to_bytes
+from torchbce.explanation.sketch.file import from_bytes, to_bytes
 
 FILES = int(os.environ.get("TORCHBCE_FUZZ", 160))
 FIRST = int(os.environ.get("TORCHBCE_FUZZ_FIRST", 0))

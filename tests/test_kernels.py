@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import gold
 from torchbce import functional
-from torchbce.kernels import choice
+from torchbce.engine import select
 
 LOSSES = ["bce", "bce_with_logits"]
 ENGINES = ["cpu", "gpu"]
@@ -31,7 +31,7 @@ def call(name, x, y, **options):
 def both(engine, name, x, y, grad_output=None, **options):
     """(value, gradient) by the forced engine."""
     x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-    with choice.forced(engine):
+    with select.forced(engine):
         value = call(name, x, y, **options)
         value.backward(torch.ones_like(value) if grad_output is None else grad_output)
     return value.detach(), x.grad
@@ -66,10 +66,10 @@ def worst(name, values, x, y, suffix="", *constants):
 def test_elementary_functions_are_within_their_bounds(name, dtype):
     import numba
 
-    from torchbce.kernels.cpu import vocabulary
+    from torchbce.engine.numba_cpu import primitives
 
     single = dtype == torch.float32
-    function = (vocabulary.FLOAT32 if single else vocabulary.FLOAT64)[name]
+    function = (primitives.FLOAT32 if single else primitives.FLOAT64)[name]
     run = numba.vectorize(lambda v: function(v))
     number = np.float32 if single else np.float64
     rng = np.random.default_rng(0)
@@ -245,7 +245,7 @@ def test_half_precision_bits_round_like_torch():
     # Every float16 and bfloat16 is read, and every kind of float32 is written, through none's values.
     import numba
 
-    from torchbce.kernels.cpu import storage
+    from torchbce.engine.numba_cpu import storage
 
     every = torch.arange(1 << 16, dtype=torch.int32).to(torch.uint16)
     values = torch.cat(
@@ -318,7 +318,7 @@ def test_weights_of_images_repeat(engine, sizes):
 def test_float64_sums_lose_nothing_on_the_way(name, count, times):
     for seed in range(times):
         x, y = data(name, (count,), torch.float64, seed)
-        with choice.forced("cpu"):
+        with select.forced("cpu"):
             total, items = (call(name, x, y, reduction=reduction) for reduction in ("sum", "none"))
         exact = math.fsum(items.tolist())
         assert abs(total.item() - exact) <= math.ulp(exact)
@@ -327,7 +327,7 @@ def test_float64_sums_lose_nothing_on_the_way(name, count, times):
 def test_small_losses_count_beside_a_huge_one():
     x = torch.full((8192,), 0.5, dtype=torch.float64)
     x[0] = 1e16
-    with choice.forced("cpu"):
+    with select.forced("cpu"):
         total, items = (call("bce_with_logits", x, 0 * x, reduction=reduction) for reduction in ("sum", "none"))
     assert total.item() == math.fsum(items.tolist())
 
@@ -347,11 +347,11 @@ def test_layouts_give_the_same_values(name):
 def test_expanded_inputs_have_right_values():
     x, y = data("bce", (5, 1))
     wide = x.expand(5, 3)
-    with choice.forced("cpu"):
+    with select.forced("cpu"):
         value = functional.binary_cross_entropy(wide, y.expand(5, 3), reduction="none")
     torch.testing.assert_close(value, functional.binary_cross_entropy(x, y, reduction="none").expand(5, 3))
     leaf = x.clone().requires_grad_()
-    with choice.forced("cpu"):
+    with select.forced("cpu"):
         functional.binary_cross_entropy(leaf.expand(5, 3), y.expand(5, 3), reduction="sum").backward()
     torch.testing.assert_close(leaf.grad, 3 * both("reference", "bce", x, y, reduction="sum")[1])
 
@@ -391,7 +391,7 @@ def test_a_value_outside_is_named_wherever_it_is(engine, wrong, who, reduction, 
 
 def test_negative_zero_and_nan_weights_are_allowed():
     assert both("cpu", "bce", torch.full((300,), -0.0), torch.zeros(300))[0] == 0
-    with choice.forced("cpu"):
+    with select.forced("cpu"):
         weight = torch.full((300,), math.nan)
         assert functional.binary_cross_entropy(torch.rand(300), torch.ones(300), weight=weight).isnan()
 

@@ -15,12 +15,12 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 import browser
 from torchbce import explain
-from torchbce.lens import display
-from torchbce.lens.decomposition import cross_fitted_gain
-from torchbce.lens.explain import explanation
-from torchbce.lens.points import LIMIT, Points
-from torchbce.lens.saved import from_bytes, to_bytes
-from torchbce.lens.sketch import MOST_GROUPS, Sketch
+from torchbce.explanation import plots as display
+from torchbce.explanation.explain import explanation
+from torchbce.explanation.sketch.file import from_bytes, to_bytes
+from torchbce.explanation.sketch.points import LIMIT, Points
+from torchbce.explanation.sketch.sketch import MOST_GROUPS, Sketch
+from torchbce.explanation.statistics.decomposition import cross_fitted_gain
 
 
 def predictions(n, slope=1.0, shift=0.0, seed=0, mean=-0.5):

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import torchbce
 from torchbce import InputError, fit
-from torchbce.batch import unpack
-from torchbce.trainer.batches import DatasetBatches, LoaderBatches, TensorBatches, batches_of
+from torchbce.common.batch import unpack
+from torchbce.training.batches import DatasetBatches, LoaderBatches, TensorBatches, batches_of
 
 
 class DictDataset(Dataset):
@@ -286,7 +286,9 @@ def test_data_that_must_be_loaded_anew_are_not_evaluated_unasked():
     assert epoch.train is None
     assert "train" not in str(epoch)
     assert epoch.judged == epoch.running
-    assert epoch.baseline == pytest.approx(torchbce.lens.entropy.cross_entropy(y.mean().item(), y.mean().item()))
+    assert epoch.baseline == pytest.approx(
+        torchbce.explanation.statistics.entropy.cross_entropy(y.mean().item(), y.mean().item())
+    )
 
 
 def test_sources_are_recognised():

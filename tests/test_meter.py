@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torchbce import EpochBCE
+from torchbce.explanation.statistics.entropy import cross_entropy, percent_below
 from torchbce.functional import binary_cross_entropy_with_logits
-from torchbce.lens.entropy import cross_entropy, percent_below
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.sampled_from(["mean", "sum", "items"]))

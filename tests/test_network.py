@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchbce.trainer.network import NetworkSpec, Pieces, TableNetwork, quantile_edges
+from torchbce.training.network import NetworkSpec, Pieces, TableNetwork, quantile_edges
 
 
 def network(**changes) -> TableNetwork:

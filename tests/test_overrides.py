@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 import torchbce
 from torchbce import functional as ours
-from torchbce.kernels import choice
+from torchbce.engine import select
 
 F = torch.nn.functional
 NAMES = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
@@ -174,7 +174,7 @@ def test_meta_tensors_have_shape_and_dtype(name, dtype):
 def test_a_tensor_changed_between_forward_and_backward_is_an_error(name, reduction, changed):
     leaf = X.clone().requires_grad_()
     tensors = {"input": leaf * 1.0, "target": Y.clone(), "weight": torch.ones(3)}
-    with choice.forced("cpu"):
+    with select.forced("cpu"):
         loss = getattr(ours, name)(**tensors, reduction=reduction)
     with torch.no_grad():
         tensors[changed].mul_(0.5)

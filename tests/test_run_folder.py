@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from torchbce.errors import OutputError, RunFolderError
-from torchbce.trainer import run_folder
-from torchbce.trainer.reservation import reserved
-from torchbce.trainer.run_folder import check_predictions_file, load_model
+from torchbce.common.errors import OutputError, RunFolderError
+from torchbce.training import run_folder
+from torchbce.training.reservation import reserved
+from torchbce.training.run_folder import check_predictions_file, load_model
 
 
 @pytest.fixture

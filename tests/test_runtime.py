@@ -18,15 +18,15 @@ from torch.profiler import ProfilerActivity, profile
 
 import torchbce
 from torchbce import functional
-from torchbce.kernels import choice
-from torchbce.kernels.cpu import buffers, cache
+from torchbce.engine import select
+from torchbce.engine.numba_cpu import buffers, cache
 
 N = 1_000_003
 
 
 @pytest.fixture(autouse=True)
 def only_the_kernels():
-    with choice.forced("cpu"):
+    with select.forced("cpu"):
         yield
 
 
@@ -82,7 +82,7 @@ def test_the_number_of_threads_does_not_change_a_bit(data, threads, whose):
 
 @pytest.fixture(params=["torch's threads", "our threads"])
 def whose(request, monkeypatch):
-    from torchbce.kernels.cpu import threads
+    from torchbce.engine.numba_cpu import threads
 
     if request.param == "our threads":
         monkeypatch.setattr(threads, "_openmp", lambda: None)
@@ -200,7 +200,7 @@ def test_without_numba_the_reference_computes():
 def test_an_interrupt_stops_a_long_call():
     script = """
         import _thread, threading, time, torch, torchbce
-        from torchbce.kernels.cpu import launch, threads
+        from torchbce.engine.numba_cpu import launch, threads
         x = torch.full((20_000_000,), 0.5)
         y = torch.zeros(20_000_000, dtype=torch.bool)
         loss = torchbce.functional.binary_cross_entropy(x, y)
@@ -260,16 +260,16 @@ def test_the_forward_pass_stores_nothing_and_the_backward_pass_one_gradient(data
 
 
 def test_the_gradient_is_the_memory_that_the_forward_pass_filled(data, monkeypatch):
-    from torchbce.kernels.cpu import launch
+    from torchbce.engine.numba_cpu import launch
 
-    places, total = [], launch.total
+    places, forward = [], launch.forward
 
     def watched(*arguments, **options):
-        result = total(*arguments, **options)
+        result = forward(*arguments, **options)
         places.append(result[1].data_ptr())
         return result
 
-    monkeypatch.setattr(launch, "total", watched)
+    monkeypatch.setattr(launch, "forward", watched)
     leaf = data[0].clone().requires_grad_()
     functional.binary_cross_entropy(leaf, data[1]).backward()
     assert places == [leaf.grad.data_ptr()]
@@ -355,7 +355,7 @@ CHEAP = """
 
 
 def test_known_machine_code_is_found_without_a_lock():
-    from torchbce.kernels.cpu import machine_code
+    from torchbce.engine.numba_cpu import machine_code
 
     functional.binary_cross_entropy(torch.tensor([0.25]), torch.tensor([1.0]))  # compiled or loaded
     done = threading.Event()
@@ -373,7 +373,7 @@ def test_known_machine_code_is_found_without_a_lock():
 def test_a_fork_during_a_compile_waits_for_it_and_its_child_can_compile(tmp_path):
     script = """
         import os, sys, threading, time, torch, torchbce
-        from torchbce.kernels.cpu import machine_code
+        from torchbce.engine.numba_cpu import machine_code
         compile, inside = machine_code._compile, threading.Event()
         def slowly(*arguments):
             inside.set()
@@ -431,7 +431,7 @@ def test_without_a_home_folder_machine_code_is_kept_in_a_temporary_one(tmp_path)
         os.path.expanduser = lambda path: path
         import platformdirs
         platformdirs.user_cache_path = no_home
-        from torchbce.kernels.cpu import machine_code
+        from torchbce.engine.numba_cpu import machine_code
         print(machine_code.folder())
     """
     found = run(script, TORCHBCE_CACHE="", TMPDIR=str(tmp_path), HOME="")

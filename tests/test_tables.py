@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 import zstandard
 
-from torchbce.errors import InputError
-from torchbce.trainer.table.files import read_table
-from torchbce.trainer.table.opened import Format
+from torchbce.common.errors import InputError
+from torchbce.training.table.files import read_table
+from torchbce.training.table.opened import Format
 
 N = 40
 ROWS = range(1, N + 1)

@@ -9,7 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import torchbce
 from torchbce import functional
-from torchbce.kernels import choice
+from torchbce.engine import select
 
 common_methods = pytest.importorskip("torch.testing._internal.common_methods_invocations")
 common_modules = pytest.importorskip("torch.testing._internal.common_modules")
@@ -70,7 +70,7 @@ def test_sample_inputs_on_the_kernels(name, dtype, engine):
             return value, *torch.autograd.grad(value.sum(), leaf)
 
         exact, theirs = run(getattr(F, name), torch.float64), run(getattr(F, name))
-        with choice.forced(engine):
+        with select.forced(engine):
             ours = run(getattr(functional, name))
         for mine, other, truth in zip(ours, theirs, exact, strict=True):
             assert_as_close_to_exact_as_torch(mine.detach(), other.detach(), truth.detach())
@@ -102,7 +102,7 @@ def test_module_inputs(name, dtype, engine):
         args, kwargs = case.constructor_input.args, case.constructor_input.kwargs
         ours, theirs = getattr(torchbce, name)(*args, **kwargs), getattr(torch.nn, name)(*args, **kwargs)
         x, y = (argument.detach() for argument in case.forward_input.args)
-        with choice.forced(engine):
+        with select.forced(engine):
             value = ours(x, y, **case.forward_input.kwargs)
         exact = theirs.double()(*(a.double() for a in case.forward_input.args))
         other = getattr(torch.nn, name)(*args, **kwargs).to(dtype)(*case.forward_input.args)

@@ -16,8 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from torchbce.trainer.predict import predict
-from torchbce.trainer.run_folder import load_model
+from torchbce.training.predict import predict
+from torchbce.training.run_folder import load_model
 
 FILES = ["history.csv", "model.json", "model.safetensors", "predictions.parquet", "report.html"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from torchbce.writing import whole_file
+from torchbce.common.writing import whole_file
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="links and devices of POSIX")
 
@@ -118,7 +118,7 @@ def test_sigterm_ends_it_with_a_status_of_its_own(tmp_path, mixed):
 
 @POSIX
 def test_what_cannot_be_written_is_saved_elsewhere(tmp_path, mixed, monkeypatch, command):
-    from torchbce.trainer.reservation import Reservation
+    from torchbce.training.reservation import Reservation
 
     def full(self):
         raise OSError(28, "No space left on device")

@@ -11,9 +11,9 @@ import torch
 from mpmath import mp, mpf, nstr
 
 import gold
-import torchbce.measure
+import torchbce.selftest
 
-FILE = Path(torchbce.measure.__file__).parent / "gold.csv"
+FILE = Path(torchbce.selftest.__file__).parent / "gold.csv"
 LOSSES = {"binary_cross_entropy": gold.bce, "binary_cross_entropy_with_logits": gold.bce_with_logits}
 SLOPES = {"binary_cross_entropy": gold.bce_dx, "binary_cross_entropy_with_logits": gold.bce_with_logits_dx}
 DTYPES = ["float16", "bfloat16", "float32", "float64"]

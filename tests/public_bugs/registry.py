@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torchbce.lens.check.findings import Report
+from torchbce.checks.findings import Report
 
 
 @dataclass(frozen=True)

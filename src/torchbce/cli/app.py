@@ -10,7 +10,7 @@ import typer
 from torchbce.cli.exit_codes import ExitCode, reported
 
 if TYPE_CHECKING:
-    from torchbce.trainer.table.opened import Format
+    from torchbce.training.table.opened import Format
 
 app = typer.Typer(
     name="torchbce",
@@ -269,7 +269,7 @@ def bench() -> None:
 
 
 def _format(decimal: str, delimiter: str | None, encoding: str | None) -> Format:
-    from torchbce.trainer.table.opened import Format
+    from torchbce.training.table.opened import Format
 
     if delimiter is not None:
         delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)

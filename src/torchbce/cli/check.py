@@ -8,15 +8,15 @@ import numpy as np
 import torch
 import typer
 
+from torchbce.checks.check_log import check_log
+from torchbce.checks.check_predictions import check_predictions
+from torchbce.checks.findings import Report, report
 from torchbce.cli.output import say
-from torchbce.errors import InputError
-from torchbce.lens.check.findings import Report, report
-from torchbce.lens.check.log import check_log
-from torchbce.lens.check.predictions import check_predictions
-from torchbce.trainer.run_folder import HISTORY_FILE, check_predictions_file
-from torchbce.trainer.table.opened import Format
-from torchbce.trainer.table.predictions import Columns, read_numbers, read_predictions
-from torchbce.trainer.table.scan import sources
+from torchbce.common.errors import InputError
+from torchbce.training.run_folder import HISTORY_FILE, check_predictions_file
+from torchbce.training.table.opened import Format
+from torchbce.training.table.predictions import Columns, read_numbers, read_predictions
+from torchbce.training.table.scan import sources
 
 
 def run(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torchbce.cli import output
-from torchbce.errors import InputError, OutputError, RunFolderError
+from torchbce.common.errors import InputError, OutputError, RunFolderError
 
 
 class ExitCode(enum.IntEnum):

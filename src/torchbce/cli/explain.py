@@ -13,17 +13,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from torchbce.cli.output import say
-from torchbce.errors import InputError, OutputError
-from torchbce.lens.explain import explanation
-from torchbce.lens.ranks import merged, rank_and_size
-from torchbce.lens.saved import from_bytes, to_bytes
-from torchbce.lens.sketch import Sketch
-from torchbce.trainer.run_folder import check_predictions_file
-from torchbce.trainer.table.files import write_bytes
-from torchbce.trainer.table.opened import Format, Source
-from torchbce.trainer.table.predictions import Columns, read_predictions
-from torchbce.trainer.table.scan import count_rows, sources
-from torchbce.writing import is_same_file
+from torchbce.common.errors import InputError, OutputError
+from torchbce.common.writing import is_same_file
+from torchbce.explanation.explain import explanation
+from torchbce.explanation.sketch.file import from_bytes, to_bytes
+from torchbce.explanation.sketch.gather import merged, rank_and_size
+from torchbce.explanation.sketch.sketch import Sketch
+from torchbce.training.run_folder import check_predictions_file
+from torchbce.training.table.files import write_bytes
+from torchbce.training.table.opened import Format, Source
+from torchbce.training.table.predictions import Columns, read_predictions
+from torchbce.training.table.scan import count_rows, sources
 
 
 @dataclass(frozen=True)

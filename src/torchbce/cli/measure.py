@@ -9,8 +9,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from torchbce.measure.accuracy import LIMITS, verify
-from torchbce.measure.speed import SIZES, bench
+from torchbce.selftest.accuracy import LIMITS, verify
+from torchbce.selftest.speed import SIZES, bench
 
 
 def run_verify() -> bool:

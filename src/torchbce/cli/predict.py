@@ -8,12 +8,12 @@ from pathlib import Path
 import typer
 
 from torchbce.cli.output import remark
-from torchbce.errors import OutputError
-from torchbce.lens.wording import counted
-from torchbce.trainer.predict import predict
-from torchbce.trainer.table.files import write_table
-from torchbce.trainer.table.opened import Format
-from torchbce.writing import is_same_file
+from torchbce.common.errors import OutputError
+from torchbce.common.writing import is_same_file
+from torchbce.explanation.render.text import counted
+from torchbce.training.predict import predict
+from torchbce.training.table.files import write_table
+from torchbce.training.table.opened import Format
 
 
 def run(folder: Path, file: str, out: Path | None, format: Format, *, overwrite: bool) -> None:

@@ -16,13 +16,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from torchbce.cli.exit_codes import ExitCode
 from torchbce.cli.output import Listener, remark
-from torchbce.lens.entropy import percent_below
-from torchbce.lens.wording import counted
-from torchbce.trainer.history import Epoch
-from torchbce.trainer.reservation import reserved
-from torchbce.trainer.table.opened import Format
-from torchbce.trainer.table.target import NO, YES
-from torchbce.trainer.train import Task, Trained, plan, prepare, train
+from torchbce.explanation.render.text import counted
+from torchbce.explanation.statistics.entropy import percent_below
+from torchbce.training.history import Epoch
+from torchbce.training.reservation import reserved
+from torchbce.training.table.opened import Format
+from torchbce.training.table.target import NO, YES
+from torchbce.training.train import Task, Trained, plan, prepare, train
 
 LABEL = 10  # width of the first word of a line
 

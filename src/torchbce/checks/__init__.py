@@ -1,0 +1,1 @@
+"""Known mistakes, one file per topic; each rule is a function."""

@@ -1,0 +1,190 @@
+"""What a check says, and the report of many: sections, JSON, SARIF, an exception for tests."""
+
+from __future__ import annotations
+
+import enum
+import html
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torchbce.checks.catalogue import CATALOGUE, Check
+from torchbce.common.json_values import plain
+
+
+class Level(enum.StrEnum):
+    """FAIL: impossible in working code. WARN: p < 0.001 and large. TIP: legitimate, but it costs."""
+
+    FAIL = "fail"
+    WARN = "warn"
+    TIP = "tip"
+    PASS = "pass"
+    NOT_APPLICABLE = "not applicable"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    code: such as "BCE001"; the catalogue and its page in the docs explain it.
+    message: what was found, with the numbers.
+    fix: what to write instead, as code where that is possible.
+    evidence: the numbers by name.
+    """
+
+    code: str
+    level: Level
+    message: str
+    fix: str = ""
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def check(self) -> Check:
+        """What is checked, and where it is explained."""
+        return CATALOGUE[self.code]
+
+    def __str__(self) -> str:
+        text = f"{self.level.upper():<5} {self.code} {self.check.slug}: {self.message}"
+        return text + "".join(f"\n      {line}" for line in self.fix.splitlines())
+
+
+class CheckFailed(AssertionError):
+    """Raised by `Report.raise_on_failure`."""
+
+
+SECTIONS = {
+    "Issues": (Level.FAIL, Level.WARN),
+    "Tips": (Level.TIP,),
+    "Passed": (Level.PASS,),
+    "Not applicable": (Level.NOT_APPLICABLE,),
+    "Skipped": (Level.SKIPPED,),
+}
+
+
+# A cause silences consequences up to its own level: what is impossible is never explained by what is likely.
+SILENCED = {Level.FAIL: (Level.FAIL, Level.WARN, Level.TIP), Level.WARN: (Level.WARN, Level.TIP)}
+
+
+@dataclass(frozen=True)
+class Report:
+    """The findings of several checks, by code; `print` it.
+
+    Example:
+        >>> from torchbce.checks.check_predictions import check_predictions
+        >>> report = check_predictions([0.2, 0.8, 0.7], [0, 255, 255], from_logits=False)
+        >>> report.ok, [finding.code for finding in report.issues]
+        (False, ['BCE001'])
+    """
+
+    findings: tuple[Finding, ...]
+    about: str = ""
+
+    @property
+    def issues(self) -> tuple[Finding, ...]:
+        """What failed or is suspicious, the failures first."""
+        return self._of(Level.FAIL) + self._of(Level.WARN)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed; warnings and tips may be there."""
+        return not self._of(Level.FAIL)
+
+    def __getitem__(self, code: str) -> Finding:
+        for finding in self.findings:
+            if finding.code == code:
+                return finding
+        raise KeyError(code)
+
+    def raise_on_failure(self, *, warnings: bool = False) -> None:
+        """For tests: raise `CheckFailed` with the text of what failed (or, with `warnings`, of all issues)."""
+        found = self.issues if warnings else self._of(Level.FAIL)
+        if found:
+            raise CheckFailed("\n".join(map(str, found)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON; numbers that are not finite are None."""
+        return {
+            "about": self.about,
+            "ok": self.ok,
+            "findings": [plain(asdict(finding)) | {"title": finding.check.title} for finding in self.findings],
+        }
+
+    def to_json(self) -> str:
+        """The same as text."""
+        return json.dumps(self.to_dict(), indent=1)
+
+    def to_sarif(self) -> str:
+        """SARIF 2.1.0, which code hosts show beside the code; issues and tips only."""
+        shown = self.issues + self._of(Level.TIP)
+        levels = {Level.FAIL: "error", Level.WARN: "warning", Level.TIP: "note"}
+        rules = [
+            {"id": f.code, "name": f.check.slug, "shortDescription": {"text": f.check.title}, "helpUri": f.check.page}
+            for f in shown
+        ]
+        results = [
+            {"ruleId": f.code, "level": levels[f.level], "message": {"text": f"{f.message}\n{f.fix}".strip()}}
+            for f in shown
+        ]
+        driver = {"name": "torchbce", "informationUri": "https://pypi.org/project/torchbce/", "rules": rules}
+        log = {
+            "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+            "version": "2.1.0",
+            "runs": [{"tool": {"driver": driver}, "results": results}],
+        }
+        return json.dumps(log, indent=1)
+
+    def __str__(self) -> str:
+        lines = [self.about] if self.about else []
+        for section, levels in SECTIONS.items():
+            found = [finding for level in levels for finding in self._of(level)]
+            if not found:
+                continue
+            if section in ("Issues", "Tips"):
+                lines += [section, *(f"  {line}" for finding in found for line in str(finding).splitlines())]
+            elif section == "Passed":
+                lines.append(f"{section}: " + ", ".join(f"{f.code} {f.check.slug}" for f in found))
+            else:
+                lines.append(f"{section}: " + ", ".join(f"{f.code} {f.check.slug} ({f.message})" for f in found))
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    def _of(self, level: Level) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.level is level)
+
+
+def report(findings: Iterable[Finding], *, ignore: Collection[str] = (), about: str = "") -> Report:
+    """The report of findings, by code; those ignored are left out, and consequences of a cause are skipped.
+
+    Raises:
+        ValueError: a code in `ignore` does not exist.
+    """
+    unknown = sorted(set(ignore) - CATALOGUE.keys())
+    if unknown:
+        raise ValueError(f"there is no check {', '.join(unknown)}; the codes are {', '.join(CATALOGUE)}")
+    found = sorted((f for f in findings if f.code not in ignore), key=lambda f: f.code)
+    by_cause = [(cause, code) for cause in found for code in CATALOGUE[cause.code].explains]
+    explained = {(code, level): cause.code for cause, code in by_cause for level in SILENCED.get(cause.level, ())}
+    shown = [
+        skipped(f.code, f"explained by {explained[f.code, f.level]}") if (f.code, f.level) in explained else f
+        for f in found
+    ]
+    return Report(tuple(shown), about)
+
+
+def passed(code: str, message: str = "") -> Finding:
+    """Nothing was found."""
+    return Finding(code, Level.PASS, message)
+
+
+def not_applicable(code: str, reason: str) -> Finding:
+    """The check has no meaning here."""
+    return Finding(code, Level.NOT_APPLICABLE, reason)
+
+
+def skipped(code: str, reason: str) -> Finding:
+    """The check was not run, or another finding explains it."""
+    return Finding(code, Level.SKIPPED, reason)

@@ -1,0 +1,311 @@
+"""Which loss is this function? Its gradient says so: for BCE with logits it is c (sigmoid(z) - y), for nothing else.
+
+With pos_weight w and smoothed targets t the slope of an item is c ((1 - t) sigmoid(z) - w t (1 - sigmoid(z))), a
+straight line in sigmoid(z) for each of the two classes; the two lines give c, w and both t. Turning one target around
+moves the slope of its own item only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from torchbce.checks.known_losses import CLOSE, FARTHEST, SHARES, lowest_at, name_of
+
+ITEMS = 16
+EXACT = 1e-5  # relative; a loss may compute in float32
+LN2 = math.log(2)
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a loss function turned out to be.
+
+    family: "bce", "cross-talk", "constant", "exchanged", "of the mean", "not bce", or the name of another loss.
+    takes: "logits", "probabilities", or "" where that is not known.
+    scale: of an item's slope, times the number of items for a mean.
+    reduction: "mean", "sum", "none" or "".
+    low, high: what targets 0 and 1 are turned into.
+    lowest: the probability where a loss that is not BCE is lowest, for each of `known_losses.SHARES`; 0 and 1 stand for
+        nowhere. Empty where that is not known.
+    pos_weight, weight: of each column, or one for all.
+    """
+
+    family: str
+    takes: str = ""
+    reduction: str = ""
+    scale: float = math.nan
+    pos_weight: tuple[float, ...] = (1.0,)
+    weight: tuple[float, ...] = (1.0,)
+    low: float = 0.0
+    high: float = 1.0
+    cross_talk: float = 0.0
+    lowest: tuple[float, ...] = ()
+
+    @property
+    def is_proper(self) -> bool | None:
+        """Whether a loss that is not BCE is lowest at the right probability; None where that is not known."""
+        if not self.lowest:
+            return None
+        return all(abs(found - share) < CLOSE for found, share in zip(self.lowest, SHARES, strict=True))
+
+    @property
+    def is_cross_entropy(self) -> bool:
+        """BCE, or its focal variant: logits belong to a sigmoid in the loss, or probabilities to none."""
+        return self.family == "bce" or self.family.startswith("focal")
+
+    @property
+    def smoothing(self) -> float:
+        """Label smoothing: targets become (1 - smoothing) y + smoothing / 2."""
+        return self.low + 1 - self.high
+
+    @property
+    def turned(self) -> bool:
+        """Whether targets are turned around."""
+        return self.high < self.low
+
+    def __str__(self) -> str:
+        if self.family == "cross-talk":
+            return "a loss that compares every output with every target"
+        if self.family == "constant":
+            return "a loss that does not depend on the outputs"
+        if self.family == "exchanged":
+            return "BCE of exchanged arguments"
+        if self.family == "of the mean":
+            return "a function of the mean BCE"
+        if self.family != "bce":
+            return "not binary cross-entropy" if self.family == "not bce" else f"{self.family}, not BCE"
+        words = [f"{self.reduction}-reduced BCE of {self.takes}" if self.reduction else f"BCE of {self.takes}"]
+        if self.pos_weight != (1.0,):
+            words.append("pos_weight " + ", ".join(f"{weight:.4g}" for weight in self.pos_weight))
+        if self.weight != (1.0,):
+            words.append("weight " + ", ".join(f"{weight:.4g}" for weight in self.weight))
+        if self.turned:
+            words.append("targets turned around")
+        elif self.smoothing:
+            words.append(f"label smoothing {self.smoothing:.4g}")
+        times = ""
+        if abs(self.scale - 1) > EXACT:
+            times = f", times {self.scale:.4g}" + " (bits)" * (abs(self.scale * LN2 - 1) < 1e-4)
+        return words[0] + (f" with {', '.join(words[1:])}" if words[1:] else "") + times
+
+
+def fingerprint(loss_func: LossFunction, *, columns: int | None = None) -> Fingerprint:
+    """Identify a loss function by its gradients at chosen outputs; it is called a dozen times, with float64 tensors.
+
+    Args:
+        loss_func: maps (outputs, targets) to a loss.
+        columns: outputs have this many columns; by default they are 1-d, or have one column where that fails.
+
+    Raises:
+        ValueError: the function fails on every kind of outputs; its own error is the cause.
+    """
+    failure: Exception | None = None
+    unknown = None
+    for width in [columns] if columns else [None, 1]:
+        refused = False
+        for takes in ("logits", "probabilities"):
+            try:
+                found = _identify(_Probe(loss_func, takes, width))
+            except Exception as error:  # whatever a user's function raises, another kind of outputs may be right
+                failure, refused = error, True
+                continue
+            certain = found.family != "not bce" if takes == "logits" or refused else found.family == "bce"
+            if certain:
+                return found
+            # Only what refuses logits is known to take probabilities.
+            if unknown is None:
+                unknown = replace(found, takes="probabilities" if refused and takes == "probabilities" else "")
+    if unknown is not None and unknown.family != "not bce":
+        return unknown
+    if _is_exchanged(loss_func, columns):
+        return Fingerprint("exchanged")
+    if unknown is None:
+        raise ValueError(f"the loss function fails on {ITEMS} outputs: {failure}") from failure
+    return unknown
+
+
+def _is_exchanged(loss_func: LossFunction, columns: int | None) -> bool:
+    """Whether it is BCE if the targets come first."""
+    for takes in ("logits", "probabilities"):
+        try:
+            probe = _Probe(lambda outputs, targets: loss_func(targets, outputs), takes, columns)
+            if _identify(probe).family == "bce":
+                return True
+        except Exception:  # as above
+            continue
+    return False
+
+
+class _Probe:
+    """Calls a loss function on chosen items and gives their slopes."""
+
+    def __init__(self, loss_func: LossFunction, takes: str, width: int | None) -> None:
+        self.loss_func, self.takes, self.width = loss_func, takes, width
+        self.reduced = True
+
+    def points(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Logits on both sides of 0 for both targets; some are no probabilities, which BCELoss refuses."""
+        shape = (rows,) if self.width is None else (rows, self.width)
+        count = math.prod(shape)
+        z = torch.linspace(-3.1, 2.9, count, dtype=torch.float64).reshape(shape)
+        row = torch.arange(rows) % 3 != 0
+        return z, (row if self.width is None else row[:, None].expand(shape)).double()
+
+    def __call__(self, z: Tensor, y: Tensor) -> Tensor:
+        z = z.clone().requires_grad_()
+        loss = self.loss_func(z if self.takes == "logits" else torch.sigmoid(z), y.clone())
+        self.reduced = loss.ndim == 0
+        if not loss.isfinite().all():
+            raise ValueError("it is not finite")
+        if not loss.requires_grad:
+            return torch.zeros_like(z)
+        (found,) = torch.autograd.grad(loss.sum(), z, allow_unused=True)
+        slopes = torch.zeros_like(z) if found is None else found.double()
+        if not slopes.isfinite().all():
+            raise ValueError("its gradient is not finite")
+        return slopes
+
+
+def _identify(probe: _Probe) -> Fingerprint:
+    z, y = probe.points(ITEMS)
+    g = probe(z, y)
+    if g.abs().max() < 1e-12:
+        return Fingerprint("constant")
+    least, most = _cross_talk(probe, z, y, g)
+    if most > EXACT:  # what mixes items in another way than broadcasting does, such as a Dice loss, is meant
+        if (abs(least - 1) < 1e-3 and abs(most - 1) < 1e-3) or _meets_all(probe, z, y, g):
+            return Fingerprint("cross-talk", probe.takes, cross_talk=most)
+        return Fingerprint("of the mean" if _of_the_mean(z, y, g, probe) else "not bce", probe.takes)
+    solved = [_column(z_k, y_k, g_k) for z_k, y_k, g_k in zip(*map(_columns, (z, y, g)), strict=True)]
+    if any(found is None for found in solved):
+        other = name_of(z, y, g)
+        if probe.takes == "probabilities":
+            other = other.replace("sigmoid(outputs)", "the outputs")
+        known = other and not (other == "sigmoid twice" and probe.takes == "probabilities")  # our own sigmoid was one
+        return Fingerprint(other if known else "not bce", probe.takes, lowest=_lowest(probe))
+    scales, weights, lows, highs = zip(*(found for found in solved if found is not None), strict=True)
+    reduction = _reduction(probe, g)
+    times = z.numel() if reduction == "mean" else 1
+    alike = max(scales) - min(scales) <= EXACT * abs(scales[0])
+    return Fingerprint(
+        "bce",
+        probe.takes,
+        reduction,
+        _tidy(scales[0] * times) if alike else 1.0,
+        _one_or_all(weights),
+        (1.0,) if alike else _one_or_all([scale * times for scale in scales]),
+        _tidy(lows[0]),
+        _tidy(highs[0]),
+    )
+
+
+def _one_or_all(columns: Sequence[float]) -> tuple[float, ...]:
+    """One value where all are alike."""
+    tidy = tuple(map(_tidy, columns))
+    return tidy[:1] if len(set(tidy)) == 1 else tidy
+
+
+def _columns(values: Tensor) -> list[Tensor]:
+    return [values] if values.ndim == 1 else list(values.unbind(1))
+
+
+def _column(z: Tensor, y: Tensor, g: Tensor) -> tuple[float, float, float, float] | None:
+    """Scale, pos_weight and the targets, where these are slopes of BCE."""
+    zeros, ones = (_line(torch.sigmoid(z[y == label]), g[y == label]) for label in (0.0, 1.0))
+    return None if zeros is None or ones is None else _solve(*zeros, *ones)
+
+
+def _reduction(probe: _Probe, g: Tensor) -> str:
+    """A mean's slopes double on half of the items, a sum's stay."""
+    if not probe.reduced:
+        return "none"
+    z, y = probe.points(ITEMS)
+    half = probe(z[: ITEMS // 2], y[: ITEMS // 2])
+    grown = (half.abs().sum() / g[: ITEMS // 2].abs().sum()).item()
+    return "mean" if abs(grown - 2) < EXACT else "sum" if abs(grown - 1) < EXACT else ""
+
+
+def _cross_talk(slopes: _Probe, z: Tensor, y: Tensor, g: Tensor) -> tuple[float, float]:
+    """How much turning a target around moves other items' slopes, next to its own: the least and the most."""
+    least, most = math.inf, 0.0
+    for i in range(0, z.numel(), max(1, z.numel() // 4)):
+        turned = y.clone()
+        turned.view(-1)[i] = 1 - turned.view(-1)[i]
+        moved = (slopes(z, turned) - g).abs().flatten()
+        others = torch.cat([moved[:i], moved[i + 1 :]]) / max(moved[i].item(), 1e-300)
+        if moved.max() > 1e-12:
+            least, most = min(least, others.min().item()), max(most, others.max().item())
+    return least, most
+
+
+def _meets_all(slopes: _Probe, z: Tensor, y: Tensor, g: Tensor) -> bool:
+    """Whether it does not matter which target is turned around: every output meets every target, in any loss."""
+    moved = []
+    for i in (j for j in range(z.numel()) if y.view(-1)[j] == 1):
+        turned = y.clone()
+        turned.view(-1)[i] = 0
+        moved.append((slopes(z, turned) - g).flatten())
+        if len(moved) == 3:
+            break
+    size = moved[0].abs().max()
+    return bool(size > 1e-12) and all(bool((m - moved[0]).abs().max() < 1e-3 * size) for m in moved[1:])
+
+
+def _line(sigmoid: Tensor, g: Tensor) -> tuple[float, float] | None:
+    """(a, b) where g = b sigmoid - a (1 - sigmoid) exactly; None where it is no such line."""
+    x = torch.stack([sigmoid.flatten(), -(1 - sigmoid.flatten())], 1)
+    b, a = torch.linalg.lstsq(x, g.flatten()[:, None]).solution.flatten().tolist()
+    rest = (x @ torch.tensor([b, a], dtype=x.dtype) - g.flatten()).abs().max().item()
+    return (a, b) if rest <= EXACT * max(abs(a), abs(b), 1e-300) else None
+
+
+def _solve(a0: float, b0: float, a1: float, b1: float) -> tuple[float, float, float, float] | None:
+    """c, w and the targets t0, t1 from b = c (1 - t), a = c w t."""
+    size = max(map(abs, (a0, b0, a1, b1)))
+    if size == 0 or abs(a1) < EXACT * size or abs(b0) < EXACT * size:
+        # Targets turned around: what should be 0 is 1.
+        turned = abs(a1) < EXACT * size and abs(b0) < EXACT * size and size > 0
+        return (b1, a0 / b1, 1.0, 0.0) if turned and b1 else None
+    r, q = a0 / a1, b1 / b0
+    if abs(1 - q * r) < EXACT:
+        return None
+    # t0 = r t1 and 1 - t1 = q (1 - t0).
+    t1 = (1 - q) / (1 - q * r)
+    t0 = r * t1
+    scale = b0 / (1 - t0)
+    return scale, a1 / (scale * t1), t0, t1
+
+
+def _lowest(probe: _Probe) -> tuple[float, ...]:
+    """Where the loss is lowest, from its slopes along a line of logits."""
+    z = torch.linspace(-FARTHEST, FARTHEST, 12 * ITEMS + 1, dtype=torch.float64)
+    shape = z if probe.width is None else z[:, None].expand(-1, probe.width).contiguous()
+    try:
+        zeros, ones = (probe(shape, torch.full_like(shape, label)) for label in (0.0, 1.0))
+    except Exception:  # a loss may refuse one class only
+        return ()
+    return lowest_at(z, zeros, ones) if probe.width is None else lowest_at(z, zeros[:, 0], ones[:, 0])
+
+
+def _of_the_mean(z: Tensor, y: Tensor, g: Tensor, probe: _Probe) -> bool:
+    """A function of the mean BCE: its slopes are BCE's, by a factor that all items share and that changes with them."""
+    factors = []
+    for shift in (0.0, 1.5):
+        slope = torch.sigmoid(z + shift) - y
+        factor = (g if not shift else probe(z + shift, y)) / slope
+        if (factor - factor.mean()).abs().max() > 1e-4 * factor.abs().max():
+            return False
+        factors.append(float(factor.mean()))
+    return abs(factors[0] - factors[1]) > 1e-3 * max(map(abs, factors))
+
+
+def _tidy(value: float) -> float:
+    """Without the last digits, which are rounding."""
+    return round(value) + 0.0 if abs(value - round(value)) < EXACT else float(f"{value:.5g}")

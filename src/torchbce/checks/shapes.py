@@ -1,0 +1,118 @@
+"""Which output the loss compares with which target: BCE003 and BCE009."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from torchbce.checks.findings import Finding, Level, not_applicable, passed
+from torchbce.checks.trial import Trial
+
+PROBES = 9  # targets that are turned around
+STRANGER = 1e-3  # an own target that moves the slope less than this, beside what it moves elsewhere, is none
+
+
+def compares_all(t: Trial) -> Finding | None:
+    """BCE003 on the batch itself: outputs and targets of different shapes, which the loss lets broadcast."""
+    if t.outputs.shape == t.targets.shape or t.outputs.numel() != t.targets.numel() or t.targets.numel() < 2:
+        return None
+    moved = _moved_by(t, 0)
+    if moved is None:
+        return None
+    own, others = moved.flatten()[0].item(), moved.flatten()[1:]
+    if own == 0 or abs(others.min().item() / own - 1) > 0.01 or abs(others.max().item() / own - 1) > 0.01:
+        return None
+    shapes = f"{list(t.outputs.shape)} and targets {list(t.targets.shape)}"
+    return Finding(
+        "BCE003",
+        Level.FAIL,
+        f"outputs have the shape {shapes}, which broadcast: the loss compares every output with every target",
+        _reshaped(t),
+        {"outputs": list(t.outputs.shape), "targets": list(t.targets.shape)},
+    )
+
+
+def compares_others(t: Trial) -> Finding | None:
+    """BCE003 too: an item's own target hardly moves its slope, and that of another item does."""
+    if (
+        t.outputs.numel() != t.targets.numel()
+        or t.outputs.ndim == 0
+        or len(t.outputs) != len(t.targets)
+        or len(t.outputs) < 4
+    ):
+        return None
+    size = t.targets.numel() // len(t.targets)
+    rows, places, steps = [], [], set()
+    generator = torch.Generator().manual_seed(0)
+    for place in torch.randint(t.targets.numel(), (PROBES,), generator=generator).tolist():
+        moved = _moved_by(t, place)
+        if moved is None:
+            return None
+        if not moved.max() > 0:  # a target that has no say
+            continue
+        moved = moved.reshape(len(t.outputs), -1)
+        most, largest = int(moved.argmax()), STRANGER * moved.max().item()
+        if moved[place // size].max().item() < largest:
+            rows.append((place // size + 1, most // size + 1))
+        places.append(moved.flatten()[place].item() < largest)
+        steps.add(most - place)
+    if len(places) < 3:
+        return None
+    if len(rows) > len(places) / 2:
+        own, other = rows[0]
+        return _misplaced(t, f"item {own} is compared with the target of item {other}, and not with its own")
+    # Within an item a constant step may be meant: the next word of a sequence.
+    if sum(places) > len(places) / 2 and len(steps) > 2:
+        return _misplaced(t, "within an item, outputs are compared with the targets of other places")
+    return None
+
+
+def pos_weight_shape(t: Trial) -> Finding:
+    """BCE009: torch takes pos_weight as classes, also where it was meant as items."""
+    weight = getattr(t.loss_func, "pos_weight", None)
+    if not isinstance(weight, Tensor):
+        return not_applicable("BCE009", "the loss has no pos_weight")
+    per_item = weight.shape == t.outputs.shape[:1] if t.outputs.ndim == 1 else weight.ndim == t.outputs.ndim
+    if per_item and weight.shape[0] == len(t.outputs) > 1:
+        return Finding(
+            "BCE009",
+            Level.WARN,
+            f"pos_weight has {weight.numel()} values, as many as the batch has items: the last dimension is the class",
+            "weight=... for one weight per item; a single pos_weight for one class",
+        )
+    return passed("BCE009")
+
+
+def _moved_by(t: Trial, place: int) -> Tensor | None:
+    """How far each output's slope moves if one target, by its number, is turned around; None without slopes."""
+    slopes = []
+    first = t.targets.reshape(-1)[place]
+    for value in (first, 1 - first):
+        targets = t.targets.clone(memory_format=torch.contiguous_format)
+        targets.view(-1)[place] = value
+        outputs = t.outputs.detach().clone().requires_grad_()
+        found = torch.autograd.grad(t.loss_of(outputs, targets), outputs, allow_unused=True)[0]
+        if found is None or not found.isfinite().all():
+            return None
+        slopes.append(found.double())
+    return (slopes[1] - slopes[0]).abs()
+
+
+def _misplaced(t: Trial, text: str) -> Finding:
+    return Finding(
+        "BCE003",
+        Level.FAIL,
+        f"turning a target around does not move the gradient of its own output, but that of another: {text}",
+        "look for a shift such as outputs[:-1] beside targets[1:], and for view() or reshape() where transpose() or "
+        "permute() was meant",
+        {"outputs": list(t.outputs.shape), "targets": list(t.targets.shape)},
+    )
+
+
+def _reshaped(t: Trial) -> str:
+    """The change of shape that brings both together, on the side where it belongs."""
+    if t.outputs.ndim == t.targets.ndim + 1 and t.outputs.shape[-1] == 1:
+        return "loss = loss_func(outputs, targets.unsqueeze(-1))"
+    if t.targets.ndim == t.outputs.ndim + 1 and t.targets.shape[-1] == 1:
+        return "loss = loss_func(outputs, targets.squeeze(-1))"
+    return "loss = loss_func(outputs, targets.reshape(outputs.shape))"

@@ -1,0 +1,124 @@
+"""BCE018: does the user's own training step give the optimizer the gradient of its batch, and nothing else?"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchbce.checks.copies import copied, seed
+from torchbce.checks.findings import Finding, Level, not_applicable, passed
+from torchbce.checks.trial import first_batch
+from torchbce.common.batch import TARGET_NAMES
+
+Step = Callable[[nn.Module, Any, torch.optim.Optimizer], object]
+MOST_CALLS = 16  # of a step that accumulates gradients, and takes its time before the optimizer moves
+
+
+class _OwnOptimizer(Exception):
+    """The step moved the user's optimizer instead of the one that it was given."""
+
+
+def fresh_gradients(
+    model: nn.Module, batch: Any, step: Step | None, optimizer: torch.optim.Optimizer | None
+) -> Finding:
+    """BCE018: on copies that cannot move, as the learning rate is 0, the same batch gives the same gradient again."""
+    if step is None or optimizer is None:
+        return not_applicable("BCE018", "needs step and the optimizer")
+    own = optimizer.register_step_pre_hook(_refuse)
+    rates = [group["lr"] for group in optimizer.param_groups]  # a schedule that step calls knows the user's optimizer
+    gradients = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
+    try:
+        seen, kept = _gradients(model, first_batch(batch), step, optimizer)
+    except _OwnOptimizer:
+        return not_applicable("BCE018", "step moves an optimizer of its own; write step(model, batch, optimizer)")
+    finally:
+        own.remove()
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+    return _judged(seen, kept)
+
+
+def _gradients(model: nn.Module, batch: Any, step: Step, optimizer: torch.optim.Optimizer) -> tuple[list[Tensor], bool]:
+    """All gradients in one row, as the optimizer finds them in its first two steps, or in fewer.
+
+    Also whether earlier batches of several count: whether the next step finds another gradient if they have other
+    targets.
+    """
+    twin, twin_optimizer = copied((model, optimizer))
+    for group in twin_optimizer.param_groups:
+        group["lr"] = 0 * group["lr"]
+    seen: list[Tensor] = []
+
+    def look(_: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if len(args) > 1 or kwargs.get("closure") is not None:
+            raise TypeError("the optimizer computes its gradients itself, by a closure")
+        parameters = [p for group in twin_optimizer.param_groups for p in group["params"]]
+        rows = [(torch.zeros_like(p) if p.grad is None else p.grad).detach().double().flatten() for p in parameters]
+        seen.append(torch.cat(rows))
+
+    def go(data: Any) -> None:
+        seed()  # the same dropout
+        step(twin, copy.deepcopy(data), twin_optimizer)
+
+    twin_optimizer.register_step_pre_hook(look)
+    between = 0
+    for _ in range(MOST_CALLS):
+        between = between + 1 if len(seen) == 1 else 0
+        go(batch)
+        if len(seen) >= 2:
+            break
+    if len(seen) != 2 or between < 2:
+        return seen, True
+    other = _other_targets(batch)
+    for _ in range(between - 1):
+        go(other)
+    go(batch)
+    return seen[:2], len(seen) != 3 or not torch.equal(seen[2], seen[1])
+
+
+def _other_targets(batch: Any) -> Any:
+    """The batch with its targets turned around."""
+    if isinstance(batch, Mapping):
+        return {name: 1 - v if str(name).lower() in TARGET_NAMES else v for name, v in batch.items()}
+    return type(batch)([*batch[:-1], 1 - batch[-1]])
+
+
+def _judged(seen: list[Tensor], kept: bool) -> Finding:
+    order = "optimizer.zero_grad()\nloss.backward()\noptimizer.step()"
+    if len(seen) < 2:
+        text = f"optimizer.step() was called {len(seen)} times in {MOST_CALLS} calls of step"
+        return Finding("BCE018", Level.FAIL, f"{text}: weights do not move", order)
+    first, second = seen[:2]
+    size = first.dot(first).item()
+    if size == 0:
+        late = ", and comes one batch late" if second.any() else ""
+        return Finding("BCE018", Level.FAIL, f"optimizer.step() finds no gradient{late}: the order is wrong", order)
+    ratio = first.dot(second).item() / size
+    if abs(ratio - 2) < 1e-3:
+        return Finding(
+            "BCE018",
+            Level.FAIL,
+            f"the gradient of the same batch is {ratio:.3f} times as large in the second step: the first stays in it",
+            order,
+            {"ratio": ratio},
+        )
+    if not kept:
+        return Finding(
+            "BCE018",
+            Level.FAIL,
+            "of the batches between two optimizer steps only the last has a say: zero_grad() throws the gradients "
+            "of the "
+            "others away",
+            "loss.backward()\nif step % every == 0:\n    optimizer.step()\n    optimizer.zero_grad()",
+        )
+    return passed("BCE018")
+
+
+def _refuse(*_: object) -> None:
+    raise _OwnOptimizer

@@ -1,0 +1,1 @@
+"""From a call of a loss to its value and its gradient."""

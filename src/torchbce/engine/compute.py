@@ -1,0 +1,163 @@
+"""From the arguments of a loss function to its value: validate, compute, lay out."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from torchbce.engine import select
+from torchbce.engine.autograd import compute, compute_by, count
+from torchbce.engine.call import LossCall, Weight
+from torchbce.engine.options import REDUCTIONS, Normalize, Options, Reduction, known
+from torchbce.engine.validate import check_call, number, refuse_dtype, validated
+from torchbce.formula.loss import Loss
+
+HALVES = {torch.float16, torch.bfloat16}
+
+
+def fast_path(loss: Loss, input: Tensor, target: Tensor, reduction: str) -> Tensor | None:
+    """A call without options on two dense float32 tensors, in few steps, as they are what a small batch costs.
+
+    None where it is not such a call.
+    """
+    if not select.takes_fast_path(input, target) or input.size() != target.size():
+        return None
+    call = _plain_call(loss, reduction)
+    return None if call is None else compute_by(select.cpu(), input, target, call)
+
+
+@functools.cache
+def _plain_call(loss: Loss, reduction: Reduction) -> LossCall | None:
+    if reduction not in REDUCTIONS:
+        return None
+    return LossCall(
+        loss=loss,
+        parameters=(None,) * len(loss.parameters),
+        weight=None,
+        reduction=reduction,
+        result_dtype=torch.float32,
+        checked=loss.checks_input,
+    )
+
+
+def compute_loss(
+    loss: Loss,
+    input: Tensor,
+    target: Tensor,
+    parameters: tuple[Weight, ...],
+    weight: Weight,
+    reduction: str,
+    mask: Tensor | None,
+    options: Options,
+) -> Tensor:
+    """The value of any loss but torch's own two, which refuse some dtypes and shapes in other words.
+
+    Raises:
+        TypeError: input or target is no tensor, an option does not exist or is no number.
+        ValueError: the shapes differ, an unknown reduction or normaliser.
+        RuntimeError: an input that is not floating point, a weight that does not broadcast or requires grad.
+    """
+    mode = check_call(input, target, None, None, reduction)
+    known(options, loss.parameters)
+    check_sizes(input, target, options)
+    input, target = autocast(input), autocast(target)
+    if not input.is_floating_point() or target.is_complex():
+        refuse_dtype(
+            RuntimeError, f"{loss.name} needs a floating-point input and a real target", input=input, target=target
+        )
+    result_dtype = torch.promote_types(input.dtype, target.dtype) if target.is_floating_point() else input.dtype
+    return validate_and_compute(loss, input, target, parameters, weight, mode, result_dtype, mask, options)
+
+
+def validate_and_compute(
+    loss: Loss,
+    input: Tensor,
+    target: Tensor,
+    parameters: tuple[Weight, ...],
+    weight: Weight,
+    reduction: Reduction,
+    result_dtype: torch.dtype,
+    mask: Tensor | None,
+    options: Options,
+) -> Tensor:
+    """The loss of two tensors whose dtypes fit."""
+    call = validated(
+        loss,
+        input,
+        target,
+        parameters=parameters,
+        weight=weight,
+        reduction=reduction,
+        result_dtype=result_dtype,
+        mask=mask,
+        options=options,
+    )
+    call = call._replace(denominator=_denominator(input, target, call, options.get("normalize")))
+    value = compute(input, target, call)
+    if reduction != "none":
+        return value
+    return with_strides_of(input if loss.checks_input or call.class_dim is not None else target, value)
+
+
+def check_sizes(input: Tensor, target: Tensor, options: Options) -> None:
+    """Input and target are alike, but for class numbers."""
+    if options.get("num_classes") is None and target.size() != input.size():
+        raise ValueError(
+            f"Target size ({target.size()}) must be the same as input size ({input.size()})"
+            f"{reshape_advice(input, target)}"
+        )
+
+
+def _denominator(input: Tensor, target: Tensor, call: LossCall, normalize: Normalize | None) -> Tensor | float | None:
+    """Of the mean; None is the number of items."""
+    if normalize is None or (isinstance(normalize, str) and normalize == "numel"):
+        return None  # None from a traced module, whose calls may name another
+    if call.reduction != "mean":
+        raise ValueError(
+            f"normalize is what reduction='mean' divides by; with reduction={call.reduction!r} it has no use"
+        )
+    if isinstance(normalize, Tensor):
+        if normalize.numel() != 1 or normalize.requires_grad:
+            raise ValueError(f"normalize is one number without requires_grad, got a tensor of {tuple(normalize.shape)}")
+        return normalize.detach().reshape(()).to(device=input.device, dtype=torch.float64)
+    if not isinstance(normalize, str):
+        return number("normalize", normalize)
+    if normalize == "batch":
+        return float(input.size(0)) if input.ndim else 1.0
+    if normalize not in ("valid", "weight"):
+        raise ValueError(f"normalize is {normalize!r}; it is 'numel', 'valid', 'weight', 'batch', a number or a tensor")
+    weight = call.weight if normalize == "weight" else None
+    if call.ignored is None and call.mask is None:
+        if not isinstance(weight, Tensor):
+            return None if weight is None else weight * input.numel()
+        return weight.sum(dtype=torch.float64) * (input.numel() / max(1, weight.numel()))
+    return count(input, target, call._replace(weight=weight))
+
+
+def with_strides_of(like: Tensor, result: Tensor) -> Tensor:
+    """The item losses laid out as torch lays them out, which broadcasting of mixed layouts may have changed."""
+    if result.stride() == like.stride() or (result.is_contiguous() and not _is_dense(like)):
+        return result
+    layout = torch.empty_like(like, dtype=result.dtype, requires_grad=False)
+    return result if layout.stride() == result.stride() else layout.copy_(result)
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return torch.ops.aten.is_non_overlapping_and_dense(tensor)  # type: ignore[no-any-return]
+
+
+def autocast(tensor: Tensor) -> Tensor:
+    """Under autocast losses run in float32, on every device (torch refuses probabilities on CUDA)."""
+    if tensor.dtype not in HALVES:
+        return tensor
+    device = tensor.device.type  # some, such as "meta", know no autocast
+    return tensor.float() if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device) else tensor
+
+
+def reshape_advice(input: Tensor, target: Tensor) -> str:
+    """What to write where only the shapes differ."""
+    if input.numel() == target.numel():
+        return f" Both have {input.numel()} items: write target.reshape(input.shape)."
+    return ""

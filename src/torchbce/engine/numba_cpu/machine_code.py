@@ -1,0 +1,136 @@
+"""Passes as machine code: compiled by numba once, kept on disk, loaded by llvmlite in a few milliseconds.
+
+numba is imported only to compile. A later process finds the object file, which is named after everything that it
+depends on: the sources, the versions, the processor and the variant. A file that was damaged is compiled again; where
+there is no folder (see `cache`), every process compiles for itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import importlib.metadata
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from llvmlite import binding as llvm
+
+from torchbce.engine.numba_cpu import cache
+from torchbce.engine.numba_cpu.variant import Variant
+from torchbce.formula import binding, elementary
+
+FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+# numba's functions return a status and take two places more, for a result and an error; a pass has neither.
+PLAIN_FUNCTION = """
+define void @{name}(ptr %arguments) {{
+  %nothing = alloca i64
+  %status = call i32 @{inner}(ptr %nothing, ptr %nothing, ptr %arguments)
+  ret void
+}}
+"""
+
+# A key has as few fields as its caller needs; a variant has them all.
+_by_key: dict[tuple[Any, ...], Any] = {}
+_by_variant: dict[Variant, Any] = {}
+_compiling, _loading = threading.RLock(), threading.RLock()  # taken in this order; loading waits for no compiler
+
+
+def _hold() -> None:
+    """A fork waits for whoever compiles: its child would find the locks, numba's too, held by nobody."""
+    _compiling.acquire()
+    _loading.acquire()
+
+
+def _let_go() -> None:
+    _loading.release()
+    _compiling.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)
+
+
+def function(key: tuple[Any, ...]) -> Any:
+    """The compiled pass of the variant with these fields, as a C function that runs without the GIL."""
+    found = _by_key.get(key)
+    if found is None:
+        found = _by_key[key] = _function(Variant(*key))
+    return found
+
+
+def folder() -> Path | None:
+    """Where machine code is kept: `TORCHBCE_CACHE`, or the user's cache folder; None where there is none."""
+    return cache.folder(os.environ.get("TORCHBCE_CACHE"))
+
+
+def _function(variant: Variant) -> Any:
+    digest = hashlib.sha256(f"{_environment()} {variant.text}".encode()).hexdigest()[:32]
+    name, place = f"torchbce_{digest}", folder()
+    file = None if place is None else place / f"{digest}.kernel"
+    code = None if file is None else cache.read(file)
+    if code is not None:
+        return _loaded(variant, name, code)
+    with _compiling:
+        if variant in _by_variant:  # compiled by another thread meanwhile
+            return _by_variant[variant]
+        code = _compile(variant, name)
+        if file is not None:
+            cache.write(file, code)
+        return _loaded(variant, name, code)
+
+
+def _loaded(variant: Variant, name: str, code: bytes) -> Any:
+    with _loading:
+        if variant not in _by_variant:
+            _by_variant[variant] = _load(name, code)
+        return _by_variant[variant]
+
+
+@functools.cache
+def _environment() -> str:
+    sources = [Path(binding.__file__), Path(elementary.__file__), *sorted(Path(__file__).parent.rglob("*.py"))]
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(source.read_bytes())
+    versions = [importlib.metadata.version(name) for name in ("numba", "llvmlite")]
+    features = llvm.get_host_cpu_features().flatten()
+    return " ".join([digest.hexdigest(), *versions, llvm.get_process_triple(), llvm.get_host_cpu_name(), features])
+
+
+def _compile(variant: Variant, name: str) -> bytes:
+    from torchbce.engine.numba_cpu.compile import compile_to_llvm  # numba
+
+    text = compile_to_llvm(variant)
+    (inner,) = (function.name for function in llvm.parse_assembly(text).functions if not function.is_declaration)
+    module = llvm.parse_assembly(text + PLAIN_FUNCTION.format(name=name, inner=inner))
+    module.verify()
+    return _target().emit_object(module)  # type: ignore[no-any-return]
+
+
+def _target() -> Any:
+    _initialize()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3, jit=True
+    )
+
+
+@functools.cache
+def _initialize() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+@functools.cache
+def _engine() -> Any:
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
+
+
+def _load(name: str, code: bytes) -> Callable[[int], None]:
+    engine = _engine()
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return FUNCTION(engine.get_function_address(name))

@@ -1,0 +1,62 @@
+"""Giving way to torch's overrides, as torch's own functions do: subclasses, modes, `torch.fx.symbolic_trace`, scripts.
+
+A handler is offered torchbce's function. One that knows only torch's own of the same name is offered that.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_variadic
+
+from torchbce.engine.options import Range, check_ranges
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+__all__ = ["handled", "has_torch_function_variadic", "loss_function", "scripted_as"]
+
+
+def handled(
+    function: Callable[..., Tensor],
+    torchs: Callable[..., Tensor] | None,
+    tensors: tuple[Any, ...],
+    *args: Any,
+    **own: Any,
+) -> Tensor:
+    """What the overrides of `tensors`, or of the modes in force, make of ``function(*args, **own)``."""
+    try:
+        return handle_torch_function(function, tensors, *args, **own)
+    except TypeError as error:
+        if torchs is None or own or not str(error).startswith("no implementation found"):
+            raise
+    return torchs(*args)
+
+
+def scripted_as(original: Callable[..., Tensor]) -> Callable[[F], F]:
+    """`torch.jit.script` compiles `original` instead: its language has neither our options nor our kernels."""
+
+    def marked(function: F) -> F:
+        function.__prepare_scriptable__ = lambda: original  # type: ignore[attr-defined]
+        return function
+
+    return marked
+
+
+def loss_function(**ranges: Range) -> Callable[[F], F]:
+    """A public loss: options outside their range are refused, overrides are given way to."""
+
+    def decorated(function: F) -> F:
+        @functools.wraps(function)
+        def checked(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
+            if has_torch_function_variadic(input, target):
+                return handled(checked, None, (input, target), input, target, *args, **options)
+            check_ranges(ranges, options)
+            return function(input, target, *args, **options)  # type: ignore[no-any-return]
+
+        checked.ranges = ranges  # type: ignore[attr-defined]
+        return checked  # type: ignore[return-value]
+
+    return decorated

@@ -1,0 +1,189 @@
+"""Which engine computes a call, and why."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import os
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from torchbce.engine import torch_internals
+from torchbce.engine.call import FLOATS, INTEGERS, LossCall, Weight
+from torchbce.engine.torch_internals import PLAIN_TYPES
+
+__all__ = ["Engine", "engine_for"]
+
+Name = Literal["cpu", "gpu", "reference"]
+_forced: Name | None = None
+
+
+class Engine(NamedTuple):
+    """The engine that a call takes, and the reason."""
+
+    name: Name
+    reason: str
+
+
+class Kernels(Protocol):
+    """What an engine does. `numba_cpu.launch`, `triton_gpu.launch` and `reference` are such modules."""
+
+    def forward(
+        self, input: Tensor, target: Tensor, call: LossCall, *, need_grad: bool = False, scale: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, bool]:
+        """The value; if needed, its derivative by every item's input, times `scale`; whether all values are allowed."""
+        ...
+
+    def grad(self, input: Tensor, target: Tensor, call: LossCall, grad_output: Tensor) -> Tensor:
+        """The derivative of every item's loss by its input, times `grad_output`."""
+        ...
+
+    def count(self, input: Tensor, target: Tensor, call: LossCall) -> Tensor:
+        """How many items count, or what they weigh together if there are weights; 0-d float64."""
+        ...
+
+    def rescale(self, grad_input: Tensor, factor: Tensor) -> bool:
+        """Multiply in place; False where that would lose digits, and the gradient has to be computed again."""
+        ...
+
+
+def engine_for(input: Tensor, target: Tensor, weight: Weight = None, pos_weight: Weight = None) -> Engine:
+    """Which engine computes the loss of these tensors here and now, and why.
+
+    The same for both losses. ``cpu`` and ``gpu`` are the fused kernels, by numba and Triton; ``reference`` is plain
+    torch operations, right for every dtype, device and transform.
+
+    Args:
+        input, target, weight, pos_weight: what the loss would be called with.
+
+    Returns:
+        ``Engine(name, reason)``.
+
+    Example:
+        >>> engine_for(torch.rand(3), torch.ones(3)).name
+        'cpu'
+        >>> engine_for(torch.rand(3), torch.rand(3, requires_grad=True)).reason
+        'the target requires grad'
+    """
+    against = _obstacle(input, target, [w for w in (weight, pos_weight) if isinstance(w, Tensor)])
+    if against is not None:
+        return Engine("reference", against)
+    if input.is_cuda:
+        return Engine("gpu", "dense tensors on a CUDA device: one Triton kernel")
+    return Engine("cpu", "dense tensors on the CPU: one compiled pass")
+
+
+def kernels(input: Tensor, target: Tensor, others: list[Tensor]) -> Kernels | None:
+    """The kernels that take a call with these tensors; None for the reference."""
+    against = _obstacle(input, target, others)
+    if _forced is not None and not torch.compiler.is_compiling():
+        if _forced == "reference":
+            return None
+        if against is not None:
+            raise RuntimeError(f"the {_forced} kernels cannot take this call: {against}")
+        return _gpu() if _forced == "gpu" else cpu()
+    if against is not None:
+        return None
+    return _gpu() if input.is_cuda else cpu()
+
+
+def takes_fast_path(input: Tensor, target: Tensor) -> bool:
+    """Whether these are dense float32 tensors on the CPU, as most calls bring, for the CPU kernels.
+
+    The same answer as `kernels`, in as few steps as Python allows; False says nothing.
+    """
+    return (
+        not torch.compiler.is_compiling()  # first, as torch.compile does not trace the rest
+        and type(input) is Tensor
+        and type(target) is Tensor
+        and input.dtype is torch.float32
+        and target.dtype is torch.float32
+        and input.is_cpu
+        and target.is_cpu
+        and input.layout is torch.strided
+        and target.layout is torch.strided
+        and input.is_contiguous()
+        and target.is_contiguous()
+        and not (input.is_neg() or target.is_neg() or target.requires_grad)
+        and torch_internals.unwatched()
+        and _forced is None
+        and _missing_numba() is None
+    )
+
+
+@contextlib.contextmanager
+def forced(name: Name) -> Iterator[None]:
+    """Every call takes this engine or fails, in every thread: for tests and measurements."""
+    global _forced
+    before, _forced = _forced, name
+    try:
+        yield
+    finally:
+        _forced = before
+
+
+def available(name: Name) -> bool:
+    """Whether this machine has that engine."""
+    if name == "gpu":
+        return torch.cuda.is_available() and _missing_triton() is None
+    return name == "reference" or _missing_numba() is None
+
+
+def _obstacle(input: Tensor, target: Tensor, others: list[Tensor]) -> str | None:
+    """Why kernels cannot take this call."""
+    if torch.compiler.is_compiling():
+        return "torch.compile traces the formulas and fuses them itself"
+    against = torch_internals.watcher() or _not_plain(input) or _not_plain(target, input)
+    for other in others:
+        against = against or _not_plain(other, input)
+    if against is not None:
+        return against
+    if target.requires_grad and torch.is_grad_enabled():
+        return "the target requires grad"
+    if input.dtype not in FLOATS:
+        return f"there are no kernels for an input of {input.dtype}"
+    if target.dtype not in FLOATS + INTEGERS:
+        return f"there are no kernels for a target of {target.dtype}"
+    return _missing_triton() if input.is_cuda else _missing_numba()
+
+
+def _not_plain(tensor: Tensor, beside: Tensor | None = None) -> str | None:
+    if type(tensor) not in PLAIN_TYPES:
+        return f"{type(tensor).__name__} is a tensor subclass"
+    if not (tensor.is_cpu or tensor.is_cuda):
+        return f"there are no kernels for {tensor.device.type} tensors"
+    if tensor.layout is not torch.strided or tensor.is_neg():
+        return "a tensor is not plain strided memory"
+    if beside is not None and tensor.device != beside.device:
+        return "the tensors are on different devices"
+    return None
+
+
+@functools.cache
+def _missing_numba() -> str | None:
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return "NUMBA_DISABLE_JIT forbids compiling"
+    return None if importlib.util.find_spec("numba") else "numba is not installed"
+
+
+@functools.cache
+def _missing_triton() -> str | None:
+    return None if importlib.util.find_spec("triton") else "triton is not installed"
+
+
+@functools.cache
+def cpu() -> Kernels:
+    from torchbce.engine.numba_cpu import launch
+
+    return cast(Kernels, launch)
+
+
+@functools.cache
+def _gpu() -> Kernels:
+    from torchbce.engine.triton_gpu import launch
+
+    return cast(Kernels, launch)

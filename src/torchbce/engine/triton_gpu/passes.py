@@ -1,0 +1,182 @@
+"""The passes over the items as Triton kernels: partial sums with or without gradient, their sum, items, gradient.
+
+Each program sums its own block in float64 and one program adds the blocks in order: no atomics, so the same bits every
+time. Nothing waits for the host.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def load_weight(pointer, i, inside, inner, period, number: tl.constexpr):
+    """The broadcast weight of item i; see `layout.Pattern`."""
+    return tl.load(pointer + (i // inner) % period, mask=inside, other=0.0).to(number)
+
+
+@triton.jit
+def load_parameters(values, runs, i, inside, number: tl.constexpr):
+    """The loss's parameters of item i, a tuple."""
+    found = ()
+    for k in tl.static_range(len(values)):
+        inner, period = runs[k]
+        found = found + (load_weight(values[k], i, inside, inner, period, number),)  # type: ignore[assignment]  # noqa: RUF005
+    return found
+
+
+@triton.jit
+def load_target(
+    Y,
+    MASK,
+    i,
+    inside,
+    mask_run,
+    classes,
+    options,
+    number: tl.constexpr,
+    ignoring: tl.constexpr,
+    transformed: tl.constexpr,
+    by_class: tl.constexpr,
+):
+    """An item's target before smoothing and after, and whether it counts; `classes` is (inner, count)."""
+    threshold, factor, shift, ignored = options
+    threshold, factor, shift = threshold.to(number), factor.to(number), shift.to(number)
+    if by_class:
+        inner, count = classes
+        place = i // (inner * count) * inner + i % inner
+        own = tl.load(Y + place, mask=inside, other=0).to(tl.float64)
+        counted = own != ignored if ignoring else inside
+        here = ((i // inner) % count).to(tl.float64)
+        known = (own >= 0) & (own < count)
+        y = tl.where(known, tl.where(own == here, 1.0, 0.0), float("nan")).to(number)
+    else:
+        y = tl.load(Y + i, mask=inside, other=0.0).to(number)
+        counted = inside
+        if ignoring:
+            ignored = ignored.to(number)
+            missing = tl.where(ignored != ignored, tl.where(y != y, 1, 0), tl.where(y == ignored, 1, 0))
+            counted = inside & (missing == 0)
+    if MASK is not None:
+        inner, period = mask_run
+        counted = counted & (tl.load(MASK + (i // inner) % period, mask=inside, other=0) != 0)
+    if ignoring or MASK is not None:
+        y = tl.where(counted, y, 0.0)
+    checked = y
+    if transformed:
+        hard = tl.where(y > threshold, 1.0, 0.0).to(number)
+        checked = tl.where(threshold != threshold, y, tl.where(y != y, y, hard))
+        y = checked * factor + shift
+    return checked, y, counted
+
+
+@triton.jit
+def store(pointer, value, inside):
+    """Rounded to what the pointer holds; float64 does not become a 16-bit number in one step."""
+    if pointer.dtype.element_ty != tl.float64:
+        value = value.to(tl.float32)
+    tl.store(pointer, value.to(pointer.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def item_pass(
+    X,
+    Y,
+    W,
+    G,
+    MASK,
+    OUT,
+    SUMS,
+    WRONGS,
+    DIVISOR,  # one number on the device, as the count of items that count may be; Triton passes floats as float32
+    TARGET_OPTIONS,  # four numbers: threshold, factor, shift, ignored
+    parameters,
+    n,
+    w_run,
+    g_run,
+    mask_run,
+    parameter_runs,
+    classes,
+    value: tl.constexpr,
+    derivative: tl.constexpr,
+    defined: tl.constexpr,
+    what: tl.constexpr,  # "total", "total and gradient", "items", "gradient" or "count"
+    number: tl.constexpr,
+    ignoring: tl.constexpr,
+    transformed: tl.constexpr,
+    by_class: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """One block of items: their sum, and into OUT their losses, or their derivatives times G / DIVISOR."""
+    program = tl.program_id(0)
+    i = program.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = i < n
+    options = (
+        tl.load(TARGET_OPTIONS),
+        tl.load(TARGET_OPTIONS + 1),
+        tl.load(TARGET_OPTIONS + 2),
+        tl.load(TARGET_OPTIONS + 3),
+    )
+    checked, y, counted = load_target(
+        Y, MASK, i, inside, mask_run, classes, options, number, ignoring, transformed, by_class
+    )
+    weight = tl.full((BLOCK,), 1.0, number)
+    if W is not None:
+        weight = load_weight(W, i, inside, w_run[0], w_run[1], number)
+    if what == "count":
+        tl.store(SUMS + program, tl.sum(tl.where(inside & counted, weight.to(tl.float64), 0.0), axis=0))
+    else:
+        x = tl.load(X + i, mask=inside, other=0.5).to(number)
+        if ignoring or MASK is not None:
+            x = tl.where(counted, x, 0.5)
+        p = load_parameters(parameters, parameter_runs, i, inside, number)
+        if what != "gradient":
+            loss = value(x, y, *p)
+            if W is not None:
+                loss = loss * weight
+            if ignoring or MASK is not None:
+                loss = tl.where(counted, loss, 0.0)
+            wrong = tl.sum(tl.where(inside & (defined(x, checked) == 0), 1, 0), axis=0)
+            if WRONGS is not None:
+                tl.store(WRONGS + program, wrong)
+            if what == "items":
+                store(OUT + i, loss, inside)
+            else:
+                total = tl.sum(tl.where(inside, loss.to(tl.float64), 0.0), axis=0)
+                if WRONGS is not None:
+                    total = tl.where(wrong > 0, float("nan"), total)
+                tl.store(SUMS + program, total)
+        if what == "gradient" or what == "total and gradient":
+            step = derivative(x, y, *p) * (1.0 / tl.load(DIVISOR).to(number))
+            if G is not None:
+                step = step * load_weight(G, i, inside, g_run[0], g_run[1], number)
+            if W is not None:
+                step = step * weight
+            if ignoring or MASK is not None:
+                step = tl.where(counted, step, 0.0)
+            store(OUT + i, step, inside)
+
+
+@triton.jit
+def add_up(SUMS, WRONGS, RESULT, WRONG, DIVISOR, blocks, BLOCK: tl.constexpr):
+    """The blocks' sums, in order, divided; and how many values were not allowed."""
+    total = tl.zeros((BLOCK,), dtype=tl.float64)
+    wrong = tl.zeros((BLOCK,), dtype=tl.int32)
+    for start in range(0, blocks, BLOCK):
+        i = start + tl.arange(0, BLOCK)
+        total += tl.load(SUMS + i, mask=i < blocks, other=0.0)
+        if WRONGS is not None:
+            wrong += tl.load(WRONGS + i, mask=i < blocks, other=0)
+    store(RESULT, tl.sum(total, axis=0) / tl.load(DIVISOR), None)
+    if WRONGS is not None:
+        tl.store(WRONG, tl.sum(wrong, axis=0))
+
+
+@triton.jit
+def multiply(GRAD_INPUT, FACTOR, n, BLOCK: tl.constexpr):
+    """A gradient times a factor in place; where it is 1, as after `loss.backward()`, memory is not touched."""
+    factor = tl.load(FACTOR)
+    if factor != 1.0:
+        i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+        store(GRAD_INPUT + i, tl.load(GRAD_INPUT + i, mask=i < n) * factor, i < n)

@@ -1,0 +1,255 @@
+"""explain: what a binary cross-entropy is made of, item by item, and what it means."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchbce.explanation.result import Elsewhere, Explanation, GroupLoss, Item
+from torchbce.explanation.sketch.sketch import Sketch, sklearn_epsilon
+from torchbce.explanation.sketch.worst_items import KEPT
+from torchbce.explanation.statistics.calibration import calibration, enough
+from torchbce.explanation.statistics.decomposition import auc, decomposition
+from torchbce.explanation.statistics.entropy import cross_entropy
+from torchbce.explanation.statistics.isotonic import reliability_curve, right_fits
+
+__all__ = ["Explanation", "explain"]
+
+
+def explain(
+    outputs: Any,
+    targets: Any,
+    *,
+    from_logits: bool,
+    weight: Any = None,
+    baseline: float | None = None,
+    top: int = 10,
+    rows: Any = None,
+    by: Any = None,
+    cluster: Any = None,
+) -> Explanation:
+    r"""Where each digit of a BCE comes from, and what the number means.
+
+    Everything is computed in float64 from ``-weight * (y log p + (1 - y) log(1 - p))``. Of probabilities each logarithm
+    is at least -100, as in torch; of logits it is exact, however far out they are.
+
+    Args:
+        outputs: what the model gave, any shape: tensor, array or list.
+        targets: the same shape, in [0, 1].
+        from_logits: True if ``outputs`` are logits, False if they are probabilities. Never guessed.
+        weight: one weight per item, or one for all.
+        baseline: the probability that the no-knowledge answer gives; by default the targets' own mean.
+        top: how many of the worst items to keep, at most 1000; so many or fewer are all shown, in order.
+        rows: the items' numbers in messages; by default 1, 2, ...
+        by: a value per item that names its group; says which group carries the loss.
+        cluster: a value per item that names what it belongs to, such as a patient or an image. Standard error and
+            p-values then allow for items of one cluster that depend on each other; without it they take all items for
+            independent. Needs 10 clusters or more.
+
+    Returns:
+        An :class:`Explanation`, which prints itself.
+
+    Raises:
+        ValueError: nothing to explain, shapes that differ, a value outside [0, 1], NaN or a negative weight, with its
+            position; a baseline outside (0, 1).
+
+    Example:
+        >>> print(explain([0.60, 0.20, 0.70], [1, 0, 1], from_logits=False))
+         item  target  output
+            1       1    0.60  -log(0.60)     =  0.51
+            2       0    0.20  -log(1 - 0.20) =  0.22
+            3       1    0.70  -log(0.70)     =  0.36
+        ...
+    """
+    sketch, shape = sketched(
+        outputs, targets, from_logits=from_logits, weight=weight, rows=rows, by=by, cluster=cluster
+    )
+    return explanation(sketch, baseline=baseline, top=top, shape=shape)
+
+
+def sketched(
+    outputs: Any,
+    targets: Any,
+    *,
+    from_logits: bool,
+    weight: Any = None,
+    rows: Any = None,
+    by: Any = None,
+    cluster: Any = None,
+) -> tuple[Sketch, tuple[int, ...]]:
+    """A sketch of items in memory, and the shape that they lie in, where rows do not name them."""
+    x, y = as_tensor("outputs", outputs), as_tensor("targets", targets)
+    if not x.numel():
+        raise ValueError(f"there are no items to explain: outputs has the shape {tuple(x.shape)}")
+    if x.shape != y.shape:
+        raise ValueError(f"outputs has the shape {tuple(x.shape)} and targets {tuple(y.shape)}; write both alike")
+    w = None if weight is None else _weights(as_tensor("weight", weight), y)
+    shape = tuple(x.shape)
+    x, y = x.flatten(), y.flatten()
+    if not x.is_floating_point():
+        x = x.double()
+    check_values(x, y, w, from_logits, shape)
+    numbers = np.arange(1, len(x) + 1) if rows is None else np.asarray(rows)
+    if len(numbers) != len(x):
+        raise ValueError(f"there are {len(numbers)} rows for {len(x)} items")
+    sketch = Sketch(from_logits)
+    groups, clusters = (_groups(name, v, len(x)) for name, v in (("by", by), ("cluster", cluster)))
+    sketch.add(x, y, w, rows=numbers, groups=groups, clusters=clusters)
+    return sketch, shape if rows is None else ()
+
+
+def explanation(
+    sketch: Sketch,
+    *,
+    baseline: float | None = None,
+    top: int = 10,
+    shape: tuple[int, ...] = (),
+    bands: bool = True,
+) -> Explanation:
+    """The explanation of what a sketch has seen, of items that lay in this shape.
+
+    bands: also what right predictions would give, which takes most of the time.
+
+    Raises:
+        ValueError: it has seen nothing, or the baseline is no probability.
+    """
+    sums, weighted = sketch.sums, sketch.weighted
+    count = sums.count
+    if not count:
+        raise ValueError("there are no items to explain")
+    if baseline is not None and not 0 < baseline < 1:
+        raise ValueError(f"baseline is {baseline}; it is a probability between 0 and 1")
+    if weighted and not sums.weight:
+        raise ValueError("all weights are 0: nothing is left to explain")
+    mean = sums.total / count
+    share = sums.positive / sums.weight if sums.weight else math.nan
+    points = sketch.distribution()
+    hard = not sums.soft and sums.weight > 0
+    told = hard and enough(sums.effective_count, share * sums.effective_count)
+    fits = right_fits(points) if bands and told and not weighted else None
+    clusters = sketch.clusters
+    alone = math.sqrt(sums.moment / (count - 1) / count) if count > 1 else math.nan  # if items are independent
+    error = alone if clusters is None else clusters.standard_error(mean)
+    p_value = None if clusters is None else clusters.p_value()
+    return Explanation(
+        count=count,
+        total=sums.total,
+        mean=mean,
+        plain_mean=sums.plain_total / count,
+        standard_error=error,
+        clusters=None if clusters is None else len(clusters),
+        design_effect=(error / alone) ** 2 if alone > 0 else 1.0,
+        weight_sum=sums.weight if weighted else None,
+        from_logits=sketch.from_logits,
+        dtype=sketch.dtype,
+        base_rate=share,
+        baseline_answer=share if baseline is None else baseline,
+        baseline=cross_entropy(share, share if baseline is None else baseline),
+        floor=sums.entropy / (sums.weight or math.nan) if sums.soft else None,
+        clamped=sums.clamped,
+        clamped_cost=sums.clamped_cost,
+        saturated=sums.saturated,
+        worst_share=sketch.losses.share_of_worst(0.01, sketch.worst),
+        auc=auc(points),
+        elsewhere=None if weighted else Elsewhere(sums.keras / count, sums.sklearn / count, sklearn_epsilon(sketch)),
+        calibration=calibration(points, sums.effective_count, p_value) if told else None,
+        decomposition=decomposition(points, sums.total / sums.weight, fits) if told else None,
+        items=_items(sketch, top, shape),
+        groups=_group_losses(sketch),
+        reliability=reliability_curve(points, fits) if hard else None,
+        histogram=sketch.losses.coarse(),
+    )
+
+
+def _weights(weight: Tensor, y: Tensor) -> Tensor:
+    try:
+        return weight.double().expand(y.shape).flatten()
+    except RuntimeError as error:
+        raise ValueError(
+            f"weight has the shape {tuple(weight.shape)} and targets {tuple(y.shape)}; one per item, or one for all"
+        ) from error
+
+
+def check_values(x: Tensor, y: Tensor, w: Tensor | None, from_logits: bool, shape: tuple[int, ...]) -> None:
+    """Every value is allowed; the error names the first that is not."""
+    checks = [("outputs", x, (x >= 0) & (x <= 1), "probabilities lie in [0, 1]; logits need from_logits=True")]
+    if from_logits:
+        checks = [("outputs", x, ~x.isnan(), "a logit is a number")]
+    advice = "targets lie in [0, 1]: {-1, 1} become (targets + 1) / 2, {0, 255} targets / 255"
+    checks.append(("targets", y, (y >= 0) & (y <= 1), advice))
+    if w is not None:
+        checks.append(("weight", w, (w >= 0) & w.isfinite(), "weights are finite and at least 0"))
+    for name, values, allowed, rule in checks:
+        if not allowed.all():
+            first = int((~allowed).nonzero()[0])
+            count = int((~allowed).sum())
+            raise ValueError(
+                f"{name}: item {place(first + 1, shape)} is {values[first].item():g} "
+                f"({count} such item{'s' * (count != 1)}); {rule}"
+            )
+
+
+def as_tensor(name: str, values: Any) -> Tensor:
+    """Numbers of any container, in their own floating-point dtype, else float64; a tensor is detached."""
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    try:
+        array = np.asarray(values)
+        return torch.from_numpy(np.array(array, np.float64 if array.dtype.kind != "f" else array.dtype))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} cannot be read as numbers: {error}") from error
+
+
+def _groups(name: str, values: Any, count: int) -> tuple[np.ndarray, list[str]] | None:
+    if values is None:
+        return None
+    names, codes = np.unique(np.asarray(values).ravel().astype(str), return_inverse=True)
+    if len(codes) != count:
+        raise ValueError(f"{name} has {len(codes)} values, one for each item; there are {count} items")
+    return codes, names.tolist()
+
+
+def place(row: int, shape: tuple[int, ...]) -> str:
+    """Where the item with this number lay, counted from 1: a row, or "row, column" and so on."""
+    if math.prod(shape[1:]) <= 1:
+        return str(row)
+    return ", ".join(str(int(index) + 1) for index in np.unravel_index(row - 1, shape))
+
+
+def _items(sketch: Sketch, top: int, shape: tuple[int, ...]) -> tuple[Item, ...]:
+    """All items in order if they are few, else the worst, the worst first."""
+    worst = sketch.worst
+    chosen = np.arange(min(top, len(worst.loss)))
+    if sketch.sums.count <= min(top, KEPT):
+        chosen = np.lexsort((worst.row, worst.source))
+    outputs = torch.from_numpy(worst.output[chosen])
+    probabilities = (torch.sigmoid(outputs) if sketch.from_logits else outputs).tolist()
+    several, size = len(sketch.sources) > 1, math.prod(shape[1:])
+    return tuple(
+        Item(
+            row=(int(worst.row[i]) - 1) // size + 1,
+            place=place(int(worst.row[i]), shape),
+            target=float(worst.target[i]),
+            probability=p,
+            logit=float(worst.output[i]) if sketch.from_logits else None,
+            loss=float(worst.loss[i]),
+            weight=float(worst.weight[i]),
+            source=sketch.sources[worst.source[i]] if several else "",
+        )
+        for i, p in zip(chosen, probabilities, strict=True)
+    )
+
+
+def _group_losses(sketch: Sketch) -> tuple[GroupLoss, ...]:
+    """The group with the largest part of the loss first."""
+    found = []
+    for name, group in sketch.groups.items():
+        weight = group.weight or math.nan
+        rate = group.positive / weight
+        share = group.total / sketch.sums.total if sketch.sums.total else math.nan
+        found.append(GroupLoss(name, group.count, group.total / weight, share, rate, cross_entropy(rate, rate)))
+    return tuple(sorted(found, key=lambda group: (-group.share, group.name)))

@@ -1,0 +1,29 @@
+"""An explanation as one figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torchbce.explanation.plots.histogram import LossHistogramDisplay
+from torchbce.explanation.plots.items import LABELLED, ItemLossDisplay
+from torchbce.explanation.plots.reliability import ReliabilityDisplay
+from torchbce.explanation.result import Explanation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def explanation_figure(found: Explanation) -> Figure:
+    """Few items on the curve -log q; many as a reliability diagram beside the histogram of their losses."""
+    from matplotlib.figure import Figure
+
+    if found.count <= LABELLED:
+        return ItemLossDisplay.from_explanation(found).plot().figure_  # type: ignore[no-any-return]
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    if found.reliability is None:
+        ItemLossDisplay.from_explanation(found).plot(left)
+    else:
+        ReliabilityDisplay.from_explanation(found).plot(left)
+    LossHistogramDisplay.from_explanation(found).plot(right)
+    return figure

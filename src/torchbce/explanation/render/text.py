@@ -1,0 +1,204 @@
+"""How an explanation reads: the article's table, a sentence for each fact, numbers with the digits that matter."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from torchbce.explanation.statistics.entropy import percent_below
+
+if TYPE_CHECKING:
+    from torchbce.explanation.result import Explanation
+
+GROUPS_SHOWN = 10
+
+
+def loss_text(loss: float) -> str:
+    """Two digits behind the point as in the article, more for what would otherwise read 0.00."""
+    return f"{loss:.2f}" if loss >= 0.095 or loss == 0 else f"{loss:.2g}"
+
+
+def probability_text(p: float) -> str:
+    """As many digits as show how far p is from 0 and from 1."""
+    margin = min(p, 1 - p)
+    if margin <= 0:
+        return f"{p:g}"
+    digits = 2
+    while digits <= 8 and abs(round(p, digits) - p) > 0.002 * margin:  # so that the loss can be worked out again
+        digits += 1
+    return f"{p:.{digits}f}" if digits <= 8 else f"{p:.2e}" if p < 0.5 else f"1 - {1 - p:.1e}"
+
+
+def formula(probability: float, y: float) -> str:
+    """The loss of one item as the article writes it."""
+    p = probability_text(probability)
+    if y == 1:
+        return f"-log({p})"
+    if y == 0:
+        return f"-log(1 - {p})"
+    return f"-({y:g} log({p}) + {1 - y:g} log(1 - {p}))"
+
+
+def item_lines(found: Explanation) -> list[str]:
+    """The items, and their total where all are shown."""
+    items = found.items
+    everything = len(items) == found.count
+    most = "the item that costs most:" if len(items) == 1 else f"the {len(items)} items that cost most:"
+    lines = [] if everything else [most]
+    if not items:
+        return [f"{found.count:,} items"]
+    weighted = found.weight_sum is not None
+    formulas = [f"{item.weight:g} * {item.formula}" if weighted else item.formula for item in items]
+    width = max(map(len, formulas))
+    places = [item.place or str(item.row) for item in items]
+    rows = max(4, *map(len, places))
+    sources = max(len(item.source) for item in items)
+    head = f"{'item' if everything else 'row':>{rows + 1}}  target"
+    lines.append((f"{'source':<{sources}}  " if sources else "") + head + "     logit" * found.from_logits + "  output")
+    for item, place, text in zip(items, places, formulas, strict=True):
+        source = f"{item.source:<{sources}}  " if sources else ""
+        logit = f"  {item.logit:8.4g}" if item.logit is not None else ""
+        output = probability_text(item.probability)
+        cost = f"{text:<{width}} = {loss_text(item.loss):>5}"
+        lines.append(f"{source}{place:>{rows + 1}}  {item.target:>6g}{logit}  {output:>6}  {cost}")
+    if everything and found.count > 1:
+        edge = len(lines[-1])
+        lines += [("-" * 8).rjust(edge), f"total BCE = {loss_text(found.total):>5}".rjust(edge), ""]
+        lines.append(f"mean BCE = {found.total:.4f} / {found.count} = {found.mean:.4f}")
+    return lines
+
+
+def facts(found: Explanation) -> list[tuple[str, str]]:
+    """A name and a sentence for each thing that is known."""
+    by_weight = "" if found.weight_sum is None else ", by weight"
+    error = "" if math.isnan(found.standard_error) else f" +- {found.standard_error:.4f}"
+    pairs = [
+        (
+            "the mean",
+            f"{found.mean:.6f} nats per item ({found.bits:.6f} bits){error}; reduction='mean' prints this",
+        ),
+        (
+            "the total",
+            f"{found.total:.6f} nats over {counted(found.count, 'item')}; reduction='sum' prints this",
+        ),
+    ]
+    if not math.isnan(found.standard_error):
+        pairs.append(("interval", _interval(found)))
+    elif found.clusters is not None:
+        pairs.append(("interval", f"none: {counted(found.clusters, 'cluster')} say too little of how far they differ"))
+    if found.weight_sum is not None:
+        pairs.append(
+            (
+                "weights",
+                f"sum to {found.weight_sum:.6g}; torch's mean divides by the items, not by them; divided by them it is "
+                f"{found.weighted_mean:.6f}, and without weights {found.plain_mean:.6f}",
+            )
+        )
+    pairs.append(
+        (
+            "typical",
+            f"what happened was given the probability {found.typical_probability:.4f} (geometric mean{by_weight})",
+        )
+    )
+    pairs.append(("baseline", _baseline(found)))
+    if found.decomposition is not None:
+        pairs.append(("worth", f"{found.decomposition.in_words()}; AUC {found.auc:.4f}"))
+    if found.calibration is not None:
+        pairs.append(("calibration", found.calibration.in_words(found.baseline)))
+    if found.floor is not None:
+        pairs.append(
+            (
+                "floor",
+                f"soft targets cost at least {found.floor:.6f}; {found.excess:.6f} is above it",
+            )
+        )
+    if found.clamped:
+        pairs.append(
+            (
+                "clamped",
+                f"{counted(found.clamped, 'item')} gave probability 0 to what happened; torch takes log(0) for "
+                "-100, so "
+                f"this costs {found.clamped_cost:.6g} nats and not infinity: {100 * found.clamped_share:.1f} % of "
+                "the total",
+            )
+        )
+    if found.saturated:
+        pairs.append(
+            (
+                "saturated",
+                f"{counted(found.saturated, 'item')} so far out that in {found.dtype} the probability is exactly 0 "
+                "or 1: "
+                "no gradient comes through a sigmoid there",
+            )
+        )
+    if found.count >= 1000:
+        pairs.append(("worst 1 %", f"of the items carries {100 * found.worst_share:.1f} % of the loss"))
+    other = found.elsewhere
+    if other is not None and max(abs(other.keras - found.mean), abs(other.sklearn - found.mean)) > 5e-7:
+        pairs.append(
+            (
+                "elsewhere",
+                f"{_keras(found)}, scikit-learn {other.sklearn:.6f} (clips probabilities to "
+                f"{other.sklearn_epsilon:.1e} "
+                "from 0 and 1)",
+            )
+        )
+    pairs += [(f"group {n}", text) for n, text in enumerate(_groups(found), 1)]
+    return pairs
+
+
+def counted(count: int, thing: str) -> str:
+    """'1 item', '2,000 items'."""
+    return f"{count:,} {thing}{'s' * (count != 1)}"
+
+
+def _interval(found: Explanation) -> str:
+    """Of the mean; 95 %, by the normal distribution."""
+    low, high = (found.mean + sign * 1.96 * found.standard_error for sign in (-1, 1))
+    text = f"95 % from {max(low, 0.0):.6f} to {high:.6f}"
+    if found.clusters is not None:
+        return f"{text}, as {counted(found.clusters, 'cluster')} of items differ"
+    return f"{text}, taking items for independent; name what they belong to (patients, images) with cluster"
+
+
+def _keras(found: Explanation) -> str:
+    assert found.elsewhere is not None
+    how = "does not clip logits" if found.from_logits else "works in float32, where it clips to 1e-07 from 0 and 1"
+    return f"Keras prints {found.elsewhere.keras:.6f} (it {how})"
+
+
+def _baseline(found: Explanation) -> str:
+    if not found.baseline > 0:
+        return f"no baseline (one class only): every target is {found.base_rate:g}, so nothing can be said of the model"
+    this = "this" if found.weight_sum is None else f"{found.weighted_mean:.6f}, the mean by weight,"
+    return (
+        f"always answering {100 * found.baseline_answer:.4g} % costs {found.baseline:.6f}: {this} is "
+        f"{percent_below(found.weighted_mean, found.baseline)} (normalised entropy {found.normalized_entropy:.4f})"
+    )
+
+
+def _groups(found: Explanation) -> list[str]:
+    mean = "mean" if found.weight_sum is None else "mean by weight"
+    lines = [
+        f"{group.name}: {group.percent:.1f} % of the loss from {100 * group.count / found.count:.1f} % of the items; "
+        f"{mean} {group.mean:.6f}, {percent_below(group.mean, group.baseline)}"
+        for group in found.groups[:GROUPS_SHOWN]
+    ]
+    if len(found.groups) > GROUPS_SHOWN:
+        lines.append(f"and {len(found.groups) - GROUPS_SHOWN:,} more groups, in to_dict()")
+    return lines
+
+
+def markdown(found: Explanation) -> str:
+    """The facts and the items as tables."""
+    lines = ["| | |", "| --- | --- |"]
+    lines += [f"| {_cell(name)} | {_cell(text)} |" for name, text in found.facts]
+    lines += ["", "| row | target | probability | loss | nats |", "| ---: | ---: | ---: | --- | ---: |"]
+    for item in found.items:
+        cells = (item.name, f"{item.target:g}", probability_text(item.probability), item.formula, loss_text(item.loss))
+        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

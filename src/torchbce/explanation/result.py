@@ -1,0 +1,216 @@
+"""Explanation: the frozen result of `explain`. Everything in it is computed when it is made."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torchbce.common.json_values import plain
+from torchbce.explanation.render import text as wording
+from torchbce.explanation.statistics.calibration import Calibration
+from torchbce.explanation.statistics.decomposition import Decomposition
+from torchbce.explanation.statistics.isotonic import ReliabilityCurve
+
+if TYPE_CHECKING:
+    import polars
+    from matplotlib.figure import Figure
+
+LN2 = math.log(2)
+
+
+@contextlib.contextmanager
+def needed(what: str, packages: str) -> Iterator[None]:
+    """A library that only some results need: its absence is said with what to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{what} needs {packages}; pip install {packages.replace(' and', '')}") from error
+
+
+@dataclass(frozen=True)
+class Item:
+    """One loss term.
+
+    row: counted from 1 along the first dimension. place: the same as text, with more dimensions as "row, column".
+    """
+
+    row: int
+    target: float
+    probability: float
+    logit: float | None
+    loss: float
+    weight: float = 1.0
+    source: str = ""
+    place: str = ""
+
+    @property
+    def name(self) -> str:
+        """Where the item is from."""
+        return f"{self.source} {self.place or self.row}".strip()
+
+    @property
+    def formula(self) -> str:
+        """The loss as the article writes it."""
+        return wording.formula(self.probability, self.target)
+
+
+@dataclass(frozen=True)
+class GroupLoss:
+    """The part of a loss that one group of items has."""
+
+    name: str
+    count: int
+    mean: float
+    share: float  # of the total
+    base_rate: float
+    baseline: float  # what answering the group's own base rate costs, by its weights
+
+    @property
+    def percent(self) -> float:
+        """The group's share of the total, in percent."""
+        return 100 * self.share
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """The means that other libraries print for the same numbers, because they clip probabilities."""
+
+    keras: float
+    sklearn: float
+    sklearn_epsilon: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a BCE is made of and what it means. Losses are in nats; `print` it, or see :meth:`to_dict`.
+
+    The figures of weighted items are weighted, like the loss: `mean` is torch's (divided by the items), `weighted_mean`
+    is divided by the weights, `plain_mean` leaves the weights out. `standard_error` is that of `mean`; it takes items
+    for independent unless `clusters`, how many clusters there are, is known. `design_effect`: how many times the
+    variance
+    of the mean is that of independent items.
+    """
+
+    count: int
+    total: float
+    mean: float
+    plain_mean: float
+    standard_error: float
+    weight_sum: float | None
+    from_logits: bool
+    dtype: str
+    base_rate: float
+    baseline_answer: float
+    baseline: float
+    floor: float | None
+    clamped: int
+    clamped_cost: float
+    saturated: int
+    worst_share: float
+    auc: float
+    elsewhere: Elsewhere | None
+    calibration: Calibration | None
+    decomposition: Decomposition | None
+    items: tuple[Item, ...]
+    clusters: int | None = None
+    design_effect: float = 1.0
+    groups: tuple[GroupLoss, ...] = ()
+    reliability: ReliabilityCurve | None = field(default=None, repr=False)
+    histogram: tuple[tuple[float, int], ...] = field(default=(), repr=False)  # loss from, items
+
+    @property
+    def bits(self) -> float:
+        """The mean in bits: nats / log 2."""
+        return self.mean / LN2
+
+    @property
+    def weighted_mean(self) -> float:
+        """The total divided by the weights; the mean where there are none."""
+        return self.mean if self.weight_sum is None else self.total / self.weight_sum if self.weight_sum else math.nan
+
+    @property
+    def typical_probability(self) -> float:
+        """exp(-mean): the geometric mean of the probabilities given to what happened."""
+        return math.exp(-self.weighted_mean)
+
+    @property
+    def normalized_entropy(self) -> float:
+        """The loss divided by the baseline (He et al. 2014); NaN where there is no baseline."""
+        return self.weighted_mean / self.baseline if self.baseline > 0 else math.nan
+
+    @property
+    def d2(self) -> float:
+        """1 - normalized entropy: scikit-learn's D2, McFadden's pseudo R2."""
+        return 1 - self.normalized_entropy
+
+    @property
+    def clamped_share(self) -> float:
+        """The part of the total that clamped items have; 0 where the total is."""
+        return self.clamped_cost / self.total if self.total else 0.0
+
+    @property
+    def excess(self) -> float:
+        """What is above the least that soft targets allow."""
+        return self.weighted_mean - (self.floor or 0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every number, for JSON; what is not a finite number there is None."""
+        numbers = {name: value for name, value in asdict(self).items() if name not in ("reliability", "histogram")}
+        derived = ("bits", "weighted_mean", "typical_probability", "normalized_entropy", "d2", "excess")
+        return plain(numbers | {name: getattr(self, name) for name in derived})  # type: ignore[no-any-return]
+
+    def frame(self) -> polars.DataFrame:
+        """The items as a table, the worst first (all of them in order if they are few)."""
+        with needed("frame()", "polars"):
+            import polars
+
+        return polars.DataFrame([asdict(item) | {"formula": item.formula} for item in self.items])
+
+    def to_markdown(self) -> str:
+        """Two tables, for a pull request or a notebook's text."""
+        return wording.markdown(self)
+
+    def to_html(self, path: str | Path, title: str = "What the loss means") -> None:
+        """Write report.html: one file that needs no network."""
+        from torchbce.explanation.render.html import write_report
+
+        with needed("to_html()", "jinja2 and matplotlib"):
+            import jinja2  # noqa: F401 - asked for by its name
+            import matplotlib  # noqa: F401
+
+        write_report(Path(path), title=title, explanation=self)
+
+    def plot(self) -> Figure:
+        """Few items on the curve of the loss; many as a reliability diagram beside the histogram of losses."""
+        with needed("plot()", "matplotlib"):
+            import matplotlib  # noqa: F401 - asked for by its name
+
+            from torchbce.explanation.plots.overview import explanation_figure
+
+        return explanation_figure(self)
+
+    def __str__(self) -> str:
+        return f"{self.table}\n\n{self.meaning}"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    @property
+    def table(self) -> str:
+        """The items and what each costs, as the article sets them out."""
+        return "\n".join(wording.item_lines(self))
+
+    @property
+    def meaning(self) -> str:
+        """What the number means, a line for each thing that is known."""
+        return "\n".join(f"{name:<11} {text}" for name, text in self.facts)
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """The same as pairs of a name and a sentence."""
+        return wording.facts(self)

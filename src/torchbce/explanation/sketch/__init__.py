@@ -1,0 +1,1 @@
+"""Predictions in one pass and bounded memory, mergeable."""

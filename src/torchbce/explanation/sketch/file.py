@@ -1,0 +1,128 @@
+"""A sketch as the content of a file, and back: without pickles, with a digest, and checked against a schema."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from torchbce.explanation.sketch.clusters import COLUMNS, Clusters
+from torchbce.explanation.sketch.points import FOLDS, LIMIT, PointTable
+from torchbce.explanation.sketch.sketch import SATURATED, Group, Sketch, Sums
+from torchbce.explanation.sketch.worst_items import BINS, KEPT, Worst
+
+MAGIC = b"torchbce sketch 3\n"  # the number counts the formats
+DIGEST = 32
+DTYPES = {str(dtype).removeprefix("torch.") for dtype in SATURATED}
+
+
+def to_bytes(sketch: Sketch) -> bytes:
+    """The content of a file."""
+    clusters = None if sketch.clusters is None else sketch.clusters.state()
+    texts = {
+        "from_logits": sketch.from_logits,
+        "weighted": sketch.weighted,
+        "dtype": sketch.dtype,
+        "sums": asdict(sketch.sums),
+        "sources": sketch.sources,
+        "groups": {name: asdict(group) for name, group in sketch.groups.items()},
+        "clusters": None if clusters is None else clusters["names"],
+    }
+    arrays = {f"worst_{name}": column for name, column in sketch.worst._asdict().items()}
+    filled = sketch.losses.counts.nonzero()[:, 0]
+    columns = {"bins": filled, "counts": sketch.losses.counts[filled], "loss_sums": sketch.losses.sums[filled]}
+    arrays |= {name: column.numpy() for name, column in columns.items()}
+    arrays |= {f"points_{name}": array for name, array in sketch.points.state().items()}
+    if clusters is not None:
+        arrays["clusters"] = clusters["sums"]
+    file = io.BytesIO()
+    np.savez_compressed(file, texts=np.array(json.dumps(texts)), **arrays)
+    content = file.getvalue()
+    return MAGIC + hashlib.sha256(content).digest() + content
+
+
+def from_bytes(content: bytes) -> Sketch:
+    """The sketch again.
+
+    Raises:
+        ValueError: the content is no sketch, is damaged, or is of another version.
+    """
+    if not content.startswith(MAGIC):
+        known = MAGIC.decode().strip()
+        old = content.startswith(MAGIC[:15]) or content[:2] == b"PK"
+        what = "another version of torchbce saved it" if old else f"it does not begin with {known!r}"
+        raise ValueError(f"this is no sketch that explain --save of this version made: {what}; make it anew")
+    digest, packed = content[len(MAGIC) : len(MAGIC) + DIGEST], content[len(MAGIC) + DIGEST :]
+    if hashlib.sha256(packed).digest() != digest:
+        raise ValueError("this sketch is damaged: its content and its digest differ; make it anew")
+    try:
+        with np.load(io.BytesIO(packed), allow_pickle=False) as file:
+            arrays = dict(file)
+        return _restored(json.loads(str(arrays.pop("texts"))), arrays)
+    except Exception as error:  # zip, numpy and json raise all sorts for what nobody saved
+        raise ValueError(f"this sketch was not made by torchbce: {error}") from error
+
+
+def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sketch:
+    sketch = Sketch(_flag(texts["from_logits"]), _flag(texts["weighted"]))
+    _require(texts["dtype"] in DTYPES, "dtype")
+    sketch.dtype = texts["dtype"]
+    sketch.sums = _numbers(Sums, texts["sums"])
+    sketch.sources = [str(source) for source in texts["sources"]]
+    sketch.groups = {str(name): _numbers(Group, group) for name, group in texts["groups"].items()}
+    _restore_points(sketch, arrays)
+    worst = {name: arrays[f"worst_{name}"] for name in Worst._fields}
+    sizes = {column.shape for column in worst.values()}
+    _require(len(sizes) == 1 and all(column.ndim == 1 and len(column) <= KEPT for column in worst.values()), "worst")
+    sources = worst["source"]
+    _require(sources.dtype.kind == "i" and bool(((sources >= 0) & (sources < len(sketch.sources))).all()), "sources")
+    sketch.worst = Worst(**worst)
+    bins, counts, sums = (arrays[name] for name in ("bins", "counts", "loss_sums"))
+    inside = bins.dtype.kind == "i" and bool(((bins >= 0) & (bins < BINS)).all())
+    _require(inside and counts.dtype.kind == "i" and bins.shape == counts.shape == sums.shape, "histogram")
+    sketch.losses.counts[torch.from_numpy(bins)] = torch.from_numpy(counts)
+    sketch.losses.sums[torch.from_numpy(bins)] = torch.from_numpy(sums)
+    _require(int(counts.sum()) == sketch.sums.count, "counts")
+    names = texts["clusters"]
+    if names is not None:
+        found = arrays["clusters"]
+        _require(found.dtype == np.float64 and found.shape == (len(names), len(COLUMNS)), "clusters")
+        sketch.clusters = Clusters.restored([str(name) for name in names], found)
+    return sketch
+
+
+def _restore_points(sketch: Sketch, arrays: dict[str, np.ndarray]) -> None:
+    points = {name: arrays[f"points_{name}"] for name in ("logits", "weight", "positive", "exact")}
+    logits, weight, positive = points["logits"], points["weight"], points["positive"]
+    _require(all(a.dtype == np.float64 for a in (logits, weight, positive)), "points")
+    _require(logits.ndim == 1 and len(logits) <= LIMIT, "points")
+    _require(weight.shape == positive.shape == (len(logits), FOLDS), "points")
+    _require(bool(np.isfinite(logits).all() and (weight >= 0).all() and (positive >= 0).all()), "points")
+    sketch.points = PointTable.restored(points)
+
+
+def _numbers(kind: type[Any], found: dict[str, Any]) -> Any:
+    """A record of numbers, whole ones where its defaults are."""
+    expected = {field.name: type(field.default) for field in fields(kind)}
+    _require(expected.keys() == found.keys(), kind.__name__)
+    for name, value in found.items():
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        _require(whole or (expected[name] is float and isinstance(value, float)), name)
+        _require(name in ("total", "plain_total", "clamped_cost", "moment", "keras") or not math.isnan(value), name)
+    return kind(**found)
+
+
+def _flag(value: object) -> bool:
+    _require(isinstance(value, bool), "a flag")
+    return bool(value)
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(f"its {what} cannot be")

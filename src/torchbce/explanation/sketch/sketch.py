@@ -1,0 +1,301 @@
+"""Everything that an explanation needs from predictions, in one pass and constant memory, and it adds up.
+
+Counts are integers and sums are float64. So shards of the data, or processes, may each make a sketch: merged they are
+the sketch of all of the data.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchbce.explanation.sketch.clusters import Clusters, fold_keys
+from torchbce.explanation.sketch.points import FARTHEST, Points, PointTable
+from torchbce.explanation.sketch.worst_items import KEPT, LossHistogram, Worst, candidates
+from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
+
+Codes = tuple[np.ndarray, list[str]]  # a number for each item, and what each number is called
+CLAMP = 100.0  # the most that a probability can cost, and so the farthest logit that stands for one
+BLOCK = 1 << 17  # items at a time: temporaries stay in the caches
+MOST_GROUPS = 10_000
+KERAS_EPSILON = 1e-7
+# Beyond these logits sigmoid is exactly 1 or 0 in each dtype, and the gradient exactly 0.
+SATURATED = {
+    torch.bfloat16: (-88.8, 6.25),
+    torch.float16: (-17.35, 8.32),
+    torch.float32: (-88.8, 16.64),
+    torch.float64: (-745.2, 36.74),
+}
+
+
+@dataclass
+class Sums:
+    """Sums over items. `moment` is the sum of squared distances of the losses from their mean."""
+
+    count: int = 0
+    total: float = 0.0
+    plain_total: float = 0.0  # without weights
+    moment: float = 0.0
+    weight: float = 0.0
+    weight_squared: float = 0.0
+    positive: float = 0.0
+    entropy: float = 0.0
+    keras: float = 0.0
+    sklearn: float = 0.0
+    clamped: int = 0
+    clamped_cost: float = 0.0
+    saturated: int = 0
+    soft: int = 0  # targets between 0 and 1
+
+    @property
+    def effective_count(self) -> float:
+        """As many items of equal weight tell as much (Kish): (sum w)^2 / sum w^2."""
+        return self.weight**2 / self.weight_squared if self.weight_squared else 0.0
+
+    def add(self, other: Sums) -> None:
+        """Add the sums over other items."""
+        gap = other.total / other.count - self.total / self.count if self.count and other.count else 0.0
+        n = self.count + other.count
+        spread = gap * gap * self.count * other.count / n if n and math.isfinite(gap) else 0.0
+        _accumulate(self, other)
+        self.moment += spread
+
+
+@dataclass
+class Group:
+    """Sums over the items of one group."""
+
+    count: int = 0
+    total: float = 0.0
+    weight: float = 0.0
+    positive: float = 0.0
+
+
+@dataclass
+class Sketch:
+    """Collects predictions: `add` batches, `merge` other sketches."""
+
+    from_logits: bool
+    weighted: bool = False
+    dtype: str = "float64"  # that the outputs were in
+    sums: Sums = field(default_factory=Sums)
+    points: PointTable = field(default_factory=PointTable)
+    worst: Worst = field(default_factory=Worst.none)
+    losses: LossHistogram = field(default_factory=LossHistogram.empty)
+    groups: dict[str, Group] = field(default_factory=dict)
+    sources: list[str] = field(default_factory=list)
+    clusters: Clusters | None = None
+
+    def add(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        weights: Tensor | None = None,
+        *,
+        rows: np.ndarray,
+        source: str = "",
+        groups: Codes | None = None,
+        clusters: Codes | None = None,
+    ) -> None:
+        """Add items whose values are known to be allowed.
+
+        Args:
+            outputs: logits or probabilities, 1-d, of the dtype that they were computed in.
+            targets: the same length, in [0, 1].
+            weights: the same length.
+            rows: the number of each item in its source.
+            source: where the items are from, such as a file's name.
+            groups: the number of each item's group, and the groups' names.
+            clusters: the same for what items belong to; all items of a sketch have one, or none has.
+        """
+        if len(outputs) and self.sums.count and (clusters is None) != (self.clusters is None):
+            raise ValueError("some items have a cluster and others none")
+        if clusters is not None and self.clusters is None:
+            self.clusters = Clusters()
+        for i in range(0, len(outputs), BLOCK):
+            part = slice(i, i + BLOCK)
+            self._add(
+                outputs[part],
+                targets[part],
+                None if weights is None else weights[part].double(),
+                rows[part],
+                self._source(source),
+                None if groups is None else (groups[0][part], groups[1]),
+                None if clusters is None else (clusters[0][part], clusters[1]),
+            )
+
+    def _add(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        weights: Tensor | None,
+        rows: np.ndarray,
+        source: int,
+        groups: Codes | None,
+        clusters: Codes | None,
+    ) -> None:
+        x = outputs.double()
+        y = targets.double() if targets.is_floating_point() else targets
+        loss_of = binary_cross_entropy_with_logits if self.from_logits else binary_cross_entropy
+        plain = loss_of(x, y, reduction="none")
+        # An item of no weight costs nothing, an infinite loss included.
+        losses = plain if weights is None else torch.where(weights == 0, 0.0, plain * weights)
+        logits = x if self.from_logits else torch.logit(x)
+        farthest = FARTHEST if self.from_logits else CLAMP
+        y = y.double()
+        soft = 0 if not targets.is_floating_point() else int(((y != 0) & (y != 1)).sum())
+        self.weighted = self.weighted or weights is not None
+        self.dtype = str(outputs.dtype).removeprefix("torch.")
+        self.sums.add(_sums(outputs, logits, y, weights, plain, losses, soft, self.from_logits))
+        logits = logits.clamp(-farthest, farthest)
+        if clusters is not None and self.clusters is not None:
+            self.clusters.add(*clusters, losses, logits, y, weights)
+        # What belongs together is in one part of a cross-fit.
+        parts = rows if clusters is None else fold_keys(*clusters)
+        self.points.add(logits, y, weights, parts, soft == 0)
+        self.losses.add(losses)
+        self._keep_worst(outputs, y, weights, losses, rows, source)
+        if groups is not None:
+            self._add_groups(*groups, losses.numpy(), y.numpy(), None if weights is None else weights.numpy())
+
+    def merge(self, other: Sketch) -> None:
+        """Add what another sketch has seen."""
+        if other.from_logits != self.from_logits:
+            raise ValueError("one sketch is of logits and the other of probabilities; they do not add up")
+        if self.sums.count and other.sums.count and bool(self.groups) != bool(other.groups):
+            raise ValueError("one sketch has groups and the other none; make both with the same --by, or without")
+        if self.sums.count and other.sums.count and (self.clusters is None) != (other.clusters is None):
+            raise ValueError("one sketch has clusters and the other none; make both with the same --cluster")
+        numbers = np.array([self._source(source) for source in other.sources], np.int64)
+        worst = other.worst
+        if other.sums.count:  # an empty part says nothing of them
+            self.weighted, self.dtype = self.weighted or other.weighted, other.dtype
+        if other.clusters is not None:
+            self.clusters = self.clusters or Clusters()
+            self.clusters.merge(other.clusters)
+        self.sums.add(other.sums)
+        self.points.merge(other.points)
+        self.worst = self.worst.and_(worst._replace(source=numbers[worst.source]), KEPT)
+        self.losses.counts += other.losses.counts
+        self.losses.sums += other.losses.sums
+        for name, group in other.groups.items():
+            _accumulate(self._group(name), group)
+
+    def distribution(self) -> Points:
+        """The logits that occur, with the weights of items and positives."""
+        return self.points.points()
+
+    def _source(self, name: str) -> int:
+        if name not in self.sources:
+            self.sources.append(name)
+        return self.sources.index(name)
+
+    def _keep_worst(
+        self, outputs: Tensor, y: Tensor, weights: Tensor | None, losses: Tensor, rows: np.ndarray, source: int
+    ) -> None:
+        least = float(self.worst.loss[-1]) if len(self.worst.loss) == KEPT else -math.inf
+        if losses.max().item() < least:
+            return
+        found = candidates(losses, least, KEPT)
+        weight = np.ones(len(found)) if weights is None else weights.numpy()[found]
+        here = Worst(
+            losses.numpy()[found],
+            np.full(len(found), source),
+            np.asarray(rows, np.int64)[found],
+            outputs[torch.from_numpy(found)].double().numpy(),
+            y.numpy()[found],
+            weight,
+        )
+        self.worst = self.worst.and_(here, KEPT)
+
+    def _add_groups(
+        self, codes: np.ndarray, names: list[str], losses: np.ndarray, y: np.ndarray, w: np.ndarray | None
+    ) -> None:
+        size = len(names)
+        counts = np.bincount(codes, minlength=size)
+        ones = y if w is None else y * w
+        sums = np.bincount(codes, losses, size), np.bincount(codes, w, size), np.bincount(codes, ones, size)
+        for code in counts.nonzero()[0]:
+            total, weight, positive = (float(column[code]) for column in sums)
+            _accumulate(self._group(names[code]), Group(int(counts[code]), total, weight, positive))
+
+    def _group(self, name: str) -> Group:
+        group = self.groups.setdefault(name, Group())
+        if len(self.groups) > MOST_GROUPS:
+            raise ValueError(f"there are more than {MOST_GROUPS:,} groups; name a column with fewer values")
+        return group
+
+
+def _accumulate(into: Sums | Group, other: Sums | Group) -> None:
+    """Add every field of the one to the other's."""
+    for name, value in vars(other).items():
+        setattr(into, name, getattr(into, name) + value)
+
+
+def _sums(
+    outputs: Tensor,
+    logits: Tensor,
+    y: Tensor,
+    weights: Tensor | None,
+    plain: Tensor,
+    losses: Tensor,
+    soft: int,
+    from_logits: bool,
+) -> Sums:
+    """The sums over one batch. What is rare is looked for only where the extreme values allow it."""
+    n = len(outputs)
+    total = losses.sum().item()
+    first, last = (bound.item() for bound in logits.aminmax())
+    found = Sums(
+        n, total, plain.sum().item(), weight=float(n), weight_squared=float(n), positive=y.sum().item(), soft=soft
+    )
+    found.moment = losses.var(correction=0).item() * n if math.isfinite(total) else math.nan
+    if weights is not None:
+        found.weight, found.weight_squared = weights.sum().item(), (weights * weights).sum().item()
+        found.positive = (y * weights).sum().item()
+    if soft:
+        floors = binary_cross_entropy(y, y, reduction="none")
+        found.entropy = (floors if weights is None else floors * weights).sum().item()
+    found.keras = _keras(outputs, y, plain, from_logits)
+    found.sklearn = _clipped(logits, y, plain, _epsilon(outputs.dtype, from_logits), soft)
+    below, above = SATURATED.get(outputs.dtype, SATURATED[torch.float64])
+    if first <= below or last >= above:
+        found.saturated = int(((logits <= below) | (logits >= above)).sum())
+    if not from_logits and (math.isinf(first) or math.isinf(last)):  # a probability of 0 or 1
+        clamped = ((outputs == 0) & (y > 0)) | ((outputs == 1) & (y < 1))
+        found.clamped, found.clamped_cost = int(clamped.sum()), losses[clamped].sum().item()
+    return found
+
+
+def sklearn_epsilon(sketch: Sketch) -> float:
+    """How far from 0 and 1 scikit-learn keeps probabilities of this dtype."""
+    return _epsilon(getattr(torch, sketch.dtype), sketch.from_logits)
+
+
+def _epsilon(dtype: torch.dtype, from_logits: bool) -> float:
+    return torch.finfo(torch.float64 if from_logits else dtype).eps
+
+
+def _keras(outputs: Tensor, y: Tensor, plain: Tensor, from_logits: bool) -> float:
+    """Keras works in float32: it clips probabilities to [1e-7, 1 - 1e-7] there, and logits not at all."""
+    if from_logits:
+        return plain.sum().item()
+    low, high = torch.tensor([KERAS_EPSILON, 1 - KERAS_EPSILON]).double().tolist()  # as float32 has them
+    p = outputs.float().double().clamp(low, high)
+    return binary_cross_entropy(p, y, reduction="sum").item()
+
+
+def _clipped(logits: Tensor, y: Tensor, plain: Tensor, epsilon: float, soft: int) -> float:
+    """The sum of the losses of probabilities clipped to [epsilon, 1 - epsilon]."""
+    least, most = -math.log1p(-epsilon), -math.log(epsilon)
+    if not soft:
+        return plain.clamp(least, most).sum().item()
+    zeros, ones = torch.zeros_like(y), torch.ones_like(y)
+    positive, negative = (
+        binary_cross_entropy_with_logits(logits, same, reduction="none").clamp(least, most) for same in (ones, zeros)
+    )
+    return (y * positive + (1 - y) * negative).sum().item()

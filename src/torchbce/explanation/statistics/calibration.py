@@ -1,0 +1,136 @@
+"""Are the probabilities right? The straight line in logits that would repair them, and what that would save."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from torchbce.explanation.sketch.points import Array, Points
+from torchbce.functional import binary_cross_entropy_with_logits
+
+# Pulls slope to 1 and shift to 0 as much as a thousandth of an item does, whatever the base rate: it is felt only where
+# data are separable, and the slope would be infinite.
+RIDGE = 1e-3
+FEWEST_ITEMS = 50  # below this, or with a handful of the rarer class, a calibration error cannot be told from noise
+FEWEST_OF_A_CLASS = 10
+LARGEST_LOGIT = 40.0  # beyond it a probability is 0 or 1 in float64; logits that are larger as a rule are scaled
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The logits would fit the targets best as ``slope * logit + shift``.
+
+    gain: how much that lowers the mean loss, in nats. p_value: how often perfectly calibrated predictions would
+    gain as much by chance: by likelihood ratio with two degrees of freedom (Wilks), or, where items belong to clusters,
+    by the scores of the clusters; NaN where these are too few.
+    """
+
+    slope: float
+    shift: float
+    gain: float
+    p_value: float
+
+    def is_off(self, entropy: float) -> bool:
+        """Both certain and worth mending: p < 0.001 and a gain above 1 % of the base-rate entropy."""
+        return self.p_value < 0.001 and self.gain > 0.01 * entropy
+
+    def in_words(self, entropy: float) -> str:
+        """What is wrong, how sure that is, and what mending it saves."""
+        numbers = f"slope {self.slope:.2f}, shift {self.shift:+.2f}"
+        if math.isnan(self.p_value):
+            return f"too few clusters to tell ({numbers}: {nats(self.gain)} nats)"
+        if not self.is_off(entropy):
+            finding = "no sign of miscalibration" if self.p_value >= 0.001 else "off by too little to matter"
+            return f"{finding} ({numbers}: {nats(self.gain)} nats, p = {self.p_value:.2g})"
+        words = []
+        if self.slope < 0:
+            words.append("turned around: large logits go with target 0")
+        elif self.slope < 0.9:
+            words.append("over-confident")
+        elif self.slope > 1.1:
+            words.append("under-confident")
+        if abs(self.shift) > 0.1:
+            words.append(f"too {'low' if self.shift > 0 else 'high'} on the whole")
+        return f"{' and '.join(words) or 'slightly off'} ({numbers}): mending it saves {nats(self.gain)} nats per item"
+
+
+def nats(gain: float) -> str:
+    """Four digits behind the point, or the two that matter of what is smaller."""
+    return f"{gain:.4f}" if gain >= 0.001 or gain == 0 else f"{gain:.2g}"
+
+
+def enough(count: float, positive: float) -> bool:
+    """Whether there are items enough of both classes to say anything about calibration."""
+    return count >= FEWEST_ITEMS and min(positive, count - positive) >= FEWEST_OF_A_CLASS
+
+
+def calibration(points: Points, count: float, p_value: float | None = None) -> Calibration | None:
+    """The best line, by Newton's method (Platt, on logits); None where there are too few items to tell.
+
+    `count` is the number of items, or of items of equal weight that would tell as much; `p_value` that of clusters.
+    """
+    weight, positive = points.total_weight, points.total_positive
+    total = weight.sum()
+    if not enough(count, positive.sum() / total * count if total > 0 else 0):
+        return None
+    z = for_lines(points.logits, weight)
+    slope, shift = best_line(z, weight, positive)
+    before, after = loss_at(points.logits, weight, positive), loss_at(slope * z + shift, weight, positive)
+    gain = max(float(before - after) / float(total), 0.0)
+    return Calibration(
+        slope=slope, shift=shift, gain=gain, p_value=math.exp(-count * gain) if p_value is None else p_value
+    )
+
+
+def for_lines(logits: Array, weight: Array) -> Array:
+    """Without outliers, such as infinite logits, which a straight line would bend to: within twenty times the usual."""
+    order = np.argsort(np.abs(logits))
+    before = np.cumsum(weight[order])
+    usual = abs(float(logits[order][np.searchsorted(before, before[-1] / 2)]))
+    limit = max(LARGEST_LOGIT, 20 * usual)
+    return np.asarray(np.clip(logits, -limit, limit))
+
+
+def best_line(z: Array, weight: Array, positive: Array) -> tuple[float, float]:
+    """The slope and shift of least loss, with a ridge."""
+    n = weight.sum()
+    size = max(1.0, math.sqrt(float((z * z) @ weight) / float(n)))  # Newton's steps need logits near 1
+    x = np.stack([z / size, np.ones(len(z))])
+    start, ridge = np.array([size, 0.0]), np.array([RIDGE / size**2, RIDGE]) / float(n)
+    line = np.array([1.0, 0.0])
+
+    def objective(at: Array) -> float:
+        return loss_at(at @ x, weight, positive) / float(n) + 0.5 * float((ridge * (at - start) ** 2).sum())
+
+    best = objective(line)
+    for _ in range(100):
+        p = sigmoid(line @ x)
+        gradient = x @ (weight * p - positive) / n + ridge * (line - start)
+        hessian = (x * (weight * p * (1 - p))) @ x.T / n + np.diag(ridge)
+        step = np.linalg.solve(hessian, gradient)
+        part = 1.0
+        while part > 1e-6 and objective(line - part * step) > best:
+            part /= 2
+        if part <= 1e-6:
+            break
+        line = line - part * step
+        before, best = best, objective(line)
+        # Near the end a step gains its square: what is left is far below rounding.
+        if np.abs(part * step).max() < 1e-9 or before - best <= 1e-13 * abs(best):
+            break
+    return float(line[0]) / size, float(line[1])
+
+
+def loss_at(z: Array, weight: Array, positive: Array) -> float:
+    """The total loss of logits that stand for `weight` items each, `positive` of them ones."""
+    used = weight > 0
+    logits, w, ones = (torch.from_numpy(np.ascontiguousarray(a[used])) for a in (z, weight, positive))
+    share = (ones / w).clamp(0.0, 1.0)
+    return float(binary_cross_entropy_with_logits(logits, share, w, reduction="sum"))
+
+
+def sigmoid(z: Array) -> Array:
+    return np.asarray(torch.sigmoid(torch.from_numpy(z)).numpy())

@@ -1,1 +1,0 @@
-"""What the number means: the meter, the explanation, the pictures, the report."""

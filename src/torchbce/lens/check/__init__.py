@@ -1,1 +1,0 @@
-"""Is it working, and if not, which known mistake is it? Coded checks, each with evidence, cause and fix."""

@@ -1,0 +1,246 @@
+"""Binary cross-entropy of probabilities.
+
+A sum over items need not take a logarithm of each: log a + log b = log(ab). `bce_factored` writes the loss of one item
+as line - log(base + rest), where base is 0 or 1 and the sum is left to the engine, so that no digit of a small rest is
+lost.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Unpack
+
+import torch
+from torch import Tensor
+
+from torchbce.engine.compute import autocast, fast_path, reshape_advice, validate_and_compute
+from torchbce.engine.options import Normalize, Options, known, spell_out
+from torchbce.engine.overrides import handled, has_torch_function_variadic, scripted_as
+from torchbce.engine.reference import register
+from torchbce.engine.validate import check_call, refuse_dtype
+from torchbce.formula.loss import Loss
+from torchbce.losses.module import as_buffer, options_of, refuse_script, shown
+
+if TYPE_CHECKING:  # `bind` decides whose they are: torch's, numba's or Triton's
+    from torch import clamp_min as at_least
+    from torch import log, log1p, where
+
+TORCH_BCE = torch.nn.functional.binary_cross_entropy  # as it was before any patch
+INFINITY = math.inf
+LOG_FLOOR = -100.0  # torch floors each logarithm here, so that log(0) costs 100 and not infinity
+SLOPE_FLOOR = 9.999999960041972e-13  # float32(1e-12): torch's floor of x(1 - x) under the gradient, in every dtype
+
+
+def bce(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
+    """-(pos_weight y log x + (1 - y) log(1 - x)), each logarithm floored at -100."""
+    return (y - 1.0) * at_least(log1p(-x), LOG_FLOOR) - pos_weight * y * at_least(log(x), LOG_FLOOR)
+
+
+def bce_dx(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
+    """(x - y) / (x (1 - x)) for a pos_weight of 1.
+
+    The floor of the logarithm is not differentiated, but the denominator has its own.
+    """
+    return (x - y - (pos_weight - 1.0) * y * (1.0 - x)) / at_least((1.0 - x) * x, SLOPE_FLOOR)
+
+
+def bce_dy(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
+    """log(1 - x) - pos_weight log x, without a floor."""
+    return log1p(-x) - pos_weight * log(x)
+
+
+def bce_dxx(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
+    """pos_weight y / x^2 + (1 - y) / (1 - x)^2, as one fraction over the floored denominator."""
+    v = at_least((1.0 - x) * x, SLOPE_FLOOR)
+    return ((1.0 - y) * x * x + pos_weight * y * (1.0 - x) * (1.0 - x)) / v / v
+
+
+def bce_dxy(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
+    """-1 / (x (1 - x)) for a pos_weight of 1."""
+    return (-1.0 - (pos_weight - 1.0) * (1.0 - x)) / at_least((1.0 - x) * x, SLOPE_FLOOR)
+
+
+def bce_defined(x: Any, y: Any) -> Any:
+    """Both lie in [0, 1]; NaN does not."""
+    return (x >= 0.0) & (x <= 1.0) & (y >= 0.0) & (y <= 1.0)
+
+
+def bce_factored(x: Any, y: Any) -> Any:
+    """0 - log of the probability given to the truth."""
+    return 0.0, where(y == 1.0, 0.0, 1.0), where(y == 1.0, x, -x)
+
+
+def bce_factors(x: Any, y: Any) -> Any:
+    """Where one logarithm is enough: the target is 0 or 1 exactly."""
+    return (x >= 0.0) & (x <= 1.0) & ((y == 0.0) | (y == 1.0))
+
+
+BCE = register(
+    Loss(
+        "binary_cross_entropy",
+        bce,
+        bce_dx,
+        dy=bce_dy,
+        dxx=bce_dxx,
+        dxy=bce_dxy,
+        linear_in_target=True,
+        factored=bce_factored,
+        sign=-1.0,
+        log_floor=LOG_FLOOR,
+        defined=bce_defined,
+        checks_input=True,
+        factors=bce_factors,
+    )
+)
+
+
+@scripted_as(TORCH_BCE)
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | float | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    *,
+    pos_weight: Tensor | float | None = None,
+    mask: Tensor | None = None,
+    **options: Unpack[Options],
+) -> Tensor:
+    r"""Binary cross-entropy between probabilities and targets, in nats.
+
+    For one item, ``-weight * (pos_weight * target * log(input) + (1 - target) * log(1 - input))``, where each logarithm
+    is at least -100. ``mean`` divides by the number of items; the weights do not enter the denominator.
+
+    Args:
+        input: probabilities in [0, 1], any shape, float16 to float64.
+        target: the same shape; in [0, 1] of the input's dtype, or bool or integer (read as it is).
+        weight: a number or a tensor that broadcasts to the target.
+        size_average, reduce: deprecated by torch; they override ``reduction``.
+        reduction: ``'none'`` (one loss per item), ``'mean'`` or ``'sum'``.
+        pos_weight: the weight of the positive part, a number or a tensor that broadcasts to the target; the last
+            dimension is the class.
+        label_smoothing: s in [0, 1]; targets become ``target * (1 - s) + s / 2``, as in Keras and timm (the other
+            convention, ``target * (1 - r) + (1 - target) * r``, is ours with s = 2r); of class numbers s / num_classes.
+        target_threshold: targets above it become 1 and the others 0, before smoothing.
+        num_classes: targets are class numbers, integers without the dimension ``class_dim`` of the input.
+        ignore_index: items with this target (a number, or NaN) add exactly 0, whatever their input is; of class
+            numbers, all classes of that element.
+        mask: bool, broadcasts to the target; False for items that add exactly 0.
+        normalize: what ``mean`` divides by: ``'numel'`` all items, ``'valid'`` those that are not ignored,
+            ``'weight'`` the weights of those, ``'batch'`` the first dimension's size, a number or a 0-d tensor. With
+            nothing to divide by the mean is 0.
+        class_dim: the dimension of the classes, along which weights of one dimension lie: 1 for (N, C, H, W). By
+            default the last, and 1 with ``num_classes``.
+        validate: ``'raise'``: probabilities and targets are always checked.
+
+    Returns:
+        A tensor of the input's dtype (float32 under autocast): 0-d, or of the input's shape and strides for ``'none'``.
+        float16 and bfloat16 are computed in float32, sums in float64, and rounded once.
+
+    Raises:
+        ValueError: the shapes differ, or the reduction is unknown.
+        RuntimeError: a value outside [0, 1] or NaN (checked wherever values can be read, on a GPU with a
+            synchronisation); dtypes that do not fit; a weight that does not broadcast or requires grad.
+
+    Example:
+        >>> probs = torch.tensor([0.60, 0.20, 0.70])
+        >>> binary_cross_entropy(probs, torch.tensor([1, 0, 1]))
+        tensor(0.3635)
+
+    Source: https://pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy.html
+    """
+    if has_torch_function_variadic(input, target, weight, pos_weight, mask):
+        own = {name: v for name, v in (("pos_weight", pos_weight), ("mask", mask)) if v is not None}
+        tensors = input, target, weight, pos_weight, mask
+        given = input, target, weight, size_average, reduce, reduction
+        return handled(binary_cross_entropy, TORCH_BCE, tensors, *given, **own, **options)
+    plain = weight is None and pos_weight is None and mask is None and size_average is None and reduce is None
+    if plain and not options:
+        value = fast_path(BCE, input, target, reduction)
+        if value is not None:
+            return value
+    mode = check_call(input, target, size_average, reduce, reduction)
+    known(options, BCE.parameters)
+    if options.get("num_classes") is None and target.size() != input.size():
+        raise ValueError(
+            f"Using a target size ({target.size()}) that is different to the input size ({input.size()}) is "
+            f"deprecated. Please ensure they have the same size.{reshape_advice(input, target)}"
+        )
+    input, target = autocast(input), autocast(target)
+    if not input.is_floating_point():
+        refuse_dtype(RuntimeError, "binary_cross_entropy needs a floating-point input", input=input)
+    if target.dtype != input.dtype and (target.is_floating_point() or target.is_complex()):
+        found, expected = _name(target.dtype), _name(input.dtype)
+        refuse_dtype(
+            RuntimeError,
+            f"Found dtype {found} but expected {expected}: write target.to(input.dtype)",
+            input=input,
+            target=target,
+        )
+    return validate_and_compute(BCE, input, target, (pos_weight,), weight, mode, input.dtype, mask, options)
+
+
+def _name(dtype: torch.dtype) -> str:
+    """torch's word for a dtype in its error messages."""
+    words = {torch.float16: "Half", torch.bfloat16: "BFloat16", torch.float32: "Float", torch.float64: "Double"}
+    return words.get(dtype, str(dtype).removeprefix("torch."))
+
+
+class BCELoss(torch.nn.BCELoss):
+    r"""Binary cross-entropy of probabilities, in nats; see :func:`torchbce.functional.binary_cross_entropy`.
+
+    Args:
+        weight: a number or a tensor that broadcasts to the target; kept as a buffer.
+        size_average, reduce: deprecated by torch; they override ``reduction``.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        pos_weight: a number or a tensor with one weight per class; kept as a buffer.
+        options: as for the function: ``label_smoothing``, ``target_threshold``, ``num_classes``, ``ignore_index``,
+            ``normalize``, ``class_dim``, ``validate``.
+
+    Shape: input and target alike; the loss is 0-d, or of the same shape for ``'none'``. A third argument is the mask of
+    the items that count; ``normalize=`` may be given per call, as :func:`torchbce.global_denominator` makes it.
+
+    Example:
+        >>> loss_func = BCELoss()
+        >>> loss_func(torch.tensor([[0.60], [0.20], [0.70]]), torch.tensor([[1.0], [0.0], [1.0]]))
+        tensor(0.3635)
+    """
+
+    def __init__(
+        self,
+        weight: Tensor | float | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        *,
+        pos_weight: Tensor | float | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(as_buffer("weight", weight), size_average, reduce, reduction)
+        if pos_weight is not None:  # so that torch's own state is loaded without it
+            self.register_buffer("pos_weight", as_buffer("pos_weight", pos_weight))
+        self.options = known(options)
+
+    def forward(
+        self, input: Tensor, target: Tensor, mask: Tensor | None = None, *, normalize: Normalize | None = None
+    ) -> Tensor:
+        return binary_cross_entropy(
+            input,
+            target,
+            self.weight,
+            reduction=self.reduction,
+            pos_weight=self._buffers.get("pos_weight"),
+            mask=mask,
+            **options_of(self, normalize),
+        )
+
+    def extra_repr(self) -> str:
+        return shown(self)
+
+    def __prepare_scriptable__(self) -> torch.nn.Module:
+        refuse_script(self)
+        return torch.nn.BCELoss(self.weight, reduction=self.reduction)
+
+
+spell_out(BCELoss, binary_cross_entropy)

@@ -1,0 +1,82 @@
+"""What each epoch of training came to."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from torchbce.explanation.statistics.entropy import percent_below
+
+__all__ = ["Epoch", "History"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch's losses, each a mean over items, in nats.
+
+    running: while the weights were moving; train and valid: at the epoch's end, dropout off, None where they were not
+    evaluated. baseline: always answering the training data's share of ones, on the validation data (or the training
+    data, where there are no others).
+    """
+
+    number: int
+    running: float
+    train: float | None
+    valid: float | None
+    baseline: float
+    seconds: float
+
+    @property
+    def judged(self) -> float:
+        """The best measured loss that there is: validation, else training, else running."""
+        if self.valid is not None:
+            return self.valid
+        return self.running if self.train is None else self.train
+
+    def __str__(self) -> str:
+        parts = [f"epoch {self.number:3d}", f"running {self.running:.6f}"]
+        parts += [
+            f"{name} {loss:.6f}" for name, loss in (("train", self.train), ("valid", self.valid)) if loss is not None
+        ]
+        if not math.isnan(self.baseline):
+            parts.append(percent_below(self.judged, self.baseline))
+        return "  ".join(parts)
+
+
+class History:
+    """The epochs of a run, in order."""
+
+    def __init__(self) -> None:
+        self._epochs: list[Epoch] = []
+
+    def append(self, epoch: Epoch) -> None:
+        self._epochs.append(epoch)
+
+    def __len__(self) -> int:
+        return len(self._epochs)
+
+    def __iter__(self) -> Iterator[Epoch]:
+        return iter(self._epochs)
+
+    def __getitem__(self, index: int) -> Epoch:
+        return self._epochs[index]
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch with the lowest validation loss; without validation data, the last one."""
+        if self._epochs[-1].valid is None:
+            return self._epochs[-1]
+        return min(self._epochs, key=lambda epoch: math.inf if math.isnan(epoch.judged) else epoch.judged)
+
+    def to_csv(self, path: Path) -> None:
+        """One line per epoch, every digit."""
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, [field.name for field in fields(Epoch)])
+            writer.writeheader()
+            writer.writerows(asdict(epoch) for epoch in self._epochs)
+
+    def __repr__(self) -> str:
+        return "\n".join(map(str, self._epochs)) if self._epochs else "History()"

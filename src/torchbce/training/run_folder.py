@@ -1,0 +1,138 @@
+"""A run on disk: model.safetensors, model.json, predictions.parquet, history.csv and report.html.
+
+A run folder appears whole or not at all (see `reservation`). Nothing in it is executed when it is read: weights are
+safetensors, the rest is JSON that must match the model below, and the sizes in the JSON are compared with those of the
+weights before any memory is taken. The JSON holds digests of the weights, of the predictions and of itself, so that no
+flipped bit gives other predictions in silence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from torchbce.common.errors import RunFolderError
+from torchbce.training.network import NetworkSpec, TableNetwork
+from torchbce.training.table.columns import CategoricalColumn, Column, NumericColumn
+from torchbce.training.table.target import Target
+
+MODEL_FILE, WEIGHTS_FILE = "model.json", "model.safetensors"
+PREDICTIONS_FILE, HISTORY_FILE, REPORT_FILE = "predictions.parquet", "history.csv", "report.html"
+MAX_MODEL_BYTES = 64 * 2**20  # of model.json; a thousand columns of a thousand levels fit
+
+
+class ModelCard(BaseModel):
+    """All of a trained model but its weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["torchbce-table-2"]
+    source: str
+    target: Target
+    columns: list[Column] = Field(max_length=100_000)
+    left_out: dict[str, str]
+    network: NetworkSpec
+    training: dict[str, str | int | float | None]
+    result: dict[str, float | int | None]
+    versions: dict[str, str]
+    sha256: dict[str, str] = {}
+
+
+def save_model(draft: Path, card: ModelCard, network: TableNetwork) -> None:
+    """model.safetensors and, with its digest and that of the predictions, which are there already, model.json."""
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, draft / WEIGHTS_FILE)
+    except SafetensorError as error:  # how safetensors reports a full disk
+        raise OSError(f"{WEIGHTS_FILE}: {error}") from error
+    digests = {name: _digest(draft / name) for name in (WEIGHTS_FILE, PREDICTIONS_FILE)}
+    whole = card.model_copy(update={"sha256": digests})
+    whole = whole.model_copy(update={"sha256": digests | {MODEL_FILE: _own_digest(whole)}})
+    (draft / MODEL_FILE).write_text(whole.model_dump_json(indent=1), encoding="utf-8")
+
+
+def check_predictions_file(folder: Path) -> Path:
+    """The predictions of a run, once they are known to be those that were written."""
+    path = folder / PREDICTIONS_FILE
+    if not path.is_file():
+        raise RunFolderError(f"{folder} has no {PREDICTIONS_FILE}; name a file, or a folder that train made")
+    card = _load_card(_model_file(folder))
+    if _digest(path) != card.sha256.get(PREDICTIONS_FILE):
+        raise RunFolderError(f"{path} is damaged: it is not what training wrote; train again")
+    return path
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _own_digest(card: ModelCard) -> str:
+    """Of everything else in a card."""
+    others = {name: digest for name, digest in card.sha256.items() if name != MODEL_FILE}
+    return hashlib.sha256(card.model_copy(update={"sha256": others}).model_dump_json().encode()).hexdigest()
+
+
+def _model_file(folder: Path) -> Path:
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise RunFolderError(f"{folder} {what}; expected a folder that `torchbce train` wrote")
+    for name in (MODEL_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise RunFolderError(f"{folder} is not a run folder: it has no {name}")
+    return folder / MODEL_FILE
+
+
+def load_model(folder: Path) -> tuple[ModelCard, TableNetwork]:
+    """The card and the network of a run; raises `RunFolderError` for anything but a whole, honest run folder."""
+    card = _load_card(_model_file(folder))
+    if _digest(folder / WEIGHTS_FILE) != card.sha256.get(WEIGHTS_FILE):
+        raise RunFolderError(f"{folder / WEIGHTS_FILE} is damaged: it is not what training wrote; train again")
+    network = _load_weights(folder / WEIGHTS_FILE, card)
+    return card, network
+
+
+def _load_card(path: Path) -> ModelCard:
+    if path.stat().st_size > MAX_MODEL_BYTES:
+        raise RunFolderError(f"{path} is larger than {MAX_MODEL_BYTES >> 20} MiB; it was not written by torchbce")
+    try:
+        card = ModelCard.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the whole file"
+        raise RunFolderError(f"{path} is damaged: {place}: {first['msg']}; train again") from error
+    if card.sha256.get(MODEL_FILE) != _own_digest(card):
+        raise RunFolderError(f"{path} is damaged or was edited: it is not what training wrote; train again")
+    numbers = sum(1 + column.gaps for column in card.columns if isinstance(column, NumericColumn))
+    levels = [len(column.levels) + 1 for column in card.columns if isinstance(column, CategoricalColumn)]
+    if (numbers, levels) != (card.network.numbers, card.network.levels):
+        raise RunFolderError(f"{path} is damaged: its columns and its network do not fit each other; train again")
+    return card
+
+
+def _load_weights(path: Path, card: ModelCard) -> TableNetwork:
+    with torch.device("meta"):  # sizes without memory
+        network = TableNetwork(card.network)
+    expected = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - not a dict
+        if found == expected:
+            network.load_state_dict(load_file(path), assign=True)
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise RunFolderError(f"{path} is damaged: {error}; train again") from error
+    for name in expected.keys() | found.keys():
+        if found.get(name) != expected.get(name):
+            raise RunFolderError(
+                f"{path} does not fit {MODEL_FILE}: {name} has the shape {found.get(name)}, expected "
+                f"{expected.get(name)}; train again"
+            )
+    strange = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
+    if strange:
+        raise RunFolderError(f"{path} is damaged: {strange[0]} holds values that are not finite; train again")
+    return network.float().eval()

@@ -1,0 +1,253 @@
+"""Tables from CSV, Parquet and Arrow files, read whole, and the errors that name file, row and column.
+
+Row 1 is the first row below the header, here and everywhere else in torchbce.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import PanicException
+
+from torchbce.common.errors import InputError, OutputError
+from torchbce.common.writing import whole_file
+from torchbce.training.table.kinds import Kinds, simplified, typed
+from torchbce.training.table.opened import Format, Source, opened
+
+CSV = "csv"
+DELIMITERS = [",", ";", "\t", "|"]
+DECIMAL_NUMBER = re.compile(r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$|^-\d+$")
+READ_ERRORS = (pl.exceptions.PolarsError, PanicException, OSError, ValueError, OverflowError)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in memory, and how its texts were read."""
+
+    frame: pl.DataFrame
+    name: str
+    kinds: Kinds
+
+
+def read_table(name: str, format: Format | None = None, as_text: set[str] | None = None) -> Table:
+    """The table in a file, with at least one row; raises `InputError` for anything else.
+
+    `as_text`: columns of a CSV file that are left as they are written.
+    """
+    with opened(name, format) as source:
+        kind = what_it_is(source)
+        read = _read_csv(source) if kind == CSV else _read_binary(source, kind)
+        frame, kinds = typed(read, source.name, source.format.decimal, as_text or set())
+    if not frame.height:
+        raise InputError(f"{source.name} has a header and no rows")
+    return Table(frame, source.name, kinds)
+
+
+def what_it_is(source: Source) -> str:
+    """The format of a file, by its first bytes: "csv", "parquet" or "arrow"."""
+    with source.path.open("rb") as file:
+        head = file.read(20)
+    if not head:
+        raise InputError(f"{source.name} is empty; expected a header line and rows")
+    if head[:4] == b"PAR1":
+        return "parquet"
+    if head[:6] == b"ARROW1":
+        return "arrow"
+    if head[:2] == b"PK":
+        raise InputError(f"{source.name} is a zip archive, no table; unpack it")
+    if head.startswith(b"torchbce sketch"):
+        raise InputError(f"{source.name} is what explain --save wrote; it is read by explain --merge")
+    if Path(source.name).suffix.lower() in {".parquet", ".pq"}:
+        raise InputError(f"{source.name} is not a Parquet file: it does not begin with the bytes PAR1")
+    return CSV
+
+
+def require_columns(table: pl.DataFrame, names: list[str], name: str, what: str) -> None:
+    """Every named column is there; the error lists those that are."""
+    missing_columns([column for column in names if column not in table.columns], table.columns, name, what)
+
+
+def missing_columns(missing: list[str], columns: list[str], name: str, what: str) -> None:
+    """Raise for columns that are not there, if there are any such."""
+    if missing:
+        wanted = ", ".join(map(repr, missing))
+        have = ", ".join(map(repr, columns[:40])) + (", ..." if len(columns) > 40 else "")
+        raise InputError(f"{name}: no column {wanted} ({what}); the columns are {have}")
+
+
+def write_table(table: pl.DataFrame, path: Path) -> None:
+    """CSV, or Parquet where the name ends so; the file appears whole or not at all."""
+    with _written(path), whole_file(path) as file:
+        if path.suffix.lower() in {".parquet", ".pq"}:
+            table.write_parquet(file)
+        else:
+            table.write_csv(file)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The file appears whole or not at all."""
+    with _written(path), whole_file(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise OutputError(f"{path} cannot be written: {reason}") from error
+
+
+@contextlib.contextmanager
+def damaged(name: str, kind: str) -> Iterator[None]:
+    """Whatever polars makes of a damaged file is one message."""
+    try:
+        yield
+    except InputError:
+        raise
+    except READ_ERRORS as error:
+        raise InputError(f"{name} is a damaged or truncated {kind.title()} file: {first_line(error)}") from error
+
+
+def _read_binary(source: Source, kind: str) -> pl.DataFrame:
+    with damaged(source.name, kind):
+        if kind == "parquet":
+            return pl.read_parquet(source.path, glob=False)
+        with source.path.open("rb") as file:
+            return pl.read_ipc(file)
+
+
+def _read_csv(source: Source) -> pl.DataFrame:
+    header = read_header(source)
+    try:
+        table = pl.read_csv(
+            source.path,
+            separator=header.delimiter,
+            skip_rows=header.skipped,
+            new_columns=header.names,
+            null_values=[""],
+            infer_schema=False,
+            glob=False,
+        )
+    except READ_ERRORS as error:
+        check_rows(source, header)
+        raise InputError(f"{source.name} cannot be read as CSV: {first_line(error)}") from error
+    table = table.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
+    # polars fills a short row with missing values; only a file whose last column has some can hold one.
+    if table.height and table[:, -1].null_count():
+        check_rows(source, header)
+    return table
+
+
+@dataclass(frozen=True)
+class Header:
+    """How a CSV file begins: its columns, what separates them, and lines before them."""
+
+    names: list[str]
+    delimiter: str
+    skipped: int
+
+
+def read_header(source: Source) -> Header:
+    """The header, once it is known to name every column, each once."""
+    name, skipped = source.name, 0
+    with source.path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            first = file.readline()
+            delimiter = source.format.delimiter
+            if first.lower().startswith("sep=") and len(first.strip()) == 5:  # what Excel writes and reads
+                delimiter, skipped, first = delimiter or first[4], 1, file.readline()
+            delimiter = delimiter or max(DELIMITERS, key=first.count)
+            file.seek(0)
+            if skipped:
+                file.readline()
+            if first.endswith("\r"):
+                raise InputError(
+                    f"{name}: its lines end with a bare carriage return; convert it, for example with: tr '\\r' '\\n'"
+                )
+            if "\0" in first:
+                raise InputError(f"{name} is not a CSV file: its first line holds a zero byte; expected CSV or Parquet")
+            fields = next(csv.reader(file, delimiter=delimiter), [])
+        except UnicodeDecodeError as error:
+            raise _not_utf8(source, error) from error
+        except csv.Error as error:
+            raise InputError(f"{name}: its header cannot be read as CSV: {error}") from error
+    names = [column.strip() for column in fields]
+    numbers = [column for column in names if DECIMAL_NUMBER.match(column)]
+    if numbers:
+        raise InputError(
+            f"{name}: its first line holds numbers such as {numbers[0]!r}, so it looks like a row and not like a "
+            "header; "
+            "put a line with the columns' names before it"
+        )
+    for position, column in enumerate(names, 1):
+        if not column:
+            raise InputError(
+                f"{name}: column {position} has no name in the header; give it one, or, if it is the index that pandas "
+                "wrote, write the file with index=False"
+            )
+        if column in names[: position - 1]:
+            first_position = names.index(column) + 1
+            hint = "; or is the first line a row, and the header missing?" if column.isdigit() else ""
+            raise InputError(
+                f"{name}: columns {first_position} and {position} are both named {column!r}; rename one{hint}"
+            )
+    return Header(names, delimiter, skipped)
+
+
+def check_rows(source: Source, header: Header) -> None:
+    """Raise for the first row that is not UTF-8 or has another number of fields than the header."""
+    number, delimiter = 0, header.delimiter
+    try:
+        with source.path.open(encoding="utf-8-sig", newline="") as file:
+            for _ in range(header.skipped):
+                file.readline()
+            rows = csv.reader(file, delimiter=delimiter)
+            expected = len(next(rows))
+            for fields in rows:
+                if not fields:
+                    continue  # a blank line
+                number += 1
+                if len(fields) != expected:
+                    raise InputError(
+                        f"{source.name}: row {number} (line {rows.line_num + header.skipped}) has {len(fields)} "
+                        "fields, the "
+                        f"header has {expected}; a field that contains {delimiter!r} must be written in double "
+                        "quotes, and "
+                        "every quote closed"
+                    )
+    except UnicodeDecodeError as error:
+        raise _not_utf8(source, error) from error
+    except csv.Error as error:
+        raise InputError(f"{source.name}: row {number + 1} cannot be read as CSV: {error}") from error
+
+
+def _not_utf8(source: Source, error: UnicodeDecodeError) -> InputError:
+    data = source.path.read_bytes()
+    try:
+        data.decode("utf-8-sig")
+    except UnicodeDecodeError as whole:
+        error = whole
+    line = data.count(b"\n", 0, error.start) + 1
+    likely = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
+    return InputError(
+        f"{source.name} is not UTF-8: line {line} holds the byte 0x{data[error.start]:02x}; pass its encoding, such as "
+        f"--encoding {likely}"
+    )
+
+
+def column_of(table: pl.DataFrame, column: str, name: str) -> pl.Series:
+    """A column as numbers, texts, dates or true/false."""
+    return simplified(table[column], f"{name}: column {column!r}")
+
+
+def first_line(error: BaseException) -> str:
+    """Of an error's text."""
+    return str(error).strip().split("\n")[0]

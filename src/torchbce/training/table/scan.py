@@ -1,0 +1,140 @@
+"""Tables of any size, some columns of them, in batches: CSV, Parquet and Arrow files, patterns, standard input.
+
+Columns of a CSV file come as text, so an error can show what was written. Rows are counted from 1 below the header,
+without blank lines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+from polars import selectors
+
+from torchbce.common.errors import InputError
+from torchbce.training.table.files import (
+    CSV,
+    READ_ERRORS,
+    check_rows,
+    damaged,
+    first_line,
+    missing_columns,
+    read_header,
+    what_it_is,
+)
+from torchbce.training.table.opened import STDIN, Format, Source, opened
+
+BATCH = 1 << 20  # rows
+BLANK, LAST = "__torchbce_blank", "__torchbce_last"
+
+
+@contextlib.contextmanager
+def sources(names: list[str], format: Format | None = None) -> Iterator[list[Source]]:
+    """The files that names, patterns and `-` (standard input) stand for, in order."""
+    with contextlib.ExitStack() as stack:
+        wanted: list[str] = []
+        for name in names:
+            if name != STDIN and not Path(name).exists() and glob.has_magic(name):
+                paths = sorted(glob.glob(name, recursive=True))
+                if not paths:
+                    raise InputError(f"no file matches {name!r}")
+                wanted += paths
+            else:
+                wanted.append(name)
+        twice = {name for name in wanted if wanted.count(name) > 1}
+        if twice:
+            raise InputError(f"{', '.join(sorted(twice))} is named twice, and its rows would count twice")
+        yield [stack.enter_context(opened(name, format)) for name in wanted]
+
+
+def count_rows(source: Source) -> int | None:
+    """How many rows there are, where the file says so without being read."""
+    kind = what_it_is(source)
+    if kind == CSV:
+        return None
+    with damaged(source.name, kind):
+        return int(_lazy(source).select(pl.len()).collect().item())
+
+
+def batches(
+    source: Source, columns: list[str], flags: str, part: tuple[int, int] = (0, 1)
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The number of the first row, and the columns; of `part` (k, n) only the k-th of n equal parts.
+
+    Raises:
+        InputError: no such file or column, a damaged file, one that changes while it is read.
+    """
+    before = _stamp(source)
+    kind = what_it_is(source)
+    table = _lazy(source)
+    names = {name.strip(): name for name in table.collect_schema().names()}
+    missing_columns([name for name in columns if name not in names], list(names), source.name, flags)
+    # Exact names: polars takes what begins with ^ and ends with $ for a pattern.
+    wanted = [selectors.by_name(names[name]).as_expr().alias(name) for name in dict.fromkeys(columns)]
+    chosen = table.select(wanted)
+    number = 1
+    if kind == CSV:
+        if part[0]:
+            return  # the lines of a CSV file cannot be told apart without reading them all
+        chosen = table.select(
+            *wanted, pl.all_horizontal(pl.all().is_null()).alias(BLANK), pl.nth(-1).is_null().alias(LAST)
+        )
+    elif part[1] > 1:
+        rows = count_rows(source) or 0
+        start, end = (rows * k // part[1] for k in (part[0], part[0] + 1))
+        chosen, number = chosen.slice(start, end - start), 1 + start
+    checked = False
+    frames = chosen.collect_batches(chunk_size=BATCH, maintain_order=True)
+    while True:
+        try:
+            frame = next(frames, None)
+        except READ_ERRORS as error:
+            if kind == CSV:
+                check_rows(source, read_header(source))
+            raise InputError(f"{source.name} is damaged or truncated: {first_line(error)}") from error
+        if frame is None:
+            break
+        if kind == CSV:
+            frame = frame.filter(~pl.col(BLANK))
+            # polars fills a short row with missing values; only a file whose last column has some can hold one.
+            if not checked and frame[LAST].any():
+                check_rows(source, read_header(source))
+                checked = True
+        yield number, frame
+        number += frame.height
+    after = _stamp(source)
+    if after != before:
+        raise InputError(
+            f"{source.name} changed while it was read: it had {before[0]:,} bytes, now {after[0]:,}; read it "
+            "when it is complete"
+        )
+
+
+def _stamp(source: Source) -> tuple[int, int]:
+    state = source.path.stat()
+    return state.st_size, state.st_mtime_ns
+
+
+def _lazy(source: Source) -> pl.LazyFrame:
+    kind = what_it_is(source)
+    with damaged(source.name, kind):
+        if kind == "parquet":
+            lazy = pl.scan_parquet(source.path, glob=False)
+        elif kind == "arrow":
+            lazy = pl.scan_ipc(source.path, glob=False)
+        else:
+            header = read_header(source)
+            lazy = pl.scan_csv(
+                source.path,
+                separator=header.delimiter,
+                skip_rows=header.skipped,
+                new_columns=header.names,
+                infer_schema=False,
+                null_values=[""],
+                glob=False,
+            )
+        lazy.collect_schema()
+    return lazy
