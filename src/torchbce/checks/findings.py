@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import enum
+import functools
 import html
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torchbce.checks.catalogue import CATALOGUE, Check
 from torchbce.common.json_values import plain
+
+if TYPE_CHECKING:
+    from torchbce.checks.rule import Rule
 
 
 class Level(enum.StrEnum):
@@ -41,12 +44,14 @@ class Finding:
     evidence: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def check(self) -> Check:
+    def rule(self) -> Rule:
         """What is checked, and where it is explained."""
-        return CATALOGUE[self.code]
+        from torchbce.checks.rule import catalogue
+
+        return catalogue()[self.code]
 
     def __str__(self) -> str:
-        text = f"{self.level.upper():<5} {self.code} {self.check.slug}: {self.message}"
+        text = f"{self.level.upper():<5} {self.code} {self.rule.slug}: {self.message}"
         return text + "".join(f"\n      {line}" for line in self.fix.splitlines())
 
 
@@ -108,7 +113,7 @@ class Report:
         return {
             "about": self.about,
             "ok": self.ok,
-            "findings": [plain(asdict(finding)) | {"title": finding.check.title} for finding in self.findings],
+            "findings": [plain(asdict(finding)) | {"title": finding.rule.title} for finding in self.findings],
         }
 
     def to_json(self) -> str:
@@ -120,7 +125,7 @@ class Report:
         shown = self.issues + self._of(Level.TIP)
         levels = {Level.FAIL: "error", Level.WARN: "warning", Level.TIP: "note"}
         rules = [
-            {"id": f.code, "name": f.check.slug, "shortDescription": {"text": f.check.title}, "helpUri": f.check.page}
+            {"id": f.code, "name": f.rule.slug, "shortDescription": {"text": f.rule.title}, "helpUri": f.rule.page}
             for f in shown
         ]
         results = [
@@ -144,9 +149,9 @@ class Report:
             if section in ("Issues", "Tips"):
                 lines += [section, *(f"  {line}" for finding in found for line in str(finding).splitlines())]
             elif section == "Passed":
-                lines.append(f"{section}: " + ", ".join(f"{f.code} {f.check.slug}" for f in found))
+                lines.append(f"{section}: " + ", ".join(f"{f.code} {f.rule.slug}" for f in found))
             else:
-                lines.append(f"{section}: " + ", ".join(f"{f.code} {f.check.slug} ({f.message})" for f in found))
+                lines.append(f"{section}: " + ", ".join(f"{f.code} {f.rule.slug} ({f.message})" for f in found))
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -162,29 +167,44 @@ def report(findings: Iterable[Finding], *, ignore: Collection[str] = (), about: 
     Raises:
         ValueError: a code in `ignore` does not exist.
     """
-    unknown = sorted(set(ignore) - CATALOGUE.keys())
+    from torchbce.checks.rule import catalogue
+
+    rules = catalogue()
+    unknown = sorted(set(ignore) - rules.keys())
     if unknown:
-        raise ValueError(f"there is no check {', '.join(unknown)}; the codes are {', '.join(CATALOGUE)}")
+        raise ValueError(f"there is no check {', '.join(unknown)}; the codes are {', '.join(rules)}")
     found = sorted((f for f in findings if f.code not in ignore), key=lambda f: f.code)
-    by_cause = [(cause, code) for cause in found for code in CATALOGUE[cause.code].explains]
+    by_cause = [(cause, code) for cause in found for code in rules[cause.code].explains]
     explained = {(code, level): cause.code for cause, code in by_cause for level in SILENCED.get(cause.level, ())}
     shown = [
-        skipped(f.code, f"explained by {explained[f.code, f.level]}") if (f.code, f.level) in explained else f
+        skipped(f"explained by {explained[f.code, f.level]}", f.code) if (f.code, f.level) in explained else f
         for f in found
     ]
     return Report(tuple(shown), about)
 
 
-def passed(code: str, message: str = "") -> Finding:
+def finding(
+    level: Level, message: str, fix: str = "", evidence: dict[str, Any] | None = None, code: str = ""
+) -> Finding:
+    """What a rule found; `@rule` gives it the code."""
+    return Finding(code, level, message, fix, evidence or {})
+
+
+fail = functools.partial(finding, Level.FAIL)
+warn = functools.partial(finding, Level.WARN)
+tip = functools.partial(finding, Level.TIP)
+
+
+def passed(message: str = "") -> Finding:
     """Nothing was found."""
-    return Finding(code, Level.PASS, message)
+    return finding(Level.PASS, message)
 
 
-def not_applicable(code: str, reason: str) -> Finding:
+def not_applicable(reason: str, code: str = "") -> Finding:
     """The check has no meaning here."""
-    return Finding(code, Level.NOT_APPLICABLE, reason)
+    return finding(Level.NOT_APPLICABLE, reason, code=code)
 
 
-def skipped(code: str, reason: str) -> Finding:
+def skipped(reason: str, code: str) -> Finding:
     """The check was not run, or another finding explains it."""
-    return Finding(code, Level.SKIPPED, reason)
+    return finding(Level.SKIPPED, reason, code=code)

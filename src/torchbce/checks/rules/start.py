@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from torchbce.checks.findings import Finding, Level, not_applicable, passed
-from torchbce.checks.targets import are_probabilities, is_binary
-from torchbce.checks.trial import Trial, take_rows, tensors_in
+from torchbce.checks.findings import Finding, not_applicable, passed, tip, warn
+from torchbce.checks.probing.trial import Trial, take_rows, tensors_in
+from torchbce.checks.rule import rule
+from torchbce.checks.rules.targets import are_probabilities, is_binary
 from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.functional import binary_cross_entropy
 
@@ -18,35 +19,39 @@ ITEMS = 8
 STEPS = 300
 
 
+@rule("BCE010", "saturation", "outputs are not so far out that there is no gradient", on="model")
 def saturated_at_start(t: Trial) -> Finding:
     """BCE010."""
     p = t.probabilities.to(t.outputs.dtype)
     share = ((p == 0) | (p == 1)).double().mean().item()
     if share > 0.5:
-        return Finding(
-            "BCE010",
-            Level.WARN,
+        return warn(
             f"{100 * share:.0f} % of the outputs are so far out that the probability is exactly 0 or 1 in {p.dtype}",
             "scale the inputs to about -1 ... 1; a smaller start of the last layer",
             {"share": share},
         )
-    return passed("BCE010")
+    return passed()
 
 
+@rule(
+    "BCE011",
+    "loss-at-start",
+    "a new network costs about log 2",
+    on="model",
+    explains=("BCE010", "BCE012", "BCE013", "BCE016"),
+)
 def loss_at_start(t: Trial) -> Finding:
     """BCE011: healthy networks on scaled inputs start within 0.1 of log 2."""
     if t.outputs.numel() != t.targets.numel() or not is_binary(t.labels) or not are_probabilities(t.probabilities):
-        return not_applicable("BCE011", "targets or outputs are no probabilities")
+        return not_applicable("targets or outputs are no probabilities")
     p = t.probabilities.reshape(t.targets.shape)
     start = binary_cross_entropy(p if t.counts is None else p[t.counts], t.labels.double()).item()
     if start <= LN2 + 0.5:
-        return passed("BCE011", f"{start:.4f}")
+        return passed(f"{start:.4f}")
     numbers = [part for _, part in tensors_in(t.inputs) if part.is_floating_point() and part.numel()]
     largest = max((part.abs().max().item() for part in numbers), default=math.nan)
     inputs = f"; the largest input is {largest:.4g}" if largest > 10 else ""
-    return Finding(
-        "BCE011",
-        Level.WARN,
+    return warn(
         f"the loss is {start:.4f} now; a new network's outputs are near 0 and cost {LN2:.4f}{inputs}",
         "x = (x - mean) / std"
         if inputs
@@ -55,39 +60,39 @@ def loss_at_start(t: Trial) -> Finding:
     )
 
 
+@rule("BCE012", "head-bias", "the last bias starts at the base rate", on="model")
 def head_bias(t: Trial) -> Finding:
     """BCE012."""
     if not is_binary(t.labels):
-        return not_applicable("BCE012", "targets are not 0 and 1")
+        return not_applicable("targets are not 0 and 1")
     share = t.labels.double().mean().item()
     heads = [m for m in t.model.modules() if isinstance(m, nn.Linear | nn.Conv2d) and m.bias is not None]
     if not heads or not 0 < share < 1 or t.labels.numel() < 32:
-        return not_applicable("BCE012", "no last bias, one class only, or fewer than 32 items")
+        return not_applicable("no last bias, one class only, or fewer than 32 items")
     gain = LN2 - cross_entropy(share, share)
     mean = t.probabilities.mean().item()
     if gain > 0.1 and abs(mean - 0.5) < 0.1:
-        return Finding(
-            "BCE012",
-            Level.TIP,
+        return tip(
             f"{100 * share:.3g} % of the targets are 1, and the outputs start at {100 * mean:.3g} %: the first steps "
             f"only learn the base rate, worth {gain:.4f} nats",
             f"model[-1].bias.data.fill_({math.log(share / (1 - share)):.3f})  # log(p / (1 - p))",
             {"base rate": share, "gain": gain},
         )
-    return passed("BCE012")
+    return passed()
 
 
+@rule("BCE013", "overfits-one-batch", "a few items can be learned by heart", on="model")
 def overfits_one_batch(t: Trial) -> Finding:
     """BCE013: with a capable optimizer any working network learns eight items by heart."""
     rows = _few_distinct(t)
     if rows is None:
-        return not_applicable("BCE013", "the batch has no two classes with distinct inputs")
+        return not_applicable("the batch has no two classes with distinct inputs")
     model, inputs, targets = t.copy(), take_rows(t.inputs, rows), t.targets[rows]
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters or not t.value(model, inputs, targets).requires_grad:
-        return not_applicable("BCE013", "nothing can be trained")
+        return not_applicable("nothing can be trained")
     if sum(p.numel() for p in parameters) < 4 * ITEMS:
-        return not_applicable("BCE013", f"fewer than {4 * ITEMS} parameters, which cannot learn any items by heart")
+        return not_applicable(f"fewer than {4 * ITEMS} parameters, which cannot learn any items by heart")
     floor = max(_lowest(t, rows), 0.0)  # outputs that are bound to each other, as log-probabilities, come no further
     start = best = math.inf
     for lr in (1e-2, 1e-3):
@@ -99,15 +104,13 @@ def overfits_one_batch(t: Trial) -> Finding:
                 start = loss.item()
             best = min(best, loss.item())
             if best - floor < 0.1 * (start - floor):
-                return passed("BCE013", f"{start:.4f} to {best:.4f} in {step} steps")
+                return passed(f"{start:.4f} to {best:.4f} in {step} steps")
             t.gradients(model, loss)
             optimizer.step()
     evidence = {"start": start, "best": best, "lowest": floor}
     if best - floor < 0.5 * (start - floor):
-        return passed("BCE013", f"{start:.4f} to {best:.4f}")
-    return Finding(
-        "BCE013",
-        Level.WARN,
+        return passed(f"{start:.4f} to {best:.4f}")
+    return warn(
         f"{len(rows)} items cannot be learned by heart: in {STEPS} steps of Adam the loss went from {start:.4f} to "
         f"{best:.4f} only; these items could cost {floor:.4f}",
         "look at the other findings; at whether inputs and targets belong together; at the size of the network",
@@ -130,22 +133,21 @@ def _lowest(t: Trial, rows: Tensor) -> float:
     return lowest
 
 
+@rule("BCE014", "conflicting-items", "equal inputs have equal labels", on="model", explains=("BCE013",))
 def conflicting_items(t: Trial) -> Finding:
     """BCE014: equal inputs with both labels put a floor under the loss."""
     if not isinstance(t.inputs, Tensor) or not is_binary(t.targets) or t.targets.numel() != len(t.inputs):
-        return not_applicable("BCE014", "inputs are not one tensor, or there are several targets per item")
+        return not_applicable("inputs are not one tensor, or there are several targets per item")
     _, group = torch.unique(t.inputs.detach().flatten(1), dim=0, return_inverse=True)
     y = t.targets.detach().double().flatten()
     count = torch.bincount(group)
     ones = torch.zeros(len(count), dtype=torch.float64).index_add_(0, group, y)
     mixed = (ones > 0) & (ones < count)
     if not mixed.any():
-        return passed("BCE014")
+        return passed()
     share = ones / count
     floor = (binary_cross_entropy(share, share, reduction="none") * count).sum().item() / len(y)
-    return Finding(
-        "BCE014",
-        Level.TIP,
+    return tip(
         f"{int(count[mixed].sum())} items have an input that occurs with both labels: no model can come below "
         f"{floor:.4f} on this batch",
         "look at how these rows were labelled, and whether a feature is missing",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from torchbce.checks.known_losses import CLOSE, FARTHEST, SHARES, lowest_at, name_of
+from torchbce.checks.probing.known_losses import CLOSE, FARTHEST, SHARES, lowest_at, name_of
 
 ITEMS = 16
 EXACT = 1e-5  # relative; a loss may compute in float32

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from torchbce.checks.copies import copied, seed
-from torchbce.checks.findings import Finding, Level, not_applicable, passed
-from torchbce.checks.trial import first_batch
+from torchbce.checks.findings import Finding, fail, not_applicable, passed
+from torchbce.checks.probing.copies import copied, seed
+from torchbce.checks.probing.trial import Step, Trial, first_batch
+from torchbce.checks.rule import rule
 from torchbce.common.batch import TARGET_NAMES
 
-Step = Callable[[nn.Module, Any, torch.optim.Optimizer], object]
 MOST_CALLS = 16  # of a step that accumulates gradients, and takes its time before the optimizer moves
 
 
@@ -22,19 +22,25 @@ class _OwnOptimizer(Exception):
     """The step moved the user's optimizer instead of the one that it was given."""
 
 
-def fresh_gradients(
-    model: nn.Module, batch: Any, step: Step | None, optimizer: torch.optim.Optimizer | None
-) -> Finding:
+@rule(
+    "BCE018",
+    "gradient-order",
+    "each optimizer step gets the gradient of its own batch",
+    on="model",
+    explains=("BCE016",),
+)
+def fresh_gradients(t: Trial) -> Finding:
     """BCE018: on copies that cannot move, as the learning rate is 0, the same batch gives the same gradient again."""
+    model, batch, step, optimizer = t.own.model, t.own.batch, t.own.step, t.own.optimizer
     if step is None or optimizer is None:
-        return not_applicable("BCE018", "needs step and the optimizer")
+        return not_applicable("needs step and the optimizer")
     own = optimizer.register_step_pre_hook(_refuse)
     rates = [group["lr"] for group in optimizer.param_groups]  # a schedule that step calls knows the user's optimizer
     gradients = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
     try:
         seen, kept = _gradients(model, first_batch(batch), step, optimizer)
     except _OwnOptimizer:
-        return not_applicable("BCE018", "step moves an optimizer of its own; write step(model, batch, optimizer)")
+        return not_applicable("step moves an optimizer of its own; write step(model, batch, optimizer)")
     finally:
         own.remove()
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -93,31 +99,27 @@ def _judged(seen: list[Tensor], kept: bool) -> Finding:
     order = "optimizer.zero_grad()\nloss.backward()\noptimizer.step()"
     if len(seen) < 2:
         text = f"optimizer.step() was called {len(seen)} times in {MOST_CALLS} calls of step"
-        return Finding("BCE018", Level.FAIL, f"{text}: weights do not move", order)
+        return fail(f"{text}: weights do not move", order)
     first, second = seen[:2]
     size = first.dot(first).item()
     if size == 0:
         late = ", and comes one batch late" if second.any() else ""
-        return Finding("BCE018", Level.FAIL, f"optimizer.step() finds no gradient{late}: the order is wrong", order)
+        return fail(f"optimizer.step() finds no gradient{late}: the order is wrong", order)
     ratio = first.dot(second).item() / size
     if abs(ratio - 2) < 1e-3:
-        return Finding(
-            "BCE018",
-            Level.FAIL,
+        return fail(
             f"the gradient of the same batch is {ratio:.3f} times as large in the second step: the first stays in it",
             order,
             {"ratio": ratio},
         )
     if not kept:
-        return Finding(
-            "BCE018",
-            Level.FAIL,
+        return fail(
             "of the batches between two optimizer steps only the last has a say: zero_grad() throws the gradients "
             "of the "
             "others away",
             "loss.backward()\nif step % every == 0:\n    optimizer.step()\n    optimizer.zero_grad()",
         )
-    return passed("BCE018")
+    return passed()
 
 
 def _refuse(*_: object) -> None:

@@ -8,34 +8,34 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchbce.checks.findings import Finding, Level, not_applicable, passed
-from torchbce.checks.trial import Trial, forward, take_rows, tensors_in
+from torchbce.checks.findings import Finding, Level, fail, finding, not_applicable, passed, warn
+from torchbce.checks.probing.trial import Trial, forward, take_rows, tensors_in
+from torchbce.checks.rule import rule
 from torchbce.common.batch import swallowed_by
 
 DRAWS = 24  # of what is random in a model, of its weights and of its inputs, for a layer that is used at times
 
 
+@rule("BCE015", "input-ignored", "outputs depend on the inputs", on="model", explains=("BCE013", "BCE016"))
 def input_ignored(t: Trial) -> Finding:
     """BCE015: all inputs together, then each of several."""
     if t.outputs.ndim == 0 or t.outputs.shape[0] < 2:
-        return not_applicable("BCE015", "one item only")
+        return not_applicable("one item only")
     parts = dict(tensors_in(t.inputs, "inputs"))
     swallowed = {f"inputs[{name!r}]" for name in swallowed_by(t.model, t.inputs)}  # by **rest, on purpose
     of_items = {n: p for n, p in parts.items() if n not in swallowed and p.ndim and len(p) == len(t.targets)}
     varying = [name for name, part in of_items.items() if _varies(part)]
     if not varying:
-        return passed("BCE015")
+        return passed()
     ignored = _ignored(t.copy().eval(), t, varying)
     if ignored:
         model = t.copy().eval()
         _take_steps(model, t)  # a last layer may start at 0 on purpose
         ignored = [name for name in ignored if name in _ignored(model, t, varying)]
     if not ignored:
-        return passed("BCE015")
+        return passed()
     if None in ignored:
-        return Finding(
-            "BCE015",
-            Level.FAIL,
+        return fail(
             "the outputs stay the same whatever the inputs are: only the base rate can be learned",
             "look for a wrong slice, a layer whose outputs are all 0, or inputs that are not passed on",
             {"output": t.outputs.detach().flatten()[0].item()},
@@ -45,8 +45,7 @@ def input_ignored(t: Trial) -> Finding:
     masks = all(
         len(torch.unique(parts[str(name)])) <= 2 and not parts[str(name)].is_floating_point() for name in ignored
     )
-    return Finding(
-        "BCE015",
+    return finding(
         Level.TIP if masks else Level.WARN,
         f"the outputs stay the same whatever {names} {'is' if len(ignored) == 1 else 'are'}: nothing is learned "
         "from it",
@@ -89,13 +88,14 @@ def _take_steps(model: nn.Module, t: Trial) -> None:
         optimizer.step()
 
 
+@rule("BCE016", "dead-gradient", "every parameter gets a gradient", on="model", explains=("BCE013",))
 def dead_gradient(t: Trial) -> Finding:
     """BCE016: on the batch and after a step, as a layer may be 0 at the start on purpose; then with other draws of what
     is random, and with other weights, as a layer may be used for some items only.
     """
     model = t.copy()
     if not any(p.requires_grad for p in model.parameters()):
-        return Finding("BCE016", Level.FAIL, "no parameter requires grad", "model.requires_grad_(True)")
+        return fail("no parameter requires grad", "model.requires_grad_(True)")
     step = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     seen: dict[str, float] = {}
     for draw in range(DRAWS):
@@ -103,9 +103,7 @@ def dead_gradient(t: Trial) -> Finding:
         step.zero_grad()
         loss = t.value(model)
         if not loss.requires_grad:
-            return Finding(
-                "BCE016",
-                Level.FAIL,
+            return fail(
                 "the loss has no gradient at all",
                 "look for detach(), .data, no_grad() or .item() between the model and the loss",
             )
@@ -115,7 +113,7 @@ def dead_gradient(t: Trial) -> Finding:
                 size = -1.0 if parameter.grad is None else parameter.grad.abs().max().item()
                 seen[name] = max(seen.get(name, -1.0), size)
         if min(seen.values()) > 0:
-            return passed("BCE016")
+            return passed()
         if draw == 0:
             step.step()
         else:
@@ -126,17 +124,14 @@ def dead_gradient(t: Trial) -> Finding:
 def _unreached(seen: dict[str, float]) -> Finding:
     missing = [name for name, size in seen.items() if size < 0]
     if missing:
-        return Finding(
-            "BCE016",
+        return finding(
             Level.FAIL if len(missing) == len(seen) else Level.WARN,
             f"{len(missing)} of {len(seen)} parameters get no gradient: {_some(missing)}",
             "use these layers, or freeze them: requires_grad_(False); look for detach() and no_grad()",
             {"parameters": missing},
         )
     zero = [name for name, size in seen.items() if size == 0]
-    return Finding(
-        "BCE016",
-        Level.WARN,
+    return warn(
         f"{len(zero)} of {len(seen)} parameters have a gradient of exactly 0, also after a step: {_some(zero)}",
         "look for units that are 0 for all inputs (a dead ReLU), and outputs that are saturated",
         {"parameters": zero},
@@ -151,13 +146,12 @@ def _shake(model: nn.Module) -> None:
                 parameter.add_(torch.randn_like(parameter) * parameter.std())
 
 
-def optimizer_coverage(t: Trial, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> Finding:
+@rule("BCE017", "optimizer-coverage", "the optimizer has every parameter", on="model")
+def optimizer_coverage(t: Trial) -> Finding:
     """BCE017: on the user's own objects, which are only looked at."""
-    hidden = _unregistered(t)
+    model, optimizer, hidden = t.own.model, t.own.optimizer, _unregistered(t)
     if hidden:
-        return Finding(
-            "BCE017",
-            Level.FAIL,
+        return fail(
             f"model.parameters() does not know the layers in {_some(hidden)}, which the outputs depend on: they are "
             "never "
             "trained, moved or saved",
@@ -165,22 +159,20 @@ def optimizer_coverage(t: Trial, model: nn.Module, optimizer: torch.optim.Optimi
             {"attributes": hidden},
         )
     if optimizer is None:
-        return not_applicable("BCE017", "needs the optimizer")
+        return not_applicable("needs the optimizer")
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     left = [name for name, p in trainable.items() if id(p) not in held]
     if left:
-        return Finding(
-            "BCE017",
-            Level.FAIL,
+        return fail(
             f"the optimizer does not have {len(left)} of {len(trainable)} parameters: {_some(left)}",
             "optimizer = torch.optim.Adam(model.parameters())  # after the model is complete",
             {"parameters": left},
         )
     # A schedule that starts at 0 keeps the rate that it will come to.
     if all(float(group["lr"]) == 0 and not float(group.get("initial_lr", 0)) for group in optimizer.param_groups):
-        return Finding("BCE017", Level.FAIL, "the learning rate is 0", "lr=0.001, or check the schedule")
-    return passed("BCE017")
+        return fail("the learning rate is 0", "lr=0.001, or check the schedule")
+    return passed()
 
 
 def _unregistered(t: Trial) -> list[str]:
@@ -214,17 +206,16 @@ def _parameters_in(value: object) -> Iterator[nn.Parameter]:
             yield from _parameters_in(part)
 
 
+@rule("BCE019", "batch-mixing", "in evaluation an item does not depend on the others", on="model", explains=("BCE013",))
 def batch_mixing(t: Trial) -> Finding:
     """BCE019: in evaluation, when BatchNorm too treats items alone."""
     if t.outputs.ndim == 0 or len(t.outputs) != len(t.targets) or not t.can_be_cut:
-        return not_applicable("BCE019", "inputs or outputs are not one per item")
+        return not_applicable("inputs or outputs are not one per item")
     model = t.copy().eval()
     with torch.no_grad():
         first, second = forward(model, t.inputs, t), forward(model, t.inputs, t)
         if not torch.equal(first, second):
-            return Finding(
-                "BCE019",
-                Level.WARN,
+            return warn(
                 "in eval() two passes over the same batch differ",
                 "F.dropout(x, training=self.training); no random numbers in evaluation",
             )
@@ -233,14 +224,12 @@ def batch_mixing(t: Trial) -> Finding:
     error = (alone - first).abs().max().item()
     size = first.abs().max().item() + 1e-6
     if error > 1e-3 * size:
-        return Finding(
-            "BCE019",
-            Level.WARN,
+        return warn(
             f"in eval() an item's output changes with the other items of its batch, by up to {error:.3g}",
             "model.eval() must reach every layer; no statistics of the batch, no wrong dimension in softmax or reshape",
             {"change": error},
         )
-    return passed("BCE019")
+    return passed()
 
 
 def _varies(part: Tensor) -> bool:

@@ -8,19 +8,34 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from torchbce.checks.copies import copied, copied_if_possible, gradients_kept, randomness_kept, seed
-from torchbce.checks.fingerprint import Fingerprint, LossFunction, fingerprint
+from torchbce.checks.probing.copies import copied, copied_if_possible, gradients_kept, randomness_kept, seed
+from torchbce.checks.probing.fingerprint import Fingerprint, LossFunction, fingerprint
 from torchbce.common.batch import call, unpack
 from torchbce.engine import select
 
 FAR = 1000.0  # a logit
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+
+
+Step = Callable[[nn.Module, Any, torch.optim.Optimizer], object]
+
+
+@dataclass(frozen=True)
+class Own:
+    """What the user gave, to be looked at only."""
+
+    model: nn.Module
+    batch: Any
+    optimizer: torch.optim.Optimizer | None = None
+    step: Step | None = None
+    valid: Any = None
 
 
 @dataclass(frozen=True)
@@ -30,9 +45,10 @@ class Trial:
     returned: what the model returns; outputs: the tensor in it that is compared with the targets. counts: which
     items have a say, as a loss may leave some out; None where that cannot be told. loss: how the loss function is
     identified; None where it fails on plain outputs. recoded: by the batch's own two values of targets, as it is no BCE
-    of 0 and 1.
+    of 0 and 1. own: the user's own objects.
     """
 
+    own: Own
     model: nn.Module
     inputs: Any
     targets: Tensor
@@ -119,7 +135,7 @@ class Trial:
 
 
 @contextlib.contextmanager
-def trial(model: nn.Module, batch: Any, loss_func: LossFunction) -> Iterator[Trial]:
+def trial(own: Own, loss_func: LossFunction) -> Iterator[Trial]:
     """Everything inside runs on copies, and leaves the random numbers as they were.
 
     Losses take the reference meanwhile: compiling kernels for a few small calls would take most of the time.
@@ -128,17 +144,17 @@ def trial(model: nn.Module, batch: Any, loss_func: LossFunction) -> Iterator[Tri
         ValueError: the batch has no inputs and targets.
     """
     with (
-        randomness_kept(getattr(batch, "generator", None)),
-        gradients_kept(model, loss_func),
+        randomness_kept(getattr(own.batch, "generator", None)),
+        gradients_kept(own.model, loss_func),
         torch.enable_grad(),
         select.forced("reference"),
     ):
-        inputs, given = copied(unpack(first_batch(batch)))
+        inputs, given = copied(unpack(first_batch(own.batch)))
         loss_func = copied_if_possible(loss_func)
         seed()
-        twin = copied(model).train()
+        twin = copied(own.model).train()
         for module in twin.modules():
-            if isinstance(module, nn.modules.dropout._DropoutNd):
+            if isinstance(module, DROPOUTS):
                 module.eval()
         returned = call(twin, inputs)
         targets = _targets(given, returned)
@@ -146,7 +162,7 @@ def trial(model: nn.Module, batch: Any, loss_func: LossFunction) -> Iterator[Tri
             loss_func = _with_all_targets(loss_func, given, targets)
         outputs = _outputs(returned, targets)
         loss, recoded = _identified(loss_func, outputs, targets)
-        found = Trial(twin, inputs, targets, loss_func, returned, outputs, None, loss, recoded)
+        found = Trial(own, twin, inputs, targets, loss_func, returned, outputs, None, loss, recoded)
         yield dataclasses.replace(found, counts=_counting(found))
 
 

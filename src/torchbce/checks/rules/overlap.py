@@ -9,18 +9,21 @@ from typing import Any
 
 import torch
 
-from torchbce.checks.findings import Finding, Level, not_applicable, passed
-from torchbce.checks.trial import first_batch, tensors_in
+from torchbce.checks.findings import Finding, not_applicable, passed, warn
+from torchbce.checks.probing.trial import Trial, first_batch, tensors_in
+from torchbce.checks.rule import finds
 from torchbce.common.batch import unpack
 
 MOST_ITEMS = 100_000  # of each part, as a loader may never end
 LEAST_SHARE = 0.01
 
 
-def shared_items(train: Any, valid: Any) -> Finding:
+@finds("BCE030", on="model")
+def shared_items(t: Trial) -> Finding:
     """BCE030: equal inputs in both parts, beside how many are equal within the training items anyway."""
+    train, valid = t.own.batch, t.own.valid
     if valid is None:
-        return not_applicable("BCE030", "needs valid, a batch or a loader")
+        return not_applicable("needs valid, a batch or a loader")
     ours, theirs = Counter(_hashes(train)), list(_hashes(valid))
     distinct = set(theirs)
     found = sum(digest in ours for digest in theirs)
@@ -29,15 +32,13 @@ def shared_items(train: Any, valid: Any) -> Finding:
     evidence = {"shared": found, "valid": len(theirs), "train": ours.total(), "repeated in train": repeated}
     # Rows of few different values repeat by themselves. Where numbers hardly ever do, a row that does is a copy.
     if share > LEAST_SHARE and (share > 2 * repeated or _never_equal(valid, len(distinct))):
-        return Finding(
-            "BCE030",
-            Level.WARN,
+        return warn(
             f"{found:,} of {len(theirs):,} validation items have the inputs of one of {ours.total():,} training items; "
             f"{100 * repeated:.3g} % of the training items repeat among themselves",
             "split once, before shuffling or augmenting, and by person or group where items belong together",
             evidence,
         )
-    return passed("BCE030", f"{found:,} of {len(theirs):,} validation items are training items")
+    return passed(f"{found:,} of {len(theirs):,} validation items are training items")
 
 
 def _never_equal(valid: Any, distinct: int) -> bool:

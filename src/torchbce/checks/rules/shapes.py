@@ -5,11 +5,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchbce.checks.findings import Finding, Level, not_applicable, passed
-from torchbce.checks.trial import Trial
+from torchbce.checks.findings import Finding, fail, not_applicable, passed, warn
+from torchbce.checks.probing.trial import Trial
+from torchbce.checks.rule import finds, rule
+from torchbce.checks.rules import loss_function
 
+UNKNOWN_LOSS = "the loss fails on plain outputs"
 PROBES = 9  # targets that are turned around
 STRANGER = 1e-3  # an own target that moves the slope less than this, beside what it moves elsewhere, is none
+
+
+@finds("BCE003", on="model")
+def cross_talk(t: Trial) -> Finding:
+    """BCE003 on the batch's own shapes; else as the loss alone shows it."""
+    try:
+        found = compares_all(t) or compares_others(t)
+    except Exception:  # shapes that differ and that the loss refuses
+        found = None
+    if found is not None:
+        return found
+    return not_applicable(UNKNOWN_LOSS) if t.loss is None else loss_function.cross_talk(t.loss)
 
 
 def compares_all(t: Trial) -> Finding | None:
@@ -23,9 +38,7 @@ def compares_all(t: Trial) -> Finding | None:
     if own == 0 or abs(others.min().item() / own - 1) > 0.01 or abs(others.max().item() / own - 1) > 0.01:
         return None
     shapes = f"{list(t.outputs.shape)} and targets {list(t.targets.shape)}"
-    return Finding(
-        "BCE003",
-        Level.FAIL,
+    return fail(
         f"outputs have the shape {shapes}, which broadcast: the loss compares every output with every target",
         _reshaped(t),
         {"outputs": list(t.outputs.shape), "targets": list(t.targets.shape)},
@@ -67,20 +80,19 @@ def compares_others(t: Trial) -> Finding | None:
     return None
 
 
+@rule("BCE009", "pos-weight-shape", "pos_weight is one weight per class", on="model", explains=("BCE013",))
 def pos_weight_shape(t: Trial) -> Finding:
     """BCE009: torch takes pos_weight as classes, also where it was meant as items."""
     weight = getattr(t.loss_func, "pos_weight", None)
     if not isinstance(weight, Tensor):
-        return not_applicable("BCE009", "the loss has no pos_weight")
+        return not_applicable("the loss has no pos_weight")
     per_item = weight.shape == t.outputs.shape[:1] if t.outputs.ndim == 1 else weight.ndim == t.outputs.ndim
     if per_item and weight.shape[0] == len(t.outputs) > 1:
-        return Finding(
-            "BCE009",
-            Level.WARN,
+        return warn(
             f"pos_weight has {weight.numel()} values, as many as the batch has items: the last dimension is the class",
             "weight=... for one weight per item; a single pos_weight for one class",
         )
-    return passed("BCE009")
+    return passed()
 
 
 def _moved_by(t: Trial, place: int) -> Tensor | None:
@@ -99,9 +111,7 @@ def _moved_by(t: Trial, place: int) -> Tensor | None:
 
 
 def _misplaced(t: Trial, text: str) -> Finding:
-    return Finding(
-        "BCE003",
-        Level.FAIL,
+    return fail(
         f"turning a target around does not move the gradient of its own output, but that of another: {text}",
         "look for a shift such as outputs[:-1] beside targets[1:], and for view() or reshape() where transpose() or "
         "permute() was meant",

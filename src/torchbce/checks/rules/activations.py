@@ -7,11 +7,12 @@ import itertools
 import torch
 from torch import nn
 
-from torchbce.checks.check_loss import twice
-from torchbce.checks.findings import Finding, Level, not_applicable, passed
-from torchbce.checks.graph import last_operation, last_operations, reaches
-from torchbce.checks.targets import are_probabilities
-from torchbce.checks.trial import Trial, forward
+from torchbce.checks.findings import Finding, Level, fail, not_applicable, passed, warn
+from torchbce.checks.probing.graph import last_operation, last_operations, reaches
+from torchbce.checks.probing.trial import Trial, forward
+from torchbce.checks.rule import rule
+from torchbce.checks.rules import loss_function
+from torchbce.checks.rules.targets import are_probabilities
 
 SQUASHING = ("Sigmoid", "Softmax", "LogSigmoid", "LogSoftmax", "Hardsigmoid", "SpecialExpit")
 CLAMPS = ("Clamp", "Hardtanh")
@@ -21,37 +22,40 @@ ENOUGH = 8.0  # a logit that is clamped there reaches 99.97 %
 PUSH = 30.0
 
 
+@rule(
+    "BCE004",
+    "sigmoid-twice",
+    "no activation comes before a loss that has its own",
+    on="model",
+    explains=("BCE007", "BCE013", "BCE015", "BCE016", "BCE020"),
+)
 def activation_before_logits(t: Trial) -> Finding:
     """BCE004: read off autograd's graph, and tried out where that does not tell; not guessed from the outputs."""
     loss = t.loss
     if loss is not None and loss.takes == "probabilities" and loss.is_cross_entropy:
         return _activation_before_sigmoid(t)
-    alone = passed("BCE004") if loss is None else twice(loss)
+    alone = passed() if loss is None else loss_function.sigmoid_twice(loss)
     if alone.level is Level.FAIL:
         return alone
     if loss is None or loss.takes != "logits" or not loss.is_cross_entropy:
-        return not_applicable("BCE004", "the loss is no BCE of logits")
+        return not_applicable("the loss is no BCE of logits")
     last = _squashing(t)
     if last:
         share = (t.labels > 0.5).double().mean().item()
         floor = 0.3133 * share + 0.6931 * (1 - share)
-        return Finding(
-            "BCE004",
-            Level.FAIL,
+        return fail(
             f"the model ends with {last}, and the loss applies a sigmoid again: it cannot come below {floor:.4f}",
             "return the values before that layer; torch.sigmoid(logits) only to read them",
             {"last operation": last, "floor": floor},
         )
     for name, node in last_operations(t.outputs, 1):
         if name.startswith(BOUNDED) and not (name.startswith(CLAMPS) and reaches(node, ENOUGH)):
-            return Finding(
-                "BCE004",
-                Level.WARN,
+            return warn(
                 f"the model ends with {name}, so some logits, and their probabilities, cannot be reached",
                 "end the model with a Linear layer",
                 {"last operation": name},
             )
-    return passed("BCE004")
+    return passed()
 
 
 def _activation_before_sigmoid(t: Trial) -> Finding:
@@ -60,23 +64,19 @@ def _activation_before_sigmoid(t: Trial) -> Finding:
     if len(names) == 2 and names[0][0] in ("Sigmoid", "SpecialExpit"):
         (_, _), (before, node) = names
         if before in SQUASHING:
-            return Finding(
-                "BCE004",
-                Level.FAIL,
+            return fail(
                 f"the model ends with {before} and a sigmoid on top: probabilities lie between 0.5 and 0.7311",
                 "one sigmoid, after a Linear layer",
                 {"last operations": [before, names[0][0]]},
             )
         if before.startswith(BOUNDED) and not (before.startswith(CLAMPS) and reaches(node, ENOUGH)):
-            return Finding(
-                "BCE004",
-                Level.WARN,
+            return warn(
                 f"the model ends with {before} and then a sigmoid: some probabilities cannot be reached"
                 + (", such as any below 0.5" if before.startswith("Relu") else ""),
                 "the sigmoid comes right after a Linear layer",
                 {"last operations": [before, names[0][0]]},
             )
-    return not_applicable("BCE004", "the loss takes probabilities")
+    return not_applicable("the loss takes probabilities")
 
 
 def _squashing(t: Trial) -> str:
@@ -109,20 +109,25 @@ def _push(model: nn.Module, parameters: list[nn.Parameter], push: float) -> None
         parameters[-1].mul_(push)
 
 
+@rule(
+    "BCE005",
+    "missing-sigmoid",
+    "a loss of probabilities gets probabilities",
+    on="model",
+    explains=("BCE002", "BCE010", "BCE011", "BCE013", "BCE016", "BCE032"),
+)
 def missing_sigmoid(t: Trial) -> Finding:
     """BCE005."""
     if t.loss is None or t.loss.takes != "probabilities" or t.loss.family in ("constant", "cross-talk"):
-        return not_applicable("BCE005", "the loss does not take probabilities")
+        return not_applicable("the loss does not take probabilities")
     x = t.outputs.detach()
     outside = int(((x < 0) | (x > 1)).sum())
     if outside:
         last = last_operation(t.outputs)
-        return Finding(
-            "BCE005",
-            Level.FAIL,
+        return fail(
             f"the loss takes probabilities and {outside} of {x.numel()} outputs are outside [0, 1]; the model ends "
             f"with {last or 'no operation'}",
             "loss_func = torchbce.BCEWithLogitsLoss()",
             {"outside": outside, "last operation": last},
         )
-    return passed("BCE005")
+    return passed()

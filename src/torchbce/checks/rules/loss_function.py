@@ -1,0 +1,125 @@
+"""What a loss function computes, seen from its gradients."""
+
+from __future__ import annotations
+
+from torchbce.checks.findings import Finding, fail, not_applicable, passed, tip, warn
+from torchbce.checks.probing.fingerprint import Fingerprint
+from torchbce.checks.probing.known_losses import CLOSE, SHARES
+from torchbce.checks.rule import finds, rule
+
+
+@rule(
+    "BCE003",
+    "cross-talk",
+    "the loss compares each output with its own target only",
+    on="loss",
+    explains=("BCE007", "BCE008", "BCE013"),
+)
+def cross_talk(found: Fingerprint) -> Finding:
+    if found.family == "of the mean":
+        return warn(
+            "the mean over the items is taken before a function that is not linear, so each target moves the "
+            "gradients of "
+            "all items: no item weighs more than another, as it should in a focal loss",
+            'bce = binary_cross_entropy_with_logits(..., reduction="none"); the mean comes last',
+        )
+    if found.family != "cross-talk":
+        return passed()
+    return fail(
+        f"turning one target around moves other items' gradients {found.cross_talk:.3f} times as much as its own: the "
+        "loss compares every output with every target, as [N] and [N, 1] broadcast to [N, N]",
+        "loss = loss_func(outputs, targets.reshape(outputs.shape))  # the shapes must be alike",
+        {"cross-talk": found.cross_talk},
+    )
+
+
+@finds("BCE004", on="loss")
+def sigmoid_twice(found: Fingerprint) -> Finding:
+    # It asks for logits that only rise above 0: what is taken for logits are probabilities already.
+    saturates = found.lowest[:3] == (0.0, 0.0, 0.0) and found.lowest[4] > 0.5
+    if not found.family.startswith("sigmoid twice") and not saturates:
+        return passed()
+    return fail(
+        "the loss applies a sigmoid to what is already one: no output is taken for less than 1/2, and with BCE none "
+        "costs "
+        "less than 0.3133 (target 1) or 0.6931 (target 0)",
+        "loss_func = torchbce.BCEWithLogitsLoss()  # on logits, without a sigmoid before it",
+    )
+
+
+@rule(
+    "BCE006",
+    "constant-loss",
+    "the loss depends on the outputs",
+    on="loss",
+    explains=("BCE007", "BCE008", "BCE013", "BCE016"),
+)
+def constant_loss(found: Fingerprint) -> Finding:
+    if found.family != "constant":
+        return passed()
+    return fail(
+        "the gradient is exactly 0 whatever the outputs are: a softmax or cross-entropy over one output is constant",
+        "loss_func = torchbce.BCEWithLogitsLoss()  # one logit, no softmax",
+    )
+
+
+@rule("BCE007", "loss-is-bce", "the loss is binary cross-entropy", on="loss", explains=("BCE013",))
+def loss_is_bce(found: Fingerprint) -> Finding:
+    if found.family in ("cross-talk", "constant", "of the mean"):
+        return not_applicable(str(found))
+    if found.family == "exchanged":
+        text, fix = "outputs and targets are exchanged: the loss takes the outputs first", "loss_func(outputs, targets)"
+        return fail(text, fix)
+    if found.family != "bce":
+        return _other(found)
+    if found.turned or found.scale < 0:
+        return fail(
+            f"targets are turned around: 0 becomes {found.low:g} and 1 becomes {found.high:g}"
+            if found.scale > 0
+            else "the loss has the wrong sign: lowering it makes predictions worse",
+            "targets = 1 - targets" if found.scale > 0 else "loss = -loss",
+            {"low": found.low, "high": found.high, "scale": found.scale},
+        )
+    return passed(str(found))
+
+
+def _other(found: Fingerprint) -> Finding:
+    """A loss that is not BCE: another one that works, or one that no training can bring to an end."""
+    fix, evidence = "torchbce.BCEWithLogitsLoss(), if BCE was meant", {"lowest": list(found.lowest)}
+    at = dict(zip(SHARES, found.lowest, strict=False))
+    ends = set(found.lowest) & {0.0, 1.0}
+    if not at:
+        return tip(f"this is {found}", fix)
+    if len(set(found.lowest)) == 1 and ends:
+        text = (
+            f"the loss is lowest where every output is {found.lowest[0]:g}, whatever the targets are: one of its two "
+            "terms is missing"
+        )
+        return fail(text, "y log p + (1 - y) log(1 - p): both terms", evidence)
+    if at[0.9] < at[0.1] - CLOSE:
+        text = f"this is {found}; the more targets are 1, the lower are the outputs that it asks for, as for distances"
+        return tip(text, "loss = -loss, or targets = 1 - targets, if outputs are logits", evidence)
+    if found.is_proper:
+        return tip(f"this is {found}; it is lowest at the right probability", fix, evidence)
+    if ends:
+        share = next(share for share, where in at.items() if where in ends)
+        text = (
+            f"this is {found}, and it never ends: where {100 * share:g} % of the targets are 1, it is lowest at a "
+            f"probability of {at[share]:g}, an infinite logit"
+        )
+        return warn(text, fix, evidence)
+    text = f"this is {found}; it is lowest at {at[0.9]:.2f} where 0.9 is right: its outputs are no probabilities"
+    return tip(text, fix, evidence)
+
+
+@rule("BCE008", "reduction", "the loss does not grow with the batch", on="loss")
+def reduction(found: Fingerprint) -> Finding:
+    if found.family != "bce":
+        return not_applicable("the loss is not BCE")
+    if found.reduction == "sum":
+        return tip(
+            "the loss is a sum over the items: it and its gradient grow with the batch, and so does the step",
+            'reduction="mean"',
+            {"scale": found.scale},
+        )
+    return passed(found.reduction)
