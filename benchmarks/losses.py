@@ -1,4 +1,4 @@
-"""Both losses beside torch eager, torch.compile, JAX/optax, Keras and scikit-learn, and beside only moving the bytes.
+"""Both losses beside torch eager, torch.compile, JAX/optax, Keras, scikit-learn, and the memory traffic alone.
 
 The same arrays in one run, everybody in turn; medians. A dash: that peer has no such call. JAX runs under jit, Keras on
 torch. "bytes" reads input and target, and writes one tensor where the case has one to write.

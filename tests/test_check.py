@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 from pathlib import Path
@@ -55,7 +56,7 @@ def focal(gamma, alpha=None):
         ),
         (lambda z, y: bce(z, y) / math.log(2), "mean-reduced BCE of logits, times 1.443 (bits)"),
         (lambda z, y: 0.5 * bce(z, y), "mean-reduced BCE of logits, times 0.5"),
-        (lambda z, y: bce(z, 1 - y), "mean-reduced BCE of logits with targets turned around"),
+        (lambda z, y: bce(z, 1 - y), "mean-reduced BCE of logits with targets flipped"),
         (lambda z, y: bce(z.float(), y.float()), "mean-reduced BCE of logits"),
         (lambda z, y: bce(z.reshape(-1, 1), y.reshape(-1, 1)), "mean-reduced BCE of logits"),
         (lambda z, y: softplus(z[:, None] * (1 - 2 * y)).mean(), "a loss that compares every output with every target"),
@@ -223,11 +224,20 @@ def test_codes_are_ignored_and_consequences_explained():
     assert both["BCE028"].message == "explained by BCE029"
 
 
+def test_the_index_of_the_docs_is_that_of_the_rules():
+    index = importlib.util.spec_from_file_location("index", PAGES / "index.py")
+    module = importlib.util.module_from_spec(index)
+    index.loader.exec_module(module)
+    assert module.table() in (PAGES.parent / "checks.md").read_text(), "run python docs/checks/index.py"
+
+
 def test_every_check_has_a_page_and_every_page_a_check():
     assert {path.stem for path in PAGES.glob("BCE*.md")} == set(catalogue())
     for code, entry in catalogue().items():
         text = (PAGES / f"{code}.md").read_text()
         assert text.startswith(f"# {code} {entry.slug}: {entry.title}\n")
+        explained = f"not reported: {', '.join(entry.explains)}."
+        assert (explained in text) == bool(entry.explains)
         assert set(entry.explains) <= set(catalogue())
 
 

@@ -185,7 +185,7 @@ def test_separable_data_do_not_send_the_slope_to_infinity():
 
 def test_turned_around_predictions_are_called_so():
     z, y = predictions(2000, slope=-1)
-    assert "turned around" in calibration(z, y).in_words(0.69)
+    assert "flipped" in calibration(z, y).in_words(0.69)
 
 
 def test_few_items_have_no_calibration():

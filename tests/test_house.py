@@ -259,6 +259,7 @@ def test_command_line_flags():
             "--delimiter",
             "--encoding",
         ],
+        "selftest": [],
         "verify": [],
         "bench": [],
     }

@@ -16,7 +16,7 @@ def test_the_table_of_exact_values_is_mpmaths():
 
 
 def test_every_engine_of_this_machine_is_within_its_limits():
-    found = list(accuracy.verify())
+    found = list(accuracy.errors())
     assert {one.engine for one in found} >= {"reference", "cpu"}
     assert len(found) == 8 * len(accuracy.engines())
     assert all(one.passed for one in found)
@@ -27,7 +27,7 @@ def test_every_engine_of_this_machine_is_within_its_limits():
 def test_a_wrong_kernel_is_found(monkeypatch):
     right = launch.forward
     monkeypatch.setattr(launch, "forward", lambda *a, **k: ((found := right(*a, **k))[0] * (1 + 1e-6), *found[1:]))
-    wrong = [one for one in accuracy.verify() if not one.passed]
+    wrong = [one for one in accuracy.errors() if not one.passed]
     assert {(one.engine, one.dtype) for one in wrong} == {("cpu", torch.float32), ("cpu", torch.float64)}
 
 
@@ -51,16 +51,17 @@ def test_every_case_is_timed_with_what_it_says():
     assert inputs.options["pos_weight"].shape == (10,)
 
 
-def test_the_command_verify(command):
-    result = command("verify")
+def test_the_command_selftest(command):
+    result = command("selftest")
     assert result.exit_code == 0
     assert "ours are within their limits" in result.output
     assert result.output.count("binary_cross_entropy_with_logits") == 4 * len(accuracy.engines())
 
 
-def test_the_command_verify_fails_loudly(command, monkeypatch):
-    monkeypatch.setattr(launch, "items", lambda x, y, call: (torch.ones_like(x, dtype=call.result_dtype), True))
-    result = command("verify")
+def test_the_command_selftest_fails_loudly(command, monkeypatch):
+    wrong = lambda x, y, call, **_: (torch.ones_like(x, dtype=call.result_dtype), None, True)  # noqa: E731
+    monkeypatch.setattr(launch, "forward", wrong)
+    result = command("selftest")
     assert result.exit_code == 1
     assert "NOT within" in result.output
     assert "above 3: WRONG" in result.output
@@ -68,7 +69,7 @@ def test_the_command_verify_fails_loudly(command, monkeypatch):
 
 def test_the_command_bench(command, monkeypatch):
     monkeypatch.setattr(speed, "CASES", speed.CASES[:2])
-    monkeypatch.setattr("torchbce.cli.measure.bench", lambda seconds: speed.bench(seconds=0.0))
+    monkeypatch.setattr("torchbce.cli.selftest.bench", lambda seconds: speed.bench(seconds=0.0))
     result = command("bench")
     assert result.exit_code == 0, result.output
     assert "probabilities, hard, forward + backward" in result.output

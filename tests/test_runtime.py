@@ -204,14 +204,14 @@ def test_an_interrupt_stops_a_long_call():
         x = torch.full((20_000_000,), 0.5)
         y = torch.zeros(20_000_000, dtype=torch.bool)
         loss = torchbce.functional.binary_cross_entropy(x, y)
-        together, slices = threads.together, []
+        run_together, slices = threads.run_together, []
         launch.SLICE = 16
-        threads.together = lambda *arguments: (together(*arguments), slices.append(1), time.sleep(0.1))
+        threads.run_together = lambda *arguments: (run_together(*arguments), slices.append(1), time.sleep(0.1))
         threading.Timer(1.0, _thread.interrupt_main).start()
         try:
             torchbce.functional.binary_cross_entropy(x, y)
         except KeyboardInterrupt:
-            threads.together = together
+            threads.run_together = run_together
             print("interrupted", 2 < len(slices) < 100, torchbce.functional.binary_cross_entropy(x, y) == loss)
     """
     found = run(script)

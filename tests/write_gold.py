@@ -1,4 +1,4 @@
-"""Writes src/torchbce/measure/gold.csv, what `torchbce verify` compares with: python tests/write_gold.py"""
+"""Writes src/torchbce/selftest/gold.csv, what `torchbce selftest` compares with: python tests/write_gold.py"""
 
 from __future__ import annotations
 

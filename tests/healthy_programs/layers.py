@@ -108,7 +108,7 @@ def fourier_mixing() -> Report:
 
 
 class Reverse(torch.autograd.Function):
-    """The identity, whose gradient is turned around."""
+    """The identity, whose gradient is flipped."""
 
     @staticmethod
     def forward(ctx, x):

@@ -89,7 +89,7 @@ def train(
         ),
     ] = None,
     epochs: Annotated[
-        Optional[int], typer.Option(min=1, help="At most so many.", show_default="15 to 60, by the rows")
+        Optional[int], typer.Option(min=1, help="The largest number of epochs.", show_default="15 to 60, by the rows")
     ] = None,
     batch_size: Annotated[
         Optional[int], typer.Option(min=1, help="Rows per step.", show_default="32 to 1024, by the rows")
@@ -250,20 +250,26 @@ def check(
 
 
 @app.command()
-def verify() -> None:
+def selftest() -> None:
     """Compare the losses with exact values and with torch's, on this machine and its devices."""
     with reported():
-        from torchbce.cli.measure import run_verify
+        from torchbce.cli.selftest import run_selftest
 
-        if not run_verify():
+        if not run_selftest():
             raise typer.Exit(ExitCode.BUG)
+
+
+@app.command(hidden=True, deprecated=True)
+def verify() -> None:
+    """The former name of selftest."""
+    selftest()
 
 
 @app.command()
 def bench() -> None:
     """Time the losses beside torch's on this machine, in less than a minute."""
     with reported():
-        from torchbce.cli.measure import run_bench
+        from torchbce.cli.selftest import run_bench
 
         run_bench()
 

@@ -22,7 +22,7 @@ class ExitCode(enum.IntEnum):
     USAGE = 2  # an option that does not exist or has a wrong value
     INPUT = 3  # a table that cannot be used
     OUTPUT = 4  # results that cannot be written
-    RUN_FOLDER = 5  # a run folder that is damaged or is none
+    RUN_FOLDER = 5  # a damaged run folder, or a folder that is not one
     CHECK_FAILED = 6  # `torchbce check` found what cannot be in working code
     INTERRUPTED = 130  # Ctrl-C
     PIPE = 141  # nobody reads the output any more, as after `| head`

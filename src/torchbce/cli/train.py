@@ -111,7 +111,7 @@ def _result_lines(trained: Trained, task: Task) -> list[str]:
     best, explanation = trained.history.best, trained.explanation
     calibration = explanation.calibration
     bits = f"valid {best.judged:.6f} nats per item ({best.judged / math.log(2):.4f} bits)"
-    below = f", {percent_below(best.judged, task.baseline)}, AUC {trained.auc:.4f}" if task.is_told else ""
+    below = f", {percent_below(best.judged, task.baseline)}, AUC {trained.auc:.4f}" if task.is_reliable else ""
     typical = f"typical probability given to the truth {explanation.typical_probability:.4f}"
     lines = [
         f"{'best':{LABEL}}epoch {best.number}: {bits}{below}; train {best.train:.6f}",
@@ -134,7 +134,7 @@ def _warnings(trained: Trained, task: Task) -> list[str]:
     """What must not be overlooked: figures that chance makes, and models that know nothing."""
     gain, error = trained.gain, trained.gain_error
     interval = f"{gain - 1.96 * error:+.2g} to {gain + 1.96 * error:+.2g}"
-    if not task.is_told:
+    if not task.is_reliable:
         ones = int(task.answers[torch.from_numpy(task.valid)].sum())
         few = min(ones, task.sizes[1] - ones)
         return [

@@ -18,9 +18,9 @@ HALVES = {torch.float16, torch.bfloat16}
 
 
 def fast_path(loss: Loss, input: Tensor, target: Tensor, reduction: str) -> Tensor | None:
-    """A call without options on two dense float32 tensors, in few steps, as they are what a small batch costs.
+    """A call without options on two dense float32 tensors; None where it is not such a call.
 
-    None where it is not such a call.
+    As few steps as possible, since overhead is what a small batch costs.
     """
     if not select.takes_fast_path(input, target) or input.size() != target.size():
         return None
@@ -39,6 +39,7 @@ def _plain_call(loss: Loss, reduction: Reduction) -> LossCall | None:
         reduction=reduction,
         result_dtype=torch.float32,
         checked=loss.checks_input,
+        dense=True,
     )
 
 
@@ -94,7 +95,9 @@ def validate_and_compute(
         mask=mask,
         options=options,
     )
-    call = call._replace(denominator=_denominator(input, target, call, options.get("normalize")))
+    normalize = options.get("normalize")
+    if normalize is not None:
+        call = call._replace(denominator=_denominator(input, target, call, normalize))
     value = compute(input, target, call)
     if reduction != "none":
         return value
@@ -110,10 +113,10 @@ def check_sizes(input: Tensor, target: Tensor, options: Options) -> None:
         )
 
 
-def _denominator(input: Tensor, target: Tensor, call: LossCall, normalize: Normalize | None) -> Tensor | float | None:
+def _denominator(input: Tensor, target: Tensor, call: LossCall, normalize: Normalize) -> Tensor | float | None:
     """Of the mean; None is the number of items."""
-    if normalize is None or (isinstance(normalize, str) and normalize == "numel"):
-        return None  # None from a traced module, whose calls may name another
+    if isinstance(normalize, str) and normalize == "numel":
+        return None
     if call.reduction != "mean":
         raise ValueError(
             f"normalize is what reduction='mean' divides by; with reduction={call.reduction!r} it has no use"

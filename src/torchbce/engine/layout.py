@@ -59,7 +59,7 @@ def pattern(weight: Tensor, like: Tensor) -> Pattern:
         and (own >= SHORT or n <= SHORT)
         and weight.size() == like.size()[-weight.ndim :]
     ):
-        return Pattern(weight, 1, own)  # the usual case, in few steps
+        return Pattern(weight, 1, own)  # the common case first
     order = sorted(range(like.ndim), key=like.stride, reverse=True)
     view = weight.detach().expand(like.shape).permute(order)
     varying = [d for d in range(view.ndim) if view.size(d) != 1 and view.stride(d) != 0]

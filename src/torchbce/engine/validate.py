@@ -38,7 +38,9 @@ def validated(
         weight = _along(class_dim, "weight", weight, input)
         named = zip(loss.parameters, parameters, strict=True)
         parameters = tuple(_along(class_dim, name, given, input) for name, given in named)
-    for name, given in zip(("weight", *loss.parameters), (weight, *parameters), strict=True):
+    if weight is not None:
+        check_weight("weight", weight, input)
+    for name, given in zip(loss.parameters, parameters, strict=True):
         if given is not None:
             check_weight(name, given, input)
     return LossCall(
@@ -48,9 +50,9 @@ def validated(
         reduction=reduction,
         result_dtype=result_dtype,
         checked=_checked(options.get("validate"), loss.checks_input) or num_classes is not None,
-        target_transform=_target_transform(options),
+        target_transform=_target_transform(options) if options else None,
         ignored=None if ignore_index is None else number("ignore_index", ignore_index),
-        mask=_mask(mask, input),
+        mask=None if mask is None else _mask(mask, input),
         class_dim=None if num_classes is None else class_dim,
     )
 
@@ -108,7 +110,7 @@ def check_weight(name: str, weight: object, target: Tensor) -> None:
         and weight.device == target.device
         and (weight.ndim == 0 or weight.size() == target.size()[-weight.ndim :])
     ):
-        return  # the usual case, in few steps
+        return  # the common case first
     if weight is None or (isinstance(weight, int | float) and not isinstance(weight, bool)):
         return
     if not isinstance(weight, Tensor):
@@ -194,9 +196,7 @@ def _target_transform(options: Options) -> TargetTransform | None:
     return TargetTransform(above, 1 - smoothing, smoothing / (options.get("num_classes") or 2))
 
 
-def _mask(mask: Tensor | None, input: Tensor) -> Tensor | None:
-    if mask is None:
-        return None
+def _mask(mask: Tensor, input: Tensor) -> Tensor:
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         received = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
         raise TypeError(f"mask must be a Tensor of torch.bool, True where an item counts, got {received}")

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchbce.explanation.result import Elsewhere, Explanation, GroupLoss, Item
 from torchbce.explanation.sketch.sketch import Sketch, sklearn_epsilon
 from torchbce.explanation.sketch.worst_items import KEPT
-from torchbce.explanation.statistics.calibration import calibration, enough
+from torchbce.explanation.statistics.calibration import calibration, has_enough_items
 from torchbce.explanation.statistics.decomposition import auc, decomposition
 from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.explanation.statistics.isotonic import reliability_curve, right_fits
@@ -129,7 +129,7 @@ def explanation(
     share = sums.positive / sums.weight if sums.weight else math.nan
     points = sketch.distribution()
     hard = not sums.soft and sums.weight > 0
-    told = hard and enough(sums.effective_count, share * sums.effective_count)
+    told = hard and has_enough_items(sums.effective_count, share * sums.effective_count)
     fits = right_fits(points) if bands and told and not weighted else None
     clusters = sketch.clusters
     alone = math.sqrt(sums.moment / (count - 1) / count) if count > 1 else math.nan  # if items are independent

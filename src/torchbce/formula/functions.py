@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # whose they are is decided by `bind`
+if TYPE_CHECKING:  # `bind` puts the engine's own in their place
     from torch import clamp_min as at_least
     from torch import exp, log, log1p, where
 

@@ -19,7 +19,7 @@ from torchbce.formula.loss import Loss
 from torchbce.losses.bce import INFINITY, LOG_FLOOR, bce_defined
 from torchbce.losses.module import LossModule
 
-if TYPE_CHECKING:  # `bind` decides whose they are: torch's, numba's or Triton's
+if TYPE_CHECKING:  # `bind` puts the engine's own in their place
     from torch import clamp_min as at_least
     from torch import log, log1p, where
 

@@ -21,7 +21,7 @@ from torchbce.engine.validate import check_call, refuse_dtype
 from torchbce.formula.loss import Loss
 from torchbce.losses.module import as_buffer, options_of, refuse_script, shown
 
-if TYPE_CHECKING:  # `bind` decides whose they are: torch's, numba's or Triton's
+if TYPE_CHECKING:  # `bind` puts the engine's own in their place
     from torch import clamp_min as at_least
     from torch import log, log1p, where
 

@@ -22,7 +22,7 @@ from torchbce.formula.loss import Loss
 from torchbce.losses.bce import INFINITY
 from torchbce.losses.module import as_buffer, options_of, refuse_script, shown
 
-if TYPE_CHECKING:  # `bind` decides whose they are: torch's, numba's or Triton's
+if TYPE_CHECKING:  # `bind` puts the engine's own in their place
     from torch import exp, log1p, where
 
 TORCH_BCE_WITH_LOGITS = torch.nn.functional.binary_cross_entropy_with_logits  # as it was before any patch

@@ -16,7 +16,7 @@ from torchbce.formula.functions import sigmoid, softplus
 from torchbce.formula.loss import Loss
 from torchbce.losses.module import LossModule
 
-if TYPE_CHECKING:  # `bind` decides whose they are: torch's, numba's or Triton's
+if TYPE_CHECKING:  # `bind` puts the engine's own in their place
     from torch import exp
 
 

@@ -49,7 +49,7 @@ def focal_loss_with_logits(
     mask: Tensor | None = None,
     **options: Unpack[Options],
 ) -> Tensor:
-    r"""Focal loss of logits: BCE that looks away from items which are easy already (Lin et al. 2017).
+    r"""Focal loss of logits: BCE that down-weights well-classified items (Lin et al. 2017).
 
     ``a_t * (1 - p_t) ** gamma * BCE``, with ``p_t = p y + (1 - p)(1 - y)``, ``p = sigmoid(input)`` and
     ``a_t = alpha y + (1 - alpha)(1 - y)``. torchvision's and Keras's results, with finite gradients at any logit; for
@@ -63,7 +63,7 @@ def focal_loss_with_logits(
         target: the same shape, in [0, 1]; floating point, bool or integer.
         weight: a number or a tensor that broadcasts to the input.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        gamma: how much easy items are looked away from; at least 0.
+        gamma: how strongly well-classified items are down-weighted; at least 0.
         alpha: the weight of positives, 1 - alpha that of negatives: a number in [0, 1], or such a value per class.
             None: 1 for both.
         pos_weight: the weight of the positive part of BCE.

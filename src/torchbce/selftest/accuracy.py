@@ -45,7 +45,7 @@ def engines() -> list[select.Name]:
     return [name for name in ("reference", "cpu", "gpu") if select.available(name)]
 
 
-def verify(progress: Callable[[str], None] = lambda text: None) -> Iterator[Accuracy]:
+def errors(progress: Callable[[str], None] = lambda text: None) -> Iterator[Accuracy]:
     """Measure each loss in each dtype by each engine of this machine, beside torch's."""
     for engine in engines():
         for loss in functional.__all__:

@@ -62,7 +62,7 @@ class Task:
     notes: list[str]
 
     @property
-    def is_told(self) -> bool:
+    def is_reliable(self) -> bool:
         """Whether there are validation rows enough of both classes to say how good a model is."""
         ones = int(self.answers[torch.from_numpy(self.valid)].sum())
         return min(ones, int(self.valid.sum()) - ones) >= FEWEST_OF_A_CLASS
@@ -260,7 +260,7 @@ def _fit(
             patience=chosen.patience,
             on_epoch=on_epoch,
             on_step=on_step,
-            baseline=task.is_told,
+            baseline=task.is_reliable,
         )
     return network.eval(), history
 

@@ -67,7 +67,7 @@ class Fingerprint:
 
     @property
     def turned(self) -> bool:
-        """Whether targets are turned around."""
+        """Whether targets are flipped."""
         return self.high < self.low
 
     def __str__(self) -> str:
@@ -87,7 +87,7 @@ class Fingerprint:
         if self.weight != (1.0,):
             words.append("weight " + ", ".join(f"{weight:.4g}" for weight in self.weight))
         if self.turned:
-            words.append("targets turned around")
+            words.append("targets flipped")
         elif self.smoothing:
             words.append(f"label smoothing {self.smoothing:.4g}")
         times = ""
@@ -233,7 +233,7 @@ def _reduction(probe: _Probe, g: Tensor) -> str:
 
 
 def _cross_talk(slopes: _Probe, z: Tensor, y: Tensor, g: Tensor) -> tuple[float, float]:
-    """How much turning a target around moves other items' slopes, next to its own: the least and the most."""
+    """How much flipping a target moves other items' slopes, next to its own: the least and the most."""
     least, most = math.inf, 0.0
     for i in range(0, z.numel(), max(1, z.numel() // 4)):
         turned = y.clone()
@@ -246,7 +246,7 @@ def _cross_talk(slopes: _Probe, z: Tensor, y: Tensor, g: Tensor) -> tuple[float,
 
 
 def _meets_all(slopes: _Probe, z: Tensor, y: Tensor, g: Tensor) -> bool:
-    """Whether it does not matter which target is turned around: every output meets every target, in any loss."""
+    """Whether it does not matter which target is flipped: every output meets every target, in any loss."""
     moved = []
     for i in (j for j in range(z.numel()) if y.view(-1)[j] == 1):
         turned = y.clone()
@@ -270,7 +270,7 @@ def _solve(a0: float, b0: float, a1: float, b1: float) -> tuple[float, float, fl
     """c, w and the targets t0, t1 from b = c (1 - t), a = c w t."""
     size = max(map(abs, (a0, b0, a1, b1)))
     if size == 0 or abs(a1) < EXACT * size or abs(b0) < EXACT * size:
-        # Targets turned around: what should be 0 is 1.
+        # Targets flipped: what should be 0 is 1.
         turned = abs(a1) < EXACT * size and abs(b0) < EXACT * size and size > 0
         return (b1, a0 / b1, 1.0, 0.0) if turned and b1 else None
     r, q = a0 / a1, b1 / b0

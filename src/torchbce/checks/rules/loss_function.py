@@ -26,7 +26,7 @@ def cross_talk(found: Fingerprint) -> Finding:
     if found.family != "cross-talk":
         return passed()
     return fail(
-        f"turning one target around moves other items' gradients {found.cross_talk:.3f} times as much as its own: the "
+        f"flipping one target moves other items' gradients {found.cross_talk:.3f} times as much as its own: the "
         "loss compares every output with every target, as [N] and [N, 1] broadcast to [N, N]",
         "loss = loss_func(outputs, targets.reshape(outputs.shape))  # the shapes must be alike",
         {"cross-talk": found.cross_talk},
@@ -74,7 +74,7 @@ def loss_is_bce(found: Fingerprint) -> Finding:
         return _other(found)
     if found.turned or found.scale < 0:
         return fail(
-            f"targets are turned around: 0 becomes {found.low:g} and 1 becomes {found.high:g}"
+            f"targets are flipped: 0 becomes {found.low:g} and 1 becomes {found.high:g}"
             if found.scale > 0
             else "the loss has the wrong sign: lowering it makes predictions worse",
             "targets = 1 - targets" if found.scale > 0 else "loss = -loss",

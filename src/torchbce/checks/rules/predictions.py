@@ -29,7 +29,7 @@ def base_rate(shown: Explanation) -> Finding:
     """BCE027: worse than a constant for certain, or so many items that a difference would show, and none does."""
     error = auc_error(shown)
     if shown.floor is not None or shown.count < TOO_FEW or not shown.baseline > 0:
-        return not_applicable(_untold(shown))
+        return not_applicable(_why_unknown(shown))
     spread = 4 * shown.standard_error * shown.count / (shown.weight_sum or shown.count)
     worse = shown.weighted_mean > shown.baseline + spread
     same = shown.d2 < 0.01 and abs(shown.auc - 0.5) < 3 * error < 0.05
@@ -43,7 +43,7 @@ def base_rate(shown: Explanation) -> Finding:
     )
 
 
-def _untold(shown: Explanation) -> str:
+def _why_unknown(shown: Explanation) -> str:
     """Why nothing can be said of how good predictions are."""
     if shown.floor is not None:
         return "targets are soft"
@@ -94,7 +94,7 @@ def calibration(shown: Explanation) -> Finding:
 @rule("BCE030", "too-good", "predictions are not too good to be true", on="predictions")
 def too_good(shown: Explanation) -> Finding:
     if shown.floor is not None or shown.count < TOO_FEW or not shown.baseline > 0:
-        return not_applicable(_untold(shown))
+        return not_applicable(_why_unknown(shown))
     if shown.normalized_entropy < 0.02:
         return warn(
             f"only {100 * shown.normalized_entropy:.2f} % of the baseline's loss is left: is the answer a feature?",

@@ -11,7 +11,7 @@ from torchbce.checks.rule import finds, rule
 from torchbce.checks.rules import loss_function
 
 UNKNOWN_LOSS = "the loss fails on plain outputs"
-PROBES = 9  # targets that are turned around
+PROBES = 9  # targets that are flipped
 STRANGER = 1e-3  # an own target that moves the slope less than this, beside what it moves elsewhere, is none
 
 
@@ -96,7 +96,7 @@ def pos_weight_shape(t: Trial) -> Finding:
 
 
 def _moved_by(t: Trial, place: int) -> Tensor | None:
-    """How far each output's slope moves if one target, by its number, is turned around; None without slopes."""
+    """How far each output's slope moves if one target, by its number, is flipped; None without slopes."""
     slopes = []
     first = t.targets.reshape(-1)[place]
     for value in (first, 1 - first):
@@ -112,7 +112,7 @@ def _moved_by(t: Trial, place: int) -> Tensor | None:
 
 def _misplaced(t: Trial, text: str) -> Finding:
     return fail(
-        f"turning a target around does not move the gradient of its own output, but that of another: {text}",
+        f"flipping a target does not move the gradient of its own output, but that of another: {text}",
         "look for a shift such as outputs[:-1] beside targets[1:], and for view() or reshape() where transpose() or "
         "permute() was meant",
         {"outputs": list(t.outputs.shape), "targets": list(t.targets.shape)},

@@ -81,9 +81,9 @@ def head_bias(t: Trial) -> Finding:
     return passed()
 
 
-@rule("BCE013", "overfits-one-batch", "a few items can be learned by heart", on="model")
+@rule("BCE013", "overfits-one-batch", "a few items can be memorized", on="model")
 def overfits_one_batch(t: Trial) -> Finding:
-    """BCE013: with a capable optimizer any working network learns eight items by heart."""
+    """BCE013: with a capable optimizer any working network memorizes eight items."""
     rows = _few_distinct(t)
     if rows is None:
         return not_applicable("the batch has no two classes with distinct inputs")
@@ -92,7 +92,7 @@ def overfits_one_batch(t: Trial) -> Finding:
     if not parameters or not t.value(model, inputs, targets).requires_grad:
         return not_applicable("nothing can be trained")
     if sum(p.numel() for p in parameters) < 4 * ITEMS:
-        return not_applicable(f"fewer than {4 * ITEMS} parameters, which cannot learn any items by heart")
+        return not_applicable(f"fewer than {4 * ITEMS} parameters, too few to memorize any items")
     floor = max(_lowest(t, rows), 0.0)  # outputs that are bound to each other, as log-probabilities, come no further
     start = best = math.inf
     for lr in (1e-2, 1e-3):
@@ -111,7 +111,7 @@ def overfits_one_batch(t: Trial) -> Finding:
     if best - floor < 0.5 * (start - floor):
         return passed(f"{start:.4f} to {best:.4f}")
     return warn(
-        f"{len(rows)} items cannot be learned by heart: in {STEPS} steps of Adam the loss went from {start:.4f} to "
+        f"{len(rows)} items cannot be memorized: in {STEPS} steps of Adam the loss went from {start:.4f} to "
         f"{best:.4f} only; these items could cost {floor:.4f}",
         "look at the other findings; at whether inputs and targets belong together; at the size of the network",
         evidence,

@@ -89,7 +89,7 @@ def _gradients(model: nn.Module, batch: Any, step: Step, optimizer: torch.optim.
 
 
 def _other_targets(batch: Any) -> Any:
-    """The batch with its targets turned around."""
+    """The batch with its targets flipped."""
     if isinstance(batch, Mapping):
         return {name: 1 - v if str(name).lower() in TARGET_NAMES else v for name, v in batch.items()}
     return type(batch)([*batch[:-1], 1 - batch[-1]])

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import functools
 import struct
-from typing import NamedTuple, get_type_hints
+from collections import namedtuple
+from typing import Any, NamedTuple, get_type_hints
 
 
-class Words(NamedTuple):
-    """The words in their order; a call without options ends after `scale`.
-
-    Those that name a tensor are its address. `inner` and `period` say how it repeats along the items (see
-    `layout.Pattern`).
-    """
+class PlainWords(NamedTuple):
+    """The arguments of every call, in their order. Those that name a tensor are its address."""
 
     input: int
     target: int
@@ -28,6 +25,11 @@ class Words(NamedTuple):
     end: int  # the chunk to stop before
     items: int
     scale: float
+
+
+class OptionalWords(NamedTuple):
+    """Further arguments, of a call with options. `inner` and `period`: how a tensor repeats (see `layout.Pattern`)."""
+
     mask: int
     weight_inner: int
     weight_period: int
@@ -43,15 +45,19 @@ class Words(NamedTuple):
     ignored: float
 
 
-AT = Words(*range(len(Words._fields)))  # the number of each word, by name
-PARAMETERS = len(Words._fields)  # of the loss: three words each, the number or an address, and how it repeats
-OPTIONAL = Words._fields[Words._fields.index("scale") + 1 :]
-
-_formats = ["d" if kind is float else "q" for kind in get_type_hints(Words).values()]
-_plain = struct.Struct("=" + "".join(_formats[: len(_formats) - len(OPTIONAL)]))
+_names = PlainWords._fields + OptionalWords._fields
+AT: Any = namedtuple("At", _names)(*range(len(_names)))  # the number of each word, by name
+PARAMETERS = len(_names)  # of the loss: three words each, the number or an address, and how it repeats
 
 
-def pack(
+def _format(words: type) -> str:
+    return "".join("d" if kind is float else "q" for kind in get_type_hints(words).values())
+
+
+_plain, _optional = struct.Struct("=" + _format(PlainWords)), _format(OptionalWords)
+
+
+def pack_plain(
     *,
     input: int,
     target: int,
@@ -64,19 +70,16 @@ def pack(
     end: int,
     items: int,
     scale: float,
-    optional: bytes,
 ) -> bytes:
-    """The words of a call, in the table's order."""
-    return _plain.pack(input, target, weight, grad_output, out, sums, next_piece, piece, end, items, scale) + optional
+    """The words of every call, in the order of `PlainWords`."""
+    return _plain.pack(input, target, weight, grad_output, out, sums, next_piece, piece, end, items, scale)
 
 
-def pack_optional(named: dict[str, float], parameters: list[tuple[str, tuple[float, int, int]]]) -> bytes:
-    """The words of the options by name, then of the loss's parameters: their kind, "t" a tensor or "n" a number."""
-    layout = "".join("3q" if kind == "t" else "d2q" for kind, _ in parameters)
-    words = [named[name] for name in OPTIONAL]
-    return _layout(layout).pack(*words, *(word for _, words in parameters for word in words))
+def pack_optional(words: OptionalWords, kinds: str, parameters: list[float]) -> bytes:
+    """The options, then the loss's parameters: "t" is a tensor's address and how it repeats, "n" a number."""
+    return _layout(kinds).pack(*words, *parameters)
 
 
 @functools.cache
-def _layout(parameters: str) -> struct.Struct:
-    return struct.Struct("=" + "".join(_formats[-len(OPTIONAL) :]) + parameters)
+def _layout(kinds: str) -> struct.Struct:
+    return struct.Struct("=" + _optional + "".join({"t": "3q", "n": "d2q", "-": ""}[kind] for kind in kinds))

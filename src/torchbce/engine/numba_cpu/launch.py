@@ -12,6 +12,7 @@ from torch import Tensor
 from torchbce.engine.call import FLOATS, INTEGERS, LossCall, TargetTransform, computed_in_float64
 from torchbce.engine.layout import ClassNumbers, Pattern, class_numbers, in_one_order, pattern
 from torchbce.engine.numba_cpu import arguments, buffers, machine_code, threads
+from torchbce.engine.numba_cpu.arguments import OptionalWords, pack_plain
 from torchbce.engine.numba_cpu.variant import CHUNK
 
 TWO_WORDS = ctypes.c_double * 2
@@ -44,10 +45,8 @@ def forward(
     if call.reduction == "none":
         return _items(input, target, call)
     options = NO_OPTIONS
-    if not _is_plain(call):
+    if not call.dense:
         input, target, options = _prepared(input, target, call)
-    elif not (input.is_contiguous() and target.is_contiguous()):
-        input, target = in_one_order(input, target)
     grad_input = buffers.new(input, input.dtype) if need_grad else None
     given, factor = call.denominator, 1.0 if scale is None else scale.item()
     divisor = input.numel() if given is None else given.item() if isinstance(given, Tensor) else given
@@ -115,20 +114,25 @@ def _prepared(
     if grad_output is None and _is_plain(call):
         return input, target, NO_OPTIONS
     wide = computed_in_float64(input, target)
-    weight, incoming = (None if t is None else _pattern(t, input, wide) for t in (call.weight, grad_output))
+    weight = None if call.weight is None else _pattern(call.weight, input, wide)
+    incoming = None if grad_output is None else _pattern(grad_output, input, wide)
     mask = None if call.mask is None else pattern(call.mask.to(torch.bool).view(torch.uint8), input)
     kinds, parameters, owners = _parameters(call, input, wide)
-    transform, ignored = call.target_transform or UNCHANGED, call.ignored
-    words = {"mask": 0 if mask is None else mask.values.data_ptr(), "ignored": 0.0 if ignored is None else ignored}
-    for name, found in (("weight", weight), ("grad", incoming), ("mask", mask)):
-        words[f"{name}_inner"], words[f"{name}_period"] = ONCE if found is None else found[1:]
-    words["class_inner"], words["classes"] = ONCE if numbers is None else numbers
-    words["threshold"], words["factor"], words["shift"] = transform
+    transform, ignored = call.target_transform, call.ignored
+    words = OptionalWords(
+        0 if mask is None else mask.values.data_ptr(),
+        *(ONCE if weight is None else weight[1:]),
+        *(ONCE if incoming is None else incoming[1:]),
+        *(ONCE if mask is None else mask[1:]),
+        *(numbers or ONCE),
+        *(transform or UNCHANGED),
+        0.0 if ignored is None else ignored,
+    )
     variant = (
         None if weight is None else weight.values.dtype,
         None if incoming is None else incoming.values.dtype,
         kinds,
-        call.target_transform is not None,
+        transform is not None,
         ignored is not None,
         mask is not None,
         numbers is not None,
@@ -137,31 +141,27 @@ def _prepared(
         variant,
         0 if weight is None else weight.values.data_ptr(),
         0 if incoming is None else incoming.values.data_ptr(),
-        arguments.pack_optional(words, parameters),
+        arguments.pack_optional(words, kinds, parameters),
         (*owners, *(found.values for found in (weight, incoming, mask) if found is not None)),
     )
     return input, target, options
 
 
-def _parameters(
-    call: LossCall, input: Tensor, wide: bool
-) -> tuple[str, list[tuple[str, tuple[float, int, int]]], list[Tensor]]:
-    """The kind of each of the loss's parameters (see `Variant`), the words of those that are given, their tensors."""
-    kinds = ""
-    given: list[tuple[str, tuple[float, int, int]]] = []
-    owners: list[Tensor] = []
+def _parameters(call: LossCall, input: Tensor, wide: bool) -> tuple[str, list[float], list[Tensor]]:
+    """The kinds of the loss's parameters (see `Variant`), the words of those that are given, and their tensors."""
+    kinds, words, owners = "", list[float](), list[Tensor]()
     for value in call.parameters:
         if value is None:
             kinds += "-"
         elif isinstance(value, Tensor) and value.numel() > 1:
             found = pattern(value.to(torch.float64 if wide else torch.float32), input)
             owners.append(found.values)
-            given.append(("t", (found.values.data_ptr(), *found[1:])))
+            words += found.values.data_ptr(), *found[1:]
             kinds += "t"
         else:
-            given.append(("n", (float(value), 0, 0)))
+            words += float(value), 0, 0
             kinds += "n"
-    return kinds, given, owners
+    return kinds, words, owners
 
 
 def _run(
@@ -181,7 +181,7 @@ def _run(
     piece = PIECE if chunks >= 8 * PIECE else max(1, chunks // 16)
     for first in range(0, max(1, chunks), SLICE):
         last = min(first + SLICE, max(1, chunks))
-        packed = arguments.pack(
+        words = pack_plain(
             input=input.data_ptr(),
             target=target.data_ptr(),
             weight=options.weight,
@@ -193,13 +193,13 @@ def _run(
             end=last,
             items=items,
             scale=scale,
-            optional=options.words,
         )
-        if small:  # in few steps, as they are what a call of ten items costs
+        packed = words + options.words
+        if small:  # overhead is what a call of ten items costs
             function(packed)
             return [results[0]]
         ctypes.c_int64.from_address(counter).value = first // piece
-        threads.together(function, packed, -(-(last - first) // piece), (input, target, options, out, results))
+        threads.run_together(function, packed, -(-(last - first) // piece), (input, target, options, out, results))
     return list(results)[:chunks]
 
 

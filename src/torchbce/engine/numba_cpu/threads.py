@@ -34,8 +34,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_anew)
 
 
-def together(function: Callable[[bytes], None], arguments: bytes, pieces: int, alive: object) -> None:
-    """Calls `function(arguments)` in several threads at once; `alive` is what must not be freed meanwhile."""
+def run_together(function: Callable[[bytes], None], arguments: bytes, pieces: int, keep_alive: object) -> None:
+    """Calls `function(arguments)` in several threads at once; `keep_alive` must not be freed meanwhile."""
     count = min(torch.get_num_threads(), pieces)
     openmp = None if _forked else _openmp()
     if count <= 1:
@@ -43,17 +43,17 @@ def together(function: Callable[[bytes], None], arguments: bytes, pieces: int, a
     elif openmp is not None:
         openmp(ctypes.cast(function, ctypes.c_void_p), arguments, count, 0)  # type: ignore[arg-type]
     else:
-        _with_helpers(function, arguments, count - 1, alive)
+        _with_helpers(function, arguments, count - 1, keep_alive)
 
 
-def _with_helpers(function: Callable[[bytes], None], arguments: bytes, helpers: int, alive: object) -> None:
+def _with_helpers(function: Callable[[bytes], None], arguments: bytes, helpers: int, keep_alive: object) -> None:
     # Emptied at the end: a thread of the pool may hold its task a moment longer than its result is awaited, and tensors
     # that live that long are copied by autograd, which would otherwise take them over.
-    kept = [alive]
+    references = [keep_alive]
 
     def helper() -> None:
-        alive = kept[:]
-        if alive:
+        held = references[:]
+        if held:
             function(arguments)
 
     futures: list[Future[None]] = []
@@ -65,7 +65,7 @@ def _with_helpers(function: Callable[[bytes], None], arguments: bytes, helpers: 
         for future in futures:
             if not future.cancel():
                 future.result()
-        kept.clear()
+        references.clear()
 
 
 def _threads() -> ThreadPoolExecutor:

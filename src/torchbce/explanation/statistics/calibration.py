@@ -47,7 +47,7 @@ class Calibration:
             return f"{finding} ({numbers}: {nats(self.gain)} nats, p = {self.p_value:.2g})"
         words = []
         if self.slope < 0:
-            words.append("turned around: large logits go with target 0")
+            words.append("flipped: large logits go with target 0")
         elif self.slope < 0.9:
             words.append("over-confident")
         elif self.slope > 1.1:
@@ -62,7 +62,7 @@ def nats(gain: float) -> str:
     return f"{gain:.4f}" if gain >= 0.001 or gain == 0 else f"{gain:.2g}"
 
 
-def enough(count: float, positive: float) -> bool:
+def has_enough_items(count: float, positive: float) -> bool:
     """Whether there are items enough of both classes to say anything about calibration."""
     return count >= FEWEST_ITEMS and min(positive, count - positive) >= FEWEST_OF_A_CLASS
 
@@ -74,7 +74,7 @@ def calibration(points: Points, count: float, p_value: float | None = None) -> C
     """
     weight, positive = points.total_weight, points.total_positive
     total = weight.sum()
-    if not enough(count, positive.sum() / total * count if total > 0 else 0):
+    if not has_enough_items(count, positive.sum() / total * count if total > 0 else 0):
         return None
     z = for_lines(points.logits, weight)
     slope, shift = best_line(z, weight, positive)

@@ -1,4 +1,4 @@
-"""`torchbce verify` and `torchbce bench`: how exact and how fast, on this machine."""
+"""`torchbce selftest` and `torchbce bench`: how exact and how fast, on this machine."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from torchbce.selftest.accuracy import LIMITS, verify
+from torchbce.selftest.accuracy import LIMITS, errors
 from torchbce.selftest.speed import SIZES, bench
 
 
-def run_verify() -> bool:
+def run_selftest() -> bool:
     """Print the worst errors as a table; whether ours are all within their limits."""
     console = Console(width=max(Console().width, 100))
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -22,8 +22,8 @@ def run_verify() -> bool:
     for column in ("loss", "torch's", "gradient", "torch's"):
         table.add_column(column, justify="right")
     passed = True
-    with console.status("verifying") as status:
-        for found in verify(lambda text: status.update(f"verifying {text}")):
+    with console.status("comparing") as status:
+        for found in errors(lambda text: status.update(f"comparing {text}")):
             numbers = (found.value, found.value_of_torch, found.gradient, found.gradient_of_torch)
             dtype = str(found.dtype).removeprefix("torch.")
             verdict = "" if found.passed else f"  above {LIMITS[found.dtype]}: WRONG"
@@ -42,7 +42,7 @@ def run_bench() -> None:
         f"{platform.machine()}, {torch.get_num_threads()} threads of {os.cpu_count()} cores; torch {torch.__version__}"
     )
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("call", "items", "torchbce", "torch", "only moving the bytes", "times as fast as torch"):
+    for column in ("call", "items", "torchbce", "torch", "memory traffic alone", "times as fast as torch"):
         table.add_column(column, justify="left" if column == "call" else "right", no_wrap=True)
     with console.status("measuring") as status:
         for case, n, found in bench(seconds=0.2):
