@@ -62,6 +62,7 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/family.py
 	$(BIN)/python benchmarks/lens.py
 	$(BIN)/python benchmarks/checks.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/quality.py
 
