@@ -39,9 +39,9 @@ def without(what: str) -> mock._patch:
     if what == "kept blocks":
         return mock.patch.object(buffers, "MOST", 0)
     if what == "huge pages":
-        return mock.patch.object(buffers, "_madvise", lambda: None)
+        return mock.patch.object(buffers, "_madvise", return_value=None)
     if what == "torch's threads":
-        return mock.patch.object(threads, "_openmp", lambda: None)
+        return mock.patch.object(threads, "_openmp", return_value=None)
     return mock.patch.object(buffers, "PAGE", buffers.PAGE)  # nothing
 
 

@@ -200,3 +200,12 @@ def test_words_and_compressed_files(command):
     assert twice.exit_code == 3
     assert "named twice" in twice.stderr
     assert "this is no sketch" in command("explain", "--merge", "words.csv").stderr
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_a_polars_without_batches_reads_the_same(command, table, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    getattr(table, f"write_{name[2:]}")(name)
+    expected = numbers(command("explain", name, *FLAGS, "--json"))
+    monkeypatch.delattr(pl.LazyFrame, "collect_batches")
+    same(numbers(command("explain", name, *FLAGS, "--json")), expected)

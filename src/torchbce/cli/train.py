@@ -138,21 +138,18 @@ def _warnings(trained: Trained, task: Task) -> list[str]:
         ones = int(task.answers[torch.from_numpy(task.valid)].sum())
         few = min(ones, task.sizes[1] - ones)
         return [
-            f"{counted(few, 'validation row')} of the rarer class: too few to say whether this model knows "
-            "anything; the "
-            "epoch was chosen by chance"
+            f"{counted(few, 'validation row')} of the rarer class: too few to say whether this model knows anything; "
+            "the epoch was chosen by chance"
         ]
     if gain < 0:
         return [
-            f"the model is WORSE than always answering {percent(task.base_rate)}: it costs {-gain:.4f} nats per "
-            "item more "
-            f"(95 % {interval} less)"
+            f"the model is WORSE than always answering {percent(task.base_rate)}: it costs {-gain:.4f} nats per item "
+            f"more (95 % {interval} less)"
         ]
     if gain < 1.96 * error:
         return [
             f"no better than always answering {percent(task.base_rate)}, as far as these rows can tell: it costs "
-            f"{gain:.2g} "
-            f"nats per item less, 95 % {interval}"
+            f"{gain:.2g} nats per item less, 95 % {interval}"
         ]
     return []
 

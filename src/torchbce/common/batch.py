@@ -35,8 +35,7 @@ def unpack(batch: Any) -> Batch:
     what = f"of type {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, Sequence) else "")
     raise ValueError(
         f"the batch is {what}; it must be (inputs, target), or a dict with a key named {', '.join(TARGET_NAMES)}; "
-        "write "
-        "(inputs, target), or in fit give unpack=lambda batch: (inputs, target)"
+        "write (inputs, target), or in fit give unpack=lambda batch: (inputs, target)"
     )
 
 

@@ -84,17 +84,7 @@ def validate_and_compute(
     options: Options,
 ) -> Tensor:
     """The loss of two tensors whose dtypes fit."""
-    call = validated(
-        loss,
-        input,
-        target,
-        parameters=parameters,
-        weight=weight,
-        reduction=reduction,
-        result_dtype=result_dtype,
-        mask=mask,
-        options=options,
-    )
+    call = validated(loss, input, target, parameters, weight, reduction, result_dtype, mask, options)
     normalize = options.get("normalize")
     if normalize is not None:
         call = call._replace(denominator=_denominator(input, target, call, normalize))

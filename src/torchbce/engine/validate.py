@@ -23,7 +23,6 @@ def validated(
     loss: Loss,
     input: Tensor,
     target: Tensor,
-    *,
     parameters: tuple[Weight, ...],
     weight: Weight,
     reduction: Reduction,

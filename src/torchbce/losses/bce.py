@@ -115,24 +115,8 @@ def binary_cross_entropy(
     Args:
         input: probabilities in [0, 1], any shape, float16 to float64.
         target: the same shape; in [0, 1] of the input's dtype, or bool or integer (read as it is).
-        weight: a number or a tensor that broadcasts to the target.
-        size_average, reduce: deprecated by torch; they override ``reduction``.
-        reduction: ``'none'`` (one loss per item), ``'mean'`` or ``'sum'``.
-        pos_weight: the weight of the positive part, a number or a tensor that broadcasts to the target; the last
-            dimension is the class.
-        label_smoothing: s in [0, 1]; targets become ``target * (1 - s) + s / 2``, as in Keras and timm (the other
-            convention, ``target * (1 - r) + (1 - target) * r``, is ours with s = 2r); of class numbers s / num_classes.
-        target_threshold: targets above it become 1 and the others 0, before smoothing.
-        num_classes: targets are class numbers, integers without the dimension ``class_dim`` of the input.
-        ignore_index: items with this target (a number, or NaN) add exactly 0, whatever their input is; of class
-            numbers, all classes of that element.
-        mask: bool, broadcasts to the target; False for items that add exactly 0.
-        normalize: what ``mean`` divides by: ``'numel'`` all items, ``'valid'`` those that are not ignored,
-            ``'weight'`` the weights of those, ``'batch'`` the first dimension's size, a number or a 0-d tensor. With
-            nothing to divide by the mean is 0.
-        class_dim: the dimension of the classes, along which weights of one dimension lie: 1 for (N, C, H, W). By
-            default the last, and 1 with ``num_classes``.
-        validate: ``'raise'``: probabilities and targets are always checked.
+        weight, size_average, reduce, reduction, pos_weight, mask, options: as for
+            :func:`binary_cross_entropy_with_logits`; values are always checked, as if by ``validate='raise'``.
 
     Returns:
         A tensor of the input's dtype (float32 under autocast): 0-d, or of the input's shape and strides for ``'none'``.

@@ -87,9 +87,8 @@ def refuse_script(module: torch.nn.Module) -> None:
     weighed = isinstance(module, torch.nn.BCELoss) and module._buffers.get("pos_weight") is not None
     if options_of(module, None) or weighed:
         raise NotImplementedError(
-            f"torch.jit.script compiles torch's own loss in place of torchbce's, and that has no such options: "
-            f"{module}; "
-            "script the model without its loss"
+            "torch.jit.script compiles torch's own loss in place of torchbce's, and that has no such options: "
+            f"{module}; script the model without its loss"
         )
 
 

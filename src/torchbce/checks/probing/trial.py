@@ -240,9 +240,8 @@ def _outputs(returned: Any, targets: Tensor) -> Tensor:
     chosen = trained or of_size or found
     if not chosen:
         raise ValueError(
-            f"the model returns a {type(returned).__name__} without a tensor; check takes a model whose "
-            "outputs are a tensor, or a tuple, dict or dataclass with one: otherwise wrap it in a module that "
-            "returns one"
+            f"the model returns a {type(returned).__name__} without a tensor; check takes a model whose outputs are a "
+            "tensor, or a tuple, dict or dataclass with one: otherwise wrap it in a module that returns one"
         )
     return chosen[0]
 

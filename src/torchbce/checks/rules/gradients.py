@@ -153,8 +153,7 @@ def optimizer_coverage(t: Trial) -> Finding:
     if hidden:
         return fail(
             f"model.parameters() does not know the layers in {_some(hidden)}, which the outputs depend on: they are "
-            "never "
-            "trained, moved or saved",
+            "never trained, moved or saved",
             "nn.ModuleList(...) or nn.ModuleDict(...) in place of the list or dict",
             {"attributes": hidden},
         )

@@ -242,9 +242,8 @@ def overfitting(log: Log) -> Finding:
     if certain and rise > 0.05 * valid[best]:
         why, fix, parts = _part_that_rose(decompositions, best)
         return warn(
-            f"validation loss rises since epoch {best + 1}, from {valid[best]:.4f} to {valid[best] + rise:.4f} at "
-            "the end"
-            f"{why}",
+            f"validation loss rises since epoch {best + 1}, from {valid[best]:.4f} to {valid[best] + rise:.4f} at the "
+            f"end{why}",
             f"keep the weights of epoch {best + 1}; {fix}",
             {"best": best + 1, "rise": rise} | parts,
         )

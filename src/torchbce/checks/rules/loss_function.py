@@ -19,8 +19,7 @@ def cross_talk(found: Fingerprint) -> Finding:
     if found.family == "of the mean":
         return warn(
             "the mean over the items is taken before a function that is not linear, so each target moves the "
-            "gradients of "
-            "all items: no item weighs more than another, as it should in a focal loss",
+            "gradients of all items: no item weighs more than another, as it should in a focal loss",
             'bce = binary_cross_entropy_with_logits(..., reduction="none"); the mean comes last',
         )
     if found.family != "cross-talk":
@@ -41,8 +40,7 @@ def sigmoid_twice(found: Fingerprint) -> Finding:
         return passed()
     return fail(
         "the loss applies a sigmoid to what is already one: no output is taken for less than 1/2, and with BCE none "
-        "costs "
-        "less than 0.3133 (target 1) or 0.6931 (target 0)",
+        "costs less than 0.3133 (target 1) or 0.6931 (target 0)",
         "loss_func = torchbce.BCEWithLogitsLoss()  # on logits, without a sigmoid before it",
     )
 

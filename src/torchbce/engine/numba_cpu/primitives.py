@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core.options import DefaultOptions
 from numba.extending import intrinsic
 
 from torchbce.formula import elementary
@@ -17,8 +18,11 @@ from torchbce.formula.binding import bind
 FAST = {"contract"}
 Function = TypeVar("Function", bound=Callable[..., Any])
 # Called from compiled code alone: what Python and C would call them by takes half of the time of compiling.
-ALONE: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-inlined: Callable[[Function], Function] = njit(forceinline=True, error_model="numpy", fastmath=FAST, **ALONE)
+# numba may drop such options: they are no part of its documented interface.
+PRIVATE = ("no_cpython_wrapper", "no_cfunc_wrapper", "forceinline")
+INLINED: Any = {name: True for name in PRIVATE if hasattr(DefaultOptions, name)}
+ALONE: Any = {name: True for name in INLINED if name != "forceinline"}
+inlined: Callable[[Function], Function] = njit(error_model="numpy", fastmath=FAST, **INLINED)
 
 
 def _reinterpret(source: Any, result: Any, llvm_type: ir.Type) -> Any:

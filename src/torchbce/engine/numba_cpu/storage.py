@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numba import njit, types
 
-from torchbce.engine.numba_cpu.primitives import ALONE, as_it_is, bits32, float32_of, inlined, where
+from torchbce.engine.numba_cpu.primitives import INLINED, as_it_is, bits32, float32_of, inlined, where
 
 i4, u2, f4 = np.int32, np.uint16, np.float32
 
@@ -72,7 +72,7 @@ def reader(dtype: torch.dtype, number: Any) -> Any:
     """`read(pointer, position)`: the item as float32 or float64."""
     decode = DECODE.get(dtype, as_it_is)
 
-    @njit(forceinline=True, **ALONE)
+    @njit(**INLINED)
     def read(pointer, position):
         return number(decode(pointer[position]))
 
@@ -85,7 +85,7 @@ def writer(dtype: torch.dtype) -> Any:
     encode = ENCODE.get(dtype, as_it_is)
     number = np.float64 if dtype == torch.float64 else np.float32
 
-    @njit(forceinline=True, **ALONE)
+    @njit(**INLINED)
     def write(pointer, position, value):
         pointer[position] = encode(number(value))
 

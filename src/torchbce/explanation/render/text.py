@@ -116,9 +116,8 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
         pairs.append(
             (
                 "clamped",
-                f"{counted(found.clamped, 'item')} gave probability 0 to what happened; torch takes log(0) for "
-                "-100, so "
-                f"this costs {found.clamped_cost:.6g} nats and not infinity: {100 * found.clamped_share:.1f} % of "
+                f"{counted(found.clamped, 'item')} gave probability 0 to what happened; torch takes log(0) for -100, "
+                f"so this costs {found.clamped_cost:.6g} nats and not infinity: {100 * found.clamped_share:.1f} % of "
                 "the total",
             )
         )
@@ -126,9 +125,8 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
         pairs.append(
             (
                 "saturated",
-                f"{counted(found.saturated, 'item')} so far out that in {found.dtype} the probability is exactly 0 "
-                "or 1: "
-                "no gradient comes through a sigmoid there",
+                f"{counted(found.saturated, 'item')} so far out that in {found.dtype} the probability is exactly 0 or "
+                "1: no gradient comes through a sigmoid there",
             )
         )
     if found.count >= 1000:
@@ -139,8 +137,7 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
             (
                 "elsewhere",
                 f"{_keras(found)}, scikit-learn {other.sklearn:.6f} (clips probabilities to "
-                f"{other.sklearn_epsilon:.1e} "
-                "from 0 and 1)",
+                f"{other.sklearn_epsilon:.1e} from 0 and 1)",
             )
         )
     pairs += [(f"group {n}", text) for n, text in enumerate(_groups(found), 1)]

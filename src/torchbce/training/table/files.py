@@ -184,8 +184,7 @@ def read_header(source: Source) -> Header:
     if numbers:
         raise InputError(
             f"{name}: its first line holds numbers such as {numbers[0]!r}, so it looks like a row and not like a "
-            "header; "
-            "put a line with the columns' names before it"
+            "header; put a line with the columns' names before it"
         )
     for position, column in enumerate(names, 1):
         if not column:
@@ -218,10 +217,8 @@ def check_rows(source: Source, header: Header) -> None:
                 if len(fields) != expected:
                     raise InputError(
                         f"{source.name}: row {number} (line {rows.line_num + header.skipped}) has {len(fields)} "
-                        "fields, the "
-                        f"header has {expected}; a field that contains {delimiter!r} must be written in double "
-                        "quotes, and "
-                        "every quote closed"
+                        f"fields, the header has {expected}; a field that contains {delimiter!r} must be written in "
+                        "double quotes, and every quote closed"
                     )
     except UnicodeDecodeError as error:
         raise _not_utf8(source, error) from error

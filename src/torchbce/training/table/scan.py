@@ -87,7 +87,7 @@ def batches(
         start, end = (rows * k // part[1] for k in (part[0], part[0] + 1))
         chosen, number = chosen.slice(start, end - start), 1 + start
     checked = False
-    frames = chosen.collect_batches(chunk_size=BATCH, maintain_order=True)
+    frames = _batches(chosen)
     while True:
         try:
             frame = next(frames, None)
@@ -111,6 +111,15 @@ def batches(
             f"{source.name} changed while it was read: it had {before[0]:,} bytes, now {after[0]:,}; read it "
             "when it is complete"
         )
+
+
+def _batches(table: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """In bounded memory where this polars can, whose method for it is new and marked unstable; else all at once."""
+    stream = getattr(table, "collect_batches", None)
+    if stream is None:
+        yield from table.collect(engine="streaming").iter_slices(BATCH)
+    else:
+        yield from stream(chunk_size=BATCH, maintain_order=True)
 
 
 def _stamp(source: Source) -> tuple[int, int]:

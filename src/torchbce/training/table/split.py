@@ -16,8 +16,7 @@ def split_rows(target: np.ndarray, seed: int, name: str) -> np.ndarray:
         rare = int(counts.argmin())
         raise InputError(
             f"{name}: only {counts[rare]} of {len(target)} rows {'is' if counts[rare] == 1 else 'are'} of the "
-            f"{'positive' if rare else 'negative'} class; "
-            "at least 5 of each are needed to train and to validate"
+            f"{'positive' if rare else 'negative'} class; at least 5 of each are needed to train and to validate"
         )
     valid = np.zeros(len(target), bool)
     total = round(VALID_SHARE * len(target))
