@@ -242,3 +242,18 @@ def test_the_gpu_kernels_compile_for_a_gpu():
     )
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout.split() == ["100", "kernels"]
+
+
+@pytest.mark.parametrize("function", LOSSES)
+def test_hooks_may_give_saved_tensors_back_in_another_layout(function):
+    x, y = data((40, 40))
+    expected = by_reference(function, x, y)
+
+    def pack(tensor):
+        return tensor.t().contiguous()
+
+    with select.forced("cpu"), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor.t()):
+        loss = function(x, y)
+        loss.backward(retain_graph=True)
+        loss.backward()
+    torch.testing.assert_close(x.grad, 2 * expected)

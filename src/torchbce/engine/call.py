@@ -40,7 +40,7 @@ class LossCall(NamedTuple):
         mask: False for items that do not count.
         class_dim: targets are class numbers, of this dimension of the input.
         denominator: of a mean; None is the number of items.
-        dense: on the fast path: no option but the reduction, and input and target are known to be contiguous.
+        plain: known to have no option but the reduction.
     """
 
     loss: Loss
@@ -54,7 +54,7 @@ class LossCall(NamedTuple):
     mask: Tensor | None = None
     class_dim: int | None = None
     denominator: Tensor | float | None = None
-    dense: bool = False
+    plain: bool = False
 
     @property
     def tensors(self) -> list[Tensor]:

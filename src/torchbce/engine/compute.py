@@ -39,7 +39,7 @@ def _plain_call(loss: Loss, reduction: Reduction) -> LossCall | None:
         reduction=reduction,
         result_dtype=torch.float32,
         checked=loss.checks_input,
-        dense=True,
+        plain=True,
     )
 
 

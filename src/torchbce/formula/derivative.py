@@ -19,7 +19,7 @@ def derivative(formula: Formula, position: int) -> Formula | None:
     graph = Graph()
     nodes = [graph.input(name) for name in inputs]
     root = graph.node(bind(formula, graph.primitives())(*nodes))
-    found = slope(root, nodes[position])
+    found = differentiate(root, nodes[position])
     suffix = inputs[position]
     return (
         None
@@ -28,12 +28,13 @@ def derivative(formula: Formula, position: int) -> Formula | None:
     )
 
 
-def slope(root: Node, by: Node) -> Derivative:
+def differentiate(root: Node, by: Node) -> Derivative:
     """The derivative of a node by an input."""
-    slopes: dict[int, Derivative] = {}
+    derivatives: dict[int, Derivative] = {}
     for node in in_order(root):
-        slopes[id(node)] = root.graph.node(1.0) if node is by else _rule(node, [slopes[id(a)] for a in node.arguments])
-    return slopes[id(root)]
+        known = [derivatives[id(a)] for a in node.arguments]
+        derivatives[id(node)] = root.graph.node(1.0) if node is by else _rule(node, known)
+    return derivatives[id(root)]
 
 
 def _rule(node: Node, d: list[Derivative]) -> Derivative:

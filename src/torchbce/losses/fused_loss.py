@@ -43,7 +43,7 @@ class FusedLoss:
         functools.update_wrapper(self, function)
         self.name = function.__qualname__
         self.options = _options(function)
-        value, slope = _read(function)
+        value, gradient = _read(function)
         names = tuple(inspect.signature(function).parameters)
         make = functools.partial(formula_of, inputs=names, defaults=tuple(self.options.values()))
         name = function.__name__ if function.__name__.isidentifier() else "loss"
@@ -51,7 +51,7 @@ class FusedLoss:
         loss = Loss(
             name,
             make(value, name=name),
-            None if slope is None else make(slope, name=f"{name}_dx"),
+            None if gradient is None else make(gradient, name=f"{name}_dx"),
             defined=defined,
             checks_input=probabilities,
         )

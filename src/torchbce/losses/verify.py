@@ -82,18 +82,18 @@ def verify(loss: FusedLoss) -> Verification:
     for shift in (0.0, 0.3):  # options as they are, and others
         options = {name: default + shift for name, default in loss.options.items()}
         constants = tuple(options.values())
-        slopes = _slopes(loss, x, y, constants)
+        gradients = _gradients(loss, x, y, constants)
         traced = _by_autograd(loss, x, y, constants)
         undefined += int(traced.isnan().sum())
         defined = ~traced.isnan()
-        autograd = max(autograd, _error(slopes[defined], traced[defined]))
-        differences = max(differences, _error(slopes, _by_differences(loss, x, y, constants)))
+        autograd = max(autograd, _error(gradients[defined], traced[defined]))
+        differences = max(differences, _error(gradients, _by_differences(loss, x, y, constants)))
         fused = x.float().requires_grad_()
         items = loss(fused, y.float(), None, "none", mask=None, **options)
-        (fused_slopes,) = torch.autograd.grad(items.sum(), fused)
+        (fused_gradient,) = torch.autograd.grad(items.sum(), fused)
         exact = fused.detach().double(), y.float().double()
         kernels = max(kernels, _error(items.detach().double(), _values(loss, *exact, constants)))
-        kernels = max(kernels, _error(fused_slopes.double(), _slopes(loss, *exact, constants)))
+        kernels = max(kernels, _error(fused_gradient.double(), _gradients(loss, *exact, constants)))
     return Verification(loss.loss.name, autograd, differences, kernels, undefined)
 
 
@@ -101,7 +101,7 @@ def _values(loss: FusedLoss, x: Tensor, y: Tensor, constants: tuple[float, ...])
     return reference.value(x, y, _call(loss, constants)).detach()
 
 
-def _slopes(loss: FusedLoss, x: Tensor, y: Tensor, constants: tuple[float, ...]) -> Tensor:
+def _gradients(loss: FusedLoss, x: Tensor, y: Tensor, constants: tuple[float, ...]) -> Tensor:
     return reference.grad(x, y, _call(loss, constants), 1.0).detach()
 
 

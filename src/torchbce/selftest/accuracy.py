@@ -1,7 +1,7 @@
 """Our results and torch's against exact values, in units of the last place.
 
-The exact values are in `gold.csv`: both losses and their slopes at the extremes, to 40 digits, from the definitions by
-mpmath. `tests/test_measure.py` computes every one of them again.
+The exact values are in `gold.csv`: both losses and their derivatives at the extremes, to 40 digits, computed by mpmath
+from the definitions. `tests/test_measure.py` computes every one of them again.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def errors(progress: Callable[[str], None] = lambda text: None) -> Iterator[Accu
 
 def _measure(loss: str, dtype: torch.dtype, engine: select.Name) -> Accuracy:
     device = "cuda" if engine == "gpu" else "cpu"
-    x, y, values, slopes = _gold(loss, dtype)
+    x, y, values, gradients = _gold(loss, dtype)
     with select.forced(engine):
         ours = _run(getattr(functional, loss), x.to(device), y.to(device))
     theirs = _run(getattr(torch.nn.functional, loss), x.to(device), y.to(device))
@@ -64,8 +64,8 @@ def _measure(loss: str, dtype: torch.dtype, engine: select.Name) -> Accuracy:
         loss,
         dtype,
         engine,
-        *(_worst(found, exact) for found, exact in zip(ours, (values, slopes), strict=True)),
-        *(_worst(found, exact) for found, exact in zip(theirs, (values, slopes), strict=True)),
+        *(_worst(found, exact) for found, exact in zip(ours, (values, gradients), strict=True)),
+        *(_worst(found, exact) for found, exact in zip(theirs, (values, gradients), strict=True)),
     )
 
 

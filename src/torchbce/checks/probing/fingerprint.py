@@ -1,8 +1,8 @@
 """Which loss is this function? Its gradient says so: for BCE with logits it is c (sigmoid(z) - y), for nothing else.
 
-With pos_weight w and smoothed targets t the slope of an item is c ((1 - t) sigmoid(z) - w t (1 - sigmoid(z))), a
+With pos_weight w and smoothed targets t the gradient of an item is c ((1 - t) sigmoid(z) - w t (1 - sigmoid(z))), a
 straight line in sigmoid(z) for each of the two classes; the two lines give c, w and both t. Turning one target around
-moves the slope of its own item only.
+moves the gradient of its own item only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Fingerprint:
 
     family: "bce", "cross-talk", "constant", "exchanged", "of the mean", "not bce", or the name of another loss.
     takes: "logits", "probabilities", or "" where that is not known.
-    scale: of an item's slope, times the number of items for a mean.
+    scale: of an item's gradient, times the number of items for a mean.
     reduction: "mean", "sum", "none" or "".
     low, high: what targets 0 and 1 are turned into.
     lowest: the probability where a loss that is not BCE is lowest, for each of `known_losses.SHARES`; 0 and 1 stand for
@@ -144,7 +144,7 @@ def _is_exchanged(loss_func: LossFunction, columns: int | None) -> bool:
 
 
 class _Probe:
-    """Calls a loss function on chosen items and gives their slopes."""
+    """Calls a loss function on chosen items and gives their gradients."""
 
     def __init__(self, loss_func: LossFunction, takes: str, width: int | None) -> None:
         self.loss_func, self.takes, self.width = loss_func, takes, width
@@ -167,10 +167,10 @@ class _Probe:
         if not loss.requires_grad:
             return torch.zeros_like(z)
         (found,) = torch.autograd.grad(loss.sum(), z, allow_unused=True)
-        slopes = torch.zeros_like(z) if found is None else found.double()
-        if not slopes.isfinite().all():
+        gradients = torch.zeros_like(z) if found is None else found.double()
+        if not gradients.isfinite().all():
             raise ValueError("its gradient is not finite")
-        return slopes
+        return gradients
 
 
 def _identify(probe: _Probe) -> Fingerprint:
@@ -217,13 +217,13 @@ def _columns(values: Tensor) -> list[Tensor]:
 
 
 def _column(z: Tensor, y: Tensor, g: Tensor) -> tuple[float, float, float, float] | None:
-    """Scale, pos_weight and the targets, where these are slopes of BCE."""
+    """Scale, pos_weight and the targets, where these are gradients of BCE."""
     zeros, ones = (_line(torch.sigmoid(z[y == label]), g[y == label]) for label in (0.0, 1.0))
     return None if zeros is None or ones is None else _solve(*zeros, *ones)
 
 
 def _reduction(probe: _Probe, g: Tensor) -> str:
-    """A mean's slopes double on half of the items, a sum's stay."""
+    """A mean's gradients double on half of the items, a sum's stay."""
     if not probe.reduced:
         return "none"
     z, y = probe.points(ITEMS)
@@ -232,26 +232,26 @@ def _reduction(probe: _Probe, g: Tensor) -> str:
     return "mean" if abs(grown - 2) < EXACT else "sum" if abs(grown - 1) < EXACT else ""
 
 
-def _cross_talk(slopes: _Probe, z: Tensor, y: Tensor, g: Tensor) -> tuple[float, float]:
-    """How much flipping a target moves other items' slopes, next to its own: the least and the most."""
+def _cross_talk(gradients: _Probe, z: Tensor, y: Tensor, g: Tensor) -> tuple[float, float]:
+    """How much flipping a target moves other items' gradients, next to its own: the least and the most."""
     least, most = math.inf, 0.0
     for i in range(0, z.numel(), max(1, z.numel() // 4)):
         turned = y.clone()
         turned.view(-1)[i] = 1 - turned.view(-1)[i]
-        moved = (slopes(z, turned) - g).abs().flatten()
+        moved = (gradients(z, turned) - g).abs().flatten()
         others = torch.cat([moved[:i], moved[i + 1 :]]) / max(moved[i].item(), 1e-300)
         if moved.max() > 1e-12:
             least, most = min(least, others.min().item()), max(most, others.max().item())
     return least, most
 
 
-def _meets_all(slopes: _Probe, z: Tensor, y: Tensor, g: Tensor) -> bool:
+def _meets_all(gradients: _Probe, z: Tensor, y: Tensor, g: Tensor) -> bool:
     """Whether it does not matter which target is flipped: every output meets every target, in any loss."""
     moved = []
     for i in (j for j in range(z.numel()) if y.view(-1)[j] == 1):
         turned = y.clone()
         turned.view(-1)[i] = 0
-        moved.append((slopes(z, turned) - g).flatten())
+        moved.append((gradients(z, turned) - g).flatten())
         if len(moved) == 3:
             break
     size = moved[0].abs().max()
@@ -284,7 +284,7 @@ def _solve(a0: float, b0: float, a1: float, b1: float) -> tuple[float, float, fl
 
 
 def _lowest(probe: _Probe) -> tuple[float, ...]:
-    """Where the loss is lowest, from its slopes along a line of logits."""
+    """Where the loss is lowest, from its gradients along a line of logits."""
     z = torch.linspace(-FARTHEST, FARTHEST, 12 * ITEMS + 1, dtype=torch.float64)
     shape = z if probe.width is None else z[:, None].expand(-1, probe.width).contiguous()
     try:
@@ -295,11 +295,11 @@ def _lowest(probe: _Probe) -> tuple[float, ...]:
 
 
 def _of_the_mean(z: Tensor, y: Tensor, g: Tensor, probe: _Probe) -> bool:
-    """A function of the mean BCE: its slopes are BCE's, by a factor that all items share and that changes with them."""
+    """A function of the mean BCE: its gradients are BCE's times a factor that all items share and that changes."""
     factors = []
     for shift in (0.0, 1.5):
-        slope = torch.sigmoid(z + shift) - y
-        factor = (g if not shift else probe(z + shift, y)) / slope
+        gradient = torch.sigmoid(z + shift) - y
+        factor = (g if not shift else probe(z + shift, y)) / gradient
         if (factor - factor.mean()).abs().max() > 1e-4 * factor.abs().max():
             return False
         factors.append(float(factor.mean()))

@@ -1,4 +1,4 @@
-"""Losses by their slopes: what a loss that is not BCE may be, and where its lowest value lies."""
+"""Losses by their gradients: what a loss that is not BCE may be, and where its lowest value lies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CLOSE = 0.02
 
 
 def name_of(z: Tensor, y: Tensor, g: Tensor) -> str:
-    """A loss whose slopes by the logits these are, up to a factor; "" where none is known."""
+    """A loss whose gradients by the logits these are, up to a factor; "" where none is known."""
     s = torch.sigmoid(z)
     twice = torch.sigmoid(s)
     candidates = {
@@ -29,9 +29,9 @@ def name_of(z: Tensor, y: Tensor, g: Tensor) -> str:
             candidates[f"sigmoid twice in a focal loss with gamma {gamma:g}{weight}"] = _focal(
                 z, y, gamma, alpha, twice=True
             )
-    for name, slope in candidates.items():
-        factor = (g * slope).sum() / (slope * slope).sum()
-        if factor > 0 and (g - factor * slope).abs().max() <= 1e-5 * g.abs().max():
+    for name, gradient in candidates.items():
+        factor = (g * gradient).sum() / (gradient * gradient).sum()
+        if factor > 0 and (g - factor * gradient).abs().max() <= 1e-5 * g.abs().max():
             return name
     return ""
 
@@ -39,13 +39,13 @@ def name_of(z: Tensor, y: Tensor, g: Tensor) -> str:
 def lowest_at(z: Tensor, zeros: Tensor, ones: Tensor) -> tuple[float, ...]:
     """The probability where a loss is lowest, for each of `SHARES`; 0 or 1 where it has no lowest value.
 
-    zeros, ones: the slopes at the logits `z`, which rise, of items with target 0 and with target 1.
+    zeros, ones: the gradients at the logits `z`, which rise, of items with target 0 and with target 1.
     """
     found = []
     for share in SHARES:
-        slope = share * ones + (1 - share) * zeros
-        size = 1e-12 * slope.abs().max()
-        falling, rising = (slope < -size).nonzero().flatten(), (slope > size).nonzero().flatten()
+        gradient = share * ones + (1 - share) * zeros
+        size = 1e-12 * gradient.abs().max()
+        falling, rising = (gradient < -size).nonzero().flatten(), (gradient > size).nonzero().flatten()
         if not len(falling) and not len(rising):
             found.append(float("nan"))
             continue
@@ -63,7 +63,7 @@ def lowest_at(z: Tensor, zeros: Tensor, ones: Tensor) -> tuple[float, ...]:
 
 
 def _focal(z: Tensor, y: Tensor, gamma: float, alpha: float | None, twice: bool = False) -> Tensor:
-    """Its slopes; with `twice`, of a BCE of probabilities that are taken for logits."""
+    """Its gradients; with `twice`, of a BCE of probabilities that are taken for logits."""
     z = z.clone().requires_grad_()
     sign = 2 * y - 1
     weight = 1.0 if alpha is None else alpha * y + (1 - alpha) * (1 - y)

@@ -290,9 +290,9 @@ def _identified(loss_func: LossFunction, outputs: Tensor, targets: Tensor) -> tu
 
 
 def _counting(t: Trial) -> Tensor | None:
-    """Which items have a say, by whether the loss has a slope there; None where all have, or that cannot be told.
+    """Which items have a say, by whether the loss has a gradient there; None where all have, or that cannot be told.
 
-    A target that is no probability and has a slope is a mistake; one without is a label that is missing.
+    A target that is no probability and has a gradient is a mistake; one without is a label that is missing.
     """
     y = t.targets.detach()
     if not y.is_floating_point() and bool(((y == 0) | (y == 1)).all()):
@@ -302,8 +302,8 @@ def _counting(t: Trial) -> Tensor | None:
         return None
     try:
         outputs = t.outputs.detach().clone().requires_grad_()
-        (slopes,) = torch.autograd.grad(t.loss_of(outputs), outputs)
+        (gradients,) = torch.autograd.grad(t.loss_of(outputs), outputs)
     except Exception:  # the loss refuses these targets: then they are a mistake
         return None
-    missing = strange & (slopes.reshape(y.shape) == 0)
-    return ~missing if bool(missing.any()) and not bool((slopes == 0).all()) else None
+    missing = strange & (gradients.reshape(y.shape) == 0)
+    return ~missing if bool(missing.any()) and not bool((gradients == 0).all()) else None

@@ -188,10 +188,10 @@ def _unregistered(t: Trial) -> list[str]:
         return []
     everything = [p for parameters in found.values() for p in parameters]
     try:
-        slopes = torch.autograd.grad(t.outputs.sum(), everything, allow_unused=True, retain_graph=True)
+        gradients = torch.autograd.grad(t.outputs.sum(), everything, allow_unused=True, retain_graph=True)
     except RuntimeError:  # reentrant checkpoints
         return []
-    used = {id(p) for p, slope in zip(everything, slopes, strict=True) if slope is not None}
+    used = {id(p) for p, gradient in zip(everything, gradients, strict=True) if gradient is not None}
     return [name for name, parameters in found.items() if any(id(p) in used for p in parameters)]
 
 

@@ -12,7 +12,7 @@ from torchbce.checks.rules import loss_function
 
 UNKNOWN_LOSS = "the loss fails on plain outputs"
 PROBES = 9  # targets that are flipped
-STRANGER = 1e-3  # an own target that moves the slope less than this, beside what it moves elsewhere, is none
+STRANGER = 1e-3  # an own target that moves the gradient less than this, beside what it moves elsewhere, is none
 
 
 @finds("BCE003", on="model")
@@ -46,7 +46,7 @@ def compares_all(t: Trial) -> Finding | None:
 
 
 def compares_others(t: Trial) -> Finding | None:
-    """BCE003 too: an item's own target hardly moves its slope, and that of another item does."""
+    """BCE003 too: an item's own target hardly moves its gradient, and that of another item does."""
     if (
         t.outputs.numel() != t.targets.numel()
         or t.outputs.ndim == 0
@@ -96,8 +96,8 @@ def pos_weight_shape(t: Trial) -> Finding:
 
 
 def _moved_by(t: Trial, place: int) -> Tensor | None:
-    """How far each output's slope moves if one target, by its number, is flipped; None without slopes."""
-    slopes = []
+    """How far each output's gradient moves if one target, by its number, is flipped; None without gradients."""
+    gradients = []
     first = t.targets.reshape(-1)[place]
     for value in (first, 1 - first):
         targets = t.targets.clone(memory_format=torch.contiguous_format)
@@ -106,8 +106,8 @@ def _moved_by(t: Trial, place: int) -> Tensor | None:
         found = torch.autograd.grad(t.loss_of(outputs, targets), outputs, allow_unused=True)[0]
         if found is None or not found.isfinite().all():
             return None
-        slopes.append(found.double())
-    return (slopes[1] - slopes[0]).abs()
+        gradients.append(found.double())
+    return (gradients[1] - gradients[0]).abs()
 
 
 def _misplaced(t: Trial, text: str) -> Finding:

@@ -45,7 +45,7 @@ def forward(
     if call.reduction == "none":
         return _items(input, target, call)
     options = NO_OPTIONS
-    if not call.dense:
+    if not (call.plain and input.is_contiguous() and target.is_contiguous()):
         input, target, options = _prepared(input, target, call)
     grad_input = buffers.new(input, input.dtype) if need_grad else None
     given, factor = call.denominator, 1.0 if scale is None else scale.item()

@@ -36,7 +36,7 @@ def two_sum(a, b):
 
 
 def total(v: Variant) -> Callable[..., None]:
-    """The sum of each chunk, NaN if a value is not allowed; with `out`, every slope times `scale`."""
+    """The sum of each chunk, NaN if a value is not allowed; with `out`, every derivative times `scale`."""
     parts, loss = Specialized(v), v.loss
     number, read, write, scratch_of, fill = parts.number, parts.read, parts.write, parts.scratch, parts.fill
     value, derivative, exact_value, exact_derivative = (
