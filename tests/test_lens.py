@@ -195,7 +195,7 @@ def test_groups_say_who_carries_the_loss():
 def test_what_is_not_a_sketch_is_refused():
     for content in (b"", b"no", to_bytes(sketch_of([0.0], [1.0]))[:200]):
         with pytest.raises(
-            ValueError, match="this (is no sketch that explain --save of this version made|sketch is damaged)"
+            ValueError, match="this (is not a sketch that explain --save of this version made|sketch is damaged)"
         ):
             from_bytes(content)
     with pytest.raises(ValueError, match="one sketch is of logits and the other of probabilities"):

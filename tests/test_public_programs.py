@@ -17,7 +17,7 @@ from public_bugs import BUGS, MENDED
 EVERY = 1 if os.environ.get("TORCHBCE_ALL") else 4
 MISSED = {  # not named yet
     "warm_up_from_zero": "a schedule that starts at 0 is healthy in other programs",
-    "focal_loss_with_weight_inside_exp": "a tip only: the loss works, and its outputs are no probabilities",
+    "focal_loss_with_weight_inside_exp": "a tip only: the loss works, and its outputs are not probabilities",
     "pathml_unordered_masks": "masks of other pictures show only after training",
 }
 pytestmark = pytest.mark.filterwarnings("ignore")  # programs as people write them

@@ -67,7 +67,7 @@ def focal_loss_of_one_number_mended() -> Report:
     return torchbce.check_loss(_Focal(reduction="none"))
 
 
-@bug(FOCAL_POS_WEIGHT, "The weight of the ones is inside exp(), so p is no probability.", ("BCE007",))
+@bug(FOCAL_POS_WEIGHT, "The weight of the ones is inside exp(), so p is not a probability.", ("BCE007",))
 def focal_loss_with_weight_inside_exp() -> Report:
     return torchbce.check_loss(_Focal(reduction="none", pos_weight=torch.tensor(4.0)))
 

@@ -49,7 +49,7 @@ def check(
         A :class:`Report`; its first line names the loss.
 
     Raises:
-        ValueError: the batch is none, or a code does not exist.
+        ValueError: the batch has no inputs and targets, or a code does not exist.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 1), nn.Sigmoid())

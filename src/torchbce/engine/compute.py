@@ -56,7 +56,7 @@ def compute_loss(
     """The value of any loss but torch's own two, which refuse some dtypes and shapes in other words.
 
     Raises:
-        TypeError: input or target is no tensor, an option does not exist or is no number.
+        TypeError: input or target is not a tensor, an option does not exist or is not a number.
         ValueError: the shapes differ, an unknown reduction or normaliser.
         RuntimeError: an input that is not floating point, a weight that does not broadcast or requires grad.
     """

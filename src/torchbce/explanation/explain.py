@@ -115,7 +115,7 @@ def explanation(
     bands: also what right predictions would give, which takes most of the time.
 
     Raises:
-        ValueError: it has seen nothing, or the baseline is no probability.
+        ValueError: it has seen nothing, or the baseline is not a probability.
     """
     sums, weighted = sketch.sums, sketch.weighted
     count = sums.count

@@ -151,7 +151,7 @@ class _Probe:
         self.reduced = True
 
     def points(self, rows: int) -> tuple[Tensor, Tensor]:
-        """Logits on both sides of 0 for both targets; some are no probabilities, which BCELoss refuses."""
+        """Logits on both sides of 0 for both targets; some are not probabilities, which BCELoss refuses."""
         shape = (rows,) if self.width is None else (rows, self.width)
         count = math.prod(shape)
         z = torch.linspace(-3.1, 2.9, count, dtype=torch.float64).reshape(shape)

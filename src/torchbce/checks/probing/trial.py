@@ -42,10 +42,12 @@ class Own:
 class Trial:
     """A copy of a model and what it makes of a batch in training mode, without dropout.
 
-    returned: what the model returns; outputs: the tensor in it that is compared with the targets. counts: which
-    items have a say, as a loss may leave some out; None where that cannot be told. loss: how the loss function is
-    identified; None where it fails on plain outputs. recoded: by the batch's own two values of targets, as it is no BCE
-    of 0 and 1. own: the user's own objects.
+    Attributes:
+        own: the user's own objects.
+        returned, outputs: what the model returns, and the tensor in it that is compared with the targets.
+        counts: which items count, as a loss may leave some out; None where that cannot be told.
+        loss: how the loss function is identified; None where it fails on plain outputs.
+        recoded: identified by the batch's own two values of targets, as it is not BCE of 0 and 1.
     """
 
     own: Own
@@ -123,7 +125,7 @@ class Trial:
 
     @property
     def labels(self) -> Tensor:
-        """The targets of the items that have a say."""
+        """The targets of the items that count."""
         return self.targets if self.counts is None else self.targets[self.counts]
 
     @property
@@ -272,7 +274,7 @@ def _like(value: Mapping[Any, Any], parts: dict[Any, Any]) -> Any:
 
 
 def _identified(loss_func: LossFunction, outputs: Tensor, targets: Tensor) -> tuple[Fingerprint | None, bool]:
-    """As a loss of targets 0 and 1, or, if it is no BCE of these, of the batch's own two values, such as -1 and 1."""
+    """As a loss of targets 0 and 1, or, if it is not BCE of these, of the batch's own two values, such as -1 and 1."""
     columns = outputs.shape[1] if outputs.ndim == 2 and outputs.shape[1] > 1 else None
 
     def of(function: LossFunction) -> Fingerprint | None:
@@ -290,9 +292,9 @@ def _identified(loss_func: LossFunction, outputs: Tensor, targets: Tensor) -> tu
 
 
 def _counting(t: Trial) -> Tensor | None:
-    """Which items have a say, by whether the loss has a gradient there; None where all have, or that cannot be told.
+    """Which items count, by whether the loss has a gradient there; None where all have, or that cannot be told.
 
-    A target that is no probability and has a gradient is a mistake; one without is a label that is missing.
+    A target that is not a probability and has a gradient is a mistake; one without is a label that is missing.
     """
     y = t.targets.detach()
     if not y.is_floating_point() and bool(((y == 0) | (y == 1)).all()):

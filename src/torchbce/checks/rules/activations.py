@@ -38,7 +38,7 @@ def activation_before_logits(t: Trial) -> Finding:
     if alone.level is Level.FAIL:
         return alone
     if loss is None or loss.takes != "logits" or not loss.is_cross_entropy:
-        return not_applicable("the loss is no BCE of logits")
+        return not_applicable("the loss is not BCE of logits")
     last = _squashing(t)
     if last:
         share = (t.labels > 0.5).double().mean().item()

@@ -251,7 +251,7 @@ def overfitting(log: Log) -> Finding:
 
 
 def _rise(valid: np.ndarray, best: int) -> tuple[float, bool]:
-    """How far the loss has risen since its best epoch, and whether that is no chance.
+    """How far the loss has risen since its best epoch, and whether that is not chance.
 
     The rank test of Mann and Kendall on the epochs after the best: in a curve that only scatters they do not rise. The
     best epoch is the luckiest, so it is left out, and the rise is counted from its neighbours.

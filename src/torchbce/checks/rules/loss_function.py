@@ -106,7 +106,7 @@ def _other(found: Fingerprint) -> Finding:
             f"probability of {at[share]:g}, an infinite logit"
         )
         return warn(text, fix, evidence)
-    text = f"this is {found}; it is lowest at {at[0.9]:.2f} where 0.9 is right: its outputs are no probabilities"
+    text = f"this is {found}; it is lowest at {at[0.9]:.2f} where 0.9 is right: its outputs are not probabilities"
     return tip(text, fix, evidence)
 
 

@@ -49,7 +49,7 @@ def loss_runs(t: Trial) -> Finding:
             if loss.requires_grad:
                 t.gradients(model, loss)
             return passed()
-        text, fix = f"the loss is a {type(loss).__name__}, no tensor", "return the loss itself, not loss.item()"
+        text, fix = f"the loss is a {type(loss).__name__}, not a tensor", "return the loss itself, not loss.item()"
     except Exception as error:
         text, fix = f"{type(error).__name__}: {error}", _advice(t)
     return fail(text, fix, {"outputs": list(t.outputs.shape), "targets": list(t.targets.shape)})

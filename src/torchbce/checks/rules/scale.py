@@ -51,7 +51,7 @@ def scale(x: Tensor, y: Tensor, from_logits: bool) -> Finding:
 
 
 def _outside(x: Tensor, evidence: dict[str, float]) -> Finding:
-    """What numbers may be that are said to be probabilities and are none."""
+    """What numbers may be that are said to be probabilities and are not."""
     low, high = evidence["lowest"], evidence["highest"]
     outside = int(((x < 0) | (x > 1)).sum())
     if not outside:
@@ -77,7 +77,7 @@ def _mean_loss(probabilities: Tensor, y: Tensor) -> float:
     explains=("BCE010", "BCE027", "BCE028"),
 )
 def direction(shown: Explanation) -> Finding:
-    """An AUC so far below one half is no chance."""
+    """An AUC so far below one half is not chance."""
     error = auc_error(shown)
     if shown.floor is None and shown.auc < 0.5 - 5 * error and shown.auc < 0.45:
         return fail(

@@ -43,7 +43,7 @@ def saturated_at_start(t: Trial) -> Finding:
 def loss_at_start(t: Trial) -> Finding:
     """BCE011: healthy networks on scaled inputs start within 0.1 of log 2."""
     if t.outputs.numel() != t.targets.numel() or not is_binary(t.labels) or not are_probabilities(t.probabilities):
-        return not_applicable("targets or outputs are no probabilities")
+        return not_applicable("targets or outputs are not probabilities")
     p = t.probabilities.reshape(t.targets.shape)
     start = binary_cross_entropy(p if t.counts is None else p[t.counts], t.labels.double()).item()
     if start <= LN2 + 0.5:

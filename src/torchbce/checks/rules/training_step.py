@@ -114,7 +114,7 @@ def _judged(seen: list[Tensor], kept: bool) -> Finding:
         )
     if not kept:
         return fail(
-            "of the batches between two optimizer steps only the last has a say: zero_grad() throws the gradients of "
+            "of the batches between two optimizer steps only the last counts: zero_grad() throws the gradients of "
             "the others away",
             "loss.backward()\nif step % every == 0:\n    optimizer.step()\n    optimizer.zero_grad()",
         )

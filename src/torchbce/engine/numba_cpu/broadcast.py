@@ -54,7 +54,7 @@ def class_spreader(dtype: torch.dtype, ignoring: bool, number: Any) -> Any:
     """`fill(pointer, into, counted, start, size, inner, count, ignored)`: targets of items from class numbers.
 
     Item i is of class (i // inner) % count and has the class number at i // (inner * count) * inner + i % inner; its
-    target is 1 where they are the same. A number that is no class makes it NaN, which no loss allows.
+    target is 1 where they are the same. A number that is not a class makes it NaN, which no loss allows.
     """
     read = reader(dtype, np.float64)
     zero, one, missing = number(0.0), number(1.0), number(np.nan)

@@ -51,13 +51,13 @@ def from_bytes(content: bytes) -> Sketch:
     """The sketch again.
 
     Raises:
-        ValueError: the content is no sketch, is damaged, or is of another version.
+        ValueError: the content is not a sketch, is damaged, or is of another version.
     """
     if not content.startswith(MAGIC):
         known = MAGIC.decode().strip()
         old = content.startswith(MAGIC[:15]) or content[:2] == b"PK"
         what = "another version of torchbce saved it" if old else f"it does not begin with {known!r}"
-        raise ValueError(f"this is no sketch that explain --save of this version made: {what}; make it anew")
+        raise ValueError(f"this is not a sketch that explain --save of this version made: {what}; make it anew")
     digest, packed = content[len(MAGIC) : len(MAGIC) + DIGEST], content[len(MAGIC) + DIGEST :]
     if hashlib.sha256(packed).digest() != digest:
         raise ValueError("this sketch is damaged: its content and its digest differ; make it anew")

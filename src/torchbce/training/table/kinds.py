@@ -43,7 +43,7 @@ def typed(table: pl.DataFrame, name: str, decimal: str, as_text: set[str]) -> tu
 
 
 def numbers(texts: pl.Series, decimal: str = ".") -> pl.Series:
-    """Texts as float64, null where there is no number."""
+    """Texts as float64, null where the text is not a number."""
     if decimal == ",":
         texts = texts.str.replace_all(".", "", literal=True).str.replace_all(",", ".", literal=True)
     plain = texts.cast(pl.Float64, strict=False)

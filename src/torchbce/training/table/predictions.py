@@ -123,7 +123,7 @@ def read_numbers(
 ) -> tuple[list[np.ndarray], np.ndarray | None]:
     """Whole columns of numbers, whatever their size, and one of texts if `cluster` names it.
 
-    NaN where a text says so, and an error where it is no number.
+    NaN where a text says so, and an error where it is not a number.
     """
     parts: list[list[np.ndarray]] = [[] for _ in columns]
     texts: list[np.ndarray] = []
