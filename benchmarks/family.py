@@ -150,7 +150,7 @@ def main() -> None:
         print(*rows[-1], flush=True)
     head = ["loss", "peer", "torchbce", "eager", "", "torch.compile", "", "kept", "kept by the peer"]
     text = [
-        f"# The family\n\n{machine.describe('timm')}; `benchmarks/family.py`\n",
+        f"# The other losses\n\n{machine.describe('timm')}; `benchmarks/family.py`\n",
         f"Nanoseconds per item, forward + backward, float32, {N:,} logits of {CLASSES} classes. Moving the bytes, "
         f"which is reading input and target and writing the gradient: {moved(x, y):.2f}.\n",
         machine.table(head, rows),

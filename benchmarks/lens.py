@@ -1,4 +1,4 @@
-"""The lens on 100 million predictions, beside only reading them and scikit-learn; how far the sketch is from exact.
+"""explain on 100 million predictions, beside only reading them and scikit-learn; how far the sketch is from exact.
 
 Whole processes, from the start of Python to the last line, with the most memory that each held. scikit-learn reads 10
 million rows, as it keeps them all.
@@ -99,7 +99,7 @@ def accuracy(n: int = 1_000_000) -> list[list[str]]:
 
 def main() -> None:
     text = [
-        f"# The lens\n\n{machine.describe('polars', 'scikit-learn')}; `benchmarks/lens.py`\n",
+        f"# explain on 100 million predictions\n\n{machine.describe('polars', 'scikit-learn')}; `benchmarks/lens.py`\n",
         "## Predictions in a Parquet file (float32 probability, uint8 target), whole processes\n",
         machine.table(["what", "rows", "seconds", "million rows/s", "GiB at most"], speed()),
         "\n## One million different logits: the sketch beside exact values, nats\n",

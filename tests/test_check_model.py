@@ -314,3 +314,16 @@ def test_nothing_else_of_the_user_changes():
 def test_reports_are_json_whatever_was_found():
     found = check(net(), {"input": batch()[0], "y": batch()[1] * torch.nan}, LOGITS).to_json()
     json.loads(found, parse_constant=lambda name: pytest.fail(name))
+
+
+def test_an_error_of_the_users_own_loader_is_the_users_to_see():
+    def batches():
+        yield torch.randn(32, 4), torch.ones(32, 1)
+        raise OSError("disk gone")
+
+    class Loader:
+        def __iter__(self):
+            return batches()
+
+    with pytest.raises(OSError, match="disk gone"):
+        torchbce.check(nn.Linear(4, 1), Loader(), nn.BCEWithLogitsLoss())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import subprocess
@@ -17,6 +18,7 @@ import peers
 import torchbce
 from torchbce import functional
 from torchbce.engine import select
+from torchbce.formula.loss import Loss
 
 # The engines are shown to agree; what holds for one holds for all, and nothing has to be compiled.
 by_reference = pytest.mark.usefixtures("reference")
@@ -593,3 +595,36 @@ def test_a_denominator_needs_as_many_masks_as_targets():
     assert weights == 12
     with pytest.raises(ValueError, match="there are 1 masks for 2 targets"):
         torchbce.global_denominator([torch.ones(3), torch.ones(2)], masks=torch.ones(3, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_the_parameters_of_a_formula_are_no_options(name):
+    function, options = FAMILY[name]
+    x, y = data(function.__name__, (4, 3))
+    loss = next(v for v in vars(inspect.getmodule(function)).values() if isinstance(v, Loss))
+    for parameter in set(loss.parameters) - set(inspect.signature(function).parameters):
+        with pytest.raises(TypeError, match=f"there is no option {parameter!r}; there are weight"):
+            function(x, y, **options, **{parameter: 1.0})
+
+
+def test_help_shows_every_option_with_the_default_that_holds():
+    probabilities = [torchbce.BCELoss, torchbce.FocalLoss, functional.binary_cross_entropy, torchbce.focal_loss]
+    logits = [
+        torchbce.BCEWithLogitsLoss,
+        torchbce.FocalWithLogitsLoss,
+        functional.binary_cross_entropy_with_logits,
+        torchbce.focal_loss_with_logits,
+    ]
+    for takes, validate in ((probabilities, "raise"), (logits, "none")):
+        for one in takes:
+            parameters = inspect.signature(one).parameters
+            assert parameters["validate"].default == validate
+            assert parameters["label_smoothing"].default == 0.0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_probabilities_outside_are_found_where_the_loss_is_a_number(engine, reduction):
+    # The margin takes what is outside to a loss that is finite.
+    with select.forced(engine), pytest.raises(RuntimeError, match=r"input should be between 0 and 1, but element \(0,"):
+        torchbce.asymmetric_loss(torch.tensor([1.02, 0.5]), torch.tensor([0.0, 1.0]), reduction=reduction)

@@ -67,6 +67,9 @@ def test_a_handler_that_knows_only_torchs_function_gets_it(name):
             return "handled" if function is torchs else NotImplemented
 
     assert getattr(ours, name)(Handled(), Y) == "handled"
+    assert getattr(ours, name)(Handled(), Y, label_smoothing=0.0, normalize="numel") == "handled"
+    with pytest.raises(TypeError, match="there is no option 'smoothing'"):
+        getattr(ours, name)(Handled(), Y, smoothing=0.0)
     with pytest.raises(TypeError, match="no implementation found"):
         getattr(ours, name)(Handled(), Y, label_smoothing=0.1)
 

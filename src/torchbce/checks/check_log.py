@@ -73,5 +73,5 @@ def check_log(
         running=running,
         decompositions=decompositions,
     )
-    findings = [look(log) for several in looks("log").values() for look in several]
+    findings = [look(log) for look in looks("log").values()]
     return report(findings, ignore=ignore, about=f"{len(losses)} epoch{'s' * (len(losses) != 1)}")

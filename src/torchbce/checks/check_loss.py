@@ -33,5 +33,5 @@ def check_loss(loss_func: LossFunction, *, columns: int | None = None, ignore: C
         'tip'
     """
     found = fingerprint(loss_func, columns=columns)
-    findings = [look(found) for several in looks("loss").values() for look in several]
+    findings = [look(found) for look in looks("loss").values()]
     return report(findings, ignore=ignore, about=str(found))

@@ -18,7 +18,7 @@ __all__ = ["check"]
 
 BASIC = ("BCE001", "BCE002", "BCE032")  # where one of these fails, no other is tried, but for
 STATIC = ("BCE003", "BCE004", "BCE005", "BCE009", "BCE017", "BCE018", "BCE030", "BCE033")  # which need no such loss
-OF_OWN = ("BCE017", "BCE030")  # an error in what the user gave is the user's to see
+OF_OWN = ("BCE017", "BCE030", "BCE033")  # an error in what the user gave is the user's to see
 
 
 def check(
@@ -59,16 +59,16 @@ def check(
     """
     report((), ignore=ignore)  # an unknown code is known before the work
     with trial(Own(model, batch, optimizer, step, valid), loss_func) as t:
-        findings = [_look(code, looks("model")[code][0], t) for code in BASIC]
+        findings = [looks("model")[code](t) for code in BASIC]
         broken = any(finding.level is Level.FAIL for finding in findings)
-        for code, several in looks("model").items():
+        for code, look in looks("model").items():
             if code in ignore or code in BASIC:
                 continue
             runs = not broken or code in STATIC
             reason = "targets, numbers or shapes are broken"
-            findings.append(_look(code, several[0], t) if runs else skipped(reason, code))
+            findings.append(_look(code, look, t) if runs else skipped(reason, code))
         for code in ("BCE006", "BCE007", "BCE008"):
-            look = looks("loss")[code][0]
+            look = looks("loss")[code]
             findings.append(not_applicable(UNKNOWN_LOSS, code) if t.loss is None else look(t.loss))
         about = "" if t.loss is None else str(t.loss)
     return report(findings, ignore=ignore, about=about)

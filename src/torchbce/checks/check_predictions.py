@@ -30,9 +30,7 @@ def check_predictions(
     """What is wrong with predictions, seen from the predictions alone.
 
     Args:
-        outputs, targets, from_logits, weight, cluster: as for :func:`torchbce.explain`; outputs and targets may have
-        any
-            values.
+        outputs, targets, from_logits, weight, cluster: as for :func:`torchbce.explain`; any values are allowed.
         ignore: codes to leave out.
 
     Returns:
@@ -63,9 +61,9 @@ def check_predictions(
     if plain and (from_logits or are_probabilities(x)):
         sketch, _ = sketched(x, y, from_logits=from_logits, weight=weight, cluster=cluster)
         shown = explanation(sketch, bands=False)
-        for code, several in looks("predictions").items():
+        for code, look in looks("predictions").items():
             if code not in found or found[code].level is Level.PASS:
-                found[code] = several[0](shown)
+                found[code] = look(shown)
         _settle(found, shown)
     coded = [dataclasses.replace(finding, code=code) for code, finding in found.items()]
     return report(coded, ignore=ignore, about=f"{len(x):,} predictions")

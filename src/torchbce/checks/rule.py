@@ -38,7 +38,7 @@ class Rule:
 
 
 _rules: dict[str, Rule] = {}
-_looks: dict[Subject, dict[str, list[Look]]] = {"model": {}, "loss": {}, "predictions": {}, "log": {}}
+_looks: dict[Subject, dict[str, Look]] = {"model": {}, "loss": {}, "predictions": {}, "log": {}}
 
 
 def rule(code: str, slug: str, title: str, *, on: Subject, explains: tuple[str, ...] = ()) -> Callable[[Look], Look]:
@@ -57,7 +57,9 @@ def finds(code: str, *, on: Subject) -> Callable[[Look], Look]:
         def coded(*given: Any) -> Finding:
             return dataclasses.replace(look(*given), code=code)
 
-        _looks[on].setdefault(code, []).append(coded)
+        if code in _looks[on]:
+            raise ValueError(f"two functions look for {code} in a {on}")
+        _looks[on][code] = coded
         return coded
 
     return registered
@@ -70,7 +72,7 @@ def catalogue() -> dict[str, Rule]:
     return dict(sorted(_rules.items()))
 
 
-def looks(on: Subject) -> dict[str, list[Look]]:
+def looks(on: Subject) -> dict[str, Look]:
     """The functions that look at a model, a loss, predictions or a log, by code."""
     _load()
     return dict(sorted(_looks[on].items()))

@@ -99,7 +99,7 @@ def train(
     ] = None,
     optimizer: Annotated[str, typer.Option(metavar="adamw|sgd", help="adamw (one-cycle) or sgd (plain).")] = "adamw",
     patience: Annotated[
-        int, typer.Option(min=1, help="Stop after so many epochs without a better validation BCE.")
+        int, typer.Option(min=1, help="Stop after this many epochs without a better validation BCE.")
     ] = 10,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same run, bit for bit.")] = 42,
     out: Annotated[

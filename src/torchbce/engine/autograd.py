@@ -43,7 +43,7 @@ def forward(
     """The value and, if needed, the gradient; raises for a value that is not allowed."""
     value, grad_input, allowed = engine.forward(input, target, call, need_grad=need_grad)
     if call.checked and not allowed:
-        check_values(input, target, call, value)
+        check_values(input, target, call)
     return value, grad_input
 
 

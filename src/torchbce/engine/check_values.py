@@ -13,7 +13,7 @@ from torchbce.engine.call import LossCall
 from torchbce.engine.torch_internals import readable
 
 
-def check_values(input: Tensor, target: Tensor, call: LossCall, loss: Tensor) -> None:
+def check_values(input: Tensor, target: Tensor, call: LossCall) -> None:
     """Raise for the first value that is not allowed, among the items that count, where values can be looked at."""
     if torch.compiler.is_compiling() or torch_internals.is_tracing():
         return
@@ -27,16 +27,9 @@ def check_values(input: Tensor, target: Tensor, call: LossCall, loss: Tensor) ->
     if call.class_dim is not None:
         _check_class_numbers(target, input.size(call.class_dim))
     if call.loss.checks_input:
-        _check_input(input, loss)
+        _check_unit_interval("input", input, "logits go to binary_cross_entropy_with_logits")
     if not by_class and (call.target_transform is None or math.isnan(call.target_transform.threshold)):
         _check_target(target)
-
-
-def _check_input(input: Tensor, loss: Tensor) -> None:
-    """Probabilities lie in [0, 1] and are not NaN. One outside makes the loss NaN, so looking for it costs nothing."""
-    values = readable(loss)
-    if values is not None and math.isnan(values.sum().item() if values.ndim else values.item()):
-        _check_unit_interval("input", input, "logits go to binary_cross_entropy_with_logits")
 
 
 def _check_target(target: Tensor) -> None:

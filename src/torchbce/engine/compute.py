@@ -10,6 +10,7 @@ from torch import Tensor
 from torchbce.engine import select
 from torchbce.engine.autograd import compute, compute_by, count
 from torchbce.engine.call import LossCall, Weight
+from torchbce.engine.layout import is_dense
 from torchbce.engine.options import REDUCTIONS, Normalize, Options, Reduction, known
 from torchbce.engine.validate import check_call, number, refuse_dtype, validated
 from torchbce.formula.loss import Loss
@@ -61,7 +62,7 @@ def compute_loss(
         RuntimeError: an input that is not floating point, a weight that does not broadcast or requires grad.
     """
     mode = check_call(input, target, None, None, reduction)
-    known(options, loss.parameters)
+    known(options)
     check_sizes(input, target, options)
     input, target = autocast(input), autocast(target)
     if not input.is_floating_point() or target.is_complex():
@@ -131,14 +132,10 @@ def _denominator(input: Tensor, target: Tensor, call: LossCall, normalize: Norma
 
 def with_strides_of(like: Tensor, result: Tensor) -> Tensor:
     """The item losses laid out as torch lays them out, which broadcasting of mixed layouts may have changed."""
-    if result.stride() == like.stride() or (result.is_contiguous() and not _is_dense(like)):
+    if result.stride() == like.stride() or (result.is_contiguous() and not is_dense(like)):
         return result
     layout = torch.empty_like(like, dtype=result.dtype, requires_grad=False)
     return result if layout.stride() == result.stride() else layout.copy_(result)
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    return torch.ops.aten.is_non_overlapping_and_dense(tensor)  # type: ignore[no-any-return]
 
 
 def autocast(tensor: Tensor) -> Tensor:

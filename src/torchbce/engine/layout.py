@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+ONCE = (1, 1)  # the `inner` and `period` of a tensor that is not there
 SHORT = 1024  # a pattern of single weights is repeated to at least this length, so that it is copied in long runs
 
 
@@ -23,7 +24,7 @@ def in_one_order(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Both as dense memory with the same strides, copied only where they are not."""
     if input.is_contiguous() and target.is_contiguous():
         return input, target
-    if not _is_dense(input):
+    if not is_dense(input):
         input = input.contiguous()
     if target.stride() != input.stride():
         target = torch.empty_like(input, dtype=target.dtype).copy_(target)
@@ -39,7 +40,7 @@ class ClassNumbers(NamedTuple):
 
 def class_numbers(input: Tensor, target: Tensor, dim: int) -> tuple[Tensor, Tensor, ClassNumbers]:
     """An input as dense memory, and a target that lacks its dimension `dim`, in the same order without it."""
-    if not _is_dense(input):
+    if not is_dense(input):
         input = input.contiguous()
     order = sorted(range(input.ndim), key=input.stride, reverse=True)
     place = order.index(dim)
@@ -76,5 +77,5 @@ def pattern(weight: Tensor, like: Tensor) -> Pattern:
     return Pattern(values, inner, values.numel())
 
 
-def _is_dense(tensor: Tensor) -> bool:
+def is_dense(tensor: Tensor) -> bool:
     return torch.ops.aten.is_non_overlapping_and_dense(tensor)  # type: ignore[no-any-return]

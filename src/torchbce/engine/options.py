@@ -18,7 +18,7 @@ Normalize = Literal["numel", "valid", "weight", "batch"] | float | Tensor
 
 
 class Options(TypedDict, total=False):
-    """The options that every loss has; see `torchbce.functional.binary_cross_entropy`."""
+    """The options that every loss has; see `torchbce.functional.binary_cross_entropy_with_logits`."""
 
     label_smoothing: float
     target_threshold: float | None
@@ -44,8 +44,8 @@ CALL = ("input", "target", "mask")  # arguments of each call, which a module doe
 def known(options: Options, own: Collection[str] = ()) -> Options:
     """The same options; raises TypeError for a name that is neither a common option nor one of the loss's own."""
     for name in options:
-        if name not in Options.__annotations__ and name not in own:
-            have = ", ".join([*own, *Options.__annotations__])
+        if name not in Options.__annotations__ and name not in own and name not in CALL:
+            have = ", ".join(dict.fromkeys([*own, *Options.__annotations__]))
             raise TypeError(f"there is no option {name!r}; there are {have}")
     return options
 
@@ -88,6 +88,17 @@ def check_ranges(ranges: Mapping[str, Range], options: Mapping[str, object]) -> 
                 raise ValueError(f"{name} is {number:g}; it lies in {allowed}: {allowed.why}")
 
 
+def defaults(function: Callable[..., Tensor]) -> dict[str, object]:
+    """Those of the common options; probabilities are always checked."""
+    return DEFAULTS if function.__name__.endswith("_with_logits") else {**DEFAULTS, "validate": "raise"}
+
+
+def changed(function: Callable[..., Tensor], options: Mapping[str, object]) -> dict[str, object]:
+    """The options that differ from their defaults."""
+    plain = defaults(function)
+    return {n: v for n, v in options.items() if type(v) is not type(plain[n]) or v != plain[n]}
+
+
 def spell_out(named: type | Callable[..., Tensor], function: Callable[..., Tensor]) -> None:
     """Let `help` show every option by name, with its default, for what takes ``**options``."""
     own = inspect.signature(named.__init__ if isinstance(named, type) else named)  # type: ignore[misc]
@@ -97,7 +108,10 @@ def spell_out(named: type | Callable[..., Tensor], function: Callable[..., Tenso
     keywords = [p.replace(kind=p.KEYWORD_ONLY) for p in others if p.kind != p.VAR_KEYWORD]
     if len(keywords) < len(others):  # the common options
         common = [name for name in Options.__annotations__ if name not in {p.name for p in keywords}]
-        keywords += [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=DEFAULTS[n]) for n in common]
+        plain = defaults(function)
+        kinds = Options.__annotations__
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        keywords += [inspect.Parameter(n, keyword, default=plain[n], annotation=kinds[n]) for n in common]
     named.__signature__ = inspect.Signature([*given, *keywords])  # type: ignore[union-attr]
 
 

@@ -6,13 +6,14 @@ A handler is offered torchbce's function. One that knows only torch's own of the
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from torchbce.engine.options import Range, check_ranges
+from torchbce.engine.options import CALL, Range, check_ranges, known, spell_out
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,14 +50,19 @@ def loss_function(**ranges: Range) -> Callable[[F], F]:
     """A public loss: options outside their range are refused, overrides are given way to."""
 
     def decorated(function: F) -> F:
+        parameters = inspect.signature(function).parameters.values()
+        own = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in CALL]
+
         @functools.wraps(function)
         def checked(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:
             if has_torch_function_variadic(input, target):
                 return handled(checked, None, (input, target), input, target, *args, **options)
+            known(options, own)  # type: ignore[arg-type]
             check_ranges(ranges, options)
             return function(input, target, *args, **options)  # type: ignore[no-any-return]
 
         checked.ranges = ranges  # type: ignore[attr-defined]
+        spell_out(checked, function)
         return checked  # type: ignore[return-value]
 
     return decorated

@@ -1,6 +1,6 @@
 """Every private name of torch that torchbce uses, looked up once at import.
 
-None is needed for a right result. Where this torch lacks one, `MISSING` says so, and every call takes the reference.
+Results do not depend on any of them. If this torch lacks one, `MISSING` names it and every call takes the reference.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from torchbce.engine.compute import autocast, fast_path, reshape_advice, validate_and_compute
-from torchbce.engine.options import Normalize, Options, known, spell_out
+from torchbce.engine.options import Normalize, Options, changed, known, spell_out
 from torchbce.engine.overrides import handled, has_torch_function_variadic, scripted_as
 from torchbce.engine.reference import register
 from torchbce.engine.validate import check_call, refuse_dtype
@@ -135,6 +135,7 @@ def binary_cross_entropy(
     Source: https://pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy.html
     """
     if has_torch_function_variadic(input, target, weight, pos_weight, mask):
+        options = changed(binary_cross_entropy, known(options, ("pos_weight",)))  # type: ignore[assignment]
         own = {name: v for name, v in (("pos_weight", pos_weight), ("mask", mask)) if v is not None}
         tensors = input, target, weight, pos_weight, mask
         given = input, target, weight, size_average, reduce, reduction
@@ -145,7 +146,7 @@ def binary_cross_entropy(
         if value is not None:
             return value
     mode = check_call(input, target, size_average, reduce, reduction)
-    known(options, BCE.parameters)
+    known(options, ("pos_weight",))
     if options.get("num_classes") is None and target.size() != input.size():
         raise ValueError(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}) is "
@@ -227,4 +228,5 @@ class BCELoss(torch.nn.BCELoss):
         return torch.nn.BCELoss(self.weight, reduction=self.reduction)
 
 
+spell_out(binary_cross_entropy, binary_cross_entropy)
 spell_out(BCELoss, binary_cross_entropy)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from torchbce.engine.compute import autocast, check_sizes, fast_path, validate_and_compute
-from torchbce.engine.options import Normalize, Options, known, spell_out
+from torchbce.engine.options import Normalize, Options, changed, known, spell_out
 from torchbce.engine.overrides import handled, has_torch_function_variadic, scripted_as
 from torchbce.engine.reference import register
 from torchbce.engine.validate import check_call, refuse_dtype
@@ -147,6 +147,7 @@ def binary_cross_entropy_with_logits(
     Source: https://pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy_with_logits.html
     """
     if has_torch_function_variadic(input, target, weight, pos_weight, mask):
+        options = changed(binary_cross_entropy_with_logits, known(options, ("pos_weight",)))  # type: ignore[assignment]
         own = {} if mask is None else {"mask": mask}
         tensors = input, target, weight, pos_weight, mask
         given = input, target, weight, size_average, reduce, reduction, pos_weight
@@ -157,7 +158,7 @@ def binary_cross_entropy_with_logits(
         if value is not None:
             return value
     mode = check_call(input, target, size_average, reduce, reduction)
-    known(options, BCE_WITH_LOGITS.parameters)
+    known(options, ("pos_weight",))
     check_sizes(input, target, options)
     input, target = autocast(input), autocast(target)
     if not input.is_floating_point() or target.is_complex():
@@ -228,4 +229,5 @@ class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
         return torch.nn.BCEWithLogitsLoss(self.weight, reduction=self.reduction, pos_weight=self.pos_weight)
 
 
+spell_out(binary_cross_entropy_with_logits, binary_cross_entropy_with_logits)
 spell_out(BCEWithLogitsLoss, binary_cross_entropy_with_logits)

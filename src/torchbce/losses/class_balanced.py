@@ -17,7 +17,7 @@ from torchbce.losses.focal import FOCAL_WITH_LOGITS
 from torchbce.losses.module import LossModule
 
 COUNT = Range(0.0, math.inf, "how many items there are")
-EFFECTIVE = Range(0.0, 1.0, "such as 0.999", ends=False)
+EFFECTIVE = Range(0.0, 1.0, "1 would divide by zero; 0.99 to 0.9999 is usual", ends=False)
 
 
 @loss_function(positives=COUNT, negatives=COUNT, beta=EFFECTIVE, gamma=FOCUS)

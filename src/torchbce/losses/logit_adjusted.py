@@ -16,7 +16,7 @@ from torchbce.formula.loss import Loss
 from torchbce.losses.bce_with_logits import bce_with_logits, bce_with_logits_dx, bce_with_logits_factored
 from torchbce.losses.module import LossModule
 
-PRIOR = Range(0.0, 1.0, "the base rate of a class that occurs, and not always", ends=False)
+PRIOR = Range(0.0, 1.0, "a base rate above 0 and below 1", ends=False)
 
 
 def logit_adjusted(x: Any, y: Any, shift: Any = 0.0, pos_weight: Any = 1.0) -> Any:

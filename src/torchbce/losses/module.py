@@ -68,8 +68,8 @@ def check_names(function: Callable[..., Tensor], options: Any, module: str) -> N
 
 
 def options_of(module: torch.nn.Module, normalize: Normalize | None) -> Options:
-    """Those that were kept, and the call's own; a module that was pickled by an earlier version has none."""
-    kept: Options = module.__dict__.get("options", {})
+    """Those that were kept, and the call's own."""
+    kept: Options = module.options  # type: ignore[assignment]
     return kept if normalize is None else {**kept, "normalize": normalize}
 
 

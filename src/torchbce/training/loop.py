@@ -58,9 +58,9 @@ def fit(
         valid: validation data, like ``data``.
         optimizer: by default ``torch.optim.AdamW(module.parameters())``.
         scheduler: a learning-rate schedule, stepped after every batch.
-        epochs: at most so many.
+        epochs: the largest number of epochs.
         batch_size: for tensors and Datasets; a DataLoader has its own.
-        patience: stop after so many epochs without a better validation loss; by default never.
+        patience: stop after this many epochs without a better validation loss; by default never.
         evaluate_train: evaluate the training data after each epoch; by default if they are tensors in memory.
         seed: makes the run repeatable; the caller's random numbers are left as they were.
         unpack: turns a batch of another form into ``(inputs, target)``; inputs may be a tuple.

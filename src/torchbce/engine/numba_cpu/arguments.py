@@ -71,7 +71,7 @@ def pack_plain(
     items: int,
     scale: float,
 ) -> bytes:
-    """The words of every call, in the order of `PlainWords`."""
+    """The words of every call. Written out: making a `PlainWords` first would cost a small call a tenth of its time."""
     return _plain.pack(input, target, weight, grad_output, out, sums, next_piece, piece, end, items, scale)
 
 

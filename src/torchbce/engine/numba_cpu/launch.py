@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torchbce.engine.call import FLOATS, INTEGERS, LossCall, TargetTransform, computed_in_float64
-from torchbce.engine.layout import ClassNumbers, Pattern, class_numbers, in_one_order, pattern
+from torchbce.engine.layout import ONCE, ClassNumbers, Pattern, class_numbers, in_one_order, pattern
 from torchbce.engine.numba_cpu import arguments, buffers, machine_code, threads
 from torchbce.engine.numba_cpu.arguments import OptionalWords, pack_plain
 from torchbce.engine.numba_cpu.variant import CHUNK
@@ -18,7 +18,6 @@ from torchbce.engine.numba_cpu.variant import CHUNK
 TWO_WORDS = ctypes.c_double * 2
 PIECE = 64  # chunks that a thread takes at a time, at most: 2 MiB of float32, a huge page
 SLICE = 1024 * PIECE  # half a billion items: between slices, Ctrl-C is seen
-ONCE = (1, 1)
 UNCHANGED = TargetTransform()
 
 

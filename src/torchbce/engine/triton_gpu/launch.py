@@ -18,13 +18,12 @@ import triton.language as tl
 from torch import Tensor
 
 from torchbce.engine.call import LossCall, TargetTransform, Weight, computed_in_float64
-from torchbce.engine.layout import ClassNumbers, class_numbers, in_one_order, pattern
+from torchbce.engine.layout import ONCE, ClassNumbers, class_numbers, in_one_order, pattern
 from torchbce.engine.triton_gpu import late_check, passes
 from torchbce.engine.triton_gpu.primitives import Bound
 from torchbce.formula.loss import Loss
 
 BLOCK = 1024
-ONCE = (1, 1)
 P = ParamSpec("P")
 R = TypeVar("R")
 
