@@ -271,6 +271,11 @@ def test_modules_keep_options():
     )
     with pytest.raises(TypeError, match="there is no option 'smoothing'"):
         torchbce.BCELoss(smoothing=0.1)
+    for module in (torchbce.BCELoss, torchbce.BCEWithLogitsLoss):
+        with pytest.raises(TypeError, match="there is no option 'mask'"):  # it goes to the call
+            module(mask=mask)
+    assert str(torchbce.FocalLoss()) == "FocalLoss(gamma=2.0)"
+    assert str(torchbce.FocalLoss(label_smoothing=0.1)) == "FocalLoss(gamma=2.0, label_smoothing=0.1)"
 
 
 # The family

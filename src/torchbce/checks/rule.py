@@ -72,6 +72,7 @@ def catalogue() -> dict[str, Rule]:
     return dict(sorted(_rules.items()))
 
 
+@functools.cache
 def looks(on: Subject) -> dict[str, Look]:
     """The functions that look at a model, a loss, predictions or a log, by code."""
     _load()

@@ -11,7 +11,7 @@ from torchbce.engine import select
 from torchbce.engine.autograd import compute, compute_by, count
 from torchbce.engine.call import LossCall, Weight
 from torchbce.engine.layout import is_dense
-from torchbce.engine.options import REDUCTIONS, Normalize, Options, Reduction, known
+from torchbce.engine.options import REDUCTIONS, Normalize, Options, Reduction
 from torchbce.engine.validate import check_call, number, refuse_dtype, validated
 from torchbce.formula.loss import Loss
 
@@ -56,13 +56,14 @@ def compute_loss(
 ) -> Tensor:
     """The value of any loss but torch's own two, which refuse some dtypes and shapes in other words.
 
+    The names of the options have been checked by the loss.
+
     Raises:
-        TypeError: input or target is not a tensor, an option does not exist or is not a number.
+        TypeError: input or target is not a tensor, an option is not a number.
         ValueError: the shapes differ, an unknown reduction or normaliser.
         RuntimeError: an input that is not floating point, a weight that does not broadcast or requires grad.
     """
     mode = check_call(input, target, None, None, reduction)
-    known(options)
     check_sizes(input, target, options)
     input, target = autocast(input), autocast(target)
     if not input.is_floating_point() or target.is_complex():

@@ -44,7 +44,7 @@ CALL = ("input", "target", "mask")  # arguments of each call, which a module doe
 def known(options: Options, own: Collection[str] = ()) -> Options:
     """The same options; raises TypeError for a name that is neither a common option nor one of the loss's own."""
     for name in options:
-        if name not in Options.__annotations__ and name not in own and name not in CALL:
+        if name not in Options.__annotations__ and name not in own:
             have = ", ".join(dict.fromkeys([*own, *Options.__annotations__]))
             raise TypeError(f"there is no option {name!r}; there are {have}")
     return options

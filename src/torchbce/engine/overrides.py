@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from torchbce.engine.options import CALL, Range, check_ranges, known, spell_out
+from torchbce.engine.options import Range, check_ranges, known, spell_out
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,7 +51,7 @@ def loss_function(**ranges: Range) -> Callable[[F], F]:
 
     def decorated(function: F) -> F:
         parameters = inspect.signature(function).parameters.values()
-        own = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in CALL]
+        own = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD][2:]  # after input and target
 
         @functools.wraps(function)
         def checked(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:

@@ -51,8 +51,9 @@ class LossModule(torch.nn.Module):
 
     def extra_repr(self) -> str:
         named = inspect.signature(self.function).parameters.values()
-        usual = {p.name: p.default for p in named if p.kind is p.KEYWORD_ONLY and isinstance(p.default, float)}
-        return in_words({**usual, **self.options, **self._buffers})
+        own = [p for p in named if p.kind is p.KEYWORD_ONLY and p.name not in Options.__annotations__]
+        defaults = {p.name: p.default for p in own if isinstance(p.default, float)}
+        return in_words({**defaults, **self.options, **self._buffers})
 
 
 def check_names(function: Callable[..., Tensor], options: Any, module: str) -> None:
