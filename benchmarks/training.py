@@ -31,18 +31,10 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
-class Network(nn.Module):
+def network(n: int) -> nn.Sequential:
     """n-8-8-1 with tanh and a sigmoid, the article's shape."""
-
-    def __init__(self, n: int) -> None:
-        super().__init__()
-        torch.manual_seed(1)
-        self.layers = nn.Sequential(
-            nn.Linear(n, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1), nn.Sigmoid()
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layers(x)
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(n, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1), nn.Sigmoid())
 
 
 class Items(Dataset):
@@ -76,7 +68,7 @@ def contestants(x: torch.Tensor, y: torch.Tensor, batch: int, lr: float, epochs:
     """Each trains once from the start and returns a function from rows to probabilities."""
 
     def article() -> Callable:
-        net = Network(x.shape[1])
+        net = network(x.shape[1])
         loader = DataLoader(Items(x, y), batch_size=batch, shuffle=True)
         loss_func, optimizer = nn.BCELoss(), torch.optim.SGD(net.parameters(), lr=lr)
         for _ in range(epochs):
@@ -90,7 +82,7 @@ def contestants(x: torch.Tensor, y: torch.Tensor, batch: int, lr: float, epochs:
         return net
 
     def by_hand() -> Callable:
-        net = Network(x.shape[1])
+        net = network(x.shape[1])
         loss_func, optimizer = nn.BCELoss(), torch.optim.SGD(net.parameters(), lr=lr)
         for _ in range(epochs):
             for i in torch.randperm(len(x)).split(batch):
@@ -100,15 +92,14 @@ def contestants(x: torch.Tensor, y: torch.Tensor, batch: int, lr: float, epochs:
         return net
 
     def ours(data: object) -> Callable:
-        net = Network(x.shape[1])
+        net = network(x.shape[1])
         sgd = torch.optim.SGD(net.parameters(), lr=lr)
         torchbce.fit(net, data, torchbce.BCELoss(), optimizer=sgd, epochs=epochs, batch_size=batch, on_epoch=None)
         return net
 
     def with_skorch() -> Callable:
         model = skorch.NeuralNetBinaryClassifier(
-            Network,
-            module__n=x.shape[1],
+            network(x.shape[1]),
             criterion=nn.BCELoss,
             optimizer=torch.optim.SGD,
             lr=lr,
@@ -122,7 +113,7 @@ def contestants(x: torch.Tensor, y: torch.Tensor, batch: int, lr: float, epochs:
         return model.fit(x, y.squeeze(1)).module_
 
     def with_lightning() -> Callable:
-        net = Network(x.shape[1])
+        net = network(x.shape[1])
         trainer = lightning.Trainer(
             max_epochs=epochs,
             accelerator="cpu",
@@ -199,7 +190,7 @@ def race(title: str, rows: int, columns: int, batch: int, lr: float, epochs: int
 
 if __name__ == "__main__":
     where = machine.describe("torchbce", "skorch", "lightning", "scikit-learn")
-    small = race("1,097 x 4, batch 10, 4-8-8-1, SGD 0.1", 1_097, 4, 10, 0.1, epochs=10, rounds=5)
+    small = race("1,097 x 4, batch 10, 4-8-8-1, SGD 0.1", 1_097, 4, 10, 0.1, epochs=40, rounds=5)
     large = race("1,000,000 x 30, batch 1,024, 30-8-8-1, SGD 0.5", 1_000_000, 30, 1_024, 0.5, epochs=2, rounds=3)
     text = f"# Training speed\n\n`python benchmarks/training.py`: {where}\n\n{small}\n\n{large}"
     machine.keep("training", text)

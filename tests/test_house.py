@@ -26,7 +26,7 @@ ROOMS = {
     "explanation": {"functional", "common"},
     "checks": {"explanation", "functional", "engine", "common"},
     "monitor": {"explanation", "functional"},
-    "training": {"checks", "monitor", "explanation", "losses", "functional", "common"},
+    "training": {"checks", "monitor", "explanation", "losses", "functional", "engine", "common"},
     "selftest": {"engine", "functional"},
     "cli": {"training", "monitor", "checks", "explanation", "selftest", "common"},
     "__main__": {"cli"},
@@ -39,7 +39,8 @@ PLACES = {
     "triton": "engine/triton_gpu/",
     "polars": ("training/table/", "explanation/result.py"),
     "pydantic": "training/",
-    "safetensors": "training/run_folder.py",
+    "safetensors": "training/run/folder.py",
+    "onnx": "training/export/onnx_graph.py",
     "sklearn": "training/",
     "matplotlib": ("explanation/plots/", "explanation/result.py"),
     "jinja2": ("explanation/render/html.py", "explanation/result.py"),
@@ -151,6 +152,7 @@ def test_public_names():
     assert sorted(torchbce.__all__) == [
         "AsymmetricLoss",
         "AsymmetricWithLogitsLoss",
+        "BCEClassifier",
         "BCELoss",
         "BCEWithLogitsLoss",
         "ClassBalancedLoss",
@@ -189,6 +191,7 @@ def test_public_names():
         "functional",
         "fused_loss",
         "global_denominator",
+        "load",
         "logit_adjusted_loss_with_logits",
         "patch",
         "poly1_loss",
@@ -213,7 +216,17 @@ def test_command_line_flags():
             "--positive",
             "--exclude",
             "--categorical",
+            "--weight",
+            "--test",
+            "--test-share",
+            "--folds",
+            "--group",
+            "--time",
+            "--compare",
+            "--time-budget",
             "--hidden",
+            "--members",
+            "--heads",
             "--epochs",
             "--batch-size",
             "--lr",
@@ -225,7 +238,17 @@ def test_command_line_flags():
             "--delimiter",
             "--encoding",
         ],
-        "predict": ["--out", "--overwrite", "--decimal", "--delimiter", "--encoding"],
+        "predict": [
+            "--out",
+            "--overwrite",
+            "--key",
+            "--threshold",
+            "--cost",
+            "--decimal",
+            "--delimiter",
+            "--encoding",
+        ],
+        "export": ["--overwrite"],
         "explain": [
             "--target",
             "--prob",
@@ -263,7 +286,7 @@ def test_command_line_flags():
         "verify": [],
         "bench": [],
     }
-    assert max(map(len, flags.values())) <= 16
+    assert max(map(len, flags.values())) <= 25
 
 
 @pytest.mark.parametrize("file", FILES)

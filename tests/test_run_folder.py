@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from torchbce.common.errors import OutputError, RunFolderError
-from torchbce.training import run_folder
-from torchbce.training.reservation import reserved
-from torchbce.training.run_folder import check_predictions_file, load_model
+from torchbce.training.run import folder as run_folder
+from torchbce.training.run.folder import check_predictions_file, load_model
+from torchbce.training.run.reservation import reserved
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def signed(run: Path) -> None:
     """Digests that fit, so that the checks behind them are reached."""
     path = run / "model.json"
     try:
-        card = run_folder.ModelCard.model_validate_json(path.read_bytes())
+        card = run_folder.ModelFile.model_validate_json(path.read_bytes())
     except ValueError:
         return
     card = card.model_copy(update={"sha256": {"model.safetensors": run_folder._digest(run / "model.safetensors")}})
@@ -43,9 +43,10 @@ def signed(run: Path) -> None:
 
 
 def test_a_whole_run_is_loaded(run):
-    card, network = load_model(run)
-    assert [column.name for column in card.columns] == ["age", "colour", "member", "since"]
-    assert not network.training
+    described, model = load_model(run)
+    assert list(dict.fromkeys(column.name for column in described.columns)) == ["age", "colour", "member", "since"]
+    assert len(model.ensemble.networks) == described.members
+    assert not any(network.training for network in model.ensemble.networks)
 
 
 @pytest.mark.parametrize(
@@ -60,17 +61,19 @@ def test_a_whole_run_is_loaded(run):
         (lambda run: edit(run, lambda c: c.update(format="torchbce-table-99")), "model.json is damaged: format"),
         (lambda run: edit(run, lambda c: c.update(run_this="rm")), "model.json is damaged: run_this: Extra inputs"),
         (lambda run: edit(run, lambda c: c["columns"].pop()), "its columns and its network do not fit"),
+        (lambda run: edit(run, lambda c: c.update(members=3)), "does not fit model.json"),
+        (lambda run: edit(run, lambda c: c.update(slope=-1)), "damaged: slope"),
         (lambda run: edit(run, lambda c: c["columns"][0].update(scale=0)), "damaged: columns.0.numeric.scale"),
         (lambda run: edit(run, lambda c: c["columns"][0].update(mean="x")), "damaged: columns.0.numeric.mean"),
         (lambda run: edit(run, lambda c: c["network"].update(hidden=[65536] * 32)), "does not fit model.json"),
         (lambda run: edit(run, lambda c: c["network"].update(hidden=[10**12])), "damaged: network.hidden.0"),
-        (lambda run: edit(run, lambda c: c["network"].update(edges=9)), "does not fit model.json"),
+        (lambda run: edit(run, lambda c: c["network"].update(heads=9)), "does not fit model.json"),
         (lambda run: truncate(run / "model.safetensors"), "model.safetensors is damaged"),
         (lambda run: (run / "model.safetensors").write_bytes(b"\xff" * 100), "model.safetensors is damaged"),
         (lambda run: weights(run, lambda w: w.popitem()), "does not fit model.json"),
         (lambda run: weights(run, lambda w: w.update(extra=torch.ones(3))), "extra has the shape"),
-        (lambda run: weights(run, lambda w: w["linear"].fill_(torch.nan)), "values that are not finite"),
-        (lambda run: weights(run, lambda w: w.update({"linear": w["linear"].long()})), "is damaged"),
+        (lambda run: weights(run, lambda w: w["0.direct"].fill_(torch.nan)), "values that are not finite"),
+        (lambda run: weights(run, lambda w: w.update({"0.direct": w["0.direct"].long()})), "is damaged"),
     ],
 )
 def test_damage_is_named(run, damage, message):

@@ -102,7 +102,7 @@ def test_a_model_is_saved_though_nobody_reads_what_is_printed(tmp_path, mixed):
 @POSIX
 def test_sigterm_ends_it_with_a_status_of_its_own(tmp_path, mixed):
     process = start(
-        "train", mixed, "--target", "bought", "--epochs", 5000, "--patience", 5000,
+        "train", mixed, "--target", "bought", "--test-share", "0.2", "--epochs", 5000, "--patience", 5000,
         cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     for line in process.stdout:
@@ -118,7 +118,7 @@ def test_sigterm_ends_it_with_a_status_of_its_own(tmp_path, mixed):
 
 @POSIX
 def test_what_cannot_be_written_is_saved_elsewhere(tmp_path, mixed, monkeypatch, command):
-    from torchbce.training.reservation import Reservation
+    from torchbce.training.run.reservation import Reservation
 
     def full(self):
         raise OSError(28, "No space left on device")

@@ -13,7 +13,7 @@ from torchbce.checks.check_predictions import check_predictions
 from torchbce.checks.findings import Report, report
 from torchbce.cli.output import say
 from torchbce.common.errors import InputError
-from torchbce.training.run_folder import HISTORY_FILE, check_predictions_file
+from torchbce.training.run.folder import HISTORY_FILE, check_predictions_file
 from torchbce.training.table.opened import Format
 from torchbce.training.table.predictions import Columns, read_numbers, read_predictions
 from torchbce.training.table.scan import sources
@@ -67,7 +67,7 @@ def run(
 def _check_run(folder: Path, ignore: list[str], form: str) -> bool:
     """What training wrote: validation predictions, and losses that are all measured at the epochs' ends."""
     predictions = check_predictions_file(folder)
-    columns = Columns("logit", "target", from_logits=True, only=("split", "valid"))
+    columns = Columns("logit", "target", from_logits=True)
     with sources([str(predictions), str(folder / HISTORY_FILE)]) as (table, history):
         rows = list(read_predictions(table, columns))
         (train, valid), _ = read_numbers(history, ["train", "valid"])

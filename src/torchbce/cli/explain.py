@@ -19,7 +19,7 @@ from torchbce.explanation.explain import explanation
 from torchbce.explanation.sketch.file import from_bytes, to_bytes
 from torchbce.explanation.sketch.gather import merged, rank_and_size
 from torchbce.explanation.sketch.sketch import Sketch
-from torchbce.training.run_folder import check_predictions_file
+from torchbce.training.run.folder import check_predictions_file
 from torchbce.training.table.files import write_bytes
 from torchbce.training.table.opened import Format, Source
 from torchbce.training.table.predictions import Columns, read_predictions
@@ -111,7 +111,7 @@ def _columns(asked: Asked) -> tuple[Columns, list[str]]:
         names, logit, only = (
             [str(check_predictions_file(folder))],
             logit or (None if asked.prob else "logit"),
-            only or "split=valid",
+            only,
         )
     outputs = asked.prob or logit
     if asked.prob and logit:

@@ -1,9 +1,11 @@
-"""`torchbce predict`: predictions to the screen or to a file."""
+"""`torchbce predict`: predictions to the screen or to a file, batch by batch."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,25 +13,66 @@ from torchbce.cli.output import remark
 from torchbce.common.errors import OutputError
 from torchbce.common.writing import is_same_file
 from torchbce.explanation.render.text import counted
-from torchbce.training.predict import predict
-from torchbce.training.table.files import write_table
+from torchbce.training.predict import Decision, Predictor
+from torchbce.training.table.files import write_batches
 from torchbce.training.table.opened import Format
 
+if TYPE_CHECKING:
+    import polars as pl
 
-def run(folder: Path, file: str, out: Path | None, format: Format, *, overwrite: bool) -> None:
+
+def run(
+    folder: Path,
+    file: str,
+    out: Path | None,
+    format: Format,
+    *,
+    overwrite: bool,
+    keys: list[str],
+    threshold: float | None,
+    cost: str | None,
+) -> None:
     """Predictions go to standard output or to `out`, all else to standard error."""
     if out is not None and is_same_file(out, Path(file)):
         raise typer.BadParameter(f"--out {out} is the table that is read; name another file")
     if out is not None and out.is_file() and not overwrite:
         raise OutputError(f"{out} exists already; name another file, or pass --overwrite")
-    predictions = predict(folder, file, format)
-    for note in predictions.notes:
-        remark(f"note      {note}")
-    if predictions.bce is not None:
-        remark(f"bce       {predictions.bce:.6f} nats per item over {counted(predictions.known, 'row')}")
+    decision = _decision(threshold, cost)
+    predictor = Predictor(folder, keys=keys, decision=decision)
+    parts = predictor.batches(file, format)
     if out is None:
-        sys.stdout.write(predictions.table.write_csv())
-        sys.stdout.flush()
+        _to_screen(parts)
+        names: list[str] = []
     else:
-        write_table(predictions.table, out)
-        remark(f"saved     {out}: {', '.join(predictions.table.columns)}")
+        names = write_batches(parts, out)
+    for note in predictor.notes:
+        remark(f"note      {note}")
+    if predictor.bce is not None:
+        remark(f"bce       {predictor.bce:.6f} nats per item over {counted(predictor.known, 'row')}")
+    if decision is not None:
+        of_costs = "" if predictor.cost is None else f", {predictor.cost:.6g} per row on average"
+        remark(f"decision  yes above a probability of {decision.threshold:.6g}{of_costs}")
+    if out is not None:
+        remark(f"saved     {out}: {', '.join(names)}")
+
+
+def _to_screen(parts: Iterator[pl.DataFrame]) -> None:
+    for i, part in enumerate(parts):
+        sys.stdout.write(part.write_csv(include_header=i == 0))
+        sys.stdout.flush()
+
+
+def _decision(threshold: float | None, cost: str | None) -> Decision | None:
+    if cost is None:
+        return None if threshold is None else Decision(threshold)
+    if threshold is not None:
+        raise typer.BadParameter("--threshold and --cost were both given; costs say what the threshold is")
+    try:
+        false_positive, false_negative = map(float, cost.split(","))
+    except ValueError:
+        false_positive = false_negative = -1.0
+    if not (false_positive > 0 and false_negative > 0 and max(false_positive, false_negative) < float("inf")):
+        raise typer.BadParameter(
+            f"--cost is {cost!r}; write what a wrong yes and a wrong no cost, both above 0: --cost 1,20"
+        )
+    return Decision.by_cost(false_positive, false_negative)

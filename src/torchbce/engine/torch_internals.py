@@ -120,3 +120,18 @@ def _is_recorded() -> bool:
     tracer = sys.modules.get("torch.fx.experimental.proxy_tensor")
     get_mode = getattr(tracer, "get_proxy_mode", None)
     return bool(get_mode is not None and _dispatch_modes is not None and _dispatch_modes() and get_mode() is not None)
+
+
+HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_optimizer_step_pre_hooks",
+    "_optimizer_step_post_hooks",
+)
+
+
+def has_hooks(owner: object) -> bool:
+    """Whether something is to be called when this module or optimiser works."""
+    return any(getattr(owner, name, None) for name in HOOKS)

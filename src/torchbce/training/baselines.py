@@ -1,35 +1,71 @@
-"""The numbers to beat: always answering the base rate, and logistic regression on the same rows."""
+"""What to beat, on the same rows: always answering the base rate, logistic regression, boosted trees."""
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import Tensor
+from collections.abc import Callable
 
-from torchbce.functional import binary_cross_entropy_with_logits
-from torchbce.training.table.columns import CategoricalColumn, NumericColumn
+import numpy as np
+
+from torchbce.training.examples import Examples
+from torchbce.training.table.choose import fit_columns
+from torchbce.training.table.columns import FittedColumn, encode, levels_of, number_count
 
 MAX_ROWS = 200_000  # more teach a linear model nothing, and take minutes
+MAX_LEVELS = 255  # of a categorical column, that scikit-learn's trees can take
+
+BASE_RATE, LOGISTIC, BOOSTING = "base rate", "logistic regression", "HistGradientBoosting"
+Baseline = Callable[[Examples, Examples, int], np.ndarray]
 
 
-def logistic_regression(
-    rows: Tensor, target: Tensor, valid: np.ndarray, columns: list[NumericColumn | CategoricalColumn], seed: int
-) -> float:
-    """Validation BCE, in nats, of scikit-learn's default logistic regression on the same inputs, codes one-hot."""
-    from scipy import sparse
+def base_rate(train: Examples, test: Examples, seed: int) -> np.ndarray:
+    """Logits of the test rows, as of every baseline."""
+    return np.full(len(test), np.log(train.base_rate / (1 - train.base_rate)))
+
+
+def logistic_regression(train: Examples, test: Examples, seed: int) -> np.ndarray:
+    """scikit-learn's, with its defaults, on our encoding of the columns, codes one-hot."""
     from sklearn.linear_model import LogisticRegression
 
-    levels = [len(column.levels) + 1 for column in columns if isinstance(column, CategoricalColumn)]
-    numbers = rows.shape[1] - len(levels)
-    blocks = [sparse.csr_matrix(rows[:, :numbers].double().numpy())]
-    for i, size in enumerate(levels):
-        codes = rows[:, numbers + i].long().numpy()
-        blocks.append(sparse.csr_matrix((np.ones(len(codes)), (np.arange(len(codes)), codes)), (len(codes), size)))
-    inputs = sparse.hstack(blocks, format="csr")
-    inputs = inputs if levels else inputs.toarray()
-    train = np.flatnonzero(~valid)
+    columns = _fitted(train)
     if len(train) > MAX_ROWS:
-        train = np.sort(np.random.default_rng(seed).choice(train, MAX_ROWS, replace=False))
-    model = LogisticRegression(max_iter=1000).fit(inputs[train], target.numpy()[train])
-    logits = torch.from_numpy(model.decision_function(inputs[np.flatnonzero(valid)]))
-    return binary_cross_entropy_with_logits(logits, target[torch.from_numpy(valid)]).item()
+        train = train.of(np.sort(np.random.default_rng(seed).choice(len(train), MAX_ROWS, replace=False)))
+    inputs = [_one_hot(part, columns) for part in (train, test)]
+    model = LogisticRegression(max_iter=1000).fit(inputs[0], train.answers, train.weight)
+    return np.asarray(model.decision_function(inputs[1]))
+
+
+def boosting(train: Examples, test: Examples, seed: int) -> np.ndarray:
+    """scikit-learn's histogram gradient boosting with early stopping, codes as categories."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    columns = _fitted(train)
+    numbers, levels = number_count(columns), levels_of(columns)
+    inputs = [encode(part.frame, columns, part.name).astype(np.float64) for part in (train, test)]
+    for matrix in inputs:  # levels stand by how frequent they are; the rest are one
+        matrix[:, numbers:] = np.where(matrix[:, numbers:] >= MAX_LEVELS, 0, matrix[:, numbers:])
+    model = HistGradientBoostingClassifier(
+        learning_rate=0.05,
+        max_iter=1000,
+        early_stopping=True,
+        n_iter_no_change=20,
+        categorical_features=[numbers + i for i in range(len(levels))] or None,
+        random_state=seed,
+    )
+    return np.asarray(model.fit(inputs[0], train.answers, train.weight).decision_function(inputs[1]))
+
+
+def _fitted(train: Examples) -> list[FittedColumn]:
+    return fit_columns(train.frame, train.kinds, train.name, train.decimal, train.dates, train.weight)
+
+
+def _one_hot(examples: Examples, columns: list[FittedColumn]) -> object:
+    from scipy import sparse
+
+    rows, numbers, levels = encode(examples.frame, columns, examples.name), number_count(columns), levels_of(columns)
+    if not levels:
+        return rows.astype(np.float64)
+    blocks = [sparse.csr_matrix(rows[:, :numbers].astype(np.float64))]
+    for i, size in enumerate(levels):
+        codes = rows[:, numbers + i].astype(np.int64)
+        blocks.append(sparse.csr_matrix((np.ones(len(codes)), (np.arange(len(codes)), codes)), (len(codes), size)))
+    return sparse.hstack(blocks, format="csr")

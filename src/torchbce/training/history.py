@@ -51,6 +51,7 @@ class History:
 
     def __init__(self) -> None:
         self._epochs: list[Epoch] = []
+        self._chosen: int | None = None
 
     def append(self, epoch: Epoch) -> None:
         self._epochs.append(epoch)
@@ -64,9 +65,15 @@ class History:
     def __getitem__(self, index: int) -> Epoch:
         return self._epochs[index]
 
+    def choose(self, number: int) -> None:
+        """The epoch whose weights are kept, where it is not simply the one with the lowest validation loss."""
+        self._chosen = number
+
     @property
     def best(self) -> Epoch:
-        """The epoch with the lowest validation loss; without validation data, the last one."""
+        """The epoch that was chosen: by default that with the lowest validation loss, or, without one, the last."""
+        if self._chosen is not None:
+            return next(epoch for epoch in self._epochs if epoch.number == self._chosen)
         if self._epochs[-1].valid is None:
             return self._epochs[-1]
         return min(self._epochs, key=lambda epoch: math.inf if math.isnan(epoch.judged) else epoch.judged)

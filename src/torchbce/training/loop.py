@@ -19,6 +19,7 @@ from torchbce.losses.bce_with_logits import BCEWithLogitsLoss
 from torchbce.monitor.epoch_bce import EpochBCE
 from torchbce.training.batches import EVALUATION_ROWS, Batches, Unpack, batches_of
 from torchbce.training.history import Epoch, History
+from torchbce.training.perceptron import CompiledTraining, compiled_training
 
 __all__ = ["fit"]
 
@@ -75,6 +76,11 @@ def fit(
         ValueError: sizes that make no sense, batches that cannot be unpacked, shapes that differ.
         InputError: a loss that is not finite; the message names the epoch.
 
+    A plain perceptron (an ``nn.Sequential`` of linear layers with ReLU, SiLU or Tanh between, with SGD, Adam or AdamW
+    in their usual form, ``BCEWithLogitsLoss``, or ``BCELoss`` after a sigmoid, and tensors of float32 in memory) is
+    trained in compiled code where that saves a second or more: the same steps, to rounding, without Python between
+    them.
+
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Linear(4, 1), torch.nn.Sigmoid())
         >>> X, Y = torch.randn(100, 4), torch.randint(2, (100, 1)).float()
@@ -99,13 +105,18 @@ def fit(
     evaluate_train = training.in_memory if evaluate_train is None else evaluate_train
     optimizer = optimizer or torch.optim.AdamW(module.parameters())
 
+    plain = scheduler is None and on_step is None
+    compiled = compiled_training(module, loss_func, optimizer, training, epochs) if plain else None
     history = History()
     best_weights: dict[str, Any] | None = None
     share = math.nan
-    with _seeded(seed):
+    with _seeded(seed), contextlib.nullcontext() if compiled is None else compiled:
         for number in range(1, epochs + 1):
             start = time.perf_counter()
-            running = _train(module, training, loss_func, optimizer, scheduler, number, on_step)
+            if compiled is None:
+                running = _train(module, training, loss_func, optimizer, scheduler, number, on_step)
+            else:
+                running = _train_compiled(compiled, number)
             seconds = time.perf_counter() - start
             if number == 1:
                 share = running.share
@@ -159,12 +170,26 @@ def _train(
             on_step(step, len(batches))
     if not meter.count:
         raise ValueError("the training data gave no batches; an iterable must be one that can be iterated anew")
-    if not math.isfinite(meter.total):
+    _check_finite(meter.total, epoch)
+    return meter
+
+
+def _train_compiled(compiled: CompiledTraining, epoch: int) -> EpochBCE:
+    """The same, without Python between steps."""
+    total, target = compiled.epoch(), compiled.target
+    _check_finite(total, epoch)
+    meter = EpochBCE()
+    mean = torch.tensor(total / len(target), dtype=torch.float64)
+    meter.update(mean, target if epoch == 1 else None, count=len(target), reduction="mean")
+    return meter
+
+
+def _check_finite(total: float, epoch: int) -> None:
+    if not math.isfinite(total):
         raise InputError(
-            f"the loss of epoch {epoch} is {meter.total}: the learning rate is too large, or an input or target is "
+            f"the loss of epoch {epoch} is {total}: the learning rate is too large, or an input or target is "
             "not finite; try a tenth of the learning rate, or look with torch.autograd.set_detect_anomaly(True)"
         )
-    return meter
 
 
 @torch.no_grad()

@@ -1,24 +1,42 @@
-"""A trained model on new rows."""
+"""A trained model on new rows, batch by batch, in bounded memory."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from torchbce.common.errors import InputError
-from torchbce.training.network import TableNetwork
-from torchbce.training.run_folder import load_model
-from torchbce.training.table.columns import NumericColumn, encode, notes
-from torchbce.training.table.files import read_table
-from torchbce.training.table.opened import Format
-from torchbce.training.table.predictions import predictions_table
+from torchbce.training.run.folder import load_model
+from torchbce.training.table.columns import NumericColumn
+from torchbce.training.table.files import part_name
+from torchbce.training.table.kinds import typed
+from torchbce.training.table.noticed import Noticed
+from torchbce.training.table.opened import Format, Source
+from torchbce.training.table.predictions import one_table, predictions_table, together
+from torchbce.training.table.scan import batches, column_names, sources
 
 if TYPE_CHECKING:
     import polars as pl
+
+ROWS = 1 << 17  # at a time
+FLAG = "--key"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Yes above a probability; what a wrong yes and a wrong no cost, if that is what it follows from."""
+
+    threshold: float
+    costs: tuple[float, float] | None = None
+
+    @classmethod
+    def by_cost(cls, false_positive: float, false_negative: float) -> Decision:
+        """The threshold that makes the expected cost least (Elkan, 2001)."""
+        return cls(false_positive / (false_positive + false_negative), (false_positive, false_negative))
 
 
 @dataclass(frozen=True)
@@ -31,35 +49,100 @@ class Predictions:
     known: int  # rows whose target is known
 
 
-@torch.no_grad()
-def logits_of(network: TableNetwork, rows: Tensor) -> Tensor:
-    """One logit per row, in evaluation mode, a bounded number of rows at a time."""
-    network.eval()
-    return torch.cat([network(part) for part in torch.split(rows, network.rows_at_once)]).squeeze(1)
+class Predictor:
+    """A run folder's model, applied to files; `notes`, `bce` and `cost` are of all rows so far."""
+
+    def __init__(self, folder: Path, *, keys: list[str] | None = None, decision: Decision | None = None) -> None:
+        described, self._model = load_model(folder)
+        self._target = described.target
+        self._keys, self._decision = list(keys or []), decision
+        self._noticed = Noticed(self._model.columns)
+        self._loss, self._cost, self._gaps, self.known = 0.0, 0.0, 0, 0
+
+    def batches(self, file: str, format: Format | None = None) -> Iterator[pl.DataFrame]:
+        """Row, keys, logit, probability, and target, loss and decision where they are known or asked for.
+
+        Every column that the model uses must be there; others are ignored. A category that the training rows did not
+        have is treated as missing, a missing number as their mean, one beyond theirs as the nearest; `notes` counts.
+
+        Raises:
+            InputError: a column is missing, or a value cannot be used; with its row.
+        """
+        with sources([file], format) as (source,):
+            names = column_names(source)
+            self._require(names, source)
+            wanted = list(dict.fromkeys(column.name for column in self._model.columns))
+            known = self._target.column in names
+            read = list(dict.fromkeys([*wanted, *([self._target.column] if known else []), *self._keys]))
+            as_text = {
+                column.name
+                for column in self._model.columns
+                if isinstance(column, NumericColumn) and (column.date or column.decimal != ".")
+            }
+            seen = 0
+            for first, frame in batches(source, read, FLAG, rows=ROWS):
+                seen += frame.height
+                if frame.height:
+                    yield self._predicted(frame, first, source, as_text, known=known)
+            if not seen:
+                raise InputError(f"{source.name} has a header and no rows")
+
+    @property
+    def notes(self) -> list[str]:
+        found = self._noticed.sentences()
+        if self._gaps and self.known:
+            found.append(f"{self._target.column}: {self._gaps} missing, left out of the loss")
+        return found
+
+    @property
+    def bce(self) -> float | None:
+        """In nats per item, over the rows whose target is known."""
+        return self._loss / self.known if self.known else None
+
+    @property
+    def cost(self) -> float | None:
+        """Of the decisions, a mean over the same rows, where costs were given."""
+        return self._cost / self.known if self.known and self._decision and self._decision.costs else None
+
+    def _require(self, names: list[str], source: Source) -> None:
+        missing = list(dict.fromkeys(c.name for c in self._model.columns if c.name not in names))
+        if missing:
+            shown = ", ".join(map(repr, missing))
+            raise InputError(
+                f"{source.name}: the model needs the column{'s' * (len(missing) > 1)} {shown}; add what is missing"
+            )
+
+    def _predicted(
+        self, frame: pl.DataFrame, first: int, source: Source, as_text: set[str], *, known: bool
+    ) -> pl.DataFrame:
+        name = part_name(source.name, first)
+        keys = {key: frame[key] for key in self._keys}
+        table, _ = typed(frame, source.name, source.format.decimal, as_text)
+        logits = self._model.logits(table, name)
+        self._noticed.look(table, name)
+        target = self._target.encode(table, name, complete=False) if known else None
+        made = predictions_table(logits, target, rows=np.arange(first, first + len(logits)))
+        if target is not None:
+            self._gaps += target.null_count()
+            self.known += len(target) - target.null_count()
+            self._loss += float(made["loss"].drop_nulls().sum())
+        if self._decision is not None:
+            made = self._decided(made, self._decision)
+        return together(made, keys)
+
+    def _decided(self, made: pl.DataFrame, decision: Decision) -> pl.DataFrame:
+        yes = made["probability"] > decision.threshold
+        if decision.costs and "target" in made.columns:
+            false_positive, false_negative = decision.costs
+            wrong_yes = int((yes & (made["target"] == 0)).sum())
+            wrong_no = int((~yes & (made["target"] == 1)).sum())
+            self._cost += false_positive * wrong_yes + false_negative * wrong_no
+        answers = np.where(yes.to_numpy(), self._target.positive, self._target.negative)
+        return together(made, {}, decision=answers)
 
 
 def predict(folder: Path, file: str, format: Format | None = None) -> Predictions:
-    """Apply a run to a table: row, logit, probability, and target and loss where the table has the target column.
-
-    Every column that the model uses must be there; others are ignored. A category that the training rows did not have
-    is treated as missing, a missing number as the training rows' mean; both are counted in the notes.
-    """
-    card, network = load_model(folder)
-    as_text = {c.name for c in card.columns if isinstance(c, NumericColumn) and (c.date or c.decimal != ".")}
-    read = read_table(file, format, as_text)
-    table, name = read.frame, read.name
-    missing = [column.name for column in card.columns if column.name not in table.columns]
-    if missing:
-        names = ", ".join(map(repr, missing))
-        raise InputError(f"{name}: the model needs the column{'s' * (len(missing) > 1)} {names}; add what is missing")
-    logits = logits_of(network, encode(table, card.columns, name))
-    target = None
-    if card.target.column in table.columns and table[card.target.column].null_count() < table.height:
-        target = card.target.encode(table, name, complete=False)
-    predictions = predictions_table(logits, target)
-    found = notes(table, card.columns)
-    gaps = 0 if target is None else target.null_count()
-    if gaps:
-        found.append(f"{card.target.column}: {gaps} missing, left out of the loss")
-    bce = None if target is None else float(predictions["loss"].drop_nulls().to_numpy().mean())
-    return Predictions(predictions, found, bce, table.height - gaps)
+    """Apply a run to a table, all at once; see `Predictor.batches`."""
+    predictor = Predictor(folder)
+    table = one_table(list(predictor.batches(file, format)))
+    return Predictions(table, predictor.notes, predictor.bce, predictor.known)

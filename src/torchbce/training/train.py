@@ -1,9 +1,8 @@
-"""From a table to a run folder: read, split, encode, train, explain, write."""
+"""From a table to a run folder: read, keep rows aside, learn, estimate, write."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import platform
 import signal
 import tempfile
@@ -12,156 +11,103 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from torchbce.common.errors import InputError, OutputError
-from torchbce.explanation.explain import Explanation, explain
-from torchbce.explanation.statistics.entropy import cross_entropy
-from torchbce.functional import binary_cross_entropy_with_logits
-from torchbce.training import run_folder
-from torchbce.training.baselines import logistic_regression
-from torchbce.training.defaults import Recipe, recipe
-from torchbce.training.history import Epoch, History
-from torchbce.training.loop import fit
-from torchbce.training.network import NetworkSpec, TableNetwork, quantile_edges
-from torchbce.training.predict import logits_of
-from torchbce.training.reservation import Reservation
-from torchbce.training.screening import WIDE, worth_keeping
-from torchbce.training.table.columns import CategoricalColumn, NumericColumn, choose_columns, encode, fit_columns
-from torchbce.training.table.files import read_table, require_columns, write_table
+from torchbce.common.errors import OutputError
+from torchbce.training.ensemble.calibration import bce
+from torchbce.training.ensemble.data import Split
+from torchbce.training.ensemble.recipe import Choices
+from torchbce.training.estimate import Estimate, cross_validated, on_test_rows
+from torchbce.training.examples import Examples, Read, Roles, read_examples, read_test
+from torchbce.training.history import Epoch
+from torchbce.training.model import FEWEST_OF_A_CLASS, Learnt, learn
+from torchbce.training.run import folder as run_folder
+from torchbce.training.run.card import model_card
+from torchbce.training.run.report import write_report
+from torchbce.training.run.reservation import Reservation
+from torchbce.training.splits import folds, last_or_random
+from torchbce.training.table.files import write_table
 from torchbce.training.table.opened import Format
 from torchbce.training.table.predictions import predictions_table
-from torchbce.training.table.split import split_rows
-from torchbce.training.table.target import Target
 
 if TYPE_CHECKING:
     import polars as pl
 
-FEWEST_OF_A_CLASS = 10  # validation rows, below which a figure of a model's worth is chance
-EDGE_ROWS = 200_000  # rows that the quantiles of a number are taken from
+SMALL = 10_000  # rows, below which every row is predicted out of fold
+FOLDS, SHARE = 5, 0.2
+
+
+@dataclass(frozen=True)
+class Held:
+    """How rows are kept aside for the estimate: another file, a share, folds; at most one. All None: by the size."""
+
+    file: str | None = None
+    share: float | None = None  # 0: none
+    folds: int | None = None
 
 
 @dataclass(frozen=True)
 class Task:
     """A table, read and split: all that is known before training."""
 
-    name: str
-    target: Target
-    columns: list[NumericColumn | CategoricalColumn]
-    left_out: dict[str, str]
-    rows: Tensor
-    answers: Tensor
-    valid: np.ndarray
-    base_rate: float
-    baseline: float
-    logistic: float
-    notes: list[str]
+    read: Read
+    train: Examples  # what the model that is kept learns from
+    test: Examples | None
+    test_rows: np.ndarray  # their numbers, from 1
+    splits: list[Split]  # of `train`, for cross-validation; empty without it
+
+    @property
+    def name(self) -> str:
+        return Path(self.read.examples.name).name
 
     @property
     def is_reliable(self) -> bool:
-        """Whether there are validation rows enough of both classes to say how good a model is."""
-        ones = int(self.answers[torch.from_numpy(self.valid)].sum())
-        return min(ones, int(self.valid.sum()) - ones) >= FEWEST_OF_A_CLASS
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """Training rows, validation rows."""
-        held_out = int(self.valid.sum())
-        return len(self.valid) - held_out, held_out
+        """Whether there are rows enough of both classes, where it counts, to say how good a model is."""
+        answers = self.train.answers if self.test is None else self.test.answers
+        ones = int(answers.sum())
+        return min(ones, len(answers) - ones) >= FEWEST_OF_A_CLASS
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished run."""
+    """A finished run; without rows kept aside there is no estimate."""
 
     folder: Path
-    history: History
-    explanation: Explanation
-    auc: float
-    gain: float  # nats per item, beside always answering the base rate
-    gain_error: float
+    learnt: Learnt
+    estimate: Estimate | None
+    train_bce: float
     files: list[str] = field(default_factory=list)
 
 
-def prepare(
-    file: str,
-    target: str,
-    *,
-    positive: str | None,
-    exclude: list[str],
-    categorical: list[str],
-    seed: int,
-    format: Format | None = None,
-) -> Task:
-    """Read a table, split it, and fit its encodings on the training rows."""
-    read = read_table(file, format)
-    table, name = read.frame, read.name
-    for columns, flag in (([target], "--target"), (exclude, "--exclude"), (categorical, "--categorical")):
-        require_columns(table, columns, name, flag)
-    if target in exclude or target in categorical:
-        raise InputError(f"{name}: the target column {target!r} cannot be named in --exclude or --categorical")
-    yes_no = Target.of(table, target, positive, name)
-    answers = yes_no.encode(table, name).to_numpy()
-    valid = split_rows(answers, seed, name)
-    kinds = choose_columns(table, [*exclude, target], categorical, name)
-    decimal = (format or Format()).decimal
-    fitted = fit_columns(table.filter(~valid), kinds, name, decimal, read.kinds.dates)
-    if not fitted:
-        reasons = ", ".join(f"{column!r} is {kind}" for column, kind in kinds.items()) or "there is no other column"
-        raise InputError(f"{name}: no column to learn from besides {target!r}: {reasons}")
-    left_out = {column: kind for column, kind in kinds.items() if kind not in ("numeric", "categorical")}
-    left_out |= dict.fromkeys(exclude, "excluded")
-    kept, screened = _screened(table, fitted, answers, valid, name)
-    rows = encode(table, kept, name)
-    answers_tensor = torch.from_numpy(answers.astype(np.float32))
-    base_rate = float(answers[~valid].mean())
-    unused = set(exclude) | {target}
-    return Task(
-        name=Path(name).name,
-        target=yes_no,
-        columns=kept,
-        left_out=left_out | screened,
-        rows=rows,
-        answers=answers_tensor,
-        valid=valid,
-        base_rate=base_rate,
-        baseline=cross_entropy(float(answers[valid].mean()), base_rate),
-        logistic=logistic_regression(rows, answers_tensor, valid, kept, seed),
-        notes=[note for note in read.kinds.notes if note.split(":")[0] not in unused],
-    )
+def prepare(file: str, roles: Roles, held: Held, *, seed: int, format: Format | None = None) -> Task:
+    """Read a table and keep rows aside.
 
-
-def _screened(
-    table: pl.DataFrame,
-    columns: list[NumericColumn | CategoricalColumn],
-    answers: np.ndarray,
-    valid: np.ndarray,
-    name: str,
-) -> tuple[list[NumericColumn | CategoricalColumn], dict[str, str]]:
-    """The columns of a wide table that have something to say, and what is said of the others."""
-    if len(columns) <= WIDE:
-        return columns, {}
-    train = table.filter(~valid)
-    keep = worth_keeping([column.encode(train, name)[0] for column in columns], answers[~valid])
-    others = {c.name: "no sign of use in the training rows" for c, kept in zip(columns, keep, strict=True) if not kept}
-    return [c for c, kept in zip(columns, keep, strict=True) if kept], others
-
-
-def plan(task: Task, **choices: object) -> Recipe:
-    """The recipe for this table: the user's choices, defaults for the rest."""
-    return recipe(task.sizes[0], **choices)  # type: ignore[arg-type]
+    Raises:
+        InputError: see `read_examples`; a test file without a column that is needed.
+    """
+    read = read_examples(file, roles, format)
+    examples = read.examples
+    if held.file is not None:
+        test = read_test(held.file, read, roles, format)
+        return Task(read, examples, test, np.arange(1, len(test) + 1), [])
+    if held.folds is not None or (held.share is None and len(examples) < SMALL):
+        return Task(read, examples, None, np.zeros(0, np.int64), folds(examples, held.folds or FOLDS, seed))
+    if held.share == 0:
+        return Task(read, examples, None, np.zeros(0, np.int64), [])
+    train, aside = last_or_random(examples, held.share or SHARE, seed)
+    return Task(read, examples.of(train), examples.of(aside), aside + 1, [])
 
 
 def train(
     task: Task,
-    chosen: Recipe,
+    choices: Choices,
     place: Reservation,
     *,
     seed: int,
+    compare: bool = False,
+    on_fold: Callable[[int, float], object] | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
     on_step: Callable[[int, int], object] | None = None,
 ) -> Trained:
@@ -170,20 +116,26 @@ def train(
     Raises:
         OutputError: the folder cannot be written; the message says where the finished model is instead.
     """
-    network, history = _fit(task, chosen, seed, on_epoch, on_step)
-    logits = logits_of(network, task.rows)
-    held_out = torch.from_numpy(task.valid)
-    row_numbers = np.flatnonzero(task.valid) + 1
-    explanation = explain(
-        logits[held_out], task.answers[held_out], from_logits=True, baseline=task.base_rate, rows=row_numbers
-    )
-    auc = _auc(logits[held_out], task.answers[held_out])
+    estimate = None
+    choices = choices.for_one_of(len(task.splits) + 1)
+    if task.splits:
+        estimate = cross_validated(
+            task.train, task.splits, choices, seed, compare=compare, on_fold=on_fold, on_step=on_step
+        )
+    learnt = learn(task.train, choices, seed=seed, on_epoch=on_epoch, on_step=on_step)
+    if task.test is not None:
+        estimate = on_test_rows(learnt, task.train, task.test, task.test_rows, seed, compare=compare)
+    train_bce = _train_bce(learnt, task.train)
 
     def write(folder: Path) -> None:
-        write_table(predictions_table(logits, task.answers, task.valid), folder / run_folder.PREDICTIONS_FILE)
-        run_folder.save_model(folder, _card(task, chosen, network.spec, seed, history, auc), network)
-        history.to_csv(folder / run_folder.HISTORY_FILE)
-        _write_report(folder / run_folder.REPORT_FILE, task, history, explanation, auc)
+        write_table(_predictions(task, learnt, estimate), folder / run_folder.PREDICTIONS_FILE)
+        described = _described(task, learnt, estimate, seed, train_bce)
+        run_folder.save_model(folder, described, learnt.model.ensemble.networks)
+        (folder / run_folder.CARD_FILE).write_text(model_card(described, estimate), encoding="utf-8")
+        learnt.fitted.history.to_csv(folder / run_folder.HISTORY_FILE)
+        write_report(
+            folder / run_folder.REPORT_FILE, task.name, task.read.target, learnt, task.train, estimate, train_bce
+        )
 
     with signals_held():  # a finished model is not lost for a signal that comes while it is written
         try:
@@ -191,10 +143,66 @@ def train(
             place.finish()
         except OSError as error:
             raise OutputError(_saved_elsewhere(place.folder, write, error)) from error
-    files = sorted(path.name for path in place.folder.iterdir())
-    gains = _gains(logits[held_out], task.answers[held_out], task.base_rate)
-    spread = float(gains.std()) / math.sqrt(len(gains))
-    return Trained(place.folder, history, explanation, auc, float(gains.mean()), spread, files)
+    return Trained(place.folder, learnt, estimate, train_bce, sorted(path.name for path in place.folder.iterdir()))
+
+
+def _train_bce(learnt: Learnt, train: Examples) -> float:
+    """Of the rows that were learnt from."""
+    losses = bce(learnt.model.logits(train.frame, train.name), train.answers)
+    return float(np.average(losses, weights=train.weight))
+
+
+def _predictions(task: Task, learnt: Learnt, estimate: Estimate | None) -> pl.DataFrame:
+    """Of the rows kept aside; where there are none, of those that the epoch was chosen by."""
+    if estimate is None:
+        rows = learnt.fitted.chosen_on
+        return predictions_table(learnt.fitted.held_out_logits, task.train.answers[rows], rows=rows + 1, split="valid")
+    if estimate.by_folds:
+        return predictions_table(
+            estimate.logits, estimate.answers, rows=estimate.rows, split="out of fold", folds=estimate.folds
+        )
+    return predictions_table(estimate.logits, estimate.answers, rows=estimate.rows, split="test")
+
+
+def _described(
+    task: Task, learnt: Learnt, estimate: Estimate | None, seed: int, train_bce: float
+) -> run_folder.ModelFile:
+    chosen, best, ensemble = learnt.chosen, learnt.fitted.history.best, learnt.model.ensemble
+    result: dict[str, float | int | None] = {
+        "epoch": best.number,
+        "train_bce": train_bce,
+        "valid_bce": best.judged,
+        "base_rate": task.train.base_rate,
+    }
+    if estimate is not None:
+        found = estimate.explanation
+        result |= {"estimated_bce": found.mean, "standard_error": found.standard_error, "auc": estimate.auc}
+        result |= {f"{other.name.replace(' ', '_')}_bce": other.bce for other in estimate.differences}
+    return run_folder.ModelFile(
+        format="torchbce-table-3",
+        source=task.name,
+        target=task.read.target,
+        columns=learnt.model.columns,
+        left_out=task.read.left_out | learnt.screened,
+        network=ensemble.networks[0].spec,
+        members=len(ensemble.networks),
+        slope=ensemble.scaling.slope,
+        shift=ensemble.scaling.shift,
+        training={
+            "seed": seed,
+            "rows": len(task.train),
+            "folds": chosen.folds,
+            "optimizer": chosen.optimizer,
+            "lr": chosen.lr,
+            "weight_decay": chosen.weight_decay,
+            "batch_size": chosen.batch_size,
+            "epochs": chosen.epochs,
+            "patience": chosen.patience,
+        },
+        result={name: None if value != value else value for name, value in result.items()},
+        versions={name: version(name) for name in ("torchbce", "torch", "polars", "numpy")}
+        | {"python": platform.python_version()},
+    )
 
 
 def _saved_elsewhere(folder: Path, write: Callable[[Path], None], error: OSError) -> str:
@@ -206,15 +214,6 @@ def _saved_elsewhere(folder: Path, write: Callable[[Path], None], error: OSError
         write(other)
         return f"{why}; the finished model is in {other}"
     return f"{why}; nothing was kept"
-
-
-def _gains(logits: Tensor, answers: Tensor, base_rate: float) -> Tensor:
-    """What each item costs less than with the base rate as the answer."""
-    constant = torch.full_like(logits, base_rate).logit()
-    usual, found = (
-        binary_cross_entropy_with_logits(z.double(), answers.double(), reduction="none") for z in (constant, logits)
-    )
-    return usual - found
 
 
 @contextlib.contextmanager
@@ -233,146 +232,3 @@ def signals_held() -> Iterator[None]:
             signal.signal(number, handler)
         if came:
             signal.raise_signal(signal.Signals(came[0]))
-
-
-def _fit(
-    task: Task,
-    chosen: Recipe,
-    seed: int,
-    on_epoch: Callable[[Epoch], object] | None,
-    on_step: Callable[[int, int], object] | None,
-) -> tuple[TableNetwork, History]:
-    held_out = torch.from_numpy(task.valid)
-    target = task.answers.unsqueeze(1)
-    training = (task.rows[~held_out], target[~held_out])
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = _network(task, chosen, training[0], seed)
-        optimizer, scheduler = _optimizer(network, chosen, len(training[0]))
-        history = fit(
-            network,
-            training,
-            valid=(task.rows[held_out], target[held_out]),
-            optimizer=optimizer,
-            scheduler=scheduler,
-            epochs=chosen.epochs,
-            batch_size=chosen.batch_size,
-            patience=chosen.patience,
-            on_epoch=on_epoch,
-            on_step=on_step,
-            baseline=task.is_reliable,
-        )
-    return network.eval(), history
-
-
-def _network(task: Task, chosen: Recipe, rows: Tensor, seed: int) -> TableNetwork:
-    levels = [len(column.levels) + 1 for column in task.columns if isinstance(column, CategoricalColumn)]
-    numbers = rows.shape[1] - len(levels)
-    edges: list[np.ndarray] = []
-    if chosen.pieces and numbers:
-        sample = rows[:, :numbers].numpy()
-        if len(sample) > EDGE_ROWS:
-            sample = sample[np.random.default_rng(seed).choice(len(sample), EDGE_ROWS, replace=False)]
-        edges = quantile_edges(sample, chosen.pieces)
-    network = TableNetwork(
-        NetworkSpec(
-            numbers=numbers,
-            levels=levels,
-            hidden=chosen.hidden,
-            edges=max((len(cuts) - 1 for cuts in edges), default=0),
-            dropout=chosen.dropout,
-        )
-    )
-    if network.pieces:
-        network.pieces.set_edges(edges)
-    network.start_at(task.base_rate)
-    return network
-
-
-def _optimizer(
-    network: TableNetwork, chosen: Recipe, rows: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]:
-    """AdamW on a one-cycle schedule, or the article's plain SGD."""
-    if chosen.optimizer == "sgd":
-        return torch.optim.SGD(network.parameters(), lr=chosen.lr), None
-    optimizer = torch.optim.AdamW(network.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay)
-    steps = chosen.epochs * -(-rows // chosen.batch_size)
-    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, chosen.lr, total_steps=steps)
-
-
-def _auc(logits: Tensor, target: Tensor) -> float:
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(target.numpy(), logits.numpy()))
-
-
-def _card(
-    task: Task, chosen: Recipe, spec: NetworkSpec, seed: int, history: History, auc: float
-) -> run_folder.ModelCard:
-    best = history.best
-    train_rows, valid_rows = task.sizes
-    return run_folder.ModelCard(
-        format="torchbce-table-2",
-        source=task.name,
-        target=task.target,
-        columns=task.columns,
-        left_out=task.left_out,
-        network=spec,
-        training={
-            "seed": seed,
-            "optimizer": chosen.optimizer,
-            "lr": chosen.lr,
-            "weight_decay": chosen.weight_decay,
-            "batch_size": chosen.batch_size,
-            "epochs": chosen.epochs,
-            "patience": chosen.patience,
-            "train_rows": train_rows,
-            "valid_rows": valid_rows,
-        },
-        result={
-            "best_epoch": best.number,
-            "train_bce": best.train,
-            "valid_bce": best.judged,
-            "valid_auc": auc,
-            "base_rate": task.base_rate,
-            "base_rate_bce": task.baseline,
-            "logistic_regression_bce": task.logistic,
-        },
-        versions={name: version(name) for name in ("torchbce", "torch", "polars", "numpy")}
-        | {"python": platform.python_version()},
-    )
-
-
-def _write_report(path: Path, task: Task, history: History, explanation: Explanation, auc: float) -> None:
-    from torchbce.explanation.plots import LossCurveDisplay, LossHistogramDisplay, ReliabilityDisplay
-    from torchbce.explanation.plots.figure import to_svg
-    from torchbce.explanation.render.html import write_report
-
-    curve = LossCurveDisplay(
-        {
-            "train, at the epoch's end": [epoch.judged if epoch.train is None else epoch.train for epoch in history],
-            "validation": [epoch.judged for epoch in history],
-        },
-        epochs=[epoch.number for epoch in history],
-        levels={"base rate": task.baseline, "logistic regression": task.logistic},
-        best=history.best.number,
-    )
-    displays: dict[str, Any] = {
-        "Loss over the epochs": curve,
-        "Reliability of the validation predictions": ReliabilityDisplay.from_explanation(explanation),
-        "What the validation items cost": LossHistogramDisplay.from_explanation(explanation),
-    }
-    write_report(
-        path,
-        title=f"{task.name}: {task.target.column}",
-        facts={
-            "best epoch": f"{history.best.number} of {len(history)}",
-            "validation BCE": f"{history.best.judged:.6f} nats per item",
-            "train BCE of that epoch": f"{history.best.train:.6f} nats per item",
-            "always answering the base rate": f"{task.baseline:.6f} nats per item",
-            "logistic regression, same split": f"{task.logistic:.6f} nats per item",
-            "AUC": f"{auc:.4f}",
-        },
-        explanation=explanation,
-        figures={name: to_svg(display.plot().figure_) for name, display in displays.items()},
-    )

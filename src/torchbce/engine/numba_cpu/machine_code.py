@@ -35,7 +35,7 @@ define void @{name}(ptr %arguments) {{
 
 # A key has as few fields as its caller needs; a variant has them all.
 _by_key: dict[tuple[Any, ...], Any] = {}
-_by_variant: dict[Variant, Any] = {}
+_by_text: dict[str, Any] = {}
 _compiling, _loading = threading.RLock(), threading.RLock()  # taken in this order; loading waits for no compiler
 
 
@@ -67,27 +67,39 @@ def folder() -> Path | None:
     return cache.folder(os.environ.get("TORCHBCE_CACHE"))
 
 
-def _function(variant: Variant) -> Any:
-    digest = hashlib.sha256(f"{_environment()} {variant.text}".encode()).hexdigest()[:32]
+def compiled(text: str, to_llvm: Callable[[], str]) -> Any:
+    """The function that `to_llvm` writes in LLVM's language, compiled once for each `text`, which says what it is."""
+    if text in _by_text:
+        return _by_text[text]
+    digest = hashlib.sha256(f"{_environment()} {text}".encode()).hexdigest()[:32]
     name, place = f"torchbce_{digest}", folder()
     file = None if place is None else place / f"{digest}.kernel"
     code = None if file is None else cache.read(file)
     if code is not None:
-        return _loaded(variant, name, code)
+        return _loaded(text, name, code)
     with _compiling:
-        if variant in _by_variant:  # compiled by another thread meanwhile
-            return _by_variant[variant]
-        code = _compile(variant, name)
+        if text in _by_text:  # compiled by another thread meanwhile
+            return _by_text[text]
+        code = _compile(to_llvm, name)
         if file is not None:
             cache.write(file, code)
-        return _loaded(variant, name, code)
+        return _loaded(text, name, code)
 
 
-def _loaded(variant: Variant, name: str, code: bytes) -> Any:
+def _function(variant: Variant) -> Any:
+    def to_llvm() -> str:
+        from torchbce.engine.numba_cpu.compile import compile_to_llvm  # numba
+
+        return compile_to_llvm(variant)
+
+    return compiled(variant.text, to_llvm)
+
+
+def _loaded(text: str, name: str, code: bytes) -> Any:
     with _loading:
-        if variant not in _by_variant:
-            _by_variant[variant] = _load(name, code)
-        return _by_variant[variant]
+        if text not in _by_text:
+            _by_text[text] = _load(name, code)
+        return _by_text[text]
 
 
 @functools.cache
@@ -101,10 +113,8 @@ def _environment() -> str:
     return " ".join([digest.hexdigest(), *versions, llvm.get_process_triple(), llvm.get_host_cpu_name(), features])
 
 
-def _compile(variant: Variant, name: str) -> bytes:
-    from torchbce.engine.numba_cpu.compile import compile_to_llvm  # numba
-
-    text = compile_to_llvm(variant)
+def _compile(to_llvm: Callable[[], str], name: str) -> bytes:
+    text = to_llvm()
     (inner,) = (function.name for function in llvm.parse_assembly(text).functions if not function.is_declaration)
     module = llvm.parse_assembly(text + PLAIN_FUNCTION.format(name=name, inner=inner))
     module.verify()

@@ -23,6 +23,7 @@ PRIVATE = ("no_cpython_wrapper", "no_cfunc_wrapper", "forceinline")
 INLINED: Any = {name: True for name in PRIVATE if hasattr(DefaultOptions, name)}
 ALONE: Any = {name: True for name in INLINED if name != "forceinline"}
 inlined: Callable[[Function], Function] = njit(error_model="numpy", fastmath=FAST, **INLINED)
+spliced: Any = njit(inline="always")  # into its caller before types are found: quicker to compile, no closures
 
 
 def _reinterpret(source: Any, result: Any, llvm_type: ir.Type) -> Any:

@@ -90,6 +90,20 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
             table.write_csv(file)
 
 
+def write_batches(tables: Iterator[pl.DataFrame], path: Path) -> list[str]:
+    """Tables below each other, as `write_table` writes one; a CSV file while they come. Returns the columns' names."""
+    if path.suffix.lower() in {".parquet", ".pq"}:
+        whole = pl.concat(list(tables), how="diagonal")
+        write_table(whole, path)
+        return whole.columns
+    names: list[str] = []
+    with _written(path), whole_file(path) as file:
+        for i, table in enumerate(tables):
+            names = table.columns
+            table.write_csv(file, include_header=i == 0)
+    return names
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """The file appears whole or not at all."""
     with _written(path), whole_file(path) as file:
@@ -238,6 +252,23 @@ def _not_utf8(source: Source, error: UnicodeDecodeError) -> InputError:
         f"{source.name} is not UTF-8: line {line} holds the byte 0x{data[error.start]:02x}; pass its encoding, such as "
         f"--encoding {likely}"
     )
+
+
+class PartName(str):
+    """The name of a file, some rows of which are in a table: `first` is the number of the table's first row."""
+
+    first = 1
+
+
+def part_name(name: str, first: int) -> PartName:
+    found = PartName(name)
+    found.first = first
+    return found
+
+
+def row_number(name: str, position: int) -> int:
+    """In its file, of a row in a table."""
+    return position + getattr(name, "first", 1)
 
 
 def column_of(table: pl.DataFrame, column: str, name: str) -> pl.Series:

@@ -25,23 +25,44 @@ WORDS = dict.fromkeys(YES, "1") | dict.fromkeys(NO, "0")
 
 
 def predictions_table(
-    logits: Tensor, target: pl.Series | Tensor | None = None, valid: np.ndarray | None = None
+    logits: np.ndarray,
+    target: pl.Series | np.ndarray | None = None,
+    *,
+    rows: np.ndarray | None = None,
+    split: str | None = None,
+    folds: np.ndarray | None = None,
 ) -> pl.DataFrame:
-    """row (1 is the first), split, target, logit, probability and loss, as far as known; a target may have gaps."""
-    wide = logits.double()
-    columns: dict[str, object] = {"row": np.arange(1, len(logits) + 1)}
-    if valid is not None:
-        columns["split"] = np.where(valid, "valid", "train")
-    if isinstance(target, Tensor):
-        target = pl.Series(target.to(torch.uint8).numpy())
+    """row (1 is the first), split, fold, target, logit, probability and loss, as far as known.
+
+    A target may have gaps.
+    """
+    wide = torch.from_numpy(logits)
+    columns: dict[str, object] = {"row": np.arange(1, len(logits) + 1) if rows is None else rows}
+    if split is not None:
+        columns["split"] = [split] * len(logits)
+    if folds is not None:
+        columns["fold"] = folds
     if target is not None:
-        columns["target"] = target.cast(pl.UInt8)
-    columns |= {"logit": logits.numpy(), "probability": torch.sigmoid(wide).numpy()}
+        target = pl.Series(target).cast(pl.UInt8)
+        columns["target"] = target
+    columns |= {"logit": logits, "probability": torch.sigmoid(wide).numpy()}
     if target is not None:
         known = torch.from_numpy(target.fill_null(0).cast(pl.Float64).to_numpy(writable=True))
         loss = pl.Series(binary_cross_entropy_with_logits(wide, known, reduction="none").numpy())
         columns["loss"] = loss.set(target.is_null(), None)
     return pl.DataFrame(columns)
+
+
+def together(made: pl.DataFrame, keys: dict[str, pl.Series], **more: np.ndarray) -> pl.DataFrame:
+    """Predictions with columns of the table that they are of, after the row's number, and further ones at the end."""
+    first = [values.alias(name) for name, values in keys.items() if name not in made.columns]
+    rest = [pl.Series(name, values) for name, values in more.items()]
+    return pl.DataFrame([made["row"], *first, *made.drop("row").get_columns(), *rest])
+
+
+def one_table(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """Batches, one below the other."""
+    return pl.concat(parts, how="diagonal")
 
 
 @dataclass(frozen=True)

@@ -59,10 +59,15 @@ def count_rows(source: Source) -> int | None:
         return int(_lazy(source).select(pl.len()).collect().item())
 
 
+def column_names(source: Source) -> list[str]:
+    """Of a table, without its rows."""
+    return [name.strip() for name in _lazy(source).collect_schema().names()]
+
+
 def batches(
-    source: Source, columns: list[str], flags: str, part: tuple[int, int] = (0, 1)
+    source: Source, columns: list[str], flags: str, part: tuple[int, int] = (0, 1), rows: int | None = None
 ) -> Iterator[tuple[int, pl.DataFrame]]:
-    """The number of the first row, and the columns; of `part` (k, n) only the k-th of n equal parts.
+    """The number of the first row, and the columns, so many rows at a time; of `part` (k, n) the k-th of n equal parts.
 
     Raises:
         InputError: no such file or column, a damaged file, one that changes while it is read.
@@ -83,11 +88,11 @@ def batches(
             *wanted, pl.all_horizontal(pl.all().is_null()).alias(BLANK), pl.nth(-1).is_null().alias(LAST)
         )
     elif part[1] > 1:
-        rows = count_rows(source) or 0
-        start, end = (rows * k // part[1] for k in (part[0], part[0] + 1))
+        total = count_rows(source) or 0
+        start, end = (total * k // part[1] for k in (part[0], part[0] + 1))
         chosen, number = chosen.slice(start, end - start), 1 + start
     checked = False
-    frames = _batches(chosen)
+    frames = _batches(chosen, rows or BATCH)
     while True:
         try:
             frame = next(frames, None)
@@ -113,13 +118,13 @@ def batches(
         )
 
 
-def _batches(table: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+def _batches(table: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
     """In bounded memory where this polars can, whose method for it is new and marked unstable; else all at once."""
     stream = getattr(table, "collect_batches", None)
     if stream is None:
-        yield from table.collect(engine="streaming").iter_slices(BATCH)
+        yield from table.collect(engine="streaming").iter_slices(rows)
     else:
-        yield from stream(chunk_size=BATCH, maintain_order=True)
+        yield from stream(chunk_size=rows, maintain_order=True)
 
 
 def _stamp(source: Source) -> tuple[int, int]:

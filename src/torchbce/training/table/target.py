@@ -6,7 +6,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from torchbce.common.errors import InputError
-from torchbce.training.table.files import column_of
+from torchbce.training.table.files import column_of, row_number
 
 YES = {
     "1",
@@ -96,7 +96,7 @@ class Target(BaseModel):
         if strange.any():
             row = int(strange.arg_max() or 0)
             raise InputError(
-                f"{name}: row {row + 1} of the target column {self.column!r} is {values[row]!r}; "
+                f"{name}: row {row_number(name, row)} of the target column {self.column!r} is {values[row]!r}; "
                 f"the model knows {self.negative!r} and {self.positive!r}"
             )
         return (values == self.positive).cast(pl.UInt8)

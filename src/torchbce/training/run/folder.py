@@ -1,4 +1,4 @@
-"""A run on disk: model.safetensors, model.json, predictions.parquet, history.csv and report.html.
+"""A run on disk: model.safetensors, model.json, predictions.parquet, history.csv, report.html and MODEL_CARD.md.
 
 A run folder appears whole or not at all (see `reservation`). Nothing in it is executed when it is read: weights are
 safetensors, the rest is JSON that must match the model below, and the sizes in the JSON are compared with those of the
@@ -18,42 +18,64 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from torchbce.common.errors import RunFolderError
-from torchbce.training.network import NetworkSpec, TableNetwork
-from torchbce.training.table.columns import CategoricalColumn, Column, NumericColumn
+from torchbce.training.ensemble.calibration import Scaling
+from torchbce.training.ensemble.ensemble import Ensemble
+from torchbce.training.model import Model
+from torchbce.training.network.table_network import NetworkSpec, TableNetwork
+from torchbce.training.table.columns import Column, levels_of, number_count
 from torchbce.training.table.target import Target
 
 MODEL_FILE, WEIGHTS_FILE = "model.json", "model.safetensors"
 PREDICTIONS_FILE, HISTORY_FILE, REPORT_FILE = "predictions.parquet", "history.csv", "report.html"
+CARD_FILE = "MODEL_CARD.md"
 MAX_MODEL_BYTES = 64 * 2**20  # of model.json; a thousand columns of a thousand levels fit
 
 
-class ModelCard(BaseModel):
-    """All of a trained model but its weights."""
+ClassKind = Literal["text", "integer", "number", "boolean"]  # what the target's two values are
+
+
+class ModelFile(BaseModel):
+    """All of a trained model but its weights; `network` is what each of its `members` is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["torchbce-table-2"]
+    format: Literal["torchbce-table-3"]
     source: str
     target: Target
+    classes: ClassKind = "text"
     columns: list[Column] = Field(max_length=100_000)
     left_out: dict[str, str]
+    features: list[str] = Field(default=[], max_length=100_000)  # a classifier's columns in order, also unused ones
     network: NetworkSpec
+    members: int = Field(ge=1, le=1024)
+    slope: float = Field(gt=0, allow_inf_nan=False)
+    shift: float = Field(allow_inf_nan=False)
     training: dict[str, str | int | float | None]
     result: dict[str, float | int | None]
     versions: dict[str, str]
     sha256: dict[str, str] = {}
 
 
-def save_model(draft: Path, card: ModelCard, network: TableNetwork) -> None:
-    """model.safetensors and, with its digest and that of the predictions, which are there already, model.json."""
+def save_model(draft: Path, described: ModelFile, networks: list[TableNetwork]) -> None:
+    """model.safetensors and, with its digest and that of the predictions, if they are there, model.json."""
     try:
-        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, draft / WEIGHTS_FILE)
+        save_file(_weights(networks), draft / WEIGHTS_FILE)
     except SafetensorError as error:  # how safetensors reports a full disk
         raise OSError(f"{WEIGHTS_FILE}: {error}") from error
-    digests = {name: _digest(draft / name) for name in (WEIGHTS_FILE, PREDICTIONS_FILE)}
-    whole = card.model_copy(update={"sha256": digests})
+    names = (name for name in (WEIGHTS_FILE, PREDICTIONS_FILE) if (draft / name).exists())
+    digests = {name: _digest(draft / name) for name in names}
+    whole = described.model_copy(update={"sha256": digests})
     whole = whole.model_copy(update={"sha256": digests | {MODEL_FILE: _own_digest(whole)}})
     (draft / MODEL_FILE).write_text(whole.model_dump_json(indent=1), encoding="utf-8")
+
+
+def _weights(networks: list[TableNetwork]) -> dict[str, torch.Tensor]:
+    """By the member's number and the parameter's name; copies, as members' parameters are views of one tensor."""
+    return {
+        f"{i}.{name}": tensor.clone()
+        for i, network in enumerate(networks)
+        for name, tensor in network.state_dict().items()
+    }
 
 
 def check_predictions_file(folder: Path) -> Path:
@@ -61,8 +83,8 @@ def check_predictions_file(folder: Path) -> Path:
     path = folder / PREDICTIONS_FILE
     if not path.is_file():
         raise RunFolderError(f"{folder} has no {PREDICTIONS_FILE}; name a file, or a folder that train made")
-    card = _load_card(_model_file(folder))
-    if _digest(path) != card.sha256.get(PREDICTIONS_FILE):
+    described = _load_described(_model_file(folder))
+    if _digest(path) != described.sha256.get(PREDICTIONS_FILE):
         raise RunFolderError(f"{path} is damaged: it is not what training wrote; train again")
     return path
 
@@ -72,10 +94,10 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _own_digest(card: ModelCard) -> str:
-    """Of everything else in a card."""
-    others = {name: digest for name, digest in card.sha256.items() if name != MODEL_FILE}
-    return hashlib.sha256(card.model_copy(update={"sha256": others}).model_dump_json().encode()).hexdigest()
+def _own_digest(described: ModelFile) -> str:
+    """Of everything else in a model's description."""
+    others = {name: digest for name, digest in described.sha256.items() if name != MODEL_FILE}
+    return hashlib.sha256(described.model_copy(update={"sha256": others}).model_dump_json().encode()).hexdigest()
 
 
 def _model_file(folder: Path) -> Path:
@@ -88,42 +110,49 @@ def _model_file(folder: Path) -> Path:
     return folder / MODEL_FILE
 
 
-def load_model(folder: Path) -> tuple[ModelCard, TableNetwork]:
-    """The card and the network of a run; raises `RunFolderError` for anything but a whole, honest run folder."""
-    card = _load_card(_model_file(folder))
-    if _digest(folder / WEIGHTS_FILE) != card.sha256.get(WEIGHTS_FILE):
+def load_model(folder: Path) -> tuple[ModelFile, Model]:
+    """What is known of a run's model, and the model; raises `RunFolderError` for anything but a whole run folder."""
+    described = _load_described(_model_file(folder))
+    if _digest(folder / WEIGHTS_FILE) != described.sha256.get(WEIGHTS_FILE):
         raise RunFolderError(f"{folder / WEIGHTS_FILE} is damaged: it is not what training wrote; train again")
-    network = _load_weights(folder / WEIGHTS_FILE, card)
-    return card, network
+    networks = _load_weights(folder / WEIGHTS_FILE, described)
+    ensemble = Ensemble(networks, Scaling(described.slope, described.shift))
+    return described, Model(described.columns, ensemble)
 
 
-def _load_card(path: Path) -> ModelCard:
+def _load_described(path: Path) -> ModelFile:
     if path.stat().st_size > MAX_MODEL_BYTES:
         raise RunFolderError(f"{path} is larger than {MAX_MODEL_BYTES >> 20} MiB; it was not written by torchbce")
     try:
-        card = ModelCard.model_validate_json(path.read_bytes())
+        found = ModelFile.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the whole file"
         raise RunFolderError(f"{path} is damaged: {place}: {first['msg']}; train again") from error
-    if card.sha256.get(MODEL_FILE) != _own_digest(card):
+    if found.sha256.get(MODEL_FILE) != _own_digest(found):
         raise RunFolderError(f"{path} is damaged or was edited: it is not what training wrote; train again")
-    numbers = sum(1 + column.gaps for column in card.columns if isinstance(column, NumericColumn))
-    levels = [len(column.levels) + 1 for column in card.columns if isinstance(column, CategoricalColumn)]
-    if (numbers, levels) != (card.network.numbers, card.network.levels):
+    if (number_count(found.columns), levels_of(found.columns)) != (len(found.network.pieces), found.network.levels):
         raise RunFolderError(f"{path} is damaged: its columns and its network do not fit each other; train again")
-    return card
+    return found
 
 
-def _load_weights(path: Path, card: ModelCard) -> TableNetwork:
+def _load_weights(path: Path, described: ModelFile) -> list[TableNetwork]:
     with torch.device("meta"):  # sizes without memory
-        network = TableNetwork(card.network)
-    expected = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
+        networks = [TableNetwork(described.network) for _ in range(described.members)]
+    expected = {
+        f"{i}.{name}": list(tensor.shape)
+        for i, network in enumerate(networks)
+        for name, tensor in network.state_dict().items()
+    }
     try:
         with safe_open(path, framework="pt") as file:
             found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - not a dict
         if found == expected:
-            network.load_state_dict(load_file(path), assign=True)
+            weights = load_file(path)
+            for i, network in enumerate(networks):
+                prefix = f"{i}."
+                own = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+                network.load_state_dict(own, assign=True)
     except (SafetensorError, OSError, RuntimeError) as error:
         raise RunFolderError(f"{path} is damaged: {error}; train again") from error
     for name in expected.keys() | found.keys():
@@ -132,7 +161,8 @@ def _load_weights(path: Path, card: ModelCard) -> TableNetwork:
                 f"{path} does not fit {MODEL_FILE}: {name} has the shape {found.get(name)}, expected "
                 f"{expected.get(name)}; train again"
             )
-    strange = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
-    if strange:
-        raise RunFolderError(f"{path} is damaged: {strange[0]} holds values that are not finite; train again")
-    return network.float().eval()
+    for network in networks:
+        strange = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
+        if strange:
+            raise RunFolderError(f"{path} is damaged: {strange[0]} holds values that are not finite; train again")
+    return [network.float().eval() for network in networks]

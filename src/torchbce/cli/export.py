@@ -1,0 +1,16 @@
+"""`torchbce export`: a model for other runtimes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torchbce.cli.output import remark
+from torchbce.common.errors import OutputError
+from torchbce.training.export.files import export
+
+
+def run(folder: Path, out: Path, *, overwrite: bool) -> None:
+    """Write the file and say what it takes."""
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out} exists already; name another file, or pass --overwrite")
+    remark(f"saved     {out}: {export(folder, out)}")

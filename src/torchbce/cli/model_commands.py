@@ -1,0 +1,265 @@
+"""`train`, `predict` and `export`: their options. Every option is chosen by hand; a test holds the list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from torchbce.cli.base import app
+from torchbce.cli.exit_codes import reported
+from torchbce.cli.options import (
+    ESTIMATE,
+    MODEL,
+    ROWS,
+    Decimal,
+    Delimiter,
+    Encoding,
+    Table,
+    at_most_one,
+    format_of,
+    one_of,
+    positive_rate,
+    seconds_of,
+    sizes_of,
+)
+
+
+@app.command()
+def train(
+    file: Table,
+    target: Annotated[str, typer.Option(help="The yes/no column.", show_default=False)],
+    positive: Annotated[
+        Optional[str],
+        typer.Option(
+            rich_help_panel=ROWS,
+            help="Which of the target's two values is 1.",
+            show_default="1, true or yes, else the later one",
+        ),
+    ] = None,
+    exclude: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            rich_help_panel=ROWS, metavar="COL", help="A column to leave out; may be repeated.", show_default=False
+        ),
+    ] = None,
+    categorical: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            rich_help_panel=ROWS,
+            metavar="COL",
+            help="A column of numbers to take as categories; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    weight: Annotated[
+        Optional[str],
+        typer.Option(rich_help_panel=ROWS, metavar="COL", help="A column of weights, one per row.", show_default=False),
+    ] = None,
+    test: Annotated[
+        Optional[str],
+        typer.Option(
+            rich_help_panel=ESTIMATE, metavar="FILE", help="Another table, to estimate on.", show_default=False
+        ),
+    ] = None,
+    test_share: Annotated[
+        Optional[float],
+        typer.Option(
+            rich_help_panel=ESTIMATE,
+            min=0.0,
+            max=0.9,
+            help="Keep this share of the rows aside, to estimate on; 0 for none.",
+            show_default="0.2 from 10,000 rows on",
+        ),
+    ] = None,
+    folds: Annotated[
+        Optional[int],
+        typer.Option(
+            rich_help_panel=ESTIMATE,
+            min=2,
+            max=100,
+            help="Estimate by cross-validation, on every row.",
+            show_default="5 below 10,000 rows",
+        ),
+    ] = None,
+    group: Annotated[
+        Optional[str],
+        typer.Option(
+            rich_help_panel=ESTIMATE,
+            metavar="COL",
+            help="Rows of one group, such as a patient, stay together in splits.",
+            show_default=False,
+        ),
+    ] = None,
+    time: Annotated[
+        Optional[str],
+        typer.Option(
+            rich_help_panel=ESTIMATE,
+            metavar="COL",
+            help="Learn from earlier rows and estimate on later ones.",
+            show_default=False,
+        ),
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", rich_help_panel=ESTIMATE, help="Boosted trees beside it too, on the same rows.")
+    ] = False,
+    time_budget: Annotated[
+        Optional[str],
+        typer.Option(
+            rich_help_panel=MODEL,
+            metavar="5m",
+            help="Seconds (90s), minutes or hours of training at most.",
+            show_default=False,
+        ),
+    ] = None,
+    hidden: Annotated[
+        Optional[str],
+        typer.Option(
+            rich_help_panel=MODEL,
+            metavar="8,8",
+            help="Hidden layers; 0 for none.",
+            show_default="32 to 256,128, by the rows",
+        ),
+    ] = None,
+    members: Annotated[
+        Optional[int],
+        typer.Option(
+            rich_help_panel=MODEL,
+            min=1,
+            max=100,
+            help="Networks whose probabilities are averaged.",
+            show_default="by the rows",
+        ),
+    ] = None,
+    heads: Annotated[
+        Optional[int],
+        typer.Option(
+            rich_help_panel=MODEL,
+            min=1,
+            max=64,
+            help="Outputs of each network, averaged too.",
+            show_default="by the rows",
+        ),
+    ] = None,
+    epochs: Annotated[
+        Optional[int],
+        typer.Option(
+            rich_help_panel=MODEL, min=1, help="The largest number of epochs.", show_default="10 to 30, by the rows"
+        ),
+    ] = None,
+    batch_size: Annotated[
+        Optional[int],
+        typer.Option(rich_help_panel=MODEL, min=1, help="Rows per step.", show_default="32 to 1024, by the rows"),
+    ] = None,
+    lr: Annotated[
+        Optional[float],
+        typer.Option(
+            rich_help_panel=MODEL, min=0.0, help="Learning rate.", show_default="0.005 for adamw, 0.1 for sgd"
+        ),
+    ] = None,
+    optimizer: Annotated[
+        str, typer.Option(rich_help_panel=MODEL, metavar="adamw|sgd", help="adamw (one-cycle) or sgd (plain).")
+    ] = "adamw",
+    patience: Annotated[
+        int,
+        typer.Option(rich_help_panel=MODEL, min=1, help="Stop after this many epochs without a better validation BCE."),
+    ] = 10,
+    seed: Annotated[
+        int, typer.Option(rich_help_panel=MODEL, min=0, help="The same seed gives the same run, bit for bit.")
+    ] = 42,
+    out: Annotated[
+        Optional[Path], typer.Option(metavar="DIR", help="The run folder to make.", show_default="runs/FILE")
+    ] = None,
+    decimal: Decimal = ".",
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
+) -> None:
+    """Train a classifier on a table, and say what its BCE is on rows that it has not seen."""
+    with reported():
+        from torchbce.cli.train import run
+        from torchbce.training.ensemble.recipe import Choices
+        from torchbce.training.examples import Roles
+        from torchbce.training.train import Held
+
+        at_most_one({"--test": test, "--test-share": test_share, "--folds": folds})
+        run(
+            file,
+            Roles(target, positive, exclude or [], categorical or [], weight, group, time),
+            Held(test, test_share, folds),
+            Choices(
+                hidden=sizes_of(hidden),
+                members=members,
+                heads=heads,
+                epochs=epochs,
+                batch_size=batch_size,
+                lr=positive_rate(lr),
+                optimizer="sgd" if one_of("--optimizer", optimizer, ["adamw", "sgd"]) == "sgd" else "adamw",
+                patience=patience,
+                time_budget=seconds_of(time_budget),
+            ),
+            seed=seed,
+            compare=compare,
+            out=out,
+            format=format_of(decimal, delimiter, encoding),
+        )
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that train made.", show_default=False)],
+    file: Table,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FILE", help="A CSV or Parquet file to make.", show_default="CSV to the screen"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file if it is there.")] = False,
+    key: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            metavar="COL", help="A column to keep beside the predictions; may be repeated.", show_default=False
+        ),
+    ] = None,
+    threshold: Annotated[
+        Optional[float],
+        typer.Option(min=0.0, max=1.0, help="Add a decision: yes above this probability.", show_default=False),
+    ] = None,
+    cost: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="FP,FN", help="Add the decision that costs least: of a wrong yes, a wrong no.", show_default=False
+        ),
+    ] = None,
+    decimal: Decimal = ".",
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
+) -> None:
+    """Apply a trained model to new rows."""
+    with reported():
+        from torchbce.cli.predict import run as run_predict
+
+        run_predict(
+            run,
+            file,
+            out,
+            format_of(decimal, delimiter, encoding),
+            overwrite=overwrite,
+            keys=key or [],
+            threshold=threshold,
+            cost=cost,
+        )
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that train made.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="model.onnx, or model.pt2 for torch.export.", show_default=False)
+    ],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file if it is there.")] = False,
+) -> None:
+    """Write a trained model for other runtimes: raw columns in, probability out."""
+    with reported():
+        from torchbce.cli.export import run as run_export
+
+        run_export(run, file, overwrite=overwrite)

@@ -1,0 +1,98 @@
+"""Options that commands share, and what users write in options as values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from torchbce.training.table.opened import Format
+
+Table = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE", help="A CSV, Parquet or Arrow file, .gz or .zst too; - for input.", show_default=False
+    ),
+]
+Decimal = Annotated[str, typer.Option(metavar=".|,", help="What stands before decimals in a CSV file.")]
+Delimiter = Annotated[
+    Optional[str], typer.Option(metavar="CHAR", help="What separates fields in a CSV file.", show_default="seen")
+]
+Encoding = Annotated[
+    Optional[str], typer.Option(metavar="NAME", help="Of a CSV file, such as latin1.", show_default="utf-8")
+]
+
+ROWS, ESTIMATE, MODEL = "Rows and columns", "The estimate", "The model"  # panels of train --help
+
+Probabilities = Annotated[
+    Optional[str], typer.Option("--prob", metavar="COL", help="The column of probabilities.", show_default=False)
+]
+Logits = Annotated[
+    Optional[str], typer.Option("--logit", metavar="COL", help="The column of logits.", show_default=False)
+]
+Weights = Annotated[Optional[str], typer.Option(metavar="COL", help="A column of weights.", show_default=False)]
+Cluster = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="COL", help="What items belong to, such as patients: errors allow for it.", show_default=False
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print every number as JSON.")]
+
+
+def format_of(decimal: str, delimiter: str | None, encoding: str | None) -> Format:
+    from torchbce.training.table.opened import Format
+
+    if delimiter is not None:
+        delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
+        if len(delimiter) != 1 or not delimiter.isascii():
+            raise typer.BadParameter(f"--delimiter is {delimiter!r}; it is one character, such as ';' or tab")
+    return Format(one_of("--decimal", decimal, [".", ","]), delimiter, encoding)
+
+
+def at_most_one(options: dict[str, object]) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if len(given) > 1:
+        raise typer.BadParameter(f"{' and '.join(given)} were both given; rows are kept aside in one way")
+
+
+def seconds_of(text: str | None) -> float | None:
+    if text is None:
+        return None
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 1)
+    try:
+        seconds = float(text.rstrip("smh")) * unit
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise typer.BadParameter(f"--time-budget is {text!r}; write 90s, 5m or 2h")
+    return seconds
+
+
+def sizes_of(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        sizes = [-1]
+    if sizes == [0]:
+        return ()
+    if min(sizes) < 1 or max(sizes) > 65_536 or len(sizes) > 32:
+        raise typer.BadParameter(
+            f"{text!r} is not a list of layer sizes; write --hidden 8,8 for two layers of 8, --hidden 0 for none"
+        )
+    return tuple(sizes)
+
+
+def positive_rate(lr: float | None) -> float | None:
+    if lr is not None and not 0 < lr < float("inf"):
+        raise typer.BadParameter(f"{lr} is no learning rate; it must be above 0")
+    return lr
+
+
+def one_of(option: str, value: str, allowed: list[str]) -> str:
+    if value not in allowed:
+        raise typer.BadParameter(f"{option} is {value!r}; it is one of {', '.join(allowed)}")
+    return value

@@ -1,0 +1,94 @@
+"""Rows into the network, and what comes back to the weights that encode them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import int64
+
+from torchbce.engine.numba_cpu.perceptron.cells import CELL, WIDTH, add_to_cell, look_up
+from torchbce.engine.numba_cpu.perceptron.words import AT
+from torchbce.engine.numba_cpu.primitives import spliced
+
+ZERO = np.float32(0.0)
+
+
+@spliced
+def row_at(rows, position):
+    return int64(rows.order[position]) if rows.ordered else position
+
+
+@spliced
+def encode(rows, net, memory, first, size):
+    """Pieces, then numbers as they are, then embeddings."""
+    parameters, out = memory.parameters, memory.encoded
+    for i in range(size):
+        row = row_at(rows, first + i)
+        place = i * net.inputs
+        for c in range(net.cut):
+            cell = (c * net.pieces + int64(rows.bins[row * net.cut + c])) * CELL
+            look_up(memory.table, cell, rows.fractions[row * net.cut + c], out, place + c * WIDTH)
+        place += net.cut * WIDTH
+        for c in range(net.plain):
+            out[place + c] = rows.numbers[row * net.plain + c]
+        place += net.plain
+        for c in range(net.coded):
+            width = net.levels_width[c]
+            level = net.embeddings[c] + int64(rows.codes[row * net.coded + c]) * width
+            for w in range(width):
+                out[place + w] = parameters[level + w]
+            place += width
+
+
+@spliced
+def gradient_of_encoding(rows, net, memory, first, size):
+    gradient, arrived = memory.gradient, memory.encoded_gradient
+    for i in range(size):
+        row = row_at(rows, first + i)
+        place = i * net.inputs
+        for c in range(net.cut):
+            cell = (c * net.pieces + int64(rows.bins[row * net.cut + c])) * CELL
+            fraction = rows.fractions[row * net.cut + c]
+            add_to_cell(memory.table_gradient, cell, fraction, memory.encoded, arrived, place + c * WIDTH)
+        place += net.cut * WIDTH + net.plain
+        for c in range(net.coded):
+            width = net.levels_width[c]
+            level = net.embeddings[c] + int64(rows.codes[row * net.coded + c]) * width
+            for w in range(width):
+                gradient[level + w] += arrived[place + w]
+            place += width
+
+
+@spliced
+def number_in(rows, net, row, c):
+    """A cut number, from its cell."""
+    cell = row * net.cut + c
+    piece = c * net.pieces + int64(rows.bins[cell])
+    return net.start[piece] + rows.fractions[cell] * net.length[piece]
+
+
+@spliced
+def directly(a, rows, net, parameters, row):
+    """What goes from a row to its logits past all layers: logistic regression."""
+    total, direct = ZERO, a[AT.direct]
+    if direct < 0:
+        return total
+    for c in range(net.cut):
+        total += parameters[direct + c] * number_in(rows, net, row, c)
+    for c in range(net.plain):
+        total += parameters[direct + net.cut + c] * rows.numbers[row * net.plain + c]
+    for c in range(net.coded):
+        total += parameters[net.level_weights[c] + int64(rows.codes[row * net.coded + c])]
+    return total
+
+
+@spliced
+def gradient_of_direct(a, rows, net, gradient, row, arrived):
+    direct = a[AT.direct]
+    if direct < 0:
+        return
+    for c in range(net.cut):
+        gradient[direct + c] += arrived * number_in(rows, net, row, c)
+    for c in range(net.plain):
+        gradient[direct + net.cut + c] += arrived * rows.numbers[row * net.plain + c]
+    for c in range(net.coded):
+        gradient[net.level_weights[c] + int64(rows.codes[row * net.coded + c])] += arrived

@@ -1,0 +1,256 @@
+"""Calls of the compiled training, on tensors."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchbce.engine.numba_cpu import machine_code
+from torchbce.engine.numba_cpu.perceptron.words import ADAM, NO_OPTIMIZER, RELU, SGD, SILU, TANH, Words, packed
+from torchbce.formula.loss import Loss
+
+WIDTH, CELL = 8, 16  # of a column, and of its table, as `cells` has them
+ACTIVATIONS = {"silu": SILU, "tanh": TANH, "relu": RELU, "identity": 0}
+OPTIMIZERS = {"none": NO_OPTIMIZER, "sgd": SGD, "adamw": ADAM}
+SEEDS = 1 << 31
+
+
+class Pieces(NamedTuple):
+    """Columns of numbers in pieces: weight (C, K, 8) and bias (C, 1, 8) of the layer, start and length (C, K)."""
+
+    weight: Tensor
+    bias: Tensor
+    start: Tensor
+    length: Tensor
+
+
+class Dense(NamedTuple):
+    """A hidden layer: weight (outputs, inputs), bias (outputs,), and its activation by name."""
+
+    weight: Tensor
+    bias: Tensor
+    activation: str
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A network by its tensors, all of them views of one: `parameters`, float32.
+
+    Shapes: C columns in pieces, P plain numbers, D the width of an encoded row (8 C + P + all embeddings'), k heads.
+    """
+
+    parameters: Tensor
+    plain: int
+    output_weight: Tensor  # (k, H)
+    output_bias: Tensor  # (k,)
+    pieces: Pieces | None = None
+    direct: Tensor | None = None  # (C + P,), weights from inputs to the logits
+    level_weights: list[Tensor] = field(default_factory=list)  # (levels,), if `direct`
+    embeddings: list[Tensor] = field(default_factory=list)  # (levels, width)
+    signs: Tensor | None = None  # (k, D) if k > 1
+    hidden: list[Dense] = field(default_factory=list)
+    sigmoid: bool = False  # outputs are probabilities
+    dropout: float = 0.0
+    undecayed: list[Tensor] = field(default_factory=list)  # parameters that AdamW does not decay
+
+    @property
+    def heads(self) -> int:
+        return len(self.output_bias)
+
+
+class Rows(NamedTuple):
+    """Encoded rows: bins (N, C) uint16, fractions (N, C), numbers (N, P), codes (N, Q) int32, target (N,), weight."""
+
+    bins: Tensor
+    fractions: Tensor
+    numbers: Tensor
+    codes: Tensor
+    target: Tensor
+    weight: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+class Optimizer(NamedTuple):
+    """ "sgd", "adamw" or "none", which leaves the gradient in `Machine.gradient`."""
+
+    name: str = "none"
+    decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+
+def available() -> bool:
+    """Whether this scipy's BLAS can be called."""
+    from torchbce.engine.numba_cpu.perceptron.blas import sgemm_address
+
+    return sgemm_address() is not None
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Training takes a thread per network: BLAS must not start more, nor depend on how many there are."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+class Machine:
+    """A network that is trained and evaluated in compiled code, with its optimiser's state. Not for several threads."""
+
+    def __init__(self, layers: Layers, loss: Loss, optimizer: Optimizer, *, batch: int, seed: int = 0) -> None:
+        from torchbce.engine.numba_cpu.perceptron.blas import sgemm_address
+
+        def to_llvm() -> str:
+            from torchbce.engine.numba_cpu.perceptron.step import compile_to_llvm
+
+            return compile_to_llvm(loss)
+
+        self._function = machine_code.compiled(f"perceptron {loss.text}", to_llvm)
+        self._layers, self._optimizer, self._batch = layers, optimizer, batch
+        self.gradient = torch.zeros_like(layers.parameters)
+        self.steps = 0
+        self._loss = torch.zeros(1, dtype=torch.float64)
+        self._words = self._fixed(sgemm_address() or 0, seed)
+
+    def train(self, rows: Rows, order: Tensor, rates: Tensor) -> float:
+        """Steps through the rows in `order` (int32), one learning rate (float64) each; the sum of the rows' losses."""
+        steps = -(-len(order) // self._batch)
+        assert len(rates) == steps, (len(rates), steps)
+        self._call(
+            rows, order=order.data_ptr(), rows_=len(order), rates=rates.data_ptr(), training=1, logits=self._scores
+        )
+        self.steps += steps
+        return self._loss.item()
+
+    def outputs(self, rows: Rows, order: Tensor | None = None) -> Tensor:
+        """(N, heads), of all rows or of those in `order` (int32), without dropout."""
+        count = len(rows) if order is None else len(order)
+        out = torch.empty(count, self._layers.heads)
+        self._call(rows, order=0 if order is None else order.data_ptr(), rows_=count, rates=0, training=0, logits=out)
+        return out
+
+    @property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Adam's, as long as the parameters."""
+        return self._memory["first_moment"], self._memory["second_moment"]
+
+    def _call(self, rows: Rows, *, order: int, rows_: int, rates: int, training: int, logits: Tensor) -> None:
+        words = self._words._replace(
+            bins=rows.bins.data_ptr(),
+            fractions=rows.fractions.data_ptr(),
+            numbers=rows.numbers.data_ptr(),
+            codes=rows.codes.data_ptr(),
+            target=rows.target.data_ptr(),
+            weight=0 if rows.weight is None else rows.weight.data_ptr(),
+            order=order,
+            rows=rows_,
+            rates=rates,
+            step=self.steps,
+            training=training,
+            logits=logits.data_ptr(),
+        )
+        self._function(packed(words))
+
+    def _place(self, tensor: Tensor | None) -> int:
+        """Where a parameter begins in all of them."""
+        if tensor is None:
+            return -1
+        if not tensor.numel():
+            return 0
+        assert tensor.is_contiguous()
+        assert tensor.dtype == torch.float32
+        place = (tensor.data_ptr() - self._layers.parameters.data_ptr()) // 4
+        assert 0 <= place <= len(self._layers.parameters)
+        return place
+
+    def _fixed(self, sgemm: int, seed: int) -> Words:
+        """The words that are the same in every call, and the memory behind them."""
+        net, batch = self._layers, self._batch
+        cut, pieces = (0, 0) if net.pieces is None else net.pieces.start.shape
+        dims = [embedding.shape[1] for embedding in net.embeddings]
+        inputs = cut * WIDTH + net.plain + sum(dims)
+        widths = [inputs, *(len(layer.bias) for layer in net.hidden)]
+        items = batch * net.heads
+
+        def memory(*shape: int) -> Tensor:
+            return torch.zeros(max(1, torch.Size(shape).numel()))
+
+        def integers(values: list[int]) -> Tensor:
+            return torch.tensor(values or [0], dtype=torch.int64)
+
+        outputs = [memory(items, width) for width in widths[1:]]
+        slopes = [memory(items, width) for width in widths[1:]]
+        undecayed = {self._place(tensor) for tensor in net.undecayed}
+        everything = len(net.parameters)
+        borders = sorted({0, *undecayed, *(self._place(t) + t.numel() for t in net.undecayed), everything})
+        blocks = [[start, end - start, int(start not in undecayed)] for start, end in itertools.pairwise(borders)]
+        wide = (net.heads, widths[1], inputs) if net.heads > 1 else (0,)
+        self._scores = memory(items)
+        self._memory = held = {
+            "widths": integers(widths),
+            "activations": integers([ACTIVATIONS[layer.activation] for layer in net.hidden]),
+            "levels_width": integers(dims),
+            "level_weights": integers([self._place(tensor) for tensor in net.level_weights]),
+            "embeddings": integers([self._place(tensor) for tensor in net.embeddings]),
+            "dense": integers([self._place(part) for layer in net.hidden for part in (layer.weight, layer.bias)]),
+            "first_moment": torch.zeros_like(net.parameters),
+            "second_moment": torch.zeros_like(net.parameters),
+            "blocks": integers(list(itertools.chain(*blocks))),
+            "table": memory(cut, pieces, CELL),
+            "table_gradient": memory(cut, pieces, CELL),
+            "encoded": memory(batch, inputs),
+            "encoded_gradient": memory(batch, inputs),
+            "wide_weight": memory(*wide),
+            "wide_gradient": memory(*wide),
+            "outputs": integers([tensor.data_ptr() for tensor in outputs]),
+            "slopes": integers([tensor.data_ptr() for tensor in slopes]),
+            "scratch": memory(items, max(widths[1:], default=1)),
+        }
+        self._held = outputs + slopes
+        of_pieces = net.pieces or Pieces(*[net.parameters[:0]] * 2, *[torch.zeros(1)] * 2)
+        return Words(
+            **{name: tensor.data_ptr() for name, tensor in held.items()},
+            **dict.fromkeys(("bins", "fractions", "numbers", "codes", "target", "weight", "order", "rows"), 0),
+            **dict.fromkeys(("rates", "step", "training", "logits"), 0),
+            sgemm=sgemm,
+            batch=batch,
+            cut=cut,
+            pieces=pieces,
+            plain=net.plain,
+            coded=len(dims),
+            inputs=inputs,
+            heads=net.heads,
+            layers=len(net.hidden),
+            start=of_pieces.start.data_ptr(),
+            length=of_pieces.length.data_ptr(),
+            parameters=net.parameters.data_ptr(),
+            gradient=self.gradient.data_ptr(),
+            parameter_count=everything,
+            piece_weight=self._place(of_pieces.weight),
+            piece_bias=self._place(of_pieces.bias),
+            direct=self._place(net.direct),
+            signs=self._place(net.signs),
+            output_weight=self._place(net.output_weight),
+            output_bias=self._place(net.output_bias),
+            sigmoid=int(net.sigmoid),
+            seed=seed % SEEDS,
+            drop_below=int(net.dropout * 2**32),
+            kept_scale=1.0 / (1.0 - net.dropout),
+            optimizer=OPTIMIZERS[self._optimizer.name],
+            block_count=len(blocks),
+            beta1=self._optimizer.beta1,
+            beta2=self._optimizer.beta2,
+            epsilon=self._optimizer.epsilon,
+            decay=self._optimizer.decay,
+            loss=self._loss.data_ptr(),
+        )

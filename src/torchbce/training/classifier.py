@@ -1,0 +1,270 @@
+"""The trainer as a scikit-learn classifier: `fit`, `predict_proba`, and the run folder that the command line has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_array, check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from torchbce.common.errors import InputError
+from torchbce.training.ensemble.calibration import sigmoid
+from torchbce.training.ensemble.data import Split
+from torchbce.training.ensemble.recipe import Choices, OptimizerName, recipe
+from torchbce.training.examples import USABLE, Examples
+from torchbce.training.history import Epoch
+from torchbce.training.model import Model, learn
+from torchbce.training.table.choose import choose_columns
+from torchbce.training.table.frames import frame_of, is_frame, stacked
+
+__all__ = ["BCEClassifier"]
+
+NUMERIC = ("numeric", "counts the rows")  # a column that the caller hands over is taken to be meant
+
+
+class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    r"""A classifier of two classes for tables, trained on binary cross-entropy: an ensemble of small networks.
+
+    Columns are what they are in a table: numbers, texts and categories, dates, booleans, with gaps. It is made for the
+    mean of ``-(y log p + (1 - y) log(1 - p))``, so what :meth:`predict_proba` gives can be taken for probabilities.
+
+    Args:
+        hidden: sizes of the hidden layers; by default by the number of rows, as all that is None here.
+        members: networks whose probabilities are averaged. Each learns from its own part of the rows.
+        heads: outputs of each network, averaged too.
+        epochs: the largest number of epochs.
+        batch_size: rows per step.
+        lr: the learning rate.
+        optimizer: ``"adamw"`` on a one-cycle schedule, or plain ``"sgd"``.
+        patience: epochs without a better validation BCE, after which training stops.
+        time_budget: seconds of training at most. With it, a seed does not repeat a run bit for bit.
+        categorical: names of columns of numbers to take as categories.
+        warm_start: a further ``fit`` goes on with the networks of the last.
+        on_epoch: called with each :class:`~torchbce.Epoch`, such as ``print``.
+        random_state: the same one gives the same model, bit for bit, with any number of threads.
+
+    Attributes:
+        classes_: the two classes; the second is the positive one.
+        n_features_in_, feature_names_in_: as of scikit-learn's.
+        history_: the epochs.
+        columns_: all columns' names, in order.
+        left_out_: those that were not used, and why.
+
+    Example:
+        >>> X, y = np.random.default_rng(0).normal(size=(200, 3)), np.arange(200) % 2
+        >>> BCEClassifier(epochs=1, random_state=0).fit(X, y).predict_proba(X).shape
+        (200, 2)
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden: Sequence[int] | None = None,
+        members: int | None = None,
+        heads: int | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        lr: float | None = None,
+        optimizer: OptimizerName = "adamw",
+        patience: int | None = None,
+        time_budget: float | None = None,
+        categorical: Sequence[str] = (),
+        warm_start: bool = False,
+        on_epoch: Callable[[Epoch], object] | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.hidden = hidden
+        self.members = members
+        self.heads = heads
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.optimizer = optimizer
+        self.patience = patience
+        self.time_budget = time_budget
+        self.categorical = categorical
+        self.warm_start = warm_start
+        self.on_epoch = on_epoch
+        self.random_state = random_state
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, eval_set: tuple[Any, Any] | None = None
+    ) -> BCEClassifier:
+        """Learn from rows.
+
+        Args:
+            X: pandas or polars DataFrame, Arrow table, or array (rows, columns), with gaps if there are.
+            y: a class per row, two of them.
+            sample_weight: a weight per row; 2 is as the row twice.
+            groups: what each row belongs to; rows of one group are kept together when some are kept aside.
+            eval_set: ``(X, y)`` to choose the epoch by, instead of rows of ``X``.
+
+        Raises:
+            ValueError: what scikit-learn's classifiers refuse; infinite values.
+        """
+        frame, y = self._frame(X, y)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        weight = None if sample_weight is None else _check_sample_weight(sample_weight, frame, ensure_non_negative=True)
+        classes = self._classes(y if weight is None else y[weight > 0], y)
+        if len(classes) == 1:
+            raise ValueError(
+                f"y holds one class only, {classes.tolist()[0]!r}; BCEClassifier needs samples of 2 classes in the data"
+            )
+        examples = self._examples(frame, y == classes[1], weight, groups)
+        splits: list[Split] | None = None
+        if eval_set is not None:
+            examples, splits = self._with_eval_set(examples, eval_set, classes)
+        start = getattr(self, "model_", None) if self.warm_start else None
+        self.classes_ = classes
+        learnt = learn(examples, self._choices(), seed=seed, on_epoch=self.on_epoch, splits=splits, start=start)
+        self.model_: Model = learnt.model
+        self.history_ = learnt.fitted.history
+        self.n_iter_ = len(self.history_)
+        self.left_out_ = {**self._left_out, **learnt.screened}
+        self.columns_ = frame.columns
+        self.loaded_ = False
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The logit of the positive class, (N,), float64."""
+        check_is_fitted(self, "model_")
+        return self.model_.logits(self._frame(X)[0], "X")
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class, (N, 2), float64."""
+        logits = self.decision_function(X)
+        return np.stack([sigmoid(-logits), sigmoid(logits)], 1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The more probable class."""
+        positive = self.decision_function(X) > 0
+        return np.asarray(self.classes_[positive.astype(int)])
+
+    def save(self, path: str | Path) -> None:
+        """Write a run folder, as ``torchbce train`` makes it; :func:`torchbce.load` and ``torchbce predict`` read it.
+
+        Raises:
+            OutputError: the folder exists already, or cannot be written.
+        """
+        from torchbce.training.run.saved import save
+
+        check_is_fitted(self, "model_")
+        save(self, Path(path))
+
+    def _choices(self) -> Choices:
+        if self.optimizer not in ("adamw", "sgd"):
+            raise ValueError(f"optimizer is {self.optimizer!r}; it is 'adamw' or 'sgd'")
+        for name in ("members", "heads", "epochs", "batch_size", "patience", "lr", "time_budget"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is {value!r}; it must be above 0")
+        return Choices(
+            hidden=None if self.hidden is None else tuple(self.hidden),
+            members=self.members,
+            heads=self.heads,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            optimizer=self.optimizer,
+            patience=self.patience,
+            time_budget=self.time_budget,
+        )
+
+    def _frame(self, X: Any, y: Any = "no_validation") -> tuple[Any, Any]:
+        """X as a polars frame, checked as scikit-learn checks; y as an array."""
+        fitting = not isinstance(y, str)
+        if fitting and y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        if not fitting and getattr(self, "loaded_", False):
+            return self._of_loaded(X), None
+        if is_frame(X):
+            frame = frame_of(X)
+            validate_data(self, X if hasattr(X, "shape") else frame, reset=fitting, skip_check_array=True)
+        else:
+            frame = frame_of(
+                validate_data(self, X, reset=fitting, dtype=None, ensure_all_finite="allow-nan", accept_sparse=False)
+            )
+        if not fitting:
+            return frame, None
+        if frame.height == 1:
+            raise ValueError("X has 1 sample; two classes need more (minimum 2)")
+        targets = column_or_1d(y, warn=True)
+        if len(targets) != frame.height:
+            raise ValueError(f"X has {frame.height} rows, y {len(targets)}: inconsistent numbers of samples")
+        check_classification_targets(targets)
+        return frame, targets
+
+    def _of_loaded(self, X: Any) -> Any:
+        """A frame with the columns that the model needs, or an array with all that it was given."""
+        if not is_frame(X):
+            array = check_array(X, dtype=None, ensure_all_finite="allow-nan")
+            if array.shape[1] != self.n_features_in_:
+                raise ValueError(
+                    f"X has {array.shape[1]} features, but the model expects {self.n_features_in_} features"
+                )
+            return frame_of(array, self.columns_)
+        frame = frame_of(X)
+        missing = [column.name for column in self.model_.columns if column.name not in frame.columns]
+        if missing:
+            raise InputError(f"X has no column {missing[0]!r}, which the model needs; add what is missing")
+        return frame
+
+    def _classes(self, counted: np.ndarray, y: np.ndarray) -> np.ndarray:
+        if type_of_target(y) not in ("binary", "multiclass"):
+            raise ValueError(f"Unknown label type: {type_of_target(y)}")
+        classes = np.unique(counted)
+        if len(classes) > 2:
+            raise ValueError(
+                f"Only binary classification is supported. The type of the target is {type_of_target(y)}: "
+                f"y has {len(classes)} classes"
+            )
+        return classes
+
+    def _examples(self, frame: Any, positive: np.ndarray, weight: np.ndarray | None, groups: Any) -> Examples:
+        kinds = choose_columns(frame, [], [str(name) for name in self.categorical], "X")
+        kinds = {name: "numeric" if kind in NUMERIC else kind for name, kind in kinds.items()}
+        self._left_out = {name: kind for name, kind in kinds.items() if kind not in USABLE}
+        examples = Examples(
+            frame=frame,
+            name="X",
+            kinds={name: kind for name, kind in kinds.items() if kind in USABLE},
+            answers=positive.astype(np.uint8),
+            weight=weight,
+            groups=None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1],
+        )
+        if weight is not None and not (weight > 0).all():
+            examples = examples.of(np.flatnonzero(weight > 0))
+        return examples
+
+    def _with_eval_set(
+        self, examples: Examples, eval_set: tuple[Any, Any], classes: np.ndarray
+    ) -> tuple[Examples, list[Split]]:
+        """The rows to learn from, then those of the eval set, which every member is judged by."""
+        frame, y = frame_of(eval_set[0]), np.asarray(eval_set[1])
+        strange = np.setdiff1d(y, classes)
+        if len(strange):
+            raise ValueError(f"eval_set's y holds {strange.tolist()[0]!r}; the classes of y are {classes.tolist()}")
+        learnt_from, judged_by = len(examples), frame.height
+        both = replace(
+            examples,
+            frame=stacked(examples.frame, frame),
+            answers=np.concatenate([examples.answers, y == classes[1]]).astype(np.uint8),
+            weight=None if examples.weight is None else np.concatenate([examples.weight, np.ones(judged_by)]),
+            groups=None,
+        )
+        split = np.arange(learnt_from), np.arange(learnt_from, learnt_from + judged_by)
+        return both, [split] * recipe(learnt_from, self._choices()).members
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags

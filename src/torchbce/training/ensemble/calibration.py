@@ -1,0 +1,107 @@
+"""Slope and shift of logits that fit them to the truth (Platt, 1999), and whether that helps on rows of their own.
+
+Epochs are chosen by what is left after scaling, scale is mended afterwards: "refine, then calibrate" (Berta,
+Holzmueller, Jordan and Bach, 2025).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+STEPS = 50  # of Newton's method; a handful is enough where there is a solution
+PRECISION = 1e-9
+FLAT = 1e12  # a condition number beyond is of a cost that has no single lowest point
+FOLDS = 5
+TOO_STEEP = 20.0  # a slope beyond is of classes that can be told apart without error
+
+
+class Scaling(NamedTuple):
+    """logit -> slope * logit + shift"""
+
+    slope: float = 1.0
+    shift: float = 0.0
+
+    def of(self, logits: np.ndarray) -> np.ndarray:
+        return self.slope * logits + self.shift
+
+
+AS_IT_IS = Scaling()
+
+
+class Calibration(NamedTuple):
+    """The scaling to use, and what it changes: mean BCE before and after, each row scaled by others' fit."""
+
+    scaling: Scaling
+    before: float
+    after: float
+
+    @property
+    def in_words(self) -> str:
+        """What it did to the rows that the epoch was chosen by."""
+        slope, shift = self.scaling
+        if self.scaling == AS_IT_IS:
+            return "logits stay as they are: scaling them gains nothing on rows that it was not fitted on"
+        return f"logits are multiplied by {slope:.3f} and moved by {shift:+.3f}: {self.before:.6f} -> {self.after:.6f}"
+
+
+def fit_scaling(logits: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None) -> Scaling:
+    """By maximum likelihood, with Newton's method; as it is, where that has no finite answer."""
+    weight = np.ones(len(logits)) if weight is None else weight
+    inputs = np.stack([logits, np.ones(len(logits))])
+
+    def cost(parameters: np.ndarray) -> float:
+        return float(weight @ bce(parameters @ inputs, target))
+
+    best, least = np.array([1.0, 0.0]), cost(np.array([1.0, 0.0]))
+    for _ in range(STEPS):
+        p = sigmoid(best @ inputs)
+        gradient = inputs @ (weight * (p - target))
+        curvature = (inputs * (weight * p * (1 - p))) @ inputs.T
+        if not np.linalg.cond(curvature) < FLAT:
+            return AS_IT_IS
+        step = np.linalg.solve(curvature, gradient)
+        while (found := cost(best - step)) > least and np.abs(step).max() > PRECISION:
+            step = step / 2  # a full step may go too far
+        best, least = best - step, min(found, least)
+        if np.abs(step).max() <= PRECISION:
+            return Scaling(*best.tolist()) if 0 < best[0] < TOO_STEEP else AS_IT_IS
+    return AS_IT_IS
+
+
+def calibrate(logits: np.ndarray, target: np.ndarray, weight: np.ndarray | None, seed: int) -> Calibration:
+    """The scaling of held-out logits, if rows that it was not fitted on gain by more than chance gives."""
+    weight = np.ones(len(logits)) if weight is None else weight
+    scaled = np.empty(len(logits))
+    part = np.random.default_rng(seed).permutation(len(logits)) % FOLDS
+    for fold in range(FOLDS):
+        others, own = part != fold, part == fold
+        scaled[own] = fit_scaling(logits[others], target[others], weight[others]).of(logits[own])
+    before, after = (weight * bce(z, target) / weight.mean() for z in (logits, scaled))
+    gain = before - after
+    helps = gain.mean() > 2 * gain.std() / np.sqrt(len(gain))
+    scaling = fit_scaling(logits, target, weight) if helps else AS_IT_IS
+    return Calibration(scaling, float(before.mean()), float(after.mean() if helps else before.mean()))
+
+
+def refined(logits: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """Mean BCE after the best scaling."""
+    weight = np.ones(len(logits)) if weight is None else weight
+    losses = bce(fit_scaling(logits, target, weight).of(logits), target)
+    return float((weight * losses).sum() / weight.sum())
+
+
+def bce(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
+    import torch
+
+    from torchbce.functional import binary_cross_entropy_with_logits
+
+    z, y = (torch.from_numpy(np.ascontiguousarray(part, dtype=np.float64)) for part in (logits, target))
+    return binary_cross_entropy_with_logits(z, y, reduction="none").numpy()
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    from scipy.special import expit
+
+    return expit(logits)  # type: ignore[no-any-return]

@@ -1,0 +1,47 @@
+"""The model for a table: networks whose probabilities are averaged, and the scaling of the result."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, one_blas_thread
+from torchbce.training.ensemble.calibration import AS_IT_IS, Scaling
+from torchbce.training.network.compiled import compiled, encoded
+from torchbce.training.network.table_network import TableNetwork
+
+ROWS = 65_536  # encoded at a time
+BATCH = 512  # rows that go through a network together: their numbers stay in the caches
+
+
+@dataclass
+class Ensemble:
+    """Encoded rows to one logit each: the logit of the mean probability over all heads of all networks, scaled."""
+
+    networks: list[TableNetwork]
+    scaling: Scaling = AS_IT_IS
+
+    def logits(self, rows: np.ndarray) -> np.ndarray:
+        """Of rows of numbers and codes (N, inputs), float32; returns (N,), float64."""
+        with one_blas_thread(), ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            machines = [compiled(network, Optimizer(), batch=BATCH, seed=0) for network in self.networks]
+
+            def part(first: int) -> np.ndarray:
+                some = rows[first : first + ROWS]
+                ready = encoded(some, self.networks[0])  # all have the same pieces
+                found = list(threads.map(lambda machine: machine.outputs(ready).numpy(), machines))
+                return self.scaling.of(mean_logits(np.concatenate(found, 1)))
+
+            return np.concatenate([part(first) for first in range(0, len(rows), ROWS)] or [np.zeros(0)])
+
+
+def mean_logits(logits: np.ndarray) -> np.ndarray:
+    """The logit of the mean probability, by row: from log p and log(1 - p), so that neither end loses digits."""
+    wide = logits.astype(np.float64)
+    if wide.shape[1] == 1:
+        return wide[:, 0]
+    yes, no = (np.logaddexp.reduce(-np.logaddexp(0.0, sign * wide), axis=1) for sign in (-1.0, 1.0))
+    return np.asarray(yes - no)

@@ -1,0 +1,56 @@
+"""The learning rate over a run: one cycle (Smith and Topin, 2018) as torch has it, or constant."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+RISING = 0.3  # of the run
+FIRST, LAST = 1 / 25, 1 / 250_000  # of the largest rate
+
+
+@dataclass
+class Schedule:
+    """Where a run is: by its steps, or by the clock where it has a budget of seconds that would end it earlier."""
+
+    rate: float
+    steps: int
+    cycle: bool
+    budget: float | None = None
+    started: float = field(default_factory=time.perf_counter)
+
+    def rates(self, first: int, count: int) -> Tensor:
+        """The learning rates of the next steps."""
+        if not self.cycle:
+            return torch.full((count,), self.rate, dtype=torch.float64)
+        steps = torch.arange(first, first + count, dtype=torch.float64)
+        return self.rate * one_cycle(steps, self.steps) if self.budget is None else self._by_the_clock(steps)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the budget is spent."""
+        return self.budget is not None and self._spent >= 1
+
+    @property
+    def _spent(self) -> float:
+        return (time.perf_counter() - self.started) / (self.budget or math.inf)
+
+    def _by_the_clock(self, steps: Tensor) -> Tensor:
+        progress = max(min(self._spent, 1.0), float(steps[0]) / self.steps)
+        return self.rate * one_cycle(torch.full_like(steps, progress * (self.steps - 1)), self.steps)
+
+
+def one_cycle(steps: Tensor, total: int) -> Tensor:
+    """The share of the largest rate at each step: `torch.optim.lr_scheduler.OneCycleLR`'s."""
+    peak, end = RISING * total - 1, total - 1
+    rising = _cosine(FIRST, 1.0, steps / peak) if peak > 0 else torch.ones_like(steps)
+    falling = _cosine(1.0, LAST, (steps - peak) / max(end - peak, 1))
+    return torch.where(steps <= peak, rising, falling)
+
+
+def _cosine(start: float, end: float, share: Tensor) -> Tensor:
+    return end + (start - end) / 2 * (1 + torch.cos(math.pi * share))

@@ -1,0 +1,189 @@
+"""What a model is worth, on rows that nothing of it has seen: a test set, or every row out of fold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from torchbce.explanation.explain import Explanation, explain
+from torchbce.explanation.statistics.entropy import cross_entropy
+from torchbce.training import baselines
+from torchbce.training.ensemble.calibration import bce
+from torchbce.training.ensemble.data import Split
+from torchbce.training.ensemble.recipe import Choices
+from torchbce.training.examples import Examples
+from torchbce.training.importance import ROWS, Importance, importances, rises
+from torchbce.training.model import Learnt, learn
+from torchbce.training.table.columns import encode
+
+FEWEST_CLUSTERS = 10  # groups, from which errors can allow for them
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What another answer to the same rows costs, and how much more than the model's: mean and standard error."""
+
+    name: str
+    bce: float
+    more: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Logits of rows, each by a model that has not seen it; fold 0 is a test set. Rows are counted from 1."""
+
+    rows: np.ndarray
+    folds: np.ndarray
+    logits: np.ndarray
+    answers: np.ndarray
+    weight: np.ndarray | None
+    groups: np.ndarray | None
+    others: dict[str, np.ndarray]  # the baselines' logits
+    importances: list[Importance]  # of the columns, on some of these rows
+
+    @property
+    def by_folds(self) -> bool:
+        return bool(self.folds.any())
+
+    @cached_property
+    def explanation(self) -> Explanation:
+        """What the loss of these rows is made of, beside the base rate of the rows that were learnt from."""
+        weight = None if self.weight is None else self.weight / self.weight.mean()
+        clusters = self.groups if self.groups is not None and len(np.unique(self.groups)) >= FEWEST_CLUSTERS else None
+        return explain(
+            self.logits,
+            self.answers.astype(np.float64),
+            from_logits=True,
+            weight=weight,
+            baseline=self.base_rate,
+            rows=self.rows,
+            cluster=clusters,
+        )
+
+    @cached_property
+    def base_rate(self) -> float:
+        """The training rows', a mean over the folds."""
+        return float((1 / (1 + np.exp(-self.others[baselines.BASE_RATE]))).mean())
+
+    @cached_property
+    def differences(self) -> list[Difference]:
+        """Of each baseline, on the same rows."""
+        weight = np.ones(len(self.rows)) if self.weight is None else self.weight / self.weight.mean()
+        ours = bce(self.logits, self.answers)
+        found = []
+        for name, logits in self.others.items():
+            theirs = bce(logits, self.answers)
+            more = weight * (theirs - ours)
+            found.append(
+                Difference(name, float((weight * theirs).mean()), float(more.mean()), _error(more, self.groups))
+            )
+        return found
+
+    @cached_property
+    def auc(self) -> float:
+        """NaN where all rows are of one class."""
+        from sklearn.metrics import roc_auc_score
+
+        if len(np.unique(self.answers)) < 2:
+            return math.nan
+        return float(roc_auc_score(self.answers, self.logits, sample_weight=self.weight))
+
+    @property
+    def baseline(self) -> float:
+        """What always answering the base rate costs."""
+        return cross_entropy(float(np.average(self.answers, weights=self.weight)), self.base_rate)
+
+
+def on_test_rows(
+    learnt: Learnt, train: Examples, test: Examples, rows: np.ndarray, seed: int, *, compare: bool
+) -> Estimate:
+    """Of a model, by rows that it was not given."""
+    found, risen = _part(learnt, train, test, rows, seed, ROWS, compare=compare)
+    return replace(found, importances=importances([risen[0]], [risen[1]]))
+
+
+def _part(
+    learnt: Learnt, train: Examples, test: Examples, rows: np.ndarray, seed: int, most: int, *, compare: bool
+) -> tuple[Estimate, tuple[dict[str, np.ndarray], int]]:
+    """Also how much each column is worth, by row, on `most` of the rows."""
+    encoded = encode(test.frame, learnt.model.columns, test.name)
+    some = np.sort(np.random.default_rng(seed).permutation(len(test))[:most])
+    found = Estimate(
+        rows=rows,
+        folds=np.zeros(len(test), np.int64),
+        logits=learnt.model.ensemble.logits(encoded),
+        answers=test.answers,
+        weight=test.weight,
+        groups=test.groups,
+        others={name: answer(train, test, seed) for name, answer in _others(compare).items()},
+        importances=[],
+    )
+    return found, (rises(learnt.model, encoded[some], test.answers[some], seed), len(some))
+
+
+def cross_validated(
+    examples: Examples,
+    splits: list[Split],
+    choices: Choices,
+    seed: int,
+    *,
+    compare: bool,
+    on_fold: Callable[[int, float], object] | None = None,
+    on_step: Callable[[int, int], object] | None = None,
+) -> Estimate:
+    """Of the way to a model, by as many models as there are splits; each predicts the rows kept from it."""
+    parts, risen = [], []
+    for number, (train, aside) in enumerate(splits, 1):
+        some, rest = examples.of(train), examples.of(aside)
+        learnt = learn(some, choices, seed=seed + 1000 * number, on_step=on_step)
+        part, rise = _part(learnt, some, rest, aside + 1, seed, -(-ROWS // len(splits)), compare=compare)
+        parts.append(part)
+        risen.append(rise)
+        if on_fold:
+            on_fold(number, float(np.average(bce(part.logits, part.answers), weights=part.weight)))
+    folds = np.concatenate([np.full(len(part.rows), number) for number, part in enumerate(parts, 1)])
+    found = importances([rise for rise, _ in risen], [count for _, count in risen])
+    return replace(_joined(parts, folds), importances=found)
+
+
+def _joined(parts: list[Estimate], folds: np.ndarray) -> Estimate:
+    """In the order of the rows."""
+    order = np.argsort(np.concatenate([part.rows for part in parts]), kind="stable")
+
+    def joined(name: str) -> np.ndarray | None:
+        values = [getattr(part, name) for part in parts]
+        return None if values[0] is None else np.concatenate(values)[order]
+
+    return Estimate(
+        rows=np.sort(np.concatenate([part.rows for part in parts])),
+        folds=folds[order],
+        logits=np.concatenate([part.logits for part in parts])[order],
+        answers=np.concatenate([part.answers for part in parts])[order],
+        weight=joined("weight"),
+        groups=joined("groups"),
+        others={name: np.concatenate([part.others[name] for part in parts])[order] for name in parts[0].others},
+        importances=[],
+    )
+
+
+def _others(compare: bool) -> dict[str, baselines.Baseline]:
+    found: dict[str, baselines.Baseline] = {
+        baselines.BASE_RATE: baselines.base_rate,
+        baselines.LOGISTIC: baselines.logistic_regression,
+    }
+    return found | ({baselines.BOOSTING: baselines.boosting} if compare else {})
+
+
+def _error(values: np.ndarray, groups: np.ndarray | None) -> float:
+    """Standard error of a mean; rows of one group count together."""
+    if groups is not None:
+        numbers = np.unique(groups, return_inverse=True)[1]
+        sums = np.bincount(numbers, values - values.mean())
+        count = len(sums)
+        return float(np.sqrt((sums**2).sum() * count / max(count - 1, 1))) / len(values)
+    return float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan

@@ -1,0 +1,190 @@
+"""Rows to learn from: a table, its target, and what a user says of the rows, before anything is fitted on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from torchbce.common.errors import InputError
+from torchbce.training.table.choose import choose_columns
+from torchbce.training.table.columns import number_values
+from torchbce.training.table.files import Table, column_of, read_table, require_columns
+from torchbce.training.table.opened import Format
+from torchbce.training.table.target import Target
+
+if TYPE_CHECKING:
+    import polars as pl
+
+USABLE = ("numeric", "categorical")
+FEWEST = 5  # rows of each class, to learn from some and be judged by others
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The names of columns that are not to be learnt from like the others."""
+
+    target: str
+    positive: str | None = None
+    exclude: list[str] = field(default_factory=list)
+    categorical: list[str] = field(default_factory=list)
+    weight: str | None = None
+    group: str | None = None
+    time: str | None = None
+
+    @property
+    def flags(self) -> list[tuple[list[str], str]]:
+        """Columns, by the option that names them."""
+        single = {"--target": self.target, "--weight": self.weight, "--group": self.group, "--time": self.time}
+        given = [([name], flag) for flag, name in single.items() if name is not None]
+        return [*given, (self.exclude, "--exclude"), (self.categorical, "--categorical")]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A table with what each column is. groups: which rows belong together; times: numbers that order the rows."""
+
+    frame: pl.DataFrame
+    name: str
+    kinds: dict[str, str]  # of the columns to learn from
+    answers: np.ndarray  # 0 and 1
+    decimal: str = "."
+    dates: dict[str, str] = field(default_factory=dict)
+    weight: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    times: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    def of(self, rows: np.ndarray) -> Examples:
+        """Some of them, by their numbers."""
+        return replace(
+            self,
+            frame=self.frame[rows],
+            answers=self.answers[rows],
+            weight=None if self.weight is None else self.weight[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            times=None if self.times is None else self.times[rows],
+        )
+
+    @property
+    def base_rate(self) -> float:
+        return float(np.average(self.answers, weights=self.weight))
+
+
+@dataclass(frozen=True)
+class Read:
+    """A table that was read to learn from it, and what there is to say about it."""
+
+    examples: Examples
+    target: Target
+    left_out: dict[str, str]
+    notes: list[str]
+
+
+def read_examples(file: str, roles: Roles, format: Format | None = None) -> Read:
+    """Read a table and find out what its columns are.
+
+    Raises:
+        InputError: a column that is not there, a target that is not yes or no, too few rows of a class, nothing to
+            learn from.
+    """
+    read = read_table(file, format)
+    table, name = read.frame, read.name
+    for columns, flag in roles.flags:
+        require_columns(table, columns, name, flag)
+    if roles.target in roles.exclude or roles.target in roles.categorical:
+        raise InputError(f"{name}: the target column {roles.target!r} cannot be named in --exclude or --categorical")
+    target = Target.of(table, roles.target, roles.positive, name)
+    require_both_classes(target.encode(table, name).to_numpy(), name)
+    unused = {*roles.exclude, roles.target, *(c for c in (roles.weight, roles.group) if c is not None)}
+    kinds = choose_columns(table, sorted(unused), roles.categorical, name)
+    usable = {column: kind for column, kind in kinds.items() if kind in USABLE}
+    if not usable:
+        reasons = ", ".join(f"{column!r} is {kind}" for column, kind in kinds.items()) or "there is no other column"
+        raise InputError(f"{name}: no column to learn from besides {roles.target!r}: {reasons}")
+    for column in (column for column, kind in usable.items() if kind == "numeric"):  # infinite ones, by their rows
+        number_values(table, column, name, (format or Format()).decimal, read.kinds.dates.get(column, ""))
+    left_out = {column: kind for column, kind in kinds.items() if kind not in USABLE}
+    left_out |= dict.fromkeys(roles.exclude, "excluded")
+    examples = _examples(read, target, usable, roles, read.kinds.dates, format)
+    notes = [note for note in read.kinds.notes if note.split(":")[0] not in unused]
+    return Read(examples, target, left_out, notes)
+
+
+def read_test(file: str, learnt_from: Read, roles: Roles, format: Format | None = None) -> Examples:
+    """Other rows, with the columns of those to learn from.
+
+    Raises:
+        InputError: a column that is not there, or a target that is neither of the two values.
+    """
+    examples = learnt_from.examples
+    read = read_table(file, format, set(examples.dates))
+    special = [name for name in (roles.target, roles.weight, roles.group) if name is not None]
+    require_columns(read.frame, [*examples.kinds, *special], read.name, f"as in {examples.name}")
+    return _examples(read, learnt_from.target, examples.kinds, replace(roles, time=None), examples.dates, format)
+
+
+def _examples(
+    read: Table, target: Target, kinds: dict[str, str], roles: Roles, dates: dict[str, str], format: Format | None
+) -> Examples:
+    decimal = (format or Format()).decimal
+    return Examples(
+        frame=read.frame,
+        name=read.name,
+        kinds=kinds,
+        answers=target.encode(read.frame, read.name).to_numpy(),
+        decimal=decimal,
+        dates=dates,
+        weight=None if roles.weight is None else _weights(read, roles.weight, decimal),
+        groups=None if roles.group is None else _groups(read, roles.group),
+        times=None if roles.time is None else _times(read, roles.time, decimal),
+    )
+
+
+def require_both_classes(answers: np.ndarray, name: str, fewest: int = FEWEST) -> None:
+    """Rows enough of each class; the error says how many there are."""
+    counts = np.bincount(answers, minlength=2)
+    if counts.min() < fewest:
+        rare = int(counts.argmin())
+        raise InputError(
+            f"{name}: only {counts[rare]} of {len(answers)} rows {'is' if counts[rare] == 1 else 'are'} of the "
+            f"{'positive' if rare else 'negative'} class; at least {fewest} of each are needed to train and to validate"
+        )
+
+
+def _weights(read: Table, column: str, decimal: str) -> np.ndarray:
+    weights = number_values(read.frame, column, read.name, decimal)
+    wrong = ~(weights >= 0)
+    if wrong.any():
+        row = int(wrong.argmax())
+        what = "missing" if np.isnan(weights[row]) else f"{weights[row]:g}"
+        raise InputError(
+            f"{read.name}: row {row + 1} of the weights {column!r} is {what}; a weight is a finite number from 0"
+        )
+    if not weights.any():
+        raise InputError(f"{read.name}: all weights in {column!r} are 0; no row would count")
+    return weights
+
+
+def _groups(read: Table, column: str) -> np.ndarray:
+    """A number per group; a row without one is a group of its own."""
+    values = column_of(read.frame, column, read.name)
+    codes = values.rank("dense").cast(int, strict=False).to_numpy()
+    gaps = values.is_null().to_numpy()
+    numbers = np.where(gaps, 0, np.nan_to_num(codes)).astype(np.int64)
+    numbers[gaps] = numbers.max(initial=0) + 1 + np.arange(gaps.sum())
+    return numbers
+
+
+def _times(read: Table, column: str, decimal: str) -> np.ndarray:
+    times = number_values(read.frame, column, read.name, decimal, read.kinds.dates.get(column, ""))
+    gaps = np.isnan(times)
+    if gaps.any():
+        raise InputError(
+            f"{read.name}: row {int(gaps.argmax()) + 1} of the times {column!r} is missing; rows are ordered by it, so "
+            "each needs one"
+        )
+    return times

@@ -1,0 +1,58 @@
+"""A graph under construction: nodes by a call each, names that nobody has to think of."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+OPSETS = {"": 18, "ai.onnx.ml": 3}
+
+
+class Graph:
+    """`graph("Add", a, b)` adds a node and gives the name of its output; arrays become constants."""
+
+    def __init__(self) -> None:
+        import onnx
+
+        self._onnx = onnx
+        self._nodes: list[Any] = []
+        self._inputs: list[Any] = []
+        self._constants: list[Any] = []
+        self._numbers = itertools.count()
+
+    def __call__(self, operator: str, *inputs: str | np.ndarray, domain: str = "", **attributes: Any) -> str:
+        name = f"{operator.lower()}_{next(self._numbers)}"
+        given = [value if isinstance(value, str) else self.constant(value) for value in inputs]
+        self._nodes.append(self._onnx.helper.make_node(operator, given, [name], name, domain=domain, **attributes))
+        return name
+
+    def constant(self, value: np.ndarray) -> str:
+        name = f"constant_{next(self._numbers)}"
+        self._constants.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def input(self, name: str, kind: type) -> str:
+        """A column of the table, (N, 1): numbers (float) or texts (str)."""
+        tensor = self._onnx.TensorProto
+        element = tensor.DOUBLE if kind is float else tensor.STRING
+        self._inputs.append(self._onnx.helper.make_tensor_value_info(name, element, ["N", 1]))
+        return name
+
+    def cast(self, value: str, kind: str) -> str:
+        """To "FLOAT", "DOUBLE" or "INT64"."""
+        return self("Cast", value, to=getattr(self._onnx.TensorProto, kind))
+
+    def model(self, outputs: dict[str, str], notes: dict[str, str]) -> Any:
+        """The finished model, checked; outputs by their names, each (N,) float64."""
+        helper, tensor = self._onnx.helper, self._onnx.TensorProto
+        for name, value in outputs.items():
+            self._nodes.append(helper.make_node("Identity", [value], [name]))
+        infos = [helper.make_tensor_value_info(name, tensor.DOUBLE, ["N"]) for name in outputs]
+        graph = helper.make_graph(self._nodes, "torchbce", self._inputs, infos, self._constants)
+        imports = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
+        model = helper.make_model(graph, opset_imports=imports, producer_name="torchbce", ir_version=9)
+        helper.set_model_props(model, notes)
+        self._onnx.checker.check_model(model, full_check=True)
+        return model

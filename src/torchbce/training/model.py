@@ -1,0 +1,101 @@
+"""A model of a table: how its columns are encoded, and the ensemble that learnt from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from torchbce.training.ensemble.data import Data, Fitted, Split
+from torchbce.training.ensemble.ensemble import Ensemble
+from torchbce.training.ensemble.fit import fit_ensemble
+from torchbce.training.ensemble.linear import fit_linear
+from torchbce.training.ensemble.recipe import Choices, Recipe, recipe
+from torchbce.training.examples import Examples
+from torchbce.training.history import Epoch
+from torchbce.training.screening import WIDE, worth_keeping
+from torchbce.training.splits import member_splits
+from torchbce.training.table.choose import fit_columns
+from torchbce.training.table.columns import FittedColumn, encode, levels_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FEWEST_OF_A_CLASS = 10  # rows, below which a figure of a model's worth is chance
+
+
+@dataclass(frozen=True)
+class Model:
+    """Rows of a table to logits."""
+
+    columns: list[FittedColumn]
+    ensemble: Ensemble
+
+    def logits(self, table: pl.DataFrame, name: str) -> np.ndarray:
+        """One per row, float64."""
+        return self.ensemble.logits(encode(table, self.columns, name))
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A model, how it came about, and the columns that were found to be of no use."""
+
+    model: Model
+    chosen: Recipe
+    fitted: Fitted
+    screened: dict[str, str]
+
+
+def learn(
+    examples: Examples,
+    choices: Choices,
+    *,
+    seed: int,
+    on_epoch: Callable[[Epoch], object] | None = None,
+    on_step: Callable[[int, int], object] | None = None,
+    splits: list[Split] | None = None,
+    start: Model | None = None,
+) -> Learnt:
+    """Everything that is fitted on rows, fitted on these rows alone.
+
+    `splits`: which rows the members learn from and which they are judged by, by default folds. `start`: a model to go
+    on with.
+    """
+    if start is None:
+        columns = fit_columns(
+            examples.frame, examples.kinds, examples.name, examples.decimal, examples.dates, examples.weight
+        )
+        kept, screened = _screened(columns, examples)
+    else:
+        kept, screened = start.columns, {}
+    chosen = recipe(len(examples), choices)
+    data = Data(encode(examples.frame, kept, examples.name), examples.answers, levels_of(kept), examples.weight)
+    if splits is None:
+        splits = member_splits(examples, chosen.folds, chosen.members, seed)
+    rare = min(int(examples.answers.sum()), int((1 - examples.answers).sum()))
+    judge = rare >= FEWEST_OF_A_CLASS
+    if chosen.linear:
+        fitted = fit_linear(data, splits, judge=judge)
+    else:
+        fitted = fit_ensemble(
+            data,
+            splits,
+            chosen,
+            seed=seed,
+            on_epoch=on_epoch,
+            on_step=on_step,
+            judge=judge,
+            start=None if start is None else start.ensemble.networks,
+        )
+    return Learnt(Model(kept, fitted.ensemble), chosen, fitted, screened)
+
+
+def _screened(columns: list[FittedColumn], examples: Examples) -> tuple[list[FittedColumn], dict[str, str]]:
+    """The columns of a wide table that have something to say, and what is said of the others."""
+    if len(columns) <= WIDE:
+        return columns, {}
+    keep = worth_keeping([column.encode(examples.frame, examples.name)[0] for column in columns], examples.answers)
+    others = {c.name: "no sign of use in the training rows" for c, kept in zip(columns, keep, strict=True) if not kept}
+    return [c for c, kept in zip(columns, keep, strict=True) if kept], others

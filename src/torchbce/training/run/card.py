@@ -1,0 +1,114 @@
+"""MODEL_CARD.md: what a model is, what it is worth and on which rows that was seen (after Mitchell et al., 2019)."""
+
+from __future__ import annotations
+
+from torchbce.training.estimate import Estimate
+from torchbce.training.run.folder import ModelFile
+from torchbce.training.run.report import what_rows
+from torchbce.training.table.columns import CalendarColumn, CategoricalColumn, FittedColumn
+
+MOST = 200  # columns that are listed
+
+
+def model_card(described: ModelFile, estimate: Estimate | None) -> str:
+    """In Markdown."""
+    target, result = described.target, described.result
+    lines = [
+        f"# {described.source}: {target.column}",
+        "",
+        f"Probability that `{target.column}` is `{target.positive}` and not `{target.negative}`, for a row of a table. "
+        f"An ensemble of {described.members} small networks, trained on binary cross-entropy by torchbce "
+        f"{described.versions['torchbce']}.",
+        "",
+        "## What it is worth",
+        "",
+        *_worth(described, estimate),
+        "",
+        "## What it learnt from",
+        "",
+        f"{described.training['rows']:,} rows of {described.source}, of which {_percent(result['base_rate'])} are "
+        f"`{target.positive}`; seed {described.training['seed']}.",
+        "",
+        "## Columns that it needs",
+        "",
+        "| column | kind | in training |",
+        "| --- | --- | --- |",
+        *_columns(described.columns),
+        "",
+        *_left_out(described.left_out),
+        "## Limits",
+        "",
+        "- The figures hold for rows from the same source as those above, not for another time, place or population.",
+        "- A number beyond those of training counts as the nearest of these, an unknown category as missing.",
+        "- What each column is worth says what the model uses, not what causes the target.",
+        "",
+        "## Use",
+        "",
+        "```",
+        "torchbce predict RUN new.csv --out predictions.csv",
+        "```",
+        "",
+        "or `torchbce.load(RUN).predict_proba(frame)` in Python; `torchbce export RUN model.onnx` for other runtimes.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _worth(described: ModelFile, estimate: Estimate | None) -> list[str]:
+    if estimate is None:
+        return ["No rows were kept aside, so there is no estimate. The loss that the epoch was chosen by is too good."]
+    found = estimate.explanation
+    lines = [
+        f"Seen on {len(estimate.rows):,} rows, {what_rows(estimate)}: "
+        + (
+            "each is predicted by a model of the same kind that was trained and chosen without it."
+            if estimate.by_folds
+            else "none of them was used to train or to choose."
+        ),
+        "",
+        "| answer | BCE, nats per item | more than the model |",
+        "| --- | ---: | ---: |",
+        f"| **this model** | {found.mean:.6f} ± {found.standard_error:.6f} | |",
+        *(
+            f"| {other.name} | {other.bce:.6f} | {other.more:+.6f} ± {other.error:.6f} |"
+            for other in estimate.differences
+        ),
+        "",
+        "± is a standard error.",
+    ]
+    if found.calibration is not None:
+        lines.append(f"Calibration: {found.calibration.in_words(found.baseline)}.")
+    if estimate.importances:
+        shown = ", ".join(f"`{one.column}` {one.nats:.4f} ± {one.error:.4f}" for one in estimate.importances[:10])
+        lines += ["", f"Columns that are worth most, in nats per item: {shown}."]
+    return lines
+
+
+def _columns(columns: list[FittedColumn]) -> list[str]:
+    rows = []
+    for column in columns:
+        if isinstance(column, CalendarColumn):
+            continue
+        if isinstance(column, CategoricalColumn):
+            few = ", ".join(f"`{_escaped(level)}`" for level in column.levels[:5])
+            more = f" and {len(column.levels) - 5} more" if len(column.levels) > 5 else ""
+            rows.append(f"| {_escaped(column.name)} | category | {few}{more} |")
+        else:
+            kind = "date" if column.date else "number"
+            gaps = ", with gaps" if column.gaps else ""
+            rows.append(f"| {_escaped(column.name)} | {kind} | {column.low:g} to {column.high:g}{gaps} |")
+    return [*rows[:MOST], *([f"| {len(rows) - MOST} more | | |"] if len(rows) > MOST else [])]
+
+
+def _left_out(columns: dict[str, str]) -> list[str]:
+    if not columns:
+        return []
+    shown = ", ".join(f"`{_escaped(name)}` ({reason})" for name, reason in list(columns.items())[:MOST])
+    return [f"Left out: {shown}.", ""]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _percent(share: float | int | None) -> str:
+    return "an unknown share" if share is None else f"{100 * share:.3g} %"
