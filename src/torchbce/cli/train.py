@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torchbce.cli.exit_codes import ExitCode
 from torchbce.cli.output import Listener, remark
 from torchbce.explanation.explain import Explanation
-from torchbce.explanation.render.text import counted
+from torchbce.explanation.render.text import counted, percent
 from torchbce.training.ensemble.recipe import Choices, Recipe, recipe
 from torchbce.training.estimate import Difference, Estimate
 from torchbce.training.examples import Roles
@@ -230,11 +230,6 @@ def _warnings(estimate: Estimate, task: Task) -> list[str]:
             f"per item less, 95 % {interval}"
         ]
     return []
-
-
-def percent(share: float) -> str:
-    """Three digits, so that a rare event is not 0.0 %."""
-    return f"{100 * share:.3g} %"
 
 
 def _some(names: list[str]) -> str:

@@ -34,7 +34,7 @@ class Batches(Protocol):
         """Batches of an epoch of training; 0 where that is not known."""
 
 
-def batches_of(data: Any, batch_size: int, given: Unpack | None, evaluation_rows: int = EVALUATION_ROWS) -> Batches:
+def batches_of(data: Any, batch_size: int, given: Unpack | None) -> Batches:
     """The right source for what the user has."""
     arrays = [data] if not isinstance(data, list | tuple) else data
     if any(hasattr(part, "__array__") and not isinstance(part, Tensor) for part in arrays):
@@ -47,7 +47,7 @@ def batches_of(data: Any, batch_size: int, given: Unpack | None, evaluation_rows
     if isinstance(data, TensorDataset):
         data = data.tensors
     if isinstance(data, Sequence) and data and all(isinstance(part, Tensor) for part in data):
-        return TensorBatches(tuple(data), batch_size, evaluation_rows)
+        return TensorBatches(tuple(data), batch_size)
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
         return DatasetBatches(data, batch_size, given or unpack)
     if isinstance(data, Iterable) and not isinstance(data, Iterator | Tensor | Mapping):
@@ -63,13 +63,12 @@ class TensorBatches:
 
     in_memory = True
 
-    def __init__(self, tensors: tuple[Tensor, ...], batch_size: int, evaluation_rows: int = EVALUATION_ROWS) -> None:
+    def __init__(self, tensors: tuple[Tensor, ...], batch_size: int) -> None:
         sizes = [len(tensor) if tensor.ndim else 0 for tensor in tensors]
         if len(tensors) < 2 or len(set(sizes)) > 1 or not sizes[0]:
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
             raise ValueError(f"(inputs, ..., targets) must be two or more tensors of one length above 0; got {shapes}")
         self.tensors, self.batch_size, self.rows = tensors, batch_size, sizes[0]
-        self.evaluation_rows = evaluation_rows
 
     def shuffled(self) -> Iterator[Batch]:
         order = torch.randperm(self.rows)
@@ -79,7 +78,7 @@ class TensorBatches:
             yield tuple(inputs), target
 
     def in_order(self) -> Iterator[Batch]:
-        for parts in zip(*(torch.split(tensor, self.evaluation_rows) for tensor in self.tensors), strict=True):
+        for parts in zip(*(torch.split(tensor, EVALUATION_ROWS) for tensor in self.tensors), strict=True):
             yield parts[:-1], parts[-1]
 
     def __len__(self) -> int:

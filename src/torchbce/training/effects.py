@@ -20,7 +20,6 @@ class Effect:
     column: str
     values: list[float] | list[str]
     probabilities: np.ndarray
-    date: bool = False
 
 
 def effect(model: Model, encoded: np.ndarray, name: str, seed: int) -> Effect:
@@ -50,4 +49,4 @@ def effect(model: Model, encoded: np.ndarray, name: str, seed: int) -> Effect:
             changed[:, inputs[0]] = i + 1 if i < len(values) - 1 else 0
         rows.append(changed)
     p = sigmoid(model.ensemble.logits(np.concatenate(rows))).reshape(len(values), -1).mean(1)
-    return Effect(name, values, p, date=bool(numeric is not None and numeric.date))
+    return Effect(name, values, p)

@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 
 from torchbce.explanation.explain import Explanation, explain
-from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.training import baselines
 from torchbce.training.ensemble.calibration import bce
 from torchbce.training.ensemble.data import Split
@@ -92,11 +91,6 @@ class Estimate:
         if len(np.unique(self.answers)) < 2:
             return math.nan
         return float(roc_auc_score(self.answers, self.logits, sample_weight=self.weight))
-
-    @property
-    def baseline(self) -> float:
-        """What always answering the base rate costs."""
-        return cross_entropy(float(np.average(self.answers, weights=self.weight)), self.base_rate)
 
 
 def on_test_rows(

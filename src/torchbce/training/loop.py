@@ -17,7 +17,7 @@ from torchbce.common.errors import InputError
 from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.losses.bce_with_logits import BCEWithLogitsLoss
 from torchbce.monitor.epoch_bce import EpochBCE
-from torchbce.training.batches import EVALUATION_ROWS, Batches, Unpack, batches_of
+from torchbce.training.batches import Batches, Unpack, batches_of
 from torchbce.training.history import Epoch, History
 from torchbce.training.perceptron import CompiledTraining, compiled_training
 
@@ -99,9 +99,8 @@ def fit(
             f"optimizer is {optimizer!r}, a {type(optimizer).__name__}; give an optimizer such as "
             "torch.optim.Adam(module.parameters())"
         )
-    rows = getattr(module, "rows_at_once", EVALUATION_ROWS)
-    training = batches_of(data, batch_size, unpack, rows)
-    validation = None if valid is None else batches_of(valid, batch_size, unpack, rows)
+    training = batches_of(data, batch_size, unpack)
+    validation = None if valid is None else batches_of(valid, batch_size, unpack)
     evaluate_train = training.in_memory if evaluate_train is None else evaluate_train
     optimizer = optimizer or torch.optim.AdamW(module.parameters())
 

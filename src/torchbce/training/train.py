@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,7 +165,7 @@ def _predictions(task: Task, learnt: Learnt, estimate: Estimate | None) -> pl.Da
 def _described(
     task: Task, learnt: Learnt, estimate: Estimate | None, seed: int, train_bce: float
 ) -> run_folder.ModelFile:
-    chosen, best, ensemble = learnt.chosen, learnt.fitted.history.best, learnt.model.ensemble
+    chosen, best = learnt.chosen, learnt.fitted.history.best
     result: dict[str, float | int | None] = {
         "epoch": best.number,
         "train_bce": train_bce,
@@ -178,16 +176,11 @@ def _described(
         found = estimate.explanation
         result |= {"estimated_bce": found.mean, "standard_error": found.standard_error, "auc": estimate.auc}
         result |= {f"{other.name.replace(' ', '_')}_bce": other.bce for other in estimate.differences}
-    return run_folder.ModelFile(
-        format="torchbce-table-3",
+    return run_folder.describe(
+        learnt.model,
         source=task.name,
         target=task.read.target,
-        columns=learnt.model.columns,
         left_out=task.read.left_out | learnt.screened,
-        network=ensemble.networks[0].spec,
-        members=len(ensemble.networks),
-        slope=ensemble.scaling.slope,
-        shift=ensemble.scaling.shift,
         training={
             "seed": seed,
             "rows": len(task.train),
@@ -200,8 +193,6 @@ def _described(
             "patience": chosen.patience,
         },
         result={name: None if value != value else value for name, value in result.items()},
-        versions={name: version(name) for name in ("torchbce", "torch", "polars", "numpy")}
-        | {"python": platform.python_version()},
     )
 
 

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 GROUPS_SHOWN = 10
 
 
+def percent(share: float) -> str:
+    """Three digits, so that a rare event is not 0.0 %."""
+    return f"{100 * share:.3g} %"
+
+
 def loss_text(loss: float) -> str:
     """Two digits behind the point as in the article, more for what would otherwise read 0.00."""
     return f"{loss:.2f}" if loss >= 0.095 or loss == 0 else f"{loss:.2g}"

@@ -23,7 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-PIECE_WIDTH = 8  # outputs per number that is cut into pieces
+from torchbce.engine.numba_cpu.perceptron.words import WIDTH
+
 EMBEDDING_WIDTH = 16  # at most, per categorical column
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
@@ -65,14 +66,14 @@ class TableNetwork(nn.Module):
         dims = [min(levels, EMBEDDING_WIDTH) for levels in spec.levels]
         self.register_buffer("start", torch.zeros(cut, most))
         self.register_buffer("length", torch.zeros(cut, most))
-        self.piece_weight = nn.Parameter(torch.randn(cut, most, PIECE_WIDTH) / math.sqrt(max(most, 1)))
-        self.piece_bias = nn.Parameter(torch.zeros(cut, 1, PIECE_WIDTH))
+        self.piece_weight = nn.Parameter(torch.randn(cut, most, WIDTH) / math.sqrt(max(most, 1)))
+        self.piece_bias = nn.Parameter(torch.zeros(cut, 1, WIDTH))
         self.direct = nn.Parameter(torch.zeros(len(spec.pieces)))  # of the cut numbers, then of the plain ones
         self.level_weights = nn.ParameterList(torch.zeros(levels) for levels in spec.levels)
         self.embeddings = nn.ParameterList(
             torch.randn(levels, dim) for levels, dim in zip(spec.levels, dims, strict=True)
         )
-        width = cut * PIECE_WIDTH + len(spec.plain) + sum(dims)
+        width = cut * WIDTH + len(spec.plain) + sum(dims)
         self.signs = nn.Parameter(torch.randint(0, 2, (spec.heads, width)) * 2.0 - 1) if spec.heads > 1 else None
         sizes = [width, *spec.hidden]
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from torchbce.explanation.render.text import percent
 from torchbce.training.estimate import Estimate
 from torchbce.training.run.folder import ModelFile
 from torchbce.training.run.report import what_rows
@@ -12,7 +13,7 @@ MOST = 200  # columns that are listed
 
 def model_card(described: ModelFile, estimate: Estimate | None) -> str:
     """In Markdown."""
-    target, result = described.target, described.result
+    target, share = described.target, percent(described.result["base_rate"] or 0.0)
     lines = [
         f"# {described.source}: {target.column}",
         "",
@@ -26,7 +27,7 @@ def model_card(described: ModelFile, estimate: Estimate | None) -> str:
         "",
         "## What it learnt from",
         "",
-        f"{described.training['rows']:,} rows of {described.source}, of which {_percent(result['base_rate'])} are "
+        f"{described.training['rows']:,} rows of {described.source}, of which {share} are "
         f"`{target.positive}`; seed {described.training['seed']}.",
         "",
         "## Columns that it needs",
@@ -108,7 +109,3 @@ def _left_out(columns: dict[str, str]) -> list[str]:
 
 def _escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _percent(share: float | int | None) -> str:
-    return "an unknown share" if share is None else f"{100 * share:.3g} %"

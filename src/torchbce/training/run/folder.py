@@ -9,8 +9,10 @@ flipped bit gives other predictions in silence.
 from __future__ import annotations
 
 import hashlib
+import platform
+from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -54,6 +56,22 @@ class ModelFile(BaseModel):
     result: dict[str, float | int | None]
     versions: dict[str, str]
     sha256: dict[str, str] = {}
+
+
+def describe(model: Model, **more: Any) -> ModelFile:
+    """What is known of a model by itself, and `more` that its maker knows."""
+    ensemble = model.ensemble
+    return ModelFile(
+        format="torchbce-table-3",
+        columns=model.columns,
+        network=ensemble.networks[0].spec,
+        members=len(ensemble.networks),
+        slope=ensemble.scaling.slope,
+        shift=ensemble.scaling.shift,
+        versions={name: version(name) for name in ("torchbce", "torch", "polars", "numpy")}
+        | {"python": platform.python_version()},
+        **more,
+    )
 
 
 def save_model(draft: Path, described: ModelFile, networks: list[TableNetwork]) -> None:

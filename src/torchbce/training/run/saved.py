@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import numpy as np
 
 from torchbce.common.errors import OutputError
 from torchbce.training.classifier import BCEClassifier
-from torchbce.training.run.folder import ClassKind, ModelFile, load_model, save_model
+from torchbce.training.run.folder import ClassKind, ModelFile, describe, load_model, save_model
 from torchbce.training.run.reservation import reserved
 from torchbce.training.table.target import Target
 
@@ -56,22 +54,15 @@ def save(classifier: BCEClassifier, folder: Path) -> None:
     """See `BCEClassifier.save`."""
     negative, positive = classifier.classes_.tolist()
     ensemble = classifier.model_.ensemble
-    described = ModelFile(
-        format="torchbce-table-3",
+    described = describe(
+        classifier.model_,
         source="BCEClassifier" if hasattr(classifier, "feature_names_in_") else FROM_ARRAY,
         target=Target(column="y", positive=str(positive), negative=str(negative)),
         classes=KINDS.get(classifier.classes_.dtype.kind, "text"),
-        columns=classifier.model_.columns,
         left_out=classifier.left_out_,
         features=classifier.columns_,
-        network=ensemble.networks[0].spec,
-        members=len(ensemble.networks),
-        slope=ensemble.scaling.slope,
-        shift=ensemble.scaling.shift,
         training={name: _plain(value) for name, value in classifier.get_params().items()},
         result={},
-        versions={name: version(name) for name in ("torchbce", "torch", "polars", "numpy")}
-        | {"python": platform.python_version()},
     )
     with reserved(folder, exact=True) as place:
         try:

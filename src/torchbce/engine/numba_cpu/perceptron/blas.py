@@ -9,7 +9,6 @@ import ctypes
 import functools
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -17,7 +16,6 @@ from numba.extending import intrinsic
 from torchbce.engine.numba_cpu.primitives import spliced
 
 AS_IT_IS, TRANSPOSED = ord("N"), ord("T")
-ZERO = np.float32(0.0)
 
 
 @functools.cache

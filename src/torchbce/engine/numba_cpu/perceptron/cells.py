@@ -14,10 +14,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from torchbce.engine.numba_cpu.perceptron.words import CELL, WIDTH
 from torchbce.engine.numba_cpu.primitives import spliced
 
-WIDTH = 8  # outputs of a column
-CELL = 2 * WIDTH  # of the table: the values at the start of a piece, then the rises
 ZERO = np.float32(0.0)
 
 _number = ir.FloatType()

@@ -15,8 +15,6 @@ from torchbce.engine.numba_cpu.perceptron.memory import to_floats
 from torchbce.engine.numba_cpu.perceptron.words import AT
 from torchbce.engine.numba_cpu.primitives import float64_of, spliced
 
-ZERO = np.float32(0.0)
-
 
 @spliced
 def widen(a, net, memory):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import int64
 
-from torchbce.engine.numba_cpu.perceptron.cells import CELL, WIDTH, add_to_cell, look_up
-from torchbce.engine.numba_cpu.perceptron.words import AT
+from torchbce.engine.numba_cpu.perceptron.cells import add_to_cell, look_up
+from torchbce.engine.numba_cpu.perceptron.words import AT, CELL, WIDTH
 from torchbce.engine.numba_cpu.primitives import spliced
 
 ZERO = np.float32(0.0)
@@ -18,6 +18,12 @@ def row_at(rows, position):
 
 
 @spliced
+def piece_of(rows, net, row, c):
+    """The piece that a cut number lies in, counted over all columns."""
+    return c * net.pieces + int64(rows.bins[row * net.cut + c])
+
+
+@spliced
 def encode(rows, net, memory, first, size):
     """Pieces, then numbers as they are, then embeddings."""
     parameters, out = memory.parameters, memory.encoded
@@ -25,7 +31,7 @@ def encode(rows, net, memory, first, size):
         row = row_at(rows, first + i)
         place = i * net.inputs
         for c in range(net.cut):
-            cell = (c * net.pieces + int64(rows.bins[row * net.cut + c])) * CELL
+            cell = piece_of(rows, net, row, c) * CELL
             look_up(memory.table, cell, rows.fractions[row * net.cut + c], out, place + c * WIDTH)
         place += net.cut * WIDTH
         for c in range(net.plain):
@@ -46,7 +52,7 @@ def gradient_of_encoding(rows, net, memory, first, size):
         row = row_at(rows, first + i)
         place = i * net.inputs
         for c in range(net.cut):
-            cell = (c * net.pieces + int64(rows.bins[row * net.cut + c])) * CELL
+            cell = piece_of(rows, net, row, c) * CELL
             fraction = rows.fractions[row * net.cut + c]
             add_to_cell(memory.table_gradient, cell, fraction, memory.encoded, arrived, place + c * WIDTH)
         place += net.cut * WIDTH + net.plain
@@ -61,9 +67,8 @@ def gradient_of_encoding(rows, net, memory, first, size):
 @spliced
 def number_in(rows, net, row, c):
     """A cut number, from its cell."""
-    cell = row * net.cut + c
-    piece = c * net.pieces + int64(rows.bins[cell])
-    return net.start[piece] + rows.fractions[cell] * net.length[piece]
+    piece = piece_of(rows, net, row, c)
+    return net.start[piece] + rows.fractions[row * net.cut + c] * net.length[piece]
 
 
 @spliced

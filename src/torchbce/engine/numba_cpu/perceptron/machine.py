@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from torchbce.engine.numba_cpu import machine_code
-from torchbce.engine.numba_cpu.perceptron.words import ADAM, NO_OPTIMIZER, RELU, SGD, SILU, TANH, Words, packed
+from torchbce.engine.numba_cpu.perceptron.words import (
+    ADAM,
+    CELL,
+    NO_OPTIMIZER,
+    RELU,
+    SGD,
+    SILU,
+    TANH,
+    WIDTH,
+    Words,
+    packed,
+)
 from torchbce.formula.loss import Loss
 
-WIDTH, CELL = 8, 16  # of a column, and of its table, as `cells` has them
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
 ACTIVATIONS = {"silu": SILU, "tanh": TANH, "relu": RELU, "identity": 0}
 OPTIMIZERS = {"none": NO_OPTIMIZER, "sgd": SGD, "adamw": ADAM}
 SEEDS = 1 << 31
@@ -95,13 +108,19 @@ def available() -> bool:
     return sgemm_address() is not None
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
+def one_blas_thread() -> AbstractContextManager[object]:
     """Training takes a thread per network: BLAS must not start more, nor depend on how many there are."""
-    from threadpoolctl import threadpool_limits
+    limited: AbstractContextManager[object] = _libraries().limit(limits=1, user_api="blas")
+    return limited
 
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    """Those that are loaded, scipy's BLAS among them: looking for them takes a millisecond."""
+    from threadpoolctl import ThreadpoolController
+
+    available()
+    return ThreadpoolController()
 
 
 class Machine:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
-from torchbce.engine.numba_cpu.perceptron.cells import CELL, collect_gradient, fill_table
+from torchbce.engine.numba_cpu.perceptron.cells import collect_gradient, fill_table
 from torchbce.engine.numba_cpu.perceptron.hidden import layers, layers_backward, widen
 from torchbce.engine.numba_cpu.perceptron.inputs import encode, gradient_of_encoding
 from torchbce.engine.numba_cpu.perceptron.memory import (
@@ -20,7 +20,7 @@ from torchbce.engine.numba_cpu.perceptron.memory import (
 )
 from torchbce.engine.numba_cpu.perceptron.optimizers import adamw, sgd
 from torchbce.engine.numba_cpu.perceptron.output import output_backward, slope_writer, write_outputs
-from torchbce.engine.numba_cpu.perceptron.words import ADAM, AT, SGD
+from torchbce.engine.numba_cpu.perceptron.words import ADAM, AT, CELL, SGD
 from torchbce.engine.numba_cpu.primitives import ALONE, float64_of, spliced
 from torchbce.formula.loss import Loss
 

@@ -82,6 +82,8 @@ class Words(NamedTuple):
 _layout = struct.Struct("=" + "".join("d" if kind is float else "q" for kind in get_type_hints(Words).values()))
 AT: Any = namedtuple("At", Words._fields)(*range(len(Words._fields)))
 
+WIDTH = 8  # outputs of a column in pieces
+CELL = 2 * WIDTH  # of its table: the values at the start of a piece, then the rises
 SILU, TANH, RELU = 1, 2, 3  # activations
 NO_OPTIMIZER, SGD, ADAM = 0, 1, 2
 
