@@ -258,6 +258,13 @@ def test_a_run_is_explained_by_the_rows_of_its_estimate(demo, command):
         assert table["loss"][item["row"] - 1] == pytest.approx(item["loss"], rel=1e-6)
 
 
+def test_a_run_is_checked_by_its_predictions_and_its_history(demo, command):
+    _, folder = demo
+    result = command("check", folder, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["ok"]
+
+
 def test_files_of_probabilities_and_of_logits_are_explained(demo, command):
     _, folder = demo
     file = folder / "predictions.parquet"

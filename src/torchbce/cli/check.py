@@ -33,7 +33,7 @@ def run(
     form: str,
     format: Format,
 ) -> bool:
-    """Print the report; whether nothing failed. Of a run folder, that of its history and of its validation rows."""
+    """Print the report; whether nothing failed. Of a run folder, that of its history and of the rows kept aside."""
     if Path(file).is_dir():
         return _check_run(Path(file), ignore, form)
     outputs = prob or logit
@@ -65,15 +65,15 @@ def run(
 
 
 def _check_run(folder: Path, ignore: list[str], form: str) -> bool:
-    """What training wrote: validation predictions, and losses that are all measured at the epochs' ends."""
+    """What training wrote: predictions of rows kept aside, and the losses of each epoch."""
     predictions = check_predictions_file(folder)
     columns = Columns("logit", "target", from_logits=True)
     with sources([str(predictions), str(folder / HISTORY_FILE)]) as (table, history):
         rows = list(read_predictions(table, columns))
-        (train, valid), _ = read_numbers(history, ["train", "valid"])
+        (running, valid), _ = read_numbers(history, ["running", "valid"])
     outputs, targets = (torch.cat([getattr(batch, name) for batch in rows]) for name in ("outputs", "targets"))
     found = check_predictions(outputs, targets, from_logits=True, ignore=ignore)
-    log = check_log(train.tolist(), valid.tolist(), running=False, ignore=ignore)
+    log = check_log(running.tolist(), valid.tolist(), running=True, ignore=ignore)
     judged = [
         finding for finding in log.findings if finding.code != "BCE026"
     ]  # training keeps the best epoch's weights
