@@ -226,7 +226,7 @@ def test_command_line_flags():
             "--time-budget",
             "--hidden",
             "--members",
-            "--heads",
+            "--trees",
             "--epochs",
             "--batch-size",
             "--lr",

@@ -29,7 +29,7 @@ def learnt():
     frame = pl.DataFrame({"x": x, "noise": noise, "c": c, "gap": pl.Series(gap).fill_nan(None)})
     kinds = {"x": "numeric", "noise": "numeric", "c": "categorical", "gap": "numeric"}
     examples = Examples(frame=frame, name="t", kinds=kinds, answers=answers)
-    model = learn(examples, Choices(hidden=(), members=2, epochs=10), seed=0).model
+    model = learn(examples, Choices(hidden=(), members=2, epochs=10, trees=False), seed=0).model
     return model, encode(frame, model.columns, "t"), answers
 
 

@@ -132,16 +132,9 @@ def train(
             show_default="by the rows",
         ),
     ] = None,
-    heads: Annotated[
-        Optional[int],
-        typer.Option(
-            rich_help_panel=MODEL,
-            min=1,
-            max=64,
-            help="Outputs of each network, averaged too.",
-            show_default="by the rows",
-        ),
-    ] = None,
+    trees: Annotated[
+        bool, typer.Option(rich_help_panel=MODEL, help="Whether boosted trees learn beside the networks.")
+    ] = True,
     epochs: Annotated[
         Optional[int],
         typer.Option(
@@ -190,7 +183,7 @@ def train(
             Choices(
                 hidden=sizes_of(hidden),
                 members=members,
-                heads=heads,
+                trees=trees,
                 epochs=epochs,
                 batch_size=batch_size,
                 lr=positive_rate(lr),

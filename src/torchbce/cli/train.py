@@ -133,9 +133,10 @@ def _network_line(chosen: Recipe, seed: int) -> str:
     layers = "-".join(map(str, chosen.hidden)) or "none, linear only"
     heads = f" of {chosen.heads} heads" if chosen.heads > 1 else ""
     limit = "" if chosen.time_budget is None else f", {chosen.time_budget:g} s"
+    trees = "" if chosen.trees is None else "; boosted trees beside them"
     return (
         f"{'network':{LABEL}}{counted(chosen.members, 'network')}{heads}, hidden layers {layers}; {chosen.optimizer}, "
-        f"batches of {chosen.batch_size}, at most {counted(chosen.epochs, 'epoch')}{limit}, seed {seed}"
+        f"batches of {chosen.batch_size}, at most {counted(chosen.epochs, 'epoch')}{limit}, seed {seed}{trees}"
     )
 
 
@@ -148,6 +149,8 @@ def _result_lines(trained: Trained, task: Task) -> list[str]:
         f"{'chosen':{LABEL}}epoch {best.number} of {len(history)}, on {judged:,} rows that its networks did not learn "
         f"from: {best.judged:.6f}; train {trained.train_bce:.6f}",
     ]
+    if learnt.fitted.blend is not None:
+        lines.append(f"{'trees':{LABEL}}{learnt.fitted.blend.in_words}")
     calibration = learnt.fitted.calibration
     if calibration is not None:
         lines.append(f"{'scaled':{LABEL}}{calibration.in_words}")

@@ -29,7 +29,7 @@ NUMERIC = ("numeric", "counts the rows")  # a column that the caller hands over 
 
 
 class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    r"""A classifier of two classes for tables, trained on binary cross-entropy: an ensemble of small networks.
+    r"""A classifier of two classes for tables, trained on binary cross-entropy: small networks and trees.
 
     Columns are what they are in a table: numbers, texts and categories, dates, booleans, with gaps. It is made for the
     mean of ``-(y log p + (1 - y) log(1 - p))``, so what :meth:`predict_proba` gives can be taken for probabilities.
@@ -38,6 +38,8 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         hidden: sizes of the hidden layers; by default by the number of rows, as all that is None here.
         members: networks whose probabilities are averaged. Each learns from its own part of the rows.
         heads: outputs of each network, averaged too.
+        trees: whether boosted trees (scikit-learn's) learn beside the networks, a set for each; what they say counts as
+            much as rows that neither has learnt from show it to be worth.
         epochs: the largest number of epochs.
         batch_size: rows per step.
         lr: the learning rate.
@@ -45,7 +47,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         patience: epochs without a better validation BCE, after which training stops.
         time_budget: seconds of training at most. With it, a seed does not repeat a run bit for bit.
         categorical: names of columns of numbers to take as categories.
-        warm_start: a further ``fit`` goes on with the networks of the last.
+        warm_start: a further ``fit`` goes on with the networks of the last; trees begin anew.
         on_epoch: called with each :class:`~torchbce.Epoch`, such as ``print``.
         random_state: the same one gives the same model, bit for bit, with any number of threads.
 
@@ -68,6 +70,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         hidden: Sequence[int] | None = None,
         members: int | None = None,
         heads: int | None = None,
+        trees: bool = True,
         epochs: int | None = None,
         batch_size: int | None = None,
         lr: float | None = None,
@@ -82,6 +85,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.hidden = hidden
         self.members = members
         self.heads = heads
+        self.trees = trees
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
@@ -168,6 +172,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             hidden=None if self.hidden is None else tuple(self.hidden),
             members=self.members,
             heads=self.heads,
+            trees=self.trees,
             epochs=self.epochs,
             batch_size=self.batch_size,
             lr=self.lr,

@@ -128,7 +128,7 @@ def train(
     def write(folder: Path) -> None:
         write_table(_predictions(task, learnt, estimate), folder / run_folder.PREDICTIONS_FILE)
         described = _described(task, learnt, estimate, seed, train_bce)
-        run_folder.save_model(folder, described, learnt.model.ensemble.networks)
+        run_folder.save_model(folder, described, learnt.model.ensemble)
         (folder / run_folder.CARD_FILE).write_text(model_card(described, estimate), encoding="utf-8")
         learnt.fitted.history.to_csv(folder / run_folder.HISTORY_FILE)
         write_report(
@@ -172,6 +172,8 @@ def _described(
         "valid_bce": best.judged,
         "base_rate": task.train.base_rate,
     }
+    if learnt.fitted.blend is not None:
+        result["valid_bce_with_trees"] = learnt.fitted.blend.both
     if estimate is not None:
         found = estimate.explanation
         result |= {"estimated_bce": found.mean, "standard_error": found.standard_error, "auc": estimate.auc}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from torchbce.training.ensemble.blend import Blend
 from torchbce.training.ensemble.calibration import Calibration
 from torchbce.training.ensemble.ensemble import Ensemble
 from torchbce.training.history import History
@@ -33,11 +34,16 @@ class Data:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained ensemble. chosen_on: rows that members were judged by, and their logits then, before scaling."""
+    """A trained ensemble.
+
+    chosen_on: rows that members were judged by, and their logits then, trees mixed in, before scaling. blend: None
+    without trees. calibration: None where members were judged by different rows.
+    """
 
     ensemble: Ensemble
     history: History
     chosen_on: np.ndarray
     held_out_logits: np.ndarray
     target: np.ndarray  # of those rows
+    blend: Blend | None
     calibration: Calibration | None

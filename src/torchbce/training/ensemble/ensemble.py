@@ -1,17 +1,19 @@
-"""The model for a table: networks whose probabilities are averaged, and the scaling of the result."""
+"""The model for a table: networks and boosted trees, each averaged, mixed and scaled."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, one_blas_thread
+from torchbce.training.ensemble.blend import mixed
 from torchbce.training.ensemble.calibration import AS_IT_IS, Scaling
 from torchbce.training.network.compiled import compiled, encoded
 from torchbce.training.network.table_network import TableNetwork
+from torchbce.training.trees.boosted import BoostedTrees
 
 ROWS = 65_536  # encoded at a time
 BATCH = 512  # rows that go through a network together: their numbers stay in the caches
@@ -19,10 +21,15 @@ BATCH = 512  # rows that go through a network together: their numbers stay in th
 
 @dataclass
 class Ensemble:
-    """Encoded rows to one logit each: the logit of the mean probability over all heads of all networks, scaled."""
+    """Encoded rows to one logit each.
+
+    The logit of the mean probability over all heads of all networks, mixed with that of all sets of trees, scaled.
+    """
 
     networks: list[TableNetwork]
     scaling: Scaling = AS_IT_IS
+    trees: list[BoostedTrees] = field(default_factory=list)
+    share: float = 0.0  # of the trees, in the logit
 
     def logits(self, rows: np.ndarray) -> np.ndarray:
         """Of rows of numbers and codes (N, inputs), float32; returns (N,), float64."""
@@ -33,7 +40,11 @@ class Ensemble:
                 some = rows[first : first + ROWS]
                 ready = encoded(some, self.networks[0])  # all have the same pieces
                 found = list(threads.map(lambda machine: machine.outputs(ready).numpy(), machines))
-                return self.scaling.of(mean_logits(np.concatenate(found, 1)))
+                logits = mean_logits(np.concatenate(found, 1))
+                if self.trees:
+                    of_trees = threads.map(lambda trees: trees.logits(torch.from_numpy(some)).numpy(), self.trees)
+                    logits = mixed(logits, mean_logits(np.stack(list(of_trees), 1)), self.share)
+                return self.scaling.of(logits)
 
             return np.concatenate([part(first) for first in range(0, len(rows), ROWS)] or [np.zeros(0)])
 

@@ -22,6 +22,7 @@ import torch
 from torchbce.common.errors import InputError
 from torchbce.engine.numba_cpu.perceptron.machine import one_blas_thread
 from torchbce.explanation.statistics.entropy import cross_entropy
+from torchbce.training.ensemble.blend import blend, mixed
 from torchbce.training.ensemble.calibration import bce, calibrate, refined
 from torchbce.training.ensemble.data import Data, Fitted, Split
 from torchbce.training.ensemble.ensemble import Ensemble, mean_logits
@@ -31,8 +32,11 @@ from torchbce.training.history import Epoch, History
 from torchbce.training.network.compiled import encoded
 from torchbce.training.network.edges import quantile_edges
 from torchbce.training.network.table_network import NetworkSpec, TableNetwork
+from torchbce.training.trees.boosted import BoostedTrees
+from torchbce.training.trees.boosting import grow
 
 EDGE_ROWS = 200_000  # rows that the quantiles of a number are taken from
+TREES_TIME = 0.3  # of a budget
 LOOK = 0.1  # seconds between looks at how far the members are
 
 
@@ -60,7 +64,7 @@ def fit_ensemble(
         networks = _new_networks(data, chosen, len(splits), seed)
     weight = None if data.weight is None else data.weight / data.weight.mean()
     data = replace(data, weight=weight)
-    ensemble = Ensemble(networks)
+    trees, chosen = _trees(data, splits, chosen, seed)
     rows = encoded(data.rows, networks[0], data.target, data.weight)
     parts = [Part(*(torch.from_numpy(np.sort(some).astype(np.int32)) for some in split)) for split in splits]
     members = [
@@ -71,14 +75,35 @@ def fit_ensemble(
     chosen_on, place = np.unique(judged, return_inverse=True)
     by_all = len(judged) == len(members) * len(chosen_on)
     history, logits = _train(members, data, chosen_on, place, chosen, on_epoch, on_step, judge, refine=by_all)
-    calibration = None
-    if by_all:  # the mean of several is less sure of itself than each: what scales one does not fit it
-        judged_weight = None if weight is None else weight[chosen_on]
-        calibration = calibrate(logits, data.target[chosen_on], judged_weight, seed)
-        ensemble.scaling = calibration.scaling
     for network in networks:
         network.eval()
-    return Fitted(ensemble, history, chosen_on, logits, data.target[chosen_on], calibration)
+    ensemble, target = Ensemble(networks), data.target[chosen_on]
+    judged_weight = None if weight is None else weight[chosen_on]
+    blended = calibration = None
+    if trees:
+        aside = [part.valid.numpy() for part in parts[: len(trees)]]
+        outputs = [some.logits(torch.from_numpy(data.rows[own])) for some, own in zip(trees, aside, strict=True)]
+        of_trees = _together(np.concatenate(outputs), np.searchsorted(chosen_on, np.concatenate(aside)), len(chosen_on))
+        blended = blend(logits, of_trees, target, judged_weight)
+        logits = mixed(logits, of_trees, blended.share)
+        ensemble = Ensemble(networks, trees=trees if blended.share else [], share=blended.share)
+    if by_all:  # the mean of several is less sure of itself than each: what scales one does not fit it
+        calibration = calibrate(logits, target, judged_weight, seed)
+        ensemble = replace(ensemble, scaling=calibration.scaling)
+    return Fitted(ensemble, history, chosen_on, logits, target, blended, calibration)
+
+
+def _trees(data: Data, splits: list[Split], chosen: Recipe, seed: int) -> tuple[list[BoostedTrees], Recipe]:
+    """Trees for each of the splits that differ, and the recipe with the time that is left."""
+    if chosen.trees is None or not data.rows.shape[1] or len(np.intersect1d(*splits[0])):
+        return [], chosen  # without rows of their own, trees do not know when to stop
+    start, budget = time.perf_counter(), chosen.time_budget
+    trees = grow(
+        data, splits[: chosen.folds], chosen.trees, seed=seed, budget=None if budget is None else budget * TREES_TIME
+    )
+    if budget is not None:
+        chosen = replace(chosen, time_budget=max(budget - (time.perf_counter() - start), budget / 10))
+    return trees, chosen
 
 
 def _train(
@@ -137,11 +162,10 @@ def _train(
 
 def _together(logits: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
     """One logit per row, of the mean probability where several members were judged by it."""
-    if len(logits) == count:
-        return np.asarray(logits[np.argsort(place)])
-    by_row = np.full((len(logits) // count, count), 0.0)
-    by_row[np.argsort(np.argsort(place, kind="stable")) % len(by_row), place] = logits
-    return mean_logits(by_row.T)
+    yes, no = np.full((2, count), -np.inf)
+    np.logaddexp.at(yes, place, -np.logaddexp(0.0, -logits))
+    np.logaddexp.at(no, place, -np.logaddexp(0.0, logits))
+    return np.asarray(yes - no)
 
 
 def _side_by_side(

@@ -41,7 +41,7 @@ def fit_linear(data: Data, splits: list[Split], *, judge: bool) -> Fitted:
             seconds=time.perf_counter() - start,
         )
     )
-    return Fitted(ensemble, history, chosen_on, logits[place], target, None)
+    return Fitted(ensemble, history, chosen_on, logits[place], target, None, None)
 
 
 def _network_of(data: Data, rows: np.ndarray) -> Ensemble:

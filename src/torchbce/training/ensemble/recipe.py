@@ -1,4 +1,4 @@
-"""What training on a table does where it is not told: networks, batches and schedule, by the number of rows.
+"""What training on a table does where it is not told: networks, batches, schedule and trees, by the number of rows.
 
 Chosen on the tables that `benchmarks/real_tables.py` sets aside for it, by their held-out BCE and the time it took;
 `benchmarks/tables.py` prints what the rules reach on others.
@@ -10,8 +10,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from torchbce.training.trees.boosting import Boosting
+
 TINY = 100  # training rows, below which a network has nothing to work with
 SMALL = 2_000  # training rows, below which cutting numbers into pieces and dropout do harm
+MIDDLE = 8_000  # from here on more than three networks take more time than they are worth
 STEPS = 80  # of an epoch: enough to learn in the epochs that there are
 LARGE = 100_000  # from here on two networks are enough, and wide ones pay
 
@@ -31,6 +34,7 @@ class Choices:
     optimizer: OptimizerName = "adamw"
     patience: int | None = None
     time_budget: float | None = None  # seconds of training
+    trees: bool = True
 
     def for_one_of(self, models: int) -> Choices:
         """Where several models share the time."""
@@ -54,6 +58,7 @@ class Recipe:
     lr: float
     weight_decay: float
     time_budget: float | None = None
+    trees: Boosting | None = None
     linear: bool = False  # logistic regression by Newton's method instead
 
 
@@ -61,7 +66,7 @@ def recipe(rows: int, choices: Choices) -> Recipe:
     """The user's choices, and for the rest what suits a table with so many training rows."""
     small, large = rows < SMALL, rows >= LARGE
     hidden = (32,) if small else (256, 128) if large else (128, 128)
-    members = choices.members or (8 if small else 5 if rows < 20_000 else 2 if large else 4)
+    members = choices.members or (5 if rows < MIDDLE else 2 if large else 3)
     chosen = hidden if choices.hidden is None else choices.hidden
     return Recipe(
         hidden=chosen,
@@ -69,7 +74,7 @@ def recipe(rows: int, choices: Choices) -> Recipe:
         dropout=0.0 if small else 0.2,
         members=members,
         folds=max(members, 10 if large else 5),
-        heads=(choices.heads or (1 if large else 2)) if chosen else 1,
+        heads=(choices.heads or (2 if rows < MIDDLE else 1)) if chosen else 1,
         batch_size=choices.batch_size or _power_of_two(rows / STEPS),
         epochs=choices.epochs or min(max(round(1_000_000 / rows), 12), 30),
         patience=choices.patience or 10,
@@ -77,8 +82,16 @@ def recipe(rows: int, choices: Choices) -> Recipe:
         lr=choices.lr or {"adamw": 5e-3, "sgd": 0.1}[choices.optimizer],
         weight_decay=0.1 if choices.optimizer == "adamw" else 0.0,
         time_budget=choices.time_budget,
-        linear=rows < TINY and choices == Choices(time_budget=choices.time_budget, patience=choices.patience),
+        trees=_boosting(rows) if choices.trees and rows >= TINY else None,
+        linear=rows < TINY
+        and choices == Choices(time_budget=choices.time_budget, patience=choices.patience, trees=choices.trees),
     )
+
+
+def _boosting(rows: int) -> Boosting:
+    if rows < MIDDLE:
+        return Boosting(rate=0.1 if rows < SMALL else 0.06, leaves=15)
+    return Boosting(rate=0.1, leaves=63 if rows >= LARGE else 31)
 
 
 def _power_of_two(size: float) -> int:

@@ -38,6 +38,8 @@ class ProbabilityModule(nn.Module):
         self.networks = nn.ModuleList(copy.deepcopy(network) for network in model.ensemble.networks)
         for parameter in self.networks.parameters():  # out of the one tensor that compiled code has them in
             parameter.data = parameter.data.clone()
+        self.trees = nn.ModuleList(model.ensemble.trees)
+        self.share = model.ensemble.share
         self.slope, self.shift = model.ensemble.scaling
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
@@ -46,8 +48,14 @@ class ProbabilityModule(nn.Module):
         scaled = torch.where(missing, 0.0, within / self.scale - self.mean / self.scale)
         inputs = torch.cat([scaled, missing[:, self.gaps].double()], 1)[:, self.order]
         rows = torch.cat([inputs.float(), codes.float()], 1)
-        logits = torch.cat([network(rows) for network in self.networks], 1).double()
-        mean = torch.logsumexp(nn.functional.logsigmoid(logits), 1) - torch.logsumexp(
-            nn.functional.logsigmoid(-logits), 1
-        )
-        return torch.sigmoid(self.slope * mean + self.shift)
+        logit = _mean_logit(torch.cat([network(rows) for network in self.networks], 1).double())
+        if self.trees:
+            of_trees = _mean_logit(torch.stack([trees(rows) for trees in self.trees], 1))
+            logit = (1 - self.share) * logit + self.share * of_trees
+        return torch.sigmoid(self.slope * logit + self.shift)
+
+
+def _mean_logit(logits: Tensor) -> Tensor:
+    """The logit of the mean probability, by row."""
+    yes, no = (torch.logsumexp(nn.functional.logsigmoid(sign * logits), 1) for sign in (1, -1))
+    return yes - no

@@ -8,6 +8,7 @@ import numpy as np
 
 from torchbce.training.export.onnx_columns import encoded
 from torchbce.training.export.onnx_graph import Graph
+from torchbce.training.export.onnx_trees import boosted_trees
 from torchbce.training.model import Model
 from torchbce.training.network.table_network import TableNetwork
 
@@ -17,21 +18,29 @@ def to_onnx(model: Model, notes: dict[str, str]) -> Any:
 
     Outputs: `probability` and `logit` of the positive class, (N,) float64.
     """
-    graph = Graph()
+    graph, ensemble = Graph(), model.ensemble
     numbers, codes = encoded(graph, model.columns)
-    heads = [_network(graph, network, numbers, codes) for network in model.ensemble.networks]
-    logits = graph.cast(graph("Concat", *heads, axis=1) if len(heads) > 1 else heads[0], "DOUBLE")
-    if sum(network.spec.heads for network in model.ensemble.networks) > 1:
-        yes, no = (
-            graph("ReduceMean", graph("Sigmoid", value), np.array([1]), keepdims=0)
-            for value in (logits, graph("Neg", logits))
+    logit = _mean_logit(graph, [_network(graph, network, numbers, codes) for network in ensemble.networks])
+    if ensemble.trees:
+        of_trees = _mean_logit(graph, [boosted_trees(graph, trees, numbers, codes) for trees in ensemble.trees])
+        logit = graph(
+            "Add",
+            graph("Mul", logit, np.array(1 - ensemble.share)),
+            graph("Mul", of_trees, np.array(ensemble.share)),
         )
-        logit = graph("Sub", graph("Log", yes), graph("Log", no))
-    else:
-        logit = graph("Reshape", logits, np.array([-1]))
-    slope, shift = model.ensemble.scaling
+    slope, shift = ensemble.scaling
     scaled = graph("Add", graph("Mul", logit, np.array(slope)), np.array(shift))
     return graph.model({"probability": graph("Sigmoid", scaled), "logit": scaled}, notes)
+
+
+def _mean_logit(graph: Graph, logits: list[str]) -> str:
+    """The logit of the mean probability, (N,) float64, of some outputs each."""
+    together = graph.cast(graph("Concat", *logits, axis=1), "DOUBLE")
+    yes, no = (
+        graph("ReduceMean", graph("Sigmoid", value), np.array([1]), keepdims=0)
+        for value in (together, graph("Neg", together))
+    )
+    return graph("Sub", graph("Log", yes), graph("Log", no))
 
 
 def _network(graph: Graph, network: TableNetwork, numbers: str | None, codes: list[str]) -> str:

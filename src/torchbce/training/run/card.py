@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torchbce.explanation.render.text import percent
+from torchbce.explanation.render.text import counted, percent
 from torchbce.training.estimate import Estimate
 from torchbce.training.run.folder import ModelFile
 from torchbce.training.run.report import what_rows
@@ -18,8 +18,7 @@ def model_card(described: ModelFile, estimate: Estimate | None) -> str:
         f"# {described.source}: {target.column}",
         "",
         f"Probability that `{target.column}` is `{target.positive}` and not `{target.negative}`, for a row of a table. "
-        f"An ensemble of {described.members} small networks, trained on binary cross-entropy by torchbce "
-        f"{described.versions['torchbce']}.",
+        f"{_members(described)}, trained on binary cross-entropy by torchbce {described.versions['torchbce']}.",
         "",
         "## What it is worth",
         "",
@@ -52,6 +51,14 @@ def model_card(described: ModelFile, estimate: Estimate | None) -> str:
         "or `torchbce.load(RUN).predict_proba(frame)` in Python; `torchbce export RUN model.onnx` for other runtimes.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _members(described: ModelFile) -> str:
+    networks = f"An ensemble of {counted(described.members, 'small network')}"
+    if not described.trees:
+        return networks
+    trees = counted(len(described.trees), "set")
+    return f"{networks} and {trees} of boosted trees, which have {percent(described.share)} of the say"
 
 
 def _worth(described: ModelFile, estimate: Estimate | None) -> list[str]:

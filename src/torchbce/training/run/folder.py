@@ -26,22 +26,23 @@ from torchbce.training.model import Model
 from torchbce.training.network.table_network import NetworkSpec, TableNetwork
 from torchbce.training.table.columns import Column, levels_of, number_count
 from torchbce.training.table.target import Target
+from torchbce.training.trees.boosted import BoostedTrees, TreesSpec
 
 MODEL_FILE, WEIGHTS_FILE = "model.json", "model.safetensors"
 PREDICTIONS_FILE, HISTORY_FILE, REPORT_FILE = "predictions.parquet", "history.csv", "report.html"
 CARD_FILE = "MODEL_CARD.md"
 MAX_MODEL_BYTES = 64 * 2**20  # of model.json; a thousand columns of a thousand levels fit
-
+ELEMENTS = {torch.float32: "F32", torch.float64: "F64", torch.int32: "I32"}  # as safetensors calls them
 
 ClassKind = Literal["text", "integer", "number", "boolean"]  # what the target's two values are
 
 
 class ModelFile(BaseModel):
-    """All of a trained model but its weights; `network` is what each of its `members` is."""
+    """All of a trained model but its weights; `network` is what each of its `members` is, `share` is the trees'."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["torchbce-table-3"]
+    format: Literal["torchbce-table-4"]
     source: str
     target: Target
     classes: ClassKind = "text"
@@ -50,6 +51,8 @@ class ModelFile(BaseModel):
     features: list[str] = Field(default=[], max_length=100_000)  # a classifier's columns in order, also unused ones
     network: NetworkSpec
     members: int = Field(ge=1, le=1024)
+    trees: list[TreesSpec] = Field(max_length=1024)
+    share: float = Field(ge=0, le=1)
     slope: float = Field(gt=0, allow_inf_nan=False)
     shift: float = Field(allow_inf_nan=False)
     training: dict[str, str | int | float | None]
@@ -62,10 +65,12 @@ def describe(model: Model, **more: Any) -> ModelFile:
     """What is known of a model by itself, and `more` that its maker knows."""
     ensemble = model.ensemble
     return ModelFile(
-        format="torchbce-table-3",
+        format="torchbce-table-4",
         columns=model.columns,
         network=ensemble.networks[0].spec,
         members=len(ensemble.networks),
+        trees=[trees.spec for trees in ensemble.trees],
+        share=ensemble.share,
         slope=ensemble.scaling.slope,
         shift=ensemble.scaling.shift,
         versions={name: version(name) for name in ("torchbce", "torch", "polars", "numpy")}
@@ -74,10 +79,10 @@ def describe(model: Model, **more: Any) -> ModelFile:
     )
 
 
-def save_model(draft: Path, described: ModelFile, networks: list[TableNetwork]) -> None:
+def save_model(draft: Path, described: ModelFile, ensemble: Ensemble) -> None:
     """model.safetensors and, with its digest and that of the predictions, if they are there, model.json."""
     try:
-        save_file(_weights(networks), draft / WEIGHTS_FILE)
+        save_file(_tensors(ensemble.networks, ensemble.trees), draft / WEIGHTS_FILE)
     except SafetensorError as error:  # how safetensors reports a full disk
         raise OSError(f"{WEIGHTS_FILE}: {error}") from error
     names = (name for name in (WEIGHTS_FILE, PREDICTIONS_FILE) if (draft / name).exists())
@@ -87,12 +92,13 @@ def save_model(draft: Path, described: ModelFile, networks: list[TableNetwork]) 
     (draft / MODEL_FILE).write_text(whole.model_dump_json(indent=1), encoding="utf-8")
 
 
-def _weights(networks: list[TableNetwork]) -> dict[str, torch.Tensor]:
-    """By the member's number and the parameter's name; copies, as members' parameters are views of one tensor."""
+def _tensors(networks: list[TableNetwork], trees: list[BoostedTrees]) -> dict[str, torch.Tensor]:
+    """By the kind and number of the member and the tensor's name; copies, as parameters are views of one tensor."""
     return {
-        f"{i}.{name}": tensor.clone()
-        for i, network in enumerate(networks)
-        for name, tensor in network.state_dict().items()
+        f"{kind}.{i}.{name}": tensor.clone()
+        for kind, members in (("networks", networks), ("trees", trees))
+        for i, member in enumerate(members)
+        for name, tensor in member.state_dict().items()
     }
 
 
@@ -133,8 +139,8 @@ def load_model(folder: Path) -> tuple[ModelFile, Model]:
     described = _load_described(_model_file(folder))
     if _digest(folder / WEIGHTS_FILE) != described.sha256.get(WEIGHTS_FILE):
         raise RunFolderError(f"{folder / WEIGHTS_FILE} is damaged: it is not what training wrote; train again")
-    networks = _load_weights(folder / WEIGHTS_FILE, described)
-    ensemble = Ensemble(networks, Scaling(described.slope, described.shift))
+    networks, trees = _load_weights(folder / WEIGHTS_FILE, described)
+    ensemble = Ensemble(networks, Scaling(described.slope, described.shift), trees, described.share)
     return described, Model(described.columns, ensemble)
 
 
@@ -149,38 +155,40 @@ def _load_described(path: Path) -> ModelFile:
         raise RunFolderError(f"{path} is damaged: {place}: {first['msg']}; train again") from error
     if found.sha256.get(MODEL_FILE) != _own_digest(found):
         raise RunFolderError(f"{path} is damaged or was edited: it is not what training wrote; train again")
-    if (number_count(found.columns), levels_of(found.columns)) != (len(found.network.pieces), found.network.levels):
+    inputs = number_count(found.columns), levels_of(found.columns)
+    taken = [(len(found.network.pieces), found.network.levels), *((one.numbers, one.levels) for one in found.trees)]
+    if any(members != inputs for members in taken):
         raise RunFolderError(f"{path} is damaged: its columns and its network do not fit each other; train again")
     return found
 
 
-def _load_weights(path: Path, described: ModelFile) -> list[TableNetwork]:
+def _load_weights(path: Path, described: ModelFile) -> tuple[list[TableNetwork], list[BoostedTrees]]:
     with torch.device("meta"):  # sizes without memory
         networks = [TableNetwork(described.network) for _ in range(described.members)]
-    expected = {
-        f"{i}.{name}": list(tensor.shape)
-        for i, network in enumerate(networks)
-        for name, tensor in network.state_dict().items()
-    }
+        trees = [BoostedTrees(spec) for spec in described.trees]
+    expected = {name: (list(t.shape), ELEMENTS[t.dtype]) for name, t in _tensors(networks, trees).items()}
     try:
         with safe_open(path, framework="pt") as file:
-            found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - not a dict
-        if found == expected:
-            weights = load_file(path)
-            for i, network in enumerate(networks):
-                prefix = f"{i}."
-                own = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
-                network.load_state_dict(own, assign=True)
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            found = {name: (part.get_shape(), part.get_dtype()) for name, part in slices.items()}
+        weights = load_file(path) if found == expected else {}
     except (SafetensorError, OSError, RuntimeError) as error:
         raise RunFolderError(f"{path} is damaged: {error}; train again") from error
     for name in expected.keys() | found.keys():
         if found.get(name) != expected.get(name):
             raise RunFolderError(
-                f"{path} does not fit {MODEL_FILE}: {name} has the shape {found.get(name)}, expected "
+                f"{path} does not fit {MODEL_FILE}: {name} has the shape and elements {found.get(name)}, expected "
                 f"{expected.get(name)}; train again"
             )
+    for kind, members in (("networks", networks), ("trees", trees)):
+        for i, member in enumerate(members):
+            prefix = f"{kind}.{i}."
+            own = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+            member.load_state_dict(own, assign=True)
     for network in networks:
         strange = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
         if strange:
             raise RunFolderError(f"{path} is damaged: {strange[0]} holds values that are not finite; train again")
-    return [network.float().eval() for network in networks]
+    if not all(one.is_sound for one in trees):
+        raise RunFolderError(f"{path} is damaged: its trees lead nowhere; train again")
+    return [network.eval() for network in networks], trees

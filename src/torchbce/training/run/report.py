@@ -104,5 +104,7 @@ def _facts(learnt: Learnt, estimate: Estimate | None, explanation: Explanation, 
         }
     facts["epoch chosen"] = f"{history.best.number} of {len(history)}"
     facts["validation BCE, on which it was chosen"] = f"{history.best.judged:.6f} nats per item"
+    if learnt.fitted.blend is not None:
+        facts["trees"] = learnt.fitted.blend.in_words
     facts["train BCE of the model"] = f"{train_bce:.6f} nats per item"
     return facts

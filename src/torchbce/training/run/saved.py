@@ -66,7 +66,7 @@ def save(classifier: BCEClassifier, folder: Path) -> None:
     )
     with reserved(folder, exact=True) as place:
         try:
-            save_model(place.draft, described, ensemble.networks)
+            save_model(place.draft, described, ensemble)
             place.finish()
         except OSError as error:
             raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,1 @@
+"""Boosted trees beside the networks: scikit-learn grows them, here they are tensors."""
