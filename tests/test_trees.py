@@ -1,0 +1,185 @@
+"""Boosted trees: the same numbers as scikit-learn's, compiled or in torch, and as much to say as they are worth."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from torchbce import BCEClassifier
+from torchbce.training.ensemble.blend import blend
+from torchbce.training.ensemble.calibration import bce
+from torchbce.training.ensemble.data import Data
+from torchbce.training.trees.boosted import BoostedTrees
+from torchbce.training.trees.boosting import Boosting, grow
+
+ROUNDINGS = 1e-6  # of leaves, which are kept in float32: some hundred of about 0.1
+
+
+def table(count: int = 1200, weighted: bool = False) -> Data:
+    """A step, a product and a category decide; numbers of few values lie on thresholds."""
+    rng = np.random.default_rng(0)
+    few, a, b = rng.integers(-3, 4, count), rng.normal(size=count), rng.normal(size=count)
+    code, other = rng.integers(0, 9, count), rng.integers(0, 300, count)
+    logits = 2.0 * (few > 1) + a * b + np.sin(code) - 1
+    return Data(
+        np.stack([few, a, b, code, other], 1).astype(np.float32),
+        (rng.random(count) < 1 / (1 + np.exp(-logits))).astype(np.uint8),
+        [9, 300],
+        rng.uniform(0.5, 2, count) if weighted else None,
+    )
+
+
+def halves(data: Data) -> list[tuple[np.ndarray, np.ndarray]]:
+    rows = np.arange(len(data.target))
+    return [(rows[::2], rows[1::2]), (rows[1::2], rows[::2])]
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "weighted"])
+def grown(request) -> tuple[Data, list[BoostedTrees], list]:
+    """Also scikit-learn's own models, which the trees were taken from."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    made = []
+    fit = HistGradientBoostingClassifier.fit
+
+    def noticed(model, *args, **options):
+        made.append(model)
+        return fit(model, *args, **options)
+
+    data = table(weighted=request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HistGradientBoostingClassifier, "fit", noticed)
+        patch.setattr(torch, "get_num_threads", lambda: 1)
+        return data, grow(data, halves(data), Boosting(0.1, 15), seed=3), made
+
+
+def test_trees_say_what_scikit_learn_says(grown):
+    data, found, models = grown
+    rows = torch.from_numpy(data.rows)
+    for trees, model in zip(found, models, strict=True):
+        assert trees.spec.trees == model.n_iter_ > 5
+        expected = model.decision_function(trees.numbers(rows).numpy())
+        assert np.abs(trees.logits(rows).numpy() - expected).max() < ROUNDINGS
+
+
+def test_numbers_at_a_threshold_and_beside_it_go_the_same_way(grown):
+    """Midpoints of float32 numbers need not be float32 themselves."""
+    data, found, models = grown
+    trees, model = found[0], models[0]
+    inner = trees.threshold.isfinite()
+    columns, thresholds = trees.column[inner], trees.threshold[inner]
+    numbers = trees.numbers(torch.from_numpy(data.rows[: len(columns)])).clone()
+    for side in (None, torch.inf, -torch.inf):
+        moved = thresholds if side is None else torch.nextafter(thresholds, torch.tensor(side))
+        for i, (column, number) in enumerate(zip(columns, moved[: len(numbers)], strict=False)):
+            numbers[i, column] = number
+        plain = BoostedTrees(trees.spec.model_copy(update={"numbers": numbers.shape[1], "levels": []}))
+        plain.load_state_dict(trees.state_dict() | {"shares": torch.zeros(0)})
+        assert np.abs(plain.logits(numbers).numpy() - model.decision_function(numbers.numpy())).max() < ROUNDINGS
+
+
+def test_compiled_trees_are_those_in_torch(grown):
+    data, found, _ = grown
+    for count in (0, 1, 63, 64, 65, len(data.rows)):
+        rows = torch.from_numpy(data.rows[:count])
+        for trees in found:
+            torch.testing.assert_close(trees.logits(rows), trees(rows), rtol=1e-12, atol=1e-12)
+
+
+def test_categories_are_seen_by_their_share_of_ones(grown):
+    data, found, _ = grown
+    train = halves(data)[0][0]
+    weight = np.ones(len(data.target)) if data.weight is None else data.weight
+    ones, of_code = data.target[train] * weight[train], data.rows[train, 3]
+    base = ones.sum() / weight[train].sum()
+    for code in range(9):
+        own = of_code == code
+        expected = (ones[own].sum() + 10 * base) / (weight[train][own].sum() + 10)
+        assert found[0].shares[code].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_seed_gives_the_same_trees_with_any_number_of_threads(monkeypatch):
+    data = table()
+    states = []
+    for threads in (1, 2):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        states.append([trees.state_dict() for trees in grow(data, halves(data), Boosting(0.1, 15), seed=7)])
+    for one, other in zip(*states, strict=True):
+        assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    assert not torch.equal(states[0][0]["value"][:50], states[0][1]["value"][:50])
+
+
+def test_a_budget_makes_fewer_trees():
+    data = table()
+    few = grow(data, halves(data), Boosting(0.01, 15), seed=0, budget=0.05)
+    assert max(trees.spec.trees for trees in few) < 100
+    assert all(trees.is_sound for trees in few)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value"),
+    [
+        ("left", 0, 10**6),
+        ("left", 0, -1),
+        ("column", 0, 5),
+        ("root", 0, 10**6),
+        ("depth", 0, 10**6),
+        ("value", -1, torch.nan),
+        ("threshold", -1, 0.0),
+        ("threshold", 0, torch.nan),
+        ("start", 0, torch.inf),
+    ],
+)
+def test_trees_that_lead_out_of_memory_are_noticed(grown, name, place, value):
+    _, found, _ = grown
+    trees = BoostedTrees(found[0].spec)
+    trees.load_state_dict(found[0].state_dict())
+    assert trees.is_sound
+    getattr(trees, name)[place] = value
+    assert not trees.is_sound
+
+
+def test_the_share_is_the_best_there_is():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=20_000)
+    target = (rng.random(20_000) < 1 / (1 + np.exp(-2 * truth))).astype(float)
+    networks, trees = (2 * truth + noise * rng.normal(size=20_000) for noise in (1.0, 1.5))
+    found = blend(networks, trees, target)
+    costs = [bce((1 - share) * networks + share * trees, target).mean() for share in np.linspace(0, 1, 101)]
+    assert 0.1 < found.share < 0.5
+    assert min(costs) - 1e-4 < found.both < min(costs) + 1e-9
+    assert found.both < found.networks == pytest.approx(costs[0])
+    assert found.both < found.trees == pytest.approx(costs[-1])
+
+
+def test_one_that_adds_nothing_has_no_say():
+    rng = np.random.default_rng(0)
+    target = (rng.random(5000) < 0.5).astype(float)
+    right, wrong = 2 * (2 * target - 1) + rng.normal(size=5000), rng.normal(size=5000) * 9
+    assert blend(right, wrong, target).share == 0
+    assert blend(wrong, right, target).share == 1
+    assert "nothing of the say" in blend(right, wrong, target).in_words
+    assert "all of the say" in blend(wrong, right, target).in_words
+
+
+def test_steps_are_what_trees_are_for():
+    """Four corners of a square, on fresh rows, against networks alone and against trees alone."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (6000, 4))
+    p = np.where((X[:, 0] > 0.3) ^ (X[:, 1] > -0.2), 0.9, 0.1)
+    y = rng.random(6000) < p
+    costs = {}
+    for trees in (True, False):
+        model = BCEClassifier(random_state=0, epochs=4, trees=trees).fit(X[:3000], y[:3000])
+        costs[trees] = bce(model.decision_function(X[3000:]), y[3000:].astype(float)).mean()
+        assert bool(model.model_.ensemble.trees) == trees
+    assert costs[True] < costs[False]
+
+
+def test_a_frame_without_anything_in_it_needs_no_trees():
+    frame = pl.DataFrame({"same": [1.0] * 300})
+    model = BCEClassifier(random_state=0, epochs=2).fit(frame, np.arange(300) % 3 == 0)
+    assert not model.model_.ensemble.trees
+    assert model.predict_proba(frame)[:, 1] == pytest.approx(1 / 3, abs=0.05)
