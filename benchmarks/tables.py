@@ -1,9 +1,9 @@
 """A leaderboard of binary log loss: real tables, five folds, the same rows for everybody.
 
 Base rate, logistic regression, scikit-learn's HistGradientBoosting (default; with early stopping; and tuned: the best
-of six settings by its own validation rows), LightGBM and CatBoost with their defaults and early stopping, RealMLP-TD on
-tables below 10,000 rows (pytabkit's, for cross-entropy; a minute a fold), torchbce with its defaults. Each table's losses are kept under build/tables, so a run that was stopped goes on, and `--again MODEL`
-computes them anew.
+of six settings by its own validation rows), LightGBM and CatBoost with their defaults and early stopping, RealMLP-TD
+for cross-entropy on tables below 10,000 rows (it takes a minute a fold), torchbce with its defaults. Each table's
+losses are kept under build/tables, so a run that was stopped goes on, and `--again MODEL` computes them anew.
 
 Run: python benchmarks/tables.py              (two hours the first time; --tables churn,magic for some)
 """
