@@ -59,9 +59,9 @@ def test_trees_say_what_scikit_learn_says(grown):
     data, found, models = grown
     rows = torch.from_numpy(data.rows)
     for trees, model in zip(found, models, strict=True):
-        assert trees.spec.trees == model.n_iter_ > 5
         expected = model.decision_function(trees.numbers(rows).numpy())
         assert np.abs(trees.logits(rows).numpy() - expected).max() < ROUNDINGS
+        assert trees.spec.trees == model.n_iter_ > 5
 
 
 def test_numbers_at_a_threshold_and_beside_it_go_the_same_way(grown):

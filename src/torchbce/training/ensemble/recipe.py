@@ -91,7 +91,7 @@ def recipe(rows: int, choices: Choices) -> Recipe:
 def _boosting(rows: int) -> Boosting:
     if rows < MIDDLE:
         return Boosting(rate=0.1 if rows < SMALL else 0.06, leaves=15)
-    return Boosting(rate=0.1, leaves=63 if rows >= LARGE else 31)
+    return Boosting(rate=0.2, leaves=63, most=300) if rows >= LARGE else Boosting(rate=0.1, leaves=31)
 
 
 def _power_of_two(size: float) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,9 @@ from torchbce.training.ensemble.data import Data, Split
 from torchbce.training.trees.boosted import BoostedTrees, TreesSpec
 
 PRIOR = 10.0  # rows' worth of the base rate in the share of ones of each category
-PROBE = 8  # trees that are grown to see how long one takes
+PATIENCE = 20  # trees without a better validation BCE
+LOOK = 0.1  # seconds between looks at Ctrl-C
+LAYOUT = [("column", np.int32), ("threshold", np.float32), ("left", np.int32), ("value", np.float32)]  # of a node
 
 
 @dataclass(frozen=True)
@@ -33,37 +37,56 @@ def grow(
 ) -> list[BoostedTrees]:
     """Trees for each split, side by side, each on one thread: the same seed gives the same bits.
 
-    `budget`: seconds, after which they should be there.
+    `budget`: seconds, after which they grow no more.
     """
     from threadpoolctl import threadpool_limits
 
-    if budget is not None:
-        start = time.perf_counter()
-        _grown(data, splits[0], replace(boosting, most=PROBE), seed)
-        each = (time.perf_counter() - start) / PROBE * -(-len(splits) // torch.get_num_threads())
-        boosting = replace(boosting, most=int(np.clip(budget / each - PROBE, 1, boosting.most)))
+    at_once = torch.get_num_threads()
+    each = None if budget is None else budget / -(-len(splits) // at_once)
+    stop = threading.Event()
 
     def one(number: int) -> BoostedTrees:
+        until = np.inf if each is None else time.perf_counter() + each
         with threadpool_limits(1, user_api="openmp"):  # of this thread
-            return _grown(data, splits[number], boosting, seed + number)
+            return _grown(
+                data,
+                splits[number],
+                boosting,
+                seed + number,
+                lambda: stop.is_set() or time.perf_counter() > until,
+            )
 
-    threads = ThreadPoolExecutor(torch.get_num_threads(), "trees")
-    try:
-        return list(threads.map(one, range(len(splits))))
-    finally:
-        threads.shutdown(cancel_futures=True)
+    with ThreadPoolExecutor(at_once, "trees") as threads:
+        futures = [threads.submit(one, number) for number in range(len(splits))]
+        try:
+            while wait(futures, timeout=LOOK).not_done:
+                pass
+        finally:
+            stop.set()
+    return [future.result() for future in futures]
 
 
-def _grown(data: Data, split: Split, boosting: Boosting, seed: int) -> BoostedTrees:
+@functools.cache
+def _classifier() -> type:
+    """scikit-learn's, that can be stopped: it asks after each tree whether its loss got better."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
+    class Stoppable(HistGradientBoostingClassifier):  # type: ignore[misc]
+        stop: Callable[[], bool]
+
+        def _check_early_stopping_loss(self, *args: Any, **named: Any) -> Any:
+            return super()._check_early_stopping_loss(*args, **named) or self.stop()
+
+    return Stoppable
+
+
+def _grown(data: Data, split: Split, boosting: Boosting, seed: int, stop: Callable[[], bool]) -> BoostedTrees:
     train, valid = split
-    shares = _shares(data, train)
     spec = TreesSpec(numbers=data.numbers, levels=data.levels, trees=0, nodes=0, deepest=0)
     empty = BoostedTrees(spec)
-    empty.shares = shares
+    empty.shares = _shares(data, train)
     inputs = empty.numbers(torch.from_numpy(data.rows)).numpy()
-    model = HistGradientBoostingClassifier(
+    model = _classifier()(
         learning_rate=boosting.rate,
         max_leaf_nodes=boosting.leaves,
         max_iter=boosting.most,
@@ -71,9 +94,10 @@ def _grown(data: Data, split: Split, boosting: Boosting, seed: int) -> BoostedTr
         l2_regularization=1.0,
         max_features=0.5,
         early_stopping=True,
-        n_iter_no_change=20,
+        n_iter_no_change=PATIENCE,
         random_state=seed,
     )
+    model.stop = stop
     weights = (None, None) if data.weight is None else (data.weight[train], data.weight[valid])
     model.fit(
         inputs[train],
@@ -83,7 +107,7 @@ def _grown(data: Data, split: Split, boosting: Boosting, seed: int) -> BoostedTr
         y_val=data.target[valid],
         sample_weight_val=weights[1],
     )
-    return _as_tensors(model, spec, shares)
+    return _as_tensors(model, empty)  # with the last trees: a mean of several sets is the better for them
 
 
 def _shares(data: Data, rows: np.ndarray) -> Tensor:
@@ -99,24 +123,21 @@ def _shares(data: Data, rows: np.ndarray) -> Tensor:
     return torch.from_numpy(np.concatenate([*found, np.zeros(0)])).float()
 
 
-def _as_tensors(model: Any, spec: TreesSpec, shares: Tensor) -> BoostedTrees:
+def _as_tensors(model: Any, empty: BoostedTrees) -> BoostedTrees:
     """scikit-learn's trees; it has no public way to them."""
     grown = [_by_level(predictor.nodes) for (predictor,) in model._predictors]
     sizes, depths = [len(nodes) for nodes, _ in grown], [depth for _, depth in grown]
     sized = {"trees": len(grown), "nodes": sum(sizes), "deepest": max(depths, default=0)}
-    found = BoostedTrees(spec.model_copy(update=sized))
+    found = BoostedTrees(empty.spec.model_copy(update=sized))
     root = np.cumsum([0, *sizes[:-1]]).astype(np.int32)
     found.start = torch.from_numpy(model._baseline_prediction.reshape(1).astype(np.float64))
-    found.shares = shares
+    found.shares = empty.shares
     found.root = torch.from_numpy(root)
     found.depth = torch.tensor(depths, dtype=torch.int32)
-    for name in ("column", "threshold", "left", "value"):
+    for name, dtype in LAYOUT:
         parts = (nodes[name] + (first if name == "left" else 0) for (nodes, _), first in zip(grown, root, strict=True))
-        setattr(found, name, torch.from_numpy(np.concatenate(list(parts))))
+        setattr(found, name, torch.from_numpy(np.concatenate([*parts, np.zeros(0, dtype)])))
     return found
-
-
-LAYOUT = [("column", np.int32), ("threshold", np.float32), ("left", np.int32), ("value", np.float32)]
 
 
 def _by_level(nodes: np.ndarray) -> tuple[np.ndarray, int]:
