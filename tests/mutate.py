@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BCE, LOGITS, ELEMENTARY = "losses/bce.py", "losses/bce_with_logits.py", "formula/elementary.py"
+TREES = "training/trees/"
 LAYOUT, CPU, GPU = "engine/layout.py", "engine/numba_cpu/", "engine/triton_gpu/"
 # fmt: off
 MUTATIONS = (
@@ -61,6 +62,12 @@ MUTATIONS = (
     (GPU + "passes.py", "(i // inner) % period", "(i % period) // inner", "kernels"),
     ("engine/autograd.py", "ctx.grad_input = None", "pass", "engines"),
     ("engine/autograd.py", "if torch.is_grad_enabled() or torch_internals", "if torch_internals", "engines"),
+    (CPU + "trees/walk.py", "number > threshold[node]", "number >= threshold[node]", "trees"),
+    (CPU + "trees/walk.py", "min(BLOCK, row_count - first)", "BLOCK", "trees"),
+    (TREES + "boosting.py", "np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)", "near", "trees"),
+    (TREES + "boosting.py", "ones = weight * data.target[rows]", "ones = data.target[rows]", "trees"),
+    (TREES + "boosted.py", "(self.left < self.spec.nodes - 1)", "(self.left < self.spec.nodes)", "trees"),
+    ("training/ensemble/fit.py", "np.logaddexp.at(no, place, -np.logaddexp(0.0, logits))", "no[place] = -np.logaddexp(0.0, logits)", "trees"),
 )
 # fmt: on
 

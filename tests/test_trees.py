@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -11,6 +13,9 @@ from torchbce import BCEClassifier
 from torchbce.training.ensemble.blend import blend
 from torchbce.training.ensemble.calibration import bce
 from torchbce.training.ensemble.data import Data
+from torchbce.training.ensemble.ensemble import Ensemble, mean_logits
+from torchbce.training.ensemble.fit import fit_ensemble
+from torchbce.training.ensemble.recipe import Choices, recipe
 from torchbce.training.trees.boosted import BoostedTrees
 from torchbce.training.trees.boosting import Boosting, grow
 
@@ -162,6 +167,28 @@ def test_one_that_adds_nothing_has_no_say():
     assert blend(wrong, right, target).share == 1
     assert "nothing of the say" in blend(right, wrong, target).in_words
     assert "all of the say" in blend(wrong, right, target).in_words
+
+
+@pytest.mark.parametrize("members", [3, 5])
+def test_held_out_logits_are_of_members_that_have_not_seen_the_row(members):
+    data, rows = table(), np.arange(1200)
+    splits = [(rows[rows % 3 != i % 3], rows[rows % 3 == i % 3]) for i in range(members)]
+    chosen = recipe(1200, Choices(members=members, epochs=2, patience=9))
+    found = fit_ensemble(data, splits, replace(chosen, folds=3), seed=0)
+    ensemble = found.ensemble
+    assert len(ensemble.trees) == 3
+    assert 0 < ensemble.share == found.blend.share < 1
+    assert np.array_equal(found.chosen_on, rows)
+    for fold in range(3):
+        own = rows % 3 == fold
+        networks = Ensemble(ensemble.networks[fold::3]).logits(data.rows[own])
+        trees = ensemble.trees[fold].logits(torch.from_numpy(data.rows[own])).numpy()
+        mean = (1 - ensemble.share) * networks + ensemble.share * trees
+        assert np.abs(found.held_out_logits[own] - mean).max() < 1e-5
+    whole = (1 - ensemble.share) * Ensemble(ensemble.networks).logits(data.rows)
+    by_tree = [trees.logits(torch.from_numpy(data.rows)).numpy() for trees in ensemble.trees]
+    whole += ensemble.share * mean_logits(np.stack(by_tree, 1))
+    assert np.abs(ensemble.logits(data.rows) - whole).max() < 1e-9
 
 
 def test_steps_are_what_trees_are_for():

@@ -1,1 +1,1 @@
-"""Several small networks trained side by side, each on other rows: the model for a table."""
+"""Several small networks and sets of boosted trees trained side by side, each on other rows: the model for a table."""

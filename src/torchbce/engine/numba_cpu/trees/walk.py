@@ -25,9 +25,9 @@ def compile_to_llvm() -> str:
         column, threshold, left = to_integers(a[AT.column]), to_floats(a[AT.threshold]), to_integers(a[AT.left])
         value, root, depth = to_floats(a[AT.value]), to_integers(a[AT.root]), to_integers(a[AT.depth])
         at, out = to_integers(a[AT.at]), to_doubles(a[AT.out])
-        first, count = 0, a[AT.row_count]
-        while first < count:
-            size = min(BLOCK, count - first)
+        first, row_count = 0, a[AT.row_count]
+        while first < row_count:
+            size = min(BLOCK, row_count - first)
             for tree in range(a[AT.trees]):
                 for i in range(size):
                     at[i] = root[tree]
