@@ -79,7 +79,7 @@ def refuse(result, code: int, message: str) -> None:
 
 def test_the_good_table_is_accepted(command):
     Path("t.csv").write_text(GOOD)
-    assert command("train", "t.csv", "--target", "y", "--epochs", "1").exit_code == 0
+    assert command("train", "t.csv", "--target", "y", "--epochs", "1", "--no-trees").exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_the_good_table_is_accepted(command):
 )
 def test_other_delimiters_byte_order_marks_and_line_ends_are_accepted(command, content):
     Path("t.csv").write_text(content, encoding="utf-8", newline="")
-    result = command("train", "t.csv", "--target", "y", "--epochs", "1")
+    result = command("train", "t.csv", "--target", "y", "--epochs", "1", "--no-trees")
     assert result.exit_code == 0, result.output
     assert "2 numeric and 1 categorical columns" in result.output
 
 
 def test_blank_lines_and_spaces_around_names_are_forgiven(command):
     Path("t.csv").write_text(GOOD.replace("a,b,colour,y", "a, b ,colour,y ").replace("\n", "\n\n") + "\n\n")
-    result = command("train", "t.csv", "--target", "y", "--epochs", "1")
+    result = command("train", "t.csv", "--target", "y", "--epochs", "1", "--no-trees")
     assert result.exit_code == 0, result.output
     assert "40 rows, 2 numeric" in result.output
 
@@ -102,7 +102,7 @@ def test_blank_lines_and_spaces_around_names_are_forgiven(command):
 def test_numbers_of_any_size_are_scaled(command):
     rows = [f"{(i % 7) * 10.0**300},{(i % 5) * 1e-300},{i % 2}" for i in range(40)]
     Path("t.csv").write_text("a,b,y\n" + "\n".join(rows) + "\n")
-    result = command("train", "t.csv", "--target", "y", "--epochs", "1")
+    result = command("train", "t.csv", "--target", "y", "--epochs", "1", "--no-trees")
     assert result.exit_code == 0, result.output
 
 
@@ -112,14 +112,14 @@ def test_gaps_of_every_spelling_are_missing_values(command):
         for i, gap in enumerate(["", "NA", "NaN", "nan", "null", "?"] * 5)
     ]
     Path("t.csv").write_text("a,b,colour,y\n" + "\n".join(rows).replace("NA,0", "4,0") + "\n")
-    result = command("train", "t.csv", "--target", "y", "--epochs", "1")
+    result = command("train", "t.csv", "--target", "y", "--epochs", "1", "--no-trees")
     assert result.exit_code == 0, result.output
 
 
 def test_nan_in_a_parquet_file_is_a_missing_value(command):
     a = np.where(np.arange(40) % 4 == 0, np.nan, np.arange(40.0))
     pl.DataFrame({"a": a, "y": np.arange(40) % 2}).write_parquet("t.parquet")
-    assert command("train", "t.parquet", "--target", "y", "--epochs", "1").exit_code == 0
+    assert command("train", "t.parquet", "--target", "y", "--epochs", "1", "--no-trees").exit_code == 0
 
 
 def test_a_file_that_is_not_there_names_its_neighbours(command):
@@ -167,7 +167,9 @@ def test_a_positive_value_that_is_not_there_is_named(command):
 
 def test_text_among_numbers_may_be_taken_as_categories(command):
     Path("t.csv").write_text(lines(GOOD, row6="1,abc,red,1"))
-    assert command("train", "t.csv", "--target", "y", "--categorical", "b", "--epochs", "1").exit_code == 0
+    assert (
+        command("train", "t.csv", "--target", "y", "--categorical", "b", "--epochs", "1", "--no-trees").exit_code == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_text_among_numbers_may_be_taken_as_categories(command):
         ["--hidden", "-1"],
         ["--lr", "-0.1"],
         ["--lr", "nan"],
-        ["--epochs", "0"],
+        ["--epochs", "0", "--no-trees"],
         ["--batch-size", "many"],
         ["--optimizer", "lbfgs"],
         ["--nonsense"],
@@ -296,7 +298,7 @@ def test_a_disk_that_is_full_leaves_nothing(tmp_path):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    process = torchbce("train", "t.csv", "--target", "y", "--epochs", "1", cwd=tmp_path, preexec_fn=limit)
+    process = torchbce("train", "t.csv", "--target", "y", "--epochs", "1", "--no-trees", cwd=tmp_path, preexec_fn=limit)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 4, errors
     assert "runs/t cannot be written" in errors

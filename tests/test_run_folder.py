@@ -16,6 +16,8 @@ from torchbce.training.run import folder as run_folder
 from torchbce.training.run.folder import check_predictions_file, load_model
 from torchbce.training.run.reservation import reserved
 
+DIRECT = "networks.0.direct"
+
 
 @pytest.fixture
 def run(trained, tmp_path) -> Path:
@@ -72,8 +74,13 @@ def test_a_whole_run_is_loaded(run):
         (lambda run: (run / "model.safetensors").write_bytes(b"\xff" * 100), "model.safetensors is damaged"),
         (lambda run: weights(run, lambda w: w.popitem()), "does not fit model.json"),
         (lambda run: weights(run, lambda w: w.update(extra=torch.ones(3))), "extra has the shape"),
-        (lambda run: weights(run, lambda w: w["0.direct"].fill_(torch.nan)), "values that are not finite"),
-        (lambda run: weights(run, lambda w: w.update({"0.direct": w["0.direct"].long()})), "is damaged"),
+        (lambda run: weights(run, lambda w: w[DIRECT].fill_(torch.nan)), "values that are not finite"),
+        (lambda run: weights(run, lambda w: w.update({DIRECT: w[DIRECT].long()})), f"{DIRECT} has .* 'I64'.*expected"),
+        (lambda run: edit(run, lambda c: c["trees"][0].update(numbers=9)), "its columns and its network do not fit"),
+        (lambda run: edit(run, lambda c: c["trees"].pop()), "does not fit model.json"),
+        (lambda run: edit(run, lambda c: c.update(share=1.5)), "damaged: share"),
+        (lambda run: weights(run, lambda w: w["trees.0.left"].fill_(2**30)), "its trees lead nowhere"),
+        (lambda run: weights(run, lambda w: w["trees.0.column"].fill_(99)), "its trees lead nowhere"),
     ],
 )
 def test_damage_is_named(run, damage, message):

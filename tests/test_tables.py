@@ -82,7 +82,7 @@ def test_dates_are_read_in_new_rows_as_in_the_training(command):
     Path("t.csv").write_text("d,y\n" + "".join(f"{d},{v}\n" for d, v in zip(days, y, strict=True)))
     Path("new.csv").write_text("d\n" + "".join(f"{d}\n" for d in early))
     Path("iso.csv").write_text("d\n" + "".join(f"2021-{d[:2]}-{d[3:5]}\n" for d in early))
-    assert command("train", "t.csv", "--target", "y", "--epochs", "2").exit_code == 0
+    assert command("train", "t.csv", "--target", "y", "--epochs", "2", "--no-trees").exit_code == 0
     found = command("predict", "runs/t", "new.csv")
     assert found.exit_code == 0, found.stderr
     assert "written like %m/%d/%Y" in command("predict", "runs/t", "iso.csv").stderr
@@ -99,7 +99,7 @@ def test_identifiers_are_named(command):
     zips = [f"{n:05}" for n in rng.integers(0, 30, N)]
     lines = "".join(f"{i},{z},{v:.3f},{i % 2}\n" for i, z, v in zip(ROWS, zips, rng.normal(size=N), strict=True))
     Path("t.csv").write_text("id,zip,x,y\n" + lines)
-    out = command("train", "t.csv", "--target", "y", "--epochs", "1").stdout
+    out = command("train", "t.csv", "--target", "y", "--epochs", "1", "--no-trees").stdout
     assert "id (counts the rows)" in out
     assert "zip: '000" in out
     assert "taken for codes" in out
@@ -108,14 +108,17 @@ def test_identifiers_are_named(command):
 def test_all_different_is_said_of_what_is(command):
     rows = "".join(f"name {i % 30},{i % 7},{i % 2}\n" for i in ROWS)
     Path("t.csv").write_text("who,x,y\n" + rows)
-    assert "who (30 different texts in 40 rows)" in command("train", "t.csv", "--target", "y", "--epochs", "1").stdout
+    assert (
+        "who (30 different texts in 40 rows)"
+        in command("train", "t.csv", "--target", "y", "--epochs", "1", "--no-trees").stdout
+    )
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_compressed_files_are_read_everywhere(suffix, command):
     text = ("p,x,y\n" + "".join(f"0.{1 + i % 8},{i % 7},{i % 2}\n" for i in ROWS)).encode()
     Path(f"t.csv{suffix}").write_bytes(gzip.compress(text) if suffix == ".gz" else zstandard.compress(text))
-    assert command("train", f"t.csv{suffix}", "--target", "y", "--epochs", "1").exit_code == 0
+    assert command("train", f"t.csv{suffix}", "--target", "y", "--epochs", "1", "--no-trees").exit_code == 0
     assert command("explain", f"t.csv{suffix}", "--target", "y", "--prob", "p").exit_code == 0
     assert command("predict", "runs/t", f"t.csv{suffix}").exit_code == 0
 
@@ -151,7 +154,10 @@ def test_a_name_that_is_not_utf8_is_read():
 
 def test_names_that_polars_takes_for_patterns(command):
     Path("t.csv").write_text("^x.*$,p,y\n" + "".join(f"{i % 5},0.{1 + i % 8},{i % 2}\n" for i in ROWS))
-    assert command("train", "t.csv", "--target", "y", "--epochs", "1", "--categorical", "^x.*$").exit_code == 0
+    assert (
+        command("train", "t.csv", "--target", "y", "--epochs", "1", "--no-trees", "--categorical", "^x.*$").exit_code
+        == 0
+    )
     found = command("explain", "t.csv", "--target", "y", "--prob", "p", "--by", "^x.*$")
     assert found.exit_code == 0, found.stderr
     assert "group 5" in found.stdout
@@ -161,7 +167,7 @@ def test_targets_of_new_rows_may_have_gaps(command):
     rows = "".join(f"{i % 7},{i % 2}\n" for i in ROWS)
     Path("t.csv").write_text("x,y\n" + rows)
     Path("new.csv").write_text("x,y\n1,1\n2,\n3,0\n")
-    assert command("train", "t.csv", "--target", "y", "--epochs", "1").exit_code == 0
+    assert command("train", "t.csv", "--target", "y", "--epochs", "1", "--no-trees").exit_code == 0
     found = command("predict", "runs/t", "new.csv")
     assert "nats per item over 2 rows" in found.stderr
     assert found.stdout.splitlines()[2].endswith(",")
@@ -173,7 +179,7 @@ def test_worth_is_not_claimed_where_chance_decides(command):
     y[rng.choice(3000, 9, replace=False)] = 1
     noise = pl.DataFrame({f"x{i}": rng.normal(size=3000) for i in range(4)} | {"y": y})
     noise.write_csv("t.csv")
-    out = command("train", "t.csv", "--target", "y", "--epochs", "3").stdout
+    out = command("train", "t.csv", "--target", "y", "--epochs", "3", "--no-trees").stdout
     assert "too few to say whether this model knows anything" in out
     assert "AUC" not in out
     assert "below baseline" not in out
@@ -184,7 +190,9 @@ def test_a_model_that_is_worse_than_a_constant_is_called_so(command):
     rng = np.random.default_rng(1)
     noise = pl.DataFrame({f"x{i}": rng.normal(size=200) for i in range(40)} | {"y": rng.integers(0, 2, 200)})
     noise.write_csv("t.csv")
-    out = command("train", "t.csv", "--target", "y", "--epochs", "1", "--lr", "3", "--optimizer", "sgd").stdout
+    out = command(
+        "train", "t.csv", "--target", "y", "--epochs", "1", "--no-trees", "--lr", "3", "--optimizer", "sgd"
+    ).stdout
     assert "WARNING" in out
     assert "WORSE than always answering" in out
 
@@ -194,7 +202,7 @@ def test_a_wide_table_is_learned(command):
     x = rng.normal(size=(1500, 1200)).astype(np.float32)
     y = ((x[:, 3] > 0) ^ (rng.random(1500) < 0.02)).astype(int)
     pl.DataFrame({f"x{i}": x[:, i] for i in range(1200)} | {"y": y}).write_parquet("t.parquet")
-    out = command("train", "t.parquet", "--target", "y", "--epochs", "20").stdout
+    out = command("train", "t.parquet", "--target", "y", "--epochs", "20", "--no-trees").stdout
     assert "no sign of use in the training rows" in out
     found = float(next(line for line in out.splitlines() if line.startswith("estimate")).split()[1])
     assert found < 0.25

@@ -88,7 +88,9 @@ def test_a_model_is_saved_though_nobody_reads_what_is_printed(tmp_path, mixed):
         if out == "/dev/full" and not Path(out).exists():
             continue
         options = {"stdout": subprocess.PIPE if out == "closed" else Path(out).open("w"), "stderr": subprocess.PIPE}  # noqa: SIM115
-        process = start("train", mixed, "--target", "bought", "--epochs", 1, cwd=tmp_path, text=True, **options)
+        process = start(
+            "train", mixed, "--target", "bought", "--epochs", 1, "--no-trees", cwd=tmp_path, text=True, **options
+        )
         options["stdout"].close() if out != "closed" else process.stdout.close()
         errors = process.stderr.read()
         process.stderr.close()
@@ -102,7 +104,7 @@ def test_a_model_is_saved_though_nobody_reads_what_is_printed(tmp_path, mixed):
 @POSIX
 def test_sigterm_ends_it_with_a_status_of_its_own(tmp_path, mixed):
     process = start(
-        "train", mixed, "--target", "bought", "--test-share", "0.2", "--epochs", 5000, "--patience", 5000,
+        "train", mixed, "--target", "bought", "--test-share", "0.2", "--no-trees", "--epochs", 5000, "--patience", 5000,
         cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     for line in process.stdout:
@@ -126,7 +128,7 @@ def test_what_cannot_be_written_is_saved_elsewhere(tmp_path, mixed, monkeypatch,
     monkeypatch.setattr(Reservation, "finish", full)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    found = command("train", mixed, "--target", "bought", "--epochs", 1)
+    found = command("train", mixed, "--target", "bought", "--epochs", 1, "--no-trees")
     assert found.exit_code == 4
     place = Path(found.stderr.split("the finished model is in ")[1].strip())
     assert (place / "model.safetensors").is_file()
@@ -152,7 +154,7 @@ def test_ascii_terminals_and_escape_sequences(tmp_path):
     (tmp_path / "t.csv").write_text("\x1b[31mübel,y\n" + rows)
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
     process = start(
-        "train", "t.csv", "--target", "y", "--epochs", 1, "--exclude", "\x1b[31mübel", cwd=tmp_path,
+        "train", "t.csv", "--target", "y", "--epochs", 1, "--no-trees", "--exclude", "\x1b[31mübel", cwd=tmp_path,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
     )  # fmt: skip
     out, errors = process.communicate(timeout=60)
