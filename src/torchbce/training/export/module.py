@@ -38,6 +38,7 @@ class ProbabilityModule(nn.Module):
         self.networks = nn.ModuleList(copy.deepcopy(network) for network in model.ensemble.networks)
         for parameter in self.networks.parameters():  # out of the one tensor that compiled code has them in
             parameter.data = parameter.data.clone()
+            parameter.requires_grad_(False)
         self.trees = nn.ModuleList(model.ensemble.trees)
         self.share = model.ensemble.share
         self.slope, self.shift = model.ensemble.scaling
