@@ -89,8 +89,10 @@ def recipe(rows: int, choices: Choices) -> Recipe:
 
 
 def _boosting(rows: int) -> Boosting:
+    if rows < SMALL:
+        return Boosting(rate=0.15, leaves=10, most=120)
     if rows < MIDDLE:
-        return Boosting(rate=0.1 if rows < SMALL else 0.06, leaves=15)
+        return Boosting(rate=0.06, leaves=15)
     return Boosting(rate=0.2, leaves=63, most=300) if rows >= LARGE else Boosting(rate=0.1, leaves=31)
 
 
