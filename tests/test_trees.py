@@ -128,6 +128,7 @@ def test_a_budget_makes_fewer_trees():
     [
         ("left", 0, 10**6),
         ("left", 0, -1),
+        ("left", 0, "last"),  # the node after it would be the other child
         ("column", 0, 5),
         ("root", 0, 10**6),
         ("depth", 0, 10**6),
@@ -142,7 +143,7 @@ def test_trees_that_lead_out_of_memory_are_noticed(grown, name, place, value):
     trees = BoostedTrees(found[0].spec)
     trees.load_state_dict(found[0].state_dict())
     assert trees.is_sound
-    getattr(trees, name)[place] = value
+    getattr(trees, name)[place] = trees.spec.nodes - 1 if value == "last" else value
     assert not trees.is_sound
 
 
