@@ -187,8 +187,9 @@ def main() -> None:
         if wanted and data.name not in wanted:
             continue
         found[data.name] = {}
+        rows = data.frame().height
         for model in models:
-            if data.frame().height > MOST_ROWS.get(model, math.inf):
+            if rows > MOST_ROWS.get(model, math.inf):
                 continue
             found[data.name][model] = costs, seconds = run(data, model, model in asked.again.split(";"))
             print(f"{data.name:14s}{model:24s}{costs.mean():10.5f}{seconds:9.1f} s", flush=True)

@@ -66,7 +66,7 @@ MUTATIONS = (
     (CPU + "trees/walk.py", "min(BLOCK, row_count - first)", "BLOCK", "trees"),
     (TREES + "boosting.py", "np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)", "near", "trees"),
     (TREES + "boosting.py", "ones = weight * data.target[rows]", "ones = data.target[rows]", "trees"),
-    (TREES + "boosted.py", "(self.left < self.spec.nodes - 1)", "(self.left < self.spec.nodes)", "trees"),
+    (TREES + "boosted.py", "(nodes.left < self.spec.nodes - 1)", "(nodes.left < self.spec.nodes)", "trees"),
     ("training/ensemble/fit.py", "np.logaddexp.at(no, place, -np.logaddexp(0.0, logits))", "no[place] = -np.logaddexp(0.0, logits)", "trees"),
 )
 # fmt: on

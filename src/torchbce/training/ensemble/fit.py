@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -32,12 +32,12 @@ from torchbce.training.history import Epoch, History
 from torchbce.training.network.compiled import encoded
 from torchbce.training.network.edges import quantile_edges
 from torchbce.training.network.table_network import NetworkSpec, TableNetwork
+from torchbce.training.side_by_side import results
 from torchbce.training.trees.boosted import BoostedTrees
 from torchbce.training.trees.boosting import grow
 
 EDGE_ROWS = 200_000  # rows that the quantiles of a number are taken from
 TREES_TIME = 0.3  # of a budget
-LOOK = 0.1  # seconds between looks at how far the members are
 
 
 def fit_ensemble(
@@ -176,13 +176,12 @@ def _side_by_side(
     before = sum(member.machine.steps for member in members)
     steps = sum(member.steps_per_epoch for member in members)
     futures = [threads.submit(member.epoch, stop.is_set) for member in members]
-    try:
-        while wait(futures, timeout=LOOK).not_done:
-            if on_step:
-                on_step(sum(member.machine.steps for member in members) - before, steps)
-    finally:
-        stop.set()
-    return [future.result() for future in futures]
+
+    def on_look() -> None:
+        if on_step:
+            on_step(sum(member.machine.steps for member in members) - before, steps)
+
+    return results(futures, stop, on_look)
 
 
 def _new_networks(data: Data, chosen: Recipe, count: int, seed: int) -> list[TableNetwork]:

@@ -20,9 +20,11 @@ def to_onnx(model: Model, notes: dict[str, str]) -> Any:
     """
     graph, ensemble = Graph(), model.ensemble
     numbers, codes = encoded(graph, model.columns)
-    logit = _mean_logit(graph, [_network(graph, network, numbers, codes) for network in ensemble.networks])
+    heads = sum(network.spec.heads for network in ensemble.networks)
+    logit = _mean_logit(graph, [_network(graph, network, numbers, codes) for network in ensemble.networks], heads)
     if ensemble.trees:
-        of_trees = _mean_logit(graph, [boosted_trees(graph, trees, numbers, codes) for trees in ensemble.trees])
+        each = [boosted_trees(graph, trees, numbers, codes) for trees in ensemble.trees]
+        of_trees = _mean_logit(graph, each, len(each))
         logit = graph(
             "Add",
             graph("Mul", logit, np.array(1 - ensemble.share)),
@@ -33,9 +35,11 @@ def to_onnx(model: Model, notes: dict[str, str]) -> Any:
     return graph.model({"probability": graph("Sigmoid", scaled), "logit": scaled}, notes)
 
 
-def _mean_logit(graph: Graph, logits: list[str]) -> str:
+def _mean_logit(graph: Graph, logits: list[str], outputs: int) -> str:
     """The logit of the mean probability, (N,) float64, of some outputs each."""
     together = graph.cast(graph("Concat", *logits, axis=1), "DOUBLE")
+    if outputs == 1:
+        return graph("Reshape", together, np.array([-1]))
     yes, no = (
         graph("ReduceMean", graph("Sigmoid", value), np.array([1]), keepdims=0)
         for value in (together, graph("Neg", together))

@@ -35,12 +35,6 @@ class BoostedTrees(nn.Module):
 
     start: Tensor  # what the leaves add to, (1,)
     shares: Tensor  # each category's, one column's after the other
-    column: Tensor
-    threshold: Tensor
-    left: Tensor
-    value: Tensor
-    root: Tensor
-    depth: Tensor
 
     def __init__(self, spec: TreesSpec) -> None:
         super().__init__()
@@ -56,22 +50,22 @@ class BoostedTrees(nn.Module):
 
     @property
     def nodes(self) -> Nodes:
-        return Nodes(self.column, self.threshold, self.left, self.value, self.root, self.depth)
+        return Nodes(*(self.get_buffer(name) for name in Nodes._fields))
 
     @property
     def is_sound(self) -> bool:
         """Whether every walk stays within the trees and comes to an end, which the tensors of a file need not do."""
-        own = torch.arange(self.spec.nodes)
-        leaf = self.left == own
-        ends = (self.left > own) & (self.left < self.spec.nodes - 1)
+        own, nodes = torch.arange(self.spec.nodes), self.nodes
+        leaf = nodes.left == own
+        ends = (nodes.left > own) & (nodes.left < self.spec.nodes - 1)
         return bool(
             (leaf | ends).all()
-            and (self.threshold[leaf] == torch.inf).all()
-            and _within(self.column, self.spec.numbers + len(self.spec.levels))
-            and _within(self.root, self.spec.nodes)
-            and _within(self.depth, self.spec.deepest + 1)
-            and all(tensor.isfinite().all() for tensor in (self.start, self.shares, self.value))
-            and not self.threshold.isnan().any()
+            and (nodes.threshold[leaf] == torch.inf).all()
+            and _within(nodes.column, self.spec.numbers + len(self.spec.levels))
+            and _within(nodes.root, self.spec.nodes)
+            and _within(nodes.depth, self.spec.deepest + 1)
+            and all(tensor.isfinite().all() for tensor in (self.start, self.shares, nodes.value))
+            and not nodes.threshold.isnan().any()
         )
 
     def numbers(self, rows: Tensor) -> Tensor:
@@ -86,12 +80,12 @@ class BoostedTrees(nn.Module):
         return sums(self.nodes, self.numbers(rows).contiguous(), self.start.item())
 
     def forward(self, rows: Tensor) -> Tensor:
-        numbers = self.numbers(rows)
-        at = self.root.long().expand(rows.shape[0], -1)
+        numbers, nodes = self.numbers(rows), self.nodes
+        at = nodes.root.long().expand(rows.shape[0], -1)
         for _ in range(self.spec.deepest):
-            seen = numbers.gather(1, self.column[at].long())
-            at = self.left[at].long() + (seen > self.threshold[at])
-        return self.start + self.value[at].double().sum(1)
+            seen = numbers.gather(1, nodes.column[at].long())
+            at = nodes.left[at].long() + (seen > nodes.threshold[at])
+        return self.start + nodes.value[at].double().sum(1)
 
 
 def _within(values: Tensor, stop: int) -> bool:

@@ -6,7 +6,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from torchbce.training.ensemble.data import Data, Split
+from torchbce.training.side_by_side import results
 from torchbce.training.trees.boosted import BoostedTrees, TreesSpec
 
 PRIOR = 10.0  # rows' worth of the base rate in the share of ones of each category
 PATIENCE = 20  # trees without a better validation BCE
-LOOK = 0.1  # seconds between looks at Ctrl-C
 LAYOUT = [("column", np.int32), ("threshold", np.float32), ("left", np.int32), ("value", np.float32)]  # of a node
 
 
@@ -58,12 +58,7 @@ def grow(
 
     with ThreadPoolExecutor(at_once, "trees") as threads:
         futures = [threads.submit(one, number) for number in range(len(splits))]
-        try:
-            while wait(futures, timeout=LOOK).not_done:
-                pass
-        finally:
-            stop.set()
-    return [future.result() for future in futures]
+        return results(futures, stop)
 
 
 @functools.cache
