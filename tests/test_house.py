@@ -285,6 +285,7 @@ def test_command_line_flags():
         "selftest": [],
         "verify": [],
         "bench": [],
+        "build": [],
     }
     assert max(map(len, flags.values())) <= 25
 

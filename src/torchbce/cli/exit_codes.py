@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torchbce.cli import output
-from torchbce.common.errors import InputError, OutputError, RunFolderError
+from torchbce.common.errors import BuildError, InputError, OutputError, RunFolderError
 
 
 class ExitCode(enum.IntEnum):
@@ -24,6 +24,7 @@ class ExitCode(enum.IntEnum):
     OUTPUT = 4  # results that cannot be written
     RUN_FOLDER = 5  # a damaged run folder, or a folder that is not one
     CHECK_FAILED = 6  # `torchbce check` found what cannot be in working code
+    BUILD = 7  # `torchbce build` has no compiler, or it fails
     INTERRUPTED = 130  # Ctrl-C
     PIPE = 141  # nobody reads the output any more, as after `| head`
     TERMINATED = 143  # SIGTERM
@@ -53,6 +54,8 @@ def reported() -> Iterator[None]:
         _leave(str(error), ExitCode.RUN_FOLDER)
     except InputError as error:
         _leave(str(error), ExitCode.INPUT)
+    except BuildError as error:
+        _leave(str(error), ExitCode.BUILD)
     except OutputError as error:
         _leave(str(error), ExitCode.OUTPUT)
     except OSError as error:

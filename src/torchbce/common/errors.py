@@ -13,5 +13,9 @@ class RunFolderError(InputError):
     """A run folder is missing, damaged or was not written by torchbce."""
 
 
+class BuildError(RuntimeError):
+    """The node cannot be compiled. Everything works without it."""
+
+
 class OutputError(OSError):
     """The results cannot be written. Nothing half-written is left behind."""

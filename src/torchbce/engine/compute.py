@@ -12,18 +12,39 @@ from torchbce.engine.autograd import compute, compute_by, count
 from torchbce.engine.call import LossCall, Weight
 from torchbce.engine.layout import is_dense
 from torchbce.engine.options import REDUCTIONS, Normalize, Options, Reduction
+from torchbce.engine.overrides import has_torch_function_variadic
 from torchbce.engine.validate import check_call, number, refuse_dtype, validated
 from torchbce.formula.loss import Loss
 
 HALVES = {torch.float16, torch.bfloat16}
 
 
-def fast_path(loss: Loss, input: Tensor, target: Tensor, reduction: str) -> Tensor | None:
-    """A call without options on two dense float32 tensors; None where it is not such a call.
+def quick(
+    loss: Loss,
+    input: Tensor,
+    target: Tensor,
+    parameters: tuple[Weight, ...],
+    weight: Weight,
+    reduction: str,
+    options: Options,
+) -> Tensor | None:
+    """The value of a call as most scripts make it; None where it is not such a call.
 
     As few steps as possible, since overhead is what a small batch costs.
     """
-    if not select.takes_fast_path(input, target) or input.size() != target.size():
+    if torch.compiler.is_compiling():
+        return None
+    node = select.node()
+    if node is not None:
+        number = node.number_of(loss, reduction, options)
+        return None if number < 0 else node.call(number, input, target, weight, *parameters)
+    if options or weight is not None or any(given is not None for given in parameters):
+        return None
+    if (
+        has_torch_function_variadic(input, target)
+        or not select.takes_fast_path(input, target)
+        or input.size() != target.size()
+    ):
         return None
     call = _plain_call(loss, reduction)
     return None if call is None else compute_by(select.cpu(), input, target, call)
@@ -63,6 +84,10 @@ def compute_loss(
         ValueError: the shapes differ, an unknown reduction or normaliser.
         RuntimeError: an input that is not floating point, a weight that does not broadcast or requires grad.
     """
+    if mask is None:
+        value = quick(loss, input, target, parameters, weight, reduction, options)
+        if value is not None:
+            return value
     mode = check_call(input, target, None, None, reduction)
     check_sizes(input, target, options)
     input, target = autocast(input), autocast(target)

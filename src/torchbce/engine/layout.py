@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 ONCE = (1, 1)  # the `inner` and `period` of a tensor that is not there
-SHORT = 1024  # a pattern of single weights is repeated to at least this length, so that it is copied in long runs
 
 
 class Pattern(NamedTuple):
@@ -54,12 +53,7 @@ def pattern(weight: Tensor, like: Tensor) -> Pattern:
     n, own = like.numel(), weight.numel()
     if own == 1:
         return Pattern(weight, max(n, 1), 1)
-    if (
-        like.is_contiguous()
-        and weight.is_contiguous()
-        and (own >= SHORT or n <= SHORT)
-        and weight.size() == like.size()[-weight.ndim :]
-    ):
+    if like.is_contiguous() and weight.is_contiguous() and weight.size() == like.size()[-weight.ndim :]:
         return Pattern(weight, 1, own)  # the common case first
     order = sorted(range(like.ndim), key=like.stride, reverse=True)
     view = weight.detach().expand(like.shape).permute(order)
@@ -71,9 +65,6 @@ def pattern(weight: Tensor, like: Tensor) -> Pattern:
     for d in (*range(first), *range(last + 1, view.ndim)):
         view = view.narrow(d, 0, 1)
     values = view.reshape(-1)  # a copy, of the weight's own size, where it does not lie in this order
-    period = values.numel()
-    if inner == 1 and period < SHORT < n:
-        values = values.repeat(-(-SHORT // period))
     return Pattern(values, inner, values.numel())
 
 

@@ -30,6 +30,8 @@ PRIMITIVES = {
     "exp": _primitive(torch.exp, math.exp),
     "log": _primitive(torch.log, math.log),
     "log1p": _primitive(torch.log1p, math.log1p),
+    "exp_unit": _primitive(torch.exp, math.exp),
+    "log1p_unit": _primitive(torch.log1p, math.log1p),
     "where": _primitive(torch.where, lambda condition, yes, no: yes if condition else no),
     "abs": _primitive(torch.abs, abs),
     "at_least": _primitive(torch.clamp_min, max),

@@ -7,7 +7,7 @@ import functools
 import importlib.util
 import os
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -74,6 +74,9 @@ def engine_for(input: Tensor, target: Tensor, weight: Weight = None, pos_weight:
         return Engine("reference", against)
     if input.is_cuda:
         return Engine("gpu", "dense tensors on a CUDA device: one Triton kernel")
+    found, weights = node(), (weight, pos_weight)
+    if found is not None and found.takes(input, target, *weights):
+        return Engine("cpu", "dense tensors on the CPU: one compiled pass, called from C++")
     return Engine("cpu", "dense tensors on the CPU: one compiled pass")
 
 
@@ -113,6 +116,11 @@ def takes_fast_path(input: Tensor, target: Tensor) -> bool:
         and _forced is None
         and _missing_numba() is None
     )
+
+
+def node() -> Any:
+    """The compiled node, which calls the CPU kernels without Python in between; None where there is none."""
+    return _node() if _forced is None or _forced == "cpu" else None
 
 
 @contextlib.contextmanager
@@ -180,6 +188,15 @@ def cpu() -> Kernels:
     from torchbce.engine.numba_cpu import launch
 
     return cast(Kernels, launch)
+
+
+@functools.cache
+def _node() -> Any:
+    if _missing_numba() is not None:
+        return None
+    from torchbce.engine.cpp_node import load
+
+    return load.node()
 
 
 @functools.cache

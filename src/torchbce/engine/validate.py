@@ -31,7 +31,7 @@ def validated(
     options: Options,
 ) -> LossCall:
     """The record of a call on two tensors of dtypes that fit; without its denominator."""
-    num_classes, ignore_index = options.get("num_classes"), options.get("ignore_index")
+    num_classes = options.get("num_classes")
     class_dim = _class_dim(input, target, options.get("class_dim"), num_classes)
     if class_dim is not None:
         weight = _along(class_dim, "weight", weight, input)
@@ -48,9 +48,9 @@ def validated(
         weight=weight,
         reduction=reduction,
         result_dtype=result_dtype,
-        checked=_checked(options.get("validate"), loss.checks_input) or num_classes is not None,
-        target_transform=_target_transform(options) if options else None,
-        ignored=None if ignore_index is None else number("ignore_index", ignore_index),
+        checked=checked(options, loss),
+        target_transform=target_transform(options) if options else None,
+        ignored=ignored(options),
         mask=None if mask is None else _mask(mask, input),
         class_dim=None if num_classes is None else class_dim,
     )
@@ -142,15 +142,16 @@ def refuse_dtype(error: Callable[[str], Exception], message: str, **tensors: Ten
     raise error(f"{message}; {received}")
 
 
-def _checked(validate: object, default: bool) -> bool:
+def checked(options: Options, loss: Loss) -> bool:
     """Whether values are to be checked."""
+    validate, default = options.get("validate"), loss.checks_input
     if validate is None:
-        return default
+        return default or options.get("num_classes") is not None
     if validate not in ("none", "raise"):
         raise ValueError(f"validate is {validate!r}; it is 'none' or 'raise'")
     if default and validate == "none":
         raise ValueError("probabilities are always checked, as that costs nothing; validate='none' is for logits")
-    return validate == "raise"
+    return validate == "raise" or options.get("num_classes") is not None
 
 
 def _class_dim(input: Tensor, target: Tensor, dim: int | None, classes: int | None) -> int | None:
@@ -184,7 +185,8 @@ def _along(dim: int, name: str, weight: Weight, input: Tensor) -> Weight:
     return weight.reshape(-1, *(1,) * (input.ndim - dim - 1))
 
 
-def _target_transform(options: Options) -> TargetTransform | None:
+def target_transform(options: Options) -> TargetTransform | None:
+    """How targets change, by threshold and label smoothing."""
     smoothing = number("label_smoothing", options.get("label_smoothing", 0.0))
     if not 0 <= smoothing <= 1:
         raise ValueError(f"label_smoothing is {smoothing:g}; it lies in [0, 1]: targets become y (1 - s) + s / 2")
@@ -193,6 +195,12 @@ def _target_transform(options: Options) -> TargetTransform | None:
     if smoothing == 0 and math.isnan(above):
         return None
     return TargetTransform(above, 1 - smoothing, smoothing / (options.get("num_classes") or 2))
+
+
+def ignored(options: Options) -> float | None:
+    """The target of items that do not count."""
+    value = options.get("ignore_index")
+    return None if value is None else number("ignore_index", value)
 
 
 def _mask(mask: Tensor, input: Tensor) -> Tensor:

@@ -60,11 +60,11 @@ def _rule(node: Node, d: list[Derivative]) -> Derivative:
     if operation == "at_least":
         return graph.apply("where", graph.apply("lt", a[0], a[1]), _or_zero(graph, d[1]), _or_zero(graph, d[0]))
     assert first is not None
-    if operation == "exp":
+    if operation in ("exp", "exp_unit"):
         return _times(first, node)
     if operation == "log":
         return graph.apply("div", first, a[0])
-    if operation == "log1p":
+    if operation in ("log1p", "log1p_unit"):
         return graph.apply("div", first, graph.apply("add", 1.0, a[0]))
     if operation == "abs":
         return graph.apply("where", graph.apply("ge", a[0], 0.0), first, graph.apply("neg", first))

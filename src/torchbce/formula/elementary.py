@@ -4,6 +4,8 @@ Those of the C library are calls, one item at a time, and those of a GPU are fas
 Cephes (exp) and of FreeBSD's msun (log). Errors, in units of the last place, tested against mpmath: float32 below 1,
 float64 below 2, for every argument; subnormal numbers, zeros, infinities and NaN are right.
 
+`exp_unit` is exp where the result lies between 0 and 1, `log1p_unit` log1p where the argument does.
+
 The words left to the engine: `bits` reads a float as an integer of its width, `float_of` the reverse; `integer` keeps
 an integer at that width, `number` converts its value; `where` chooses.
 """
@@ -22,6 +24,7 @@ if TYPE_CHECKING:  # for reading and for type checking
     def where(condition: Any, yes: Any, no: Any) -> Any: ...
 
 
+NAMES = ("exp", "exp_unit", "log", "log1p", "log1p_unit")
 INFINITY = math.inf
 NAN = math.nan
 
@@ -31,7 +34,8 @@ NAN = math.nan
 
 
 def exp_float32(a: Any) -> Any:
-    a = where(a < -104.0, -104.0, where(a > 89.0, 89.0, a))
+    a = where(a > 89.0, 89.0, a)
+    a = where(a < -104.0, -104.0, a)
     shifted = a * 1.44269504088896341 + 12582912.0
     n = shifted - 12582912.0
     k = integer(bits(shifted) - 0x4B400000)
@@ -47,7 +51,8 @@ def exp_float32(a: Any) -> Any:
 
 
 def exp_float64(a: Any) -> Any:
-    a = where(a < -746.0, -746.0, where(a > 710.0, 710.0, a))
+    a = where(a > 710.0, 710.0, a)
+    a = where(a < -746.0, -746.0, a)
     shifted = a * 1.4426950408889634 + 6755399441055744.0
     n = shifted - 6755399441055744.0
     k = integer(bits(shifted) - 0x4338000000000000)
@@ -66,6 +71,45 @@ def exp_float64(a: Any) -> Any:
     p = (p * (r * r) + r) + 1.0
     half = k >> 1
     return p * float_of((half + 1023) << 52) * float_of((k - half + 1023) << 52)
+
+
+# exp(a) for a result in [0, 1], or little above. The constant that rounds has 64 (512) too much, so the low bits, moved
+# to the exponent's place, give 2^(n + 64), which no result takes out of the range of normal numbers; 2^-64 is exact but
+# for subnormal results, which it rounds once.
+
+
+def exp_unit_float32(a: Any) -> Any:
+    a = where(a < -104.0, -104.0, a)
+    shifted = a * 1.44269504088896341 + 12582976.0
+    n = shifted - 12582976.0
+    r = (a - n * 0.693359375) - n * -2.12194440e-4
+    p = 1.9875691500e-4 * r + 1.3981999507e-3
+    p = p * r + 8.3334519073e-3
+    p = p * r + 4.1665795894e-2
+    p = p * r + 1.6666665459e-1
+    p = p * r + 5.0000001201e-1
+    p = (p * (r * r) + r) + 1.0
+    return float_of(bits(p) + (bits(shifted) << 23)) * 5.421010862427522e-20
+
+
+def exp_unit_float64(a: Any) -> Any:
+    a = where(a < -746.0, -746.0, a)
+    shifted = a * 1.4426950408889634 + 6755399441056256.0
+    n = shifted - 6755399441056256.0
+    r = (a - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
+    p = 1.6059043836821613e-10 * r + 2.08767569878681e-09  # as in exp_float64
+    p = p * r + 2.505210838544172e-08
+    p = p * r + 2.755731922398589e-07
+    p = p * r + 2.7557319223985893e-06
+    p = p * r + 2.48015873015873e-05
+    p = p * r + 1.984126984126984e-04
+    p = p * r + 1.388888888888889e-03
+    p = p * r + 8.333333333333333e-03
+    p = p * r + 4.1666666666666664e-02
+    p = p * r + 1.6666666666666666e-01
+    p = p * r + 0.5
+    p = (p * (r * r) + r) + 1.0
+    return float_of(bits(p) + (bits(shifted) << 52)) * 7.458340731200207e-155
 
 
 # log(u + c) = k ln 2 + log(1 + f) + c / u, where c is what rounding took from u and sqrt(1/2) <= 1 + f < sqrt(2);
@@ -118,6 +162,34 @@ def log_float32(x: Any) -> Any:
 
 def log_float64(x: Any) -> Any:
     return log_sum_float64(x, 0.0)
+
+
+# log(1 + v) for v in [0, 1], without looking for its exponent: the same with f = v, so that s is at most 1/3. The
+# series is 2/3 + 2/5 z + ..., interpolated between 0 and 1/9: within 0.01 units of the last place.
+
+
+def log1p_unit_float32(v: Any) -> Any:
+    s = v / (2.0 + v)
+    z = s * s
+    series = ((0.2322433 * z + 0.21706575) * z + 0.28592357) * z + 0.39999706
+    square = 0.5 * v * v
+    return v - (square - s * (square + z * (series * z + 0.6666667)))
+
+
+def log1p_unit_float64(v: Any) -> Any:
+    s = v / (2.0 + v)
+    z = s * s
+    series = 0.1563057780092285 * z + 0.07492143795550767
+    series = series * z + 0.10845178394880015
+    series = series * z + 0.11734279061303197
+    series = series * z + 0.13335178631449257
+    series = series * z + 0.1538454396486055
+    series = series * z + 0.18181819897962714
+    series = series * z + 0.2222222219823677
+    series = series * z + 0.285714285716001
+    series = series * z + 0.39999999999999525
+    square = 0.5 * v * v
+    return v - (square - s * (square + z * (series * z + 0.6666666666666666)))
 
 
 def log1p_float32(v: Any) -> Any:

@@ -6,25 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # `bind` puts the engine's own in their place
     from torch import clamp_min as at_least
-    from torch import exp, log, log1p, where
+    from torch import exp as exp_unit
+    from torch import log, where
+    from torch import log1p as log1p_unit
 
 SMALLEST = 1e-37  # a power of less is a power of this; just above where float32 loses digits
 
 
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)); sigmoid(-x) is 1 - sigmoid(x) with all of its digits."""
-    e = exp(-abs(x))
+    e = exp_unit(-abs(x))
     return where(x >= 0.0, 1.0, e) / (1.0 + e)
 
 
 def softplus(x: Any) -> Any:
     """log(1 + exp(x)) = -log(sigmoid(-x))."""
-    return where(x >= 0.0, x, 0.0) + log1p(exp(-abs(x)))
+    return where(x >= 0.0, x, 0.0) + log1p_unit(exp_unit(-abs(x)))
 
 
 def power(v: Any, exponent: Any) -> Any:
     """v to a power, for v in [0, 1]."""
-    return exp(exponent * log(at_least(v, SMALLEST)))
+    return exp_unit(exponent * log(at_least(v, SMALLEST)))
 
 
 def missed(p: Any, q: Any, y: Any) -> Any:

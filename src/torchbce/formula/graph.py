@@ -11,7 +11,8 @@ import linecache
 import math
 import operator
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from torchbce.formula.binding import Formula
@@ -31,7 +32,7 @@ INFIX = {
     "or": "|",
 }
 PREFIX = {"neg": "-"}
-CALLS = ("exp", "log", "log1p", "abs", "at_least", "where", "stop_gradient")
+CALLS = ("exp", "exp_unit", "log", "log1p", "log1p_unit", "abs", "at_least", "where", "stop_gradient")
 CONDITIONS = ("lt", "le", "gt", "ge", "eq", "ne", "and", "or")
 FOLDED: dict[str, Any] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg}
 _numbers = itertools.count()
@@ -122,6 +123,8 @@ class Graph:
     def apply(self, operation: str, *arguments: Any) -> Node:
         """A node of an operation on nodes and numbers."""
         nodes = tuple(map(self.node, arguments))
+        if operation == "abs" and nodes[0].operation == "neg":
+            nodes = nodes[0].arguments
         values = [node.value for node in nodes if node.operation == "constant"]
         fold: Callable[..., float] | None = FOLDED.get(operation)
         if fold is not None and len(values) == len(nodes):
@@ -149,11 +152,20 @@ class Graph:
         return {name: lambda *arguments, name=name: self.apply(name, *arguments) for name in CALLS}
 
 
-def formula_of(root: Node, inputs: Sequence[str], defaults: tuple[float, ...], name: str) -> Formula:
-    """A function of these inputs, with source that inspect finds (Triton reads it), that computes the node."""
-    names: dict[int, str] = {}
+def formula_of(
+    root: Node,
+    inputs: Sequence[str],
+    defaults: tuple[float, ...],
+    name: str,
+    known: Mapping[int, str] = MappingProxyType({}),
+) -> Formula:
+    """A function of these inputs, with source that inspect finds (Triton reads it), that computes the node.
+
+    `known` names the inputs that hold the values of nodes, by the nodes' id.
+    """
+    names: dict[int, str] = dict(known)
     lines: list[str] = []
-    for node in in_order(root):
+    for node in in_order(root, known):
         if node.operation == "input":
             names[id(node)] = node.value
         elif node.operation == "constant":
@@ -172,10 +184,10 @@ def formula_of(root: Node, inputs: Sequence[str], defaults: tuple[float, ...], n
     return made
 
 
-def in_order(root: Node) -> list[Node]:
-    """The nodes that a node needs, each after its arguments."""
+def in_order(root: Node, known: Collection[int] = ()) -> list[Node]:
+    """The nodes that a node needs, each after its arguments; without those whose id is known."""
     ordered: list[Node] = []
-    seen: set[int] = set()
+    seen: set[int] = set(known)
     waiting = [(root, False)]
     while waiting:
         node, ready = waiting.pop()

@@ -8,6 +8,7 @@ import math
 import types
 from typing import Any
 
+from torchbce.formula import powers
 from torchbce.formula.binding import Formula
 from torchbce.formula.derivative import derivative
 
@@ -25,8 +26,8 @@ class Loss:
         value: the formula.
         dx: its derivative by the input; derived where it is not given, as are the others.
         linear_in_target: the second derivative by the target is 0.
-        factored, sign, factors, log_floor: the item as line + sign log(base + rest), of x, y and the first parameters,
-            with the others at their defaults; where that holds, if not everywhere; the floor of the logarithm, if any.
+        factored, factors, log_floor: the item as -log(base + rest), of x and y, with the parameters at their defaults;
+            where that holds; the floor of the logarithm.
         defined: formula of x and y for what is allowed; by default any input, and a target in [0, 1].
         checks_input: inputs have a range, so that values are checked always, and not only on request.
     """
@@ -42,7 +43,6 @@ class Loss:
         dxy: Formula | None = None,
         linear_in_target: bool = False,
         factored: Formula | None = None,
-        sign: float = 1.0,
         factors: Formula | None = None,
         log_floor: float | None = None,
         defined: Formula | None = None,
@@ -51,13 +51,21 @@ class Loss:
         self.name, self.value = name, value
         self._given = {"dx": dx, "dy": dy, "dxx": dxx, "dxy": dxy}
         self.linear_in_target = linear_in_target
-        self.factored, self.sign, self.factors = factored, sign, factors
-        self.factored_parameters = 0 if factored is None else factored.__code__.co_argcount - 2
+        self.factored, self.factors = factored, factors
         self.least_factor = 0.0 if log_floor is None else math.exp(log_floor)
         self.defined, self.checks_input = defined or target_defined, checks_input
         code = value.__code__
         self.parameters = code.co_varnames[2 : code.co_argcount]
         self.defaults: tuple[float, ...] = value.__defaults__ or ()
+
+    @property
+    def given_dx(self) -> Formula | None:
+        return self._given["dx"]
+
+    @functools.cached_property
+    def exponents(self) -> frozenset[str]:
+        """The parameters to which powers are raised: of some whole numbers a power is a product."""
+        return powers.exponents(self.value)
 
     @functools.cached_property
     def dx(self) -> Formula:
@@ -86,7 +94,7 @@ class Loss:
         for formula in (self.value, self.dx, self.factored, self.factors, self.defined):
             if formula is not None:
                 _add_code(digest, formula)
-        return f"{self.name} {digest.hexdigest()} {self.sign} {self.least_factor} {self.defaults}"
+        return f"{self.name} {digest.hexdigest()} {self.least_factor} {self.defaults}"
 
 
 def _needed(formula: Formula | None, name: str) -> Formula:

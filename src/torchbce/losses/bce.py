@@ -1,7 +1,7 @@
 """Binary cross-entropy of probabilities.
 
 A sum over items need not take a logarithm of each: log a + log b = log(ab). `bce_factored` writes the loss of one item
-as line - log(base + rest), where base is 0 or 1 and the sum is left to the engine, so that no digit of a small rest is
+as -log(base + rest), where base is 0 or 1 and the sum is left to the engine, so that no digit of a small rest is
 lost.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import torch
 from torch import Tensor
 
-from torchbce.engine.compute import autocast, fast_path, reshape_advice, validate_and_compute
+from torchbce.engine.compute import autocast, quick, reshape_advice, validate_and_compute
 from torchbce.engine.options import Normalize, Options, changed, known, spell_out
 from torchbce.engine.overrides import handled, has_torch_function_variadic, scripted_as
 from torchbce.engine.reference import register
@@ -66,8 +66,8 @@ def bce_defined(x: Any, y: Any) -> Any:
 
 
 def bce_factored(x: Any, y: Any) -> Any:
-    """0 - log of the probability given to the truth."""
-    return 0.0, where(y == 1.0, 0.0, 1.0), where(y == 1.0, x, -x)
+    """-log of the probability given to the truth."""
+    return where(y == 1.0, 0.0, 1.0), where(y == 1.0, x, -x)
 
 
 def bce_factors(x: Any, y: Any) -> Any:
@@ -85,7 +85,6 @@ BCE = register(
         dxy=bce_dxy,
         linear_in_target=True,
         factored=bce_factored,
-        sign=-1.0,
         log_floor=LOG_FLOOR,
         defined=bce_defined,
         checks_input=True,
@@ -134,17 +133,16 @@ def binary_cross_entropy(
 
     Source: https://pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy.html
     """
+    if mask is None and size_average is None and reduce is None:
+        value = quick(BCE, input, target, (pos_weight,), weight, reduction, options)
+        if value is not None:
+            return value
     if has_torch_function_variadic(input, target, weight, pos_weight, mask):
         options = changed(binary_cross_entropy, known(options, ("pos_weight",)))  # type: ignore[assignment]
         own = {name: v for name, v in (("pos_weight", pos_weight), ("mask", mask)) if v is not None}
         tensors = input, target, weight, pos_weight, mask
         given = input, target, weight, size_average, reduce, reduction
         return handled(binary_cross_entropy, TORCH_BCE, tensors, *given, **own, **options)
-    plain = weight is None and pos_weight is None and mask is None and size_average is None and reduce is None
-    if plain and not options:
-        value = fast_path(BCE, input, target, reduction)
-        if value is not None:
-            return value
     mode = check_call(input, target, size_average, reduce, reduction)
     known(options, ("pos_weight",))
     if options.get("num_classes") is None and target.size() != input.size():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import torch
 from torch import Tensor
 
-from torchbce.engine.compute import autocast, check_sizes, fast_path, validate_and_compute
+from torchbce.engine.compute import autocast, check_sizes, quick, validate_and_compute
 from torchbce.engine.options import Normalize, Options, changed, known, spell_out
 from torchbce.engine.overrides import handled, has_torch_function_variadic, scripted_as
 from torchbce.engine.reference import register
@@ -23,7 +23,9 @@ from torchbce.losses.bce import INFINITY
 from torchbce.losses.module import as_buffer, options_of, refuse_script, shown
 
 if TYPE_CHECKING:  # `bind` puts the engine's own in their place
-    from torch import exp, log1p, where
+    from torch import exp as exp_unit
+    from torch import log1p as log1p_unit
+    from torch import where
 
 TORCH_BCE_WITH_LOGITS = torch.nn.functional.binary_cross_entropy_with_logits  # as it was before any patch
 
@@ -39,38 +41,32 @@ def far_line(x: Any, no: Any, yes: Any) -> Any:
 
 def bce_with_logits(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
     """-(pos_weight y log sigmoid(x) + (1 - y) log(1 - sigmoid(x)))."""
-    near = (1.0 + (pos_weight - 1.0) * y) * log1p(exp(-abs(x)))
+    near = (1.0 + (pos_weight - 1.0) * y) * log1p_unit(exp_unit(-abs(x)))
     return near + far_line(x, 1.0 - y, pos_weight * y)
 
 
 def bce_with_logits_dx(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
     """(1 - y) sigmoid(x) - pos_weight y sigmoid(-x)."""
     no, yes = 1.0 - y, pos_weight * y
-    e = exp(-abs(x))
+    e = exp_unit(-abs(x))
     return where(x >= 0.0, no - yes * e, no * e - yes) / (1.0 + e)
 
 
 def bce_with_logits_dy(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
     """pos_weight softplus(-x) - softplus(x); exactly -x where pos_weight is 1."""
-    return where(x >= 0.0, -x, -pos_weight * x) + (pos_weight - 1.0) * log1p(exp(-abs(x)))
+    return where(x >= 0.0, -x, -pos_weight * x) + (pos_weight - 1.0) * log1p_unit(exp_unit(-abs(x)))
 
 
 def bce_with_logits_dxx(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
     """(1 - y + pos_weight y) sigmoid(x) sigmoid(-x)."""
-    e = exp(where(x >= 0.0, -x, x))
+    e = exp_unit(where(x >= 0.0, -x, x))
     return (1.0 + (pos_weight - 1.0) * y) * e / ((1.0 + e) * (1.0 + e))
 
 
 def bce_with_logits_dxy(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
     """-(sigmoid(x) + pos_weight sigmoid(-x))."""
-    e = exp(where(x >= 0.0, -x, x))
+    e = exp_unit(where(x >= 0.0, -x, x))
     return -where(x >= 0.0, 1.0 + pos_weight * e, e + pos_weight) / (1.0 + e)
-
-
-def bce_with_logits_factored(x: Any, y: Any) -> Any:
-    """The line + log(1 + exp(-|x|)), for a pos_weight of 1 and any target; nothing here is differentiated."""
-    steep = where(x >= 0.0, 1.0 - y, y)
-    return steep * where(steep == 0.0, 0.0, abs(x)), 1.0, exp(-abs(x))
 
 
 BCE_WITH_LOGITS = register(
@@ -82,8 +78,6 @@ BCE_WITH_LOGITS = register(
         dxx=bce_with_logits_dxx,
         dxy=bce_with_logits_dxy,
         linear_in_target=True,
-        factored=bce_with_logits_factored,
-        sign=1.0,
     )
 )
 
@@ -146,17 +140,16 @@ def binary_cross_entropy_with_logits(
 
     Source: https://pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy_with_logits.html
     """
+    if mask is None and size_average is None and reduce is None:
+        value = quick(BCE_WITH_LOGITS, input, target, (pos_weight,), weight, reduction, options)
+        if value is not None:
+            return value
     if has_torch_function_variadic(input, target, weight, pos_weight, mask):
         options = changed(binary_cross_entropy_with_logits, known(options, ("pos_weight",)))  # type: ignore[assignment]
         own = {} if mask is None else {"mask": mask}
         tensors = input, target, weight, pos_weight, mask
         given = input, target, weight, size_average, reduce, reduction, pos_weight
         return handled(binary_cross_entropy_with_logits, TORCH_BCE_WITH_LOGITS, tensors, *given, **own, **options)
-    plain = weight is None and pos_weight is None and mask is None and size_average is None and reduce is None
-    if plain and not options:
-        value = fast_path(BCE_WITH_LOGITS, input, target, reduction)
-        if value is not None:
-            return value
     mode = check_call(input, target, size_average, reduce, reduction)
     known(options, ("pos_weight",))
     check_sizes(input, target, options)

@@ -13,7 +13,7 @@ from torchbce.engine.options import Options, Range
 from torchbce.engine.overrides import loss_function
 from torchbce.engine.reference import register
 from torchbce.formula.loss import Loss
-from torchbce.losses.bce_with_logits import bce_with_logits, bce_with_logits_dx, bce_with_logits_factored
+from torchbce.losses.bce_with_logits import bce_with_logits, bce_with_logits_dx
 from torchbce.losses.module import LossModule
 
 PRIOR = Range(0.0, 1.0, "a base rate above 0 and below 1", ends=False)
@@ -28,14 +28,7 @@ def logit_adjusted_dx(x: Any, y: Any, shift: Any = 0.0, pos_weight: Any = 1.0) -
     return bce_with_logits_dx(x + shift, y, pos_weight)
 
 
-def logit_adjusted_factored(x: Any, y: Any, shift: Any = 0.0) -> Any:
-    """As BCE's; see there."""
-    return bce_with_logits_factored(x + shift, y)
-
-
-LOGIT_ADJUSTED = register(
-    Loss("logit_adjusted_loss_with_logits", logit_adjusted, logit_adjusted_dx, factored=logit_adjusted_factored)
-)
+LOGIT_ADJUSTED = register(Loss("logit_adjusted_loss_with_logits", logit_adjusted, logit_adjusted_dx))
 
 
 @loss_function(prior=PRIOR)

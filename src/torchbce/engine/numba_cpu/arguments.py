@@ -82,4 +82,4 @@ def pack_optional(words: OptionalWords, kinds: str, parameters: list[float]) -> 
 
 @functools.cache
 def _layout(kinds: str) -> struct.Struct:
-    return struct.Struct("=" + _optional + "".join({"t": "3q", "n": "d2q", "-": ""}[kind] for kind in kinds))
+    return struct.Struct("=" + _optional + "".join({"t": "3q", "-": ""}.get(kind, "d2q") for kind in kinds))

@@ -1,4 +1,4 @@
-"""Filling a chunk's scratch arrays: broadcast weights, targets from class numbers, the loss's parameters."""
+"""Filling a block's scratch arrays: broadcast weights, targets from class numbers, the loss's parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torchbce.engine.numba_cpu.arguments import PARAMETERS
 from torchbce.engine.numba_cpu.intrinsics import offset, pointer_to
 from torchbce.engine.numba_cpu.primitives import float64_of, inlined
 from torchbce.engine.numba_cpu.storage import reader
-from torchbce.engine.numba_cpu.variant import CHUNK
+from torchbce.engine.numba_cpu.variant import BLOCK
 
 
 @functools.cache
@@ -30,20 +30,29 @@ def broadcaster(dtype: torch.dtype | None, number: Any) -> Any:
         run = start // inner
         left = inner - (start - run * inner)
         run = run % period
+        if inner == 1:
+            # The first period, then copies of what is there.
+            head = min(period - run, size)
+            for k in range(head):
+                into[k] = read(pointer, run + k)
+            whole = min(period, size)
+            for k in range(whole - head):
+                into[head + k] = read(pointer, k)
+            at = whole
+            while at < size:
+                count = min(at, size - at)
+                for k in range(count):
+                    into[at + k] = into[k]
+                at += at
+            return
         at = 0
         while at < size:
-            if inner == 1:
-                count = min(period - run, size - at)
-                for k in range(count):
-                    into[at + k] = read(pointer, run + k)
-                run = 0
-            else:
-                count = min(left, size - at)
-                weight = read(pointer, run)
-                for k in range(count):
-                    into[at + k] = weight
-                left = inner
-                run = run + 1 if run + 1 < period else 0
+            count = min(left, size - at)
+            weight = read(pointer, run)
+            for k in range(count):
+                into[at + k] = weight
+            left = inner
+            run = run + 1 if run + 1 < period else 0
             at += count
 
     pointer_is_missing = dtype is None
@@ -83,32 +92,39 @@ def class_spreader(dtype: torch.dtype, ignoring: bool, number: Any) -> Any:
     return fill
 
 
-def gatherer(kinds: str, defaults: tuple[float, ...], number: Any) -> Any:
-    """`parameters(a, table, j)`: the loss's parameters for item j of a chunk, as a tuple."""
-    gather = inlined(lambda a, table, j: ())
+def gatherer(kinds: str, defaults: tuple[float, ...], number: Any) -> tuple[Any, Any]:
+    """`numbers(a)`: the parameters that are numbers; `parameters(numbers, table, j)`: all, for item j of a block."""
+    load, gather = inlined(lambda a: ()), inlined(lambda numbers, table, j: ())
     present = sum(kind != "-" for kind in kinds)
-    columns = kinds.count("t")
+    columns, count = kinds.count("t"), kinds.count("n")
     for kind, default in reversed(list(zip(kinds, defaults, strict=True))):
         present -= kind != "-"
         columns -= kind == "t"
-        gather = _prepended(kind, default, PARAMETERS + 3 * present, columns * CHUNK, number, gather)
-    return gather
+        count -= kind == "n"
+        if kind == "n":
+            load = _and_loaded(PARAMETERS + 3 * present, number, load)
+        default = float(kind) if kind.isdigit() else default
+        gather = _and_gathered(kind, number(default), columns * BLOCK, count, number, gather)
+    return load, gather
 
 
-def _prepended(kind: str, default: float, place: int, column: int, number: Any, rest: Any) -> Any:
-    constant = number(default)
-    if kind == "-":
-        return inlined(lambda a, table, j: (constant, *rest(a, table, j)))
+def _and_loaded(place: int, number: Any, rest: Any) -> Any:
+    return inlined(lambda a: (number(float64_of(a[place])), *rest(a)))
+
+
+def _and_gathered(kind: str, default: Any, column: int, place: int, number: Any, rest: Any) -> Any:
+    if kind not in "nt":
+        return inlined(lambda numbers, table, j: (default, *rest(numbers, table, j)))
     if kind == "n":
-        return inlined(lambda a, table, j: (number(float64_of(a[place])), *rest(a, table, j)))
-    return inlined(lambda a, table, j: (number(table[column + j]), *rest(a, table, j)))
+        return inlined(lambda numbers, table, j: (numbers[place], *rest(numbers, table, j)))
+    return inlined(lambda numbers, table, j: (number(table[column + j]), *rest(numbers, table, j)))
 
 
 def parameter_spreader(places: tuple[int, ...], element: Any, number: Any) -> Any:
     """`fill(a, table, start, size)`: the parameters at these places, a column of the table each."""
     fill = inlined(lambda a, table, start, size: None)
     for column, place in enumerate(places):
-        fill = _and_spread(fill, PARAMETERS + 3 * place, column * CHUNK, element, number)
+        fill = _and_spread(fill, PARAMETERS + 3 * place, column * BLOCK, element, number)
     return fill
 
 

@@ -38,13 +38,8 @@ def folder(chosen: str | None) -> Path | None:
 
 def read(file: Path) -> bytes | None:
     """The content, if it is there, whole and our own."""
-    try:
-        handle = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(handle, "rb") as opened:
-            if not _ours(os.fstat(opened.fileno())):
-                return None
-            stored = opened.read()
-    except OSError:
+    stored = owned(file)
+    if stored is None:
         return None
     digest, content = stored[:32], stored[32:]
     return content if digest == hashlib.sha256(content).digest() else None
@@ -52,8 +47,23 @@ def read(file: Path) -> bytes | None:
 
 def write(file: Path, content: bytes) -> None:
     """Keep it; not being able to is allowed."""
+    put(file, hashlib.sha256(content).digest() + content)
+
+
+def owned(file: Path) -> bytes | None:
+    """All bytes of a file of our own."""
+    try:
+        handle = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(handle, "rb") as opened:
+            return opened.read() if _ours(os.fstat(opened.fileno())) else None
+    except OSError:
+        return None
+
+
+def put(file: Path, content: bytes) -> None:
+    """A file of our own with these bytes; not being able to is allowed."""
     with contextlib.suppress(OSError), whole_file(file, 0o600) as out:
-        out.write(hashlib.sha256(content).digest() + content)
+        out.write(content)
 
 
 def _usable(place: Path) -> bool:

@@ -14,6 +14,7 @@ from torchbce.engine.layout import ONCE, ClassNumbers, Pattern, class_numbers, i
 from torchbce.engine.numba_cpu import arguments, buffers, machine_code, threads
 from torchbce.engine.numba_cpu.arguments import OptionalWords, pack_plain
 from torchbce.engine.numba_cpu.variant import CHUNK
+from torchbce.formula.powers import PRODUCTS
 
 TWO_WORDS = ctypes.c_double * 2
 PIECE = 64  # chunks that a thread takes at a time, at most: 2 MiB of float32, a huge page
@@ -149,7 +150,7 @@ def _prepared(
 def _parameters(call: LossCall, input: Tensor, wide: bool) -> tuple[str, list[float], list[Tensor]]:
     """The kinds of the loss's parameters (see `Variant`), the words of those that are given, and their tensors."""
     kinds, words, owners = "", list[float](), list[Tensor]()
-    for value in call.parameters:
+    for name, value in zip(call.loss.parameters, call.parameters, strict=True):
         if value is None:
             kinds += "-"
         elif isinstance(value, Tensor) and value.numel() > 1:
@@ -158,8 +159,9 @@ def _parameters(call: LossCall, input: Tensor, wide: bool) -> tuple[str, list[fl
             words += found.values.data_ptr(), *found[1:]
             kinds += "t"
         else:
-            words += float(value), 0, 0
-            kinds += "n"
+            number = float(value)
+            words += number, 0, 0
+            kinds += str(int(number)) if number in PRODUCTS and name in call.loss.exponents else "n"
     return kinds, words, owners
 
 

@@ -124,7 +124,11 @@ def _compile(to_llvm: Callable[[], str], name: str) -> bytes:
 def _target() -> Any:
     _initialize()
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3, jit=True
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        jit=True,
+        codemodel="small",
     )
 
 
@@ -136,7 +140,7 @@ def _initialize() -> None:
 
 @functools.cache
 def _engine() -> Any:
-    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target(), use_lmm=True)
 
 
 def _load(name: str, code: bytes) -> Callable[[int], None]:

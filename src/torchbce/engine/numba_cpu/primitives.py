@@ -71,9 +71,7 @@ def _primitives(width: str, number: Any, integer: Any, bits: Any, float_of: Any)
         "integer": inlined(lambda v: integer(v)),
         "number": inlined(lambda v: number(integer(v))),
     }
-    functions = {
-        name: bind(getattr(elementary, name + width), basic, inlined, number) for name in ("exp", "log", "log1p")
-    }
+    functions = {name: bind(getattr(elementary, name + width), basic, inlined, number) for name in elementary.NAMES}
     return {**SHARED, **functions}
 
 

@@ -15,7 +15,7 @@ from torchbce.engine.numba_cpu.broadcast import broadcaster, class_spreader, gat
 from torchbce.engine.numba_cpu.intrinsics import pointer_to, stack
 from torchbce.engine.numba_cpu.primitives import FLOAT32, FLOAT64, float64_of, inlined
 from torchbce.engine.numba_cpu.storage import ELEMENTS, reader, writer
-from torchbce.engine.numba_cpu.variant import CHUNK, Variant
+from torchbce.engine.numba_cpu.variant import BLOCK, Variant
 from torchbce.formula.binding import bind
 
 
@@ -28,7 +28,7 @@ def formula(of: Callable[..., Any] | None, wide: bool) -> Any:
 
 
 class Scratch(NamedTuple):
-    """Arrays of a chunk, on the stack; of one element where they are not used."""
+    """Arrays of a block, on the stack; of one element where they are not used."""
 
     weights: Any
     parameters: Any
@@ -53,31 +53,27 @@ class Specialized:
         self.number: Any = np.float64 if v.wide else np.float32
         self.element = types.float64 if v.wide else types.float32
         loss = v.loss
-        self.value, self.derivative, self.factored = (
-            formula(of, v.wide) for of in (loss.value, loss.dx, loss.factored)
-        )
+        self.factored = formula(loss.factored, v.wide)
         self.defined = formula(loss.defined if v.checked else None, v.wide)
         self.factors = formula(loss.factors, v.wide)
         self.exact_value, self.exact_derivative = formula(loss.value, True), formula(loss.dx, True)
         self.write = writer(v.out or torch.float32)
-        self.parameters = gatherer(v.parameter_kinds, loss.defaults, self.number)
-        first = loss.factored_parameters
-        self.in_factor = gatherer(v.parameter_kinds[:first], loss.defaults[:first], self.number)
-        self.exact_parameters = gatherer(v.parameter_kinds, loss.defaults, np.float64)
+        self.numbers, self.parameters = gatherer(v.parameter_kinds, loss.defaults, self.number)
+        self.exact_numbers, self.exact_parameters = gatherer(v.parameter_kinds, loss.defaults, np.float64)
         self.scratch, self.fill = self._chunk(v)
         self.target_options, self.read = self._items(v)
 
     def _chunk(self, v: Variant) -> tuple[Any, Any]:
-        """`scratch()`: arrays for what is spread along a chunk; `fill(a, scratch, start, size)` spreads it."""
+        """`scratch()`: arrays for what is spread along a block; `fill(a, scratch, start, size)` spreads it."""
         columns = [i for i, kind in enumerate(k for k in v.parameter_kinds if k != "-") if kind == "t"]
         by_class, ignoring = v.by_class, v.ignoring
         marks = v.masked or (by_class and ignoring)
         sizes = (v.weight is not None, bool(columns), v.grad_output is not None, by_class)
         weights, table, incoming, classes = (
-            stack(self.element, CHUNK * max(1, len(columns) if i == 1 else 1) if used else 1)
+            stack(self.element, BLOCK * max(1, len(columns) if i == 1 else 1) if used else 1)
             for i, used in enumerate(sizes)
         )
-        counted = stack(types.uint8, CHUNK if marks else 1)
+        counted = stack(types.uint8, BLOCK if marks else 1)
         spread_w = broadcaster(v.weight, self.number)
         spread_g = broadcaster(v.grad_output, self.number)
         spread_mask = broadcaster(torch.uint8 if v.masked else None, np.uint8)
@@ -117,7 +113,7 @@ class Specialized:
         return scratch, fill
 
     def _items(self, v: Variant) -> tuple[Any, Any]:
-        """`target_options(a)`: how targets are read; `read(x, y, scratch, options, start, j)`: an item of a chunk.
+        """`target_options(a)`: how targets are read; `read(x, y, scratch, options, start, j)`: an item of a block.
 
         That is its input, its target before smoothing and after, and whether it counts. One that does not has values
         which are allowed.

@@ -37,11 +37,11 @@ if hasattr(os, "register_at_fork"):
 def run_together(function: Callable[[bytes], None], arguments: bytes, pieces: int, keep_alive: object) -> None:
     """Calls `function(arguments)` in several threads at once; `keep_alive` must not be freed meanwhile."""
     count = min(torch.get_num_threads(), pieces)
-    openmp = None if _forked else _openmp()
+    parallel = None if _forked else openmp()
     if count <= 1:
         function(arguments)
-    elif openmp is not None:
-        openmp(ctypes.cast(function, ctypes.c_void_p), arguments, count, 0)  # type: ignore[arg-type]
+    elif parallel is not None:
+        parallel(ctypes.cast(function, ctypes.c_void_p), arguments, count, 0)  # type: ignore[arg-type]
     else:
         _with_helpers(function, arguments, count - 1, keep_alive)
 
@@ -77,7 +77,7 @@ def _threads() -> ThreadPoolExecutor:
 
 
 @functools.cache
-def _openmp() -> Any:
+def openmp() -> Any:
     """`GOMP_parallel(function, argument, threads, flags)` of the library that torch runs on, if it is GNU's."""
     for file in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*")):
         with contextlib.suppress(OSError, AttributeError):

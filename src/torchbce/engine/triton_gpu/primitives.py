@@ -82,7 +82,7 @@ SHARED = {
 def _primitives(width: str, **basic: Any) -> dict[str, Any]:
     functions = {
         name: bind(getattr(elementary, name + width), {**SHARED, **basic}, triton.jit, tl.constexpr)
-        for name in ("exp", "log", "log1p")
+        for name in elementary.NAMES
     }
     return {**SHARED, **functions}
 

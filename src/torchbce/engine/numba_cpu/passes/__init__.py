@@ -5,4 +5,4 @@ chunks of a fixed size, each with a sum of its own, so no result depends on whic
 `LANES` independent sums fill the SIMD registers and keep the chains of rounding errors short.
 """
 
-LANES = 32
+LANES = 16

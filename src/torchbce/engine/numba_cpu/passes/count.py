@@ -9,7 +9,7 @@ import numpy as np
 from torchbce.engine.numba_cpu.arguments import AT
 from torchbce.engine.numba_cpu.primitives import inlined
 from torchbce.engine.numba_cpu.specialize import Specialized
-from torchbce.engine.numba_cpu.variant import CHUNK, Variant
+from torchbce.engine.numba_cpu.variant import BLOCK, CHUNK, Variant
 
 f8 = np.float64
 
@@ -24,14 +24,14 @@ def count(v: Variant) -> Callable[..., None]:
     def run(a, x, y, out, sums, first, last):
         scratch, options = scratch_of(), target_options(a)
         for c in range(first, last):
-            start = c * CHUNK
-            size = min(CHUNK, a[AT.items] - start)
-            fill(a, scratch, start, size)
-            total = f8(0.0)
-            for j in range(size):
-                _, _, _, counts = read(x, y, scratch, options, start, j)
-                if counts:
-                    total += f8(scratch.weights[j]) if weighted else f8(1.0)
+            total, end = f8(0.0), min((c + 1) * CHUNK, a[AT.items])
+            for start in range(c * CHUNK, end, BLOCK):
+                size = min(BLOCK, end - start)
+                fill(a, scratch, start, size)
+                for j in range(size):
+                    _, _, _, counts = read(x, y, scratch, options, start, j)
+                    if counts:
+                        total += f8(scratch.weights[j]) if weighted else f8(1.0)
             sums[c] = total
 
     return run

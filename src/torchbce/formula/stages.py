@@ -1,0 +1,59 @@
+"""Formulas cut into stages: each exponential and logarithm by itself, then what is made of them.
+
+A processor works on many items of a short loop at once, and on few of a long one. So a compiled pass evaluates one
+costly function at a time for a block of items, and no function twice that two formulas have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from torchbce.formula.binding import Formula, bind
+from torchbce.formula.derivative import differentiate
+from torchbce.formula.graph import Graph, Node, formula_of, in_order
+from torchbce.formula.loss import Loss
+from torchbce.formula.powers import with_powers
+
+COSTLY = ("exp", "exp_unit", "log", "log1p", "log1p_unit")
+
+
+class Stages(NamedTuple):
+    """Functions of the formulas' own arguments and of what the steps before have given.
+
+    Attributes:
+        steps: one costly function each.
+        results: the loss, its derivative or both, of all steps.
+    """
+
+    steps: list[Formula]
+    results: list[Formula]
+
+
+def stages(loss: Loss, results: Sequence[str], fixed: Mapping[str, float]) -> Stages:
+    """The stages of a loss's "value", "dx" or both; the parameters named in `fixed` are these numbers."""
+    code = loss.value.__code__
+    names = code.co_varnames[: code.co_argcount]
+    graph = Graph()
+    inputs = [graph.node(fixed[name]) if name in fixed else graph.input(name) for name in names]
+    value = with_powers(bind(loss.value, graph.primitives())(*inputs))
+    roots = [value if result == "value" else _derivative(loss, value, inputs) for result in results]
+    costly: dict[int, Node] = {}
+    for root in roots:
+        costly |= {id(node): node for node in in_order(root) if node.operation in COSTLY}
+    known: dict[int, str] = {}
+    steps = []
+    for number, node in enumerate(costly.values()):
+        steps.append(formula_of(node, [*names, *known.values()], (), f"step_{number}", known))
+        known[id(node)] = f"step{number}"
+    everything = [*names, *known.values()]
+    return Stages(steps, [formula_of(graph.node(root), everything, (), "result", known) for root in roots])
+
+
+def _derivative(loss: Loss, value: Node, inputs: Sequence[Node]) -> Node:
+    """By the input: the loss's own formula, else that of the value with its powers as products."""
+    graph = value.graph
+    if loss.given_dx is not None:
+        return with_powers(bind(loss.given_dx, graph.primitives())(*inputs))
+    found = differentiate(value, inputs[0])
+    return graph.node(0.0) if found is None else found
