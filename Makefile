@@ -5,9 +5,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL := $(PIP) -c constraints.txt
 LOCKED := $(PIP) --no-deps --require-hashes -r
 
-.PHONY: setup demo test test-fast fuzz check bench lock clean
+.PHONY: setup node demo test test-without-node test-fast fuzz check bench lock clean
 
-setup: .venv/.dev
+setup: node
 
 # Stamps: an install runs again only when what it installs has changed.
 .venv/.python:
@@ -33,6 +33,11 @@ setup: .venv/.dev
 	$(INSTALL) --no-deps pytabkit pytorch-lightning probmetrics dill msgpack xrfm  # for RealMLP
 	touch $@
 
+# The C++ node makes small calls fast; compiled once where there is a compiler, and everything works without it.
+node: .venv/.dev
+	@if command -v $${CXX:-c++} >/dev/null; then $(BIN)/torchbce build || echo "the losses do without the node"; \
+		else echo "no C++ compiler: the losses do without the node"; fi
+
 # A real table, written out as a CSV, so that the demo is the user's own command.
 breast_cancer.csv: .venv/.train
 	$(BIN)/python examples/breast_cancer.py $@
@@ -41,8 +46,14 @@ demo: breast_cancer.csv
 	$(BIN)/torchbce train breast_cancer.csv --target benign
 	@echo "Next: open its report.html in a browser, or run $(BIN)/torchbce explain on that folder"
 
-test: .venv/.dev
+test: node
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+# What depends on how a loss is called, once more as on a machine without a compiler.
+test-without-node: .venv/.dev
+	TORCHBCE_NODE=0 $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/test_engines.py \
+		tests/test_kernels.py tests/test_semantics.py tests/test_overrides.py tests/test_transforms.py \
+		tests/test_patching.py tests/test_fused.py
 
 # For the loop of whoever changes code: what needs no compiler, no other process and no training.
 test-fast: .venv/.dev
@@ -60,6 +71,7 @@ check: .venv/.dev
 
 bench: .venv/.bench
 	$(BIN)/python benchmarks/losses.py
+	$(BIN)/python benchmarks/steps.py
 	$(BIN)/python benchmarks/family.py
 	$(BIN)/python benchmarks/lens.py
 	$(BIN)/python benchmarks/checks.py

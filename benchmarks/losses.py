@@ -1,9 +1,9 @@
-"""Both losses beside torch eager, torch.compile, JAX/optax, Keras, scikit-learn, and the memory traffic alone.
+"""Every size and option beside the best of torch (see `grid.py`), and both losses beside JAX, Keras and scikit-learn.
 
 The same arrays in one run, everybody in turn; medians. A dash: that peer has no such call. JAX runs under jit, Keras on
 torch. "bytes" reads input and target, and writes one tensor where the case has one to write.
 
-Run: python benchmarks/losses.py            (about five minutes)
+Run: python benchmarks/losses.py            (about forty minutes, most of them torch.compile's)
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import warnings
 os.environ["KERAS_BACKEND"] = "torch"
 warnings.simplefilter("ignore")
 
+import grid
 import jax
 import keras
 import machine
@@ -104,6 +105,16 @@ def main() -> None:
     }
     text = [
         f"# Losses\n\n{machine.describe('numba', 'jax', 'optax', 'keras', 'scikit-learn')}; `benchmarks/losses.py`\n"
+    ]
+    rows = []
+    for row in grid.rows():
+        rows.append(row)
+        print(*row, flush=True)
+    text += [
+        "## torchbce's time / the best of torch and torch.compile\n",
+        "In brackets, from a million items on: torchbce's time / moving the bytes alone.\n",
+        machine.table(["call", *(f"{n:,}" for n in grid.SIZES)], rows),
+        "",
     ]
     for n in reversed(SIZES):
         rows = []

@@ -40,5 +40,5 @@ def build() -> None:
         from torchbce.selftest.node import ITEMS, build_node
 
         built = build_node()
-        print(f"compiled; it is kept as {built.file}")
+        print(f"the node is kept as {built.file}")
         print(f"loss and gradient of {ITEMS} logits: {built.ours:.0f} us; with torch's loss {built.torch:.0f} us")

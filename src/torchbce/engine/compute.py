@@ -38,22 +38,35 @@ def quick(
     if node is not None:
         number = node.number_of(loss, reduction, options)
         return None if number < 0 else node.call(number, input, target, weight, *parameters)
-    if options or weight is not None or any(given is not None for given in parameters):
+    if options or has_torch_function_variadic(input, target) or not select.takes_fast_path(input, target):
         return None
-    if (
-        has_torch_function_variadic(input, target)
-        or not select.takes_fast_path(input, target)
-        or input.size() != target.size()
-    ):
+    if input.size() != target.size() or reduction not in REDUCTIONS:
         return None
-    call = _plain_call(loss, reduction)
-    return None if call is None else compute_by(select.cpu(), input, target, call)
+    plain = weight is None
+    for given in parameters:
+        plain = plain and given is None
+    if plain:
+        return compute_by(select.cpu(), input, target, _plain_call(loss, reduction))
+    for given in (weight, *parameters):
+        if given is not None and not _is_simple(given, input):
+            return None
+    call = LossCall(loss, parameters, weight, reduction, torch.float32, loss.checks_input)
+    return compute_by(select.cpu(), input, target, call)
+
+
+def _is_simple(weight: Weight, input: Tensor) -> bool:
+    """A number, or float32 memory that repeats along the items of a contiguous input."""
+    if type(weight) is not Tensor:
+        return type(weight) is float
+    return (
+        select.is_dense_float32(weight)
+        and not weight.requires_grad
+        and (weight.ndim == 0 or weight.size() == input.size()[-weight.ndim :])
+    )
 
 
 @functools.cache
-def _plain_call(loss: Loss, reduction: Reduction) -> LossCall | None:
-    if reduction not in REDUCTIONS:
-        return None
+def _plain_call(loss: Loss, reduction: Reduction) -> LossCall:
     return LossCall(
         loss=loss,
         parameters=(None,) * len(loss.parameters),

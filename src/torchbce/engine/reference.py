@@ -26,12 +26,18 @@ def _primitive(of_tensors: Callable[..., Any], of_numbers: Callable[..., Any]) -
     return lambda v, *rest: of_tensors(v, *rest) if isinstance(v, Tensor) else of_numbers(v, *rest)
 
 
-PRIMITIVES = {
+def _log_unit(base: float, rest: Any) -> Any:
+    """log(base + rest), base 0 or 1, with all digits of rest."""
+    return PRIMITIVES["log1p" if base == 1.0 else "log"](rest)
+
+
+PRIMITIVES: dict[str, Callable[..., Any]] = {
     "exp": _primitive(torch.exp, math.exp),
     "log": _primitive(torch.log, math.log),
     "log1p": _primitive(torch.log1p, math.log1p),
     "exp_unit": _primitive(torch.exp, math.exp),
     "log1p_unit": _primitive(torch.log1p, math.log1p),
+    "log_unit": _log_unit,
     "where": _primitive(torch.where, lambda condition, yes, no: yes if condition else no),
     "abs": _primitive(torch.abs, abs),
     "at_least": _primitive(torch.clamp_min, max),

@@ -101,17 +101,9 @@ def takes_fast_path(input: Tensor, target: Tensor) -> bool:
     """
     return (
         not torch.compiler.is_compiling()  # first, as torch.compile does not trace the rest
-        and type(input) is Tensor
-        and type(target) is Tensor
-        and input.dtype is torch.float32
-        and target.dtype is torch.float32
-        and input.is_cpu
-        and target.is_cpu
-        and input.layout is torch.strided
-        and target.layout is torch.strided
-        and input.is_contiguous()
-        and target.is_contiguous()
-        and not (input.is_neg() or target.is_neg() or target.requires_grad)
+        and is_dense_float32(input)
+        and is_dense_float32(target)
+        and not target.requires_grad
         and torch_internals.unwatched()
         and _forced is None
         and _missing_numba() is None
@@ -121,6 +113,18 @@ def takes_fast_path(input: Tensor, target: Tensor) -> bool:
 def node() -> Any:
     """The compiled node, which calls the CPU kernels without Python in between; None where there is none."""
     return _node() if _forced is None or _forced == "cpu" else None
+
+
+def is_dense_float32(tensor: Tensor) -> bool:
+    """Whether this is plain contiguous memory of float32 on the CPU."""
+    return (
+        type(tensor) is Tensor
+        and tensor.dtype is torch.float32
+        and tensor.is_cpu
+        and tensor.layout is torch.strided
+        and tensor.is_contiguous()
+        and not tensor.is_neg()
+    )
 
 
 @contextlib.contextmanager

@@ -59,6 +59,9 @@ def _rule(node: Node, d: list[Derivative]) -> Derivative:
         return graph.apply("where", a[0], _or_zero(graph, d[1]), _or_zero(graph, d[2]))
     if operation == "at_least":
         return graph.apply("where", graph.apply("lt", a[0], a[1]), _or_zero(graph, d[1]), _or_zero(graph, d[0]))
+    if operation == "log_unit":
+        top = _add(d[0], d[1])
+        return None if top is None else graph.apply("div", top, graph.apply("add", a[0], a[1]))
     assert first is not None
     if operation in ("exp", "exp_unit"):
         return _times(first, node)

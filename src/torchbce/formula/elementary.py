@@ -4,7 +4,7 @@ Those of the C library are calls, one item at a time, and those of a GPU are fas
 Cephes (exp) and of FreeBSD's msun (log). Errors, in units of the last place, tested against mpmath: float32 below 1,
 float64 below 2, for every argument; subnormal numbers, zeros, infinities and NaN are right.
 
-`exp_unit` is exp where the result lies between 0 and 1, `log1p_unit` log1p where the argument does.
+Of numbers between 0 and 1, less will do: `exp_unit` gives one, `log1p_unit` takes one, `log_unit` the sum of two.
 
 The words left to the engine: `bits` reads a float as an integer of its width, `float_of` the reverse; `integer` keeps
 an integer at that width, `number` converts its value; `where` chooses.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # for reading and for type checking
     def where(condition: Any, yes: Any, no: Any) -> Any: ...
 
 
-NAMES = ("exp", "exp_unit", "log", "log1p", "log1p_unit")
+NAMES = ("exp", "exp_unit", "log", "log1p", "log1p_unit", "log_unit")
 INFINITY = math.inf
 NAN = math.nan
 
@@ -179,6 +179,11 @@ def log1p_unit_float32(v: Any) -> Any:
 def log1p_unit_float64(v: Any) -> Any:
     s = v / (2.0 + v)
     z = s * s
+    square = 0.5 * v * v
+    return v - (square - s * (square + z * _series_float64(z)))
+
+
+def _series_float64(z: Any) -> Any:
     series = 0.1563057780092285 * z + 0.07492143795550767
     series = series * z + 0.10845178394880015
     series = series * z + 0.11734279061303197
@@ -188,8 +193,39 @@ def log1p_unit_float64(v: Any) -> Any:
     series = series * z + 0.2222222219823677
     series = series * z + 0.285714285716001
     series = series * z + 0.39999999999999525
-    square = 0.5 * v * v
-    return v - (square - s * (square + z * (series * z + 0.6666666666666666)))
+    return series * z + 0.6666666666666666
+
+
+# log(base + rest) of a probability, base 0 or 1: log(p) of base 0 and rest p, log(1 - p) of base 1 and rest -p. From
+# 1/2 on 1 - p is exact; below, f = rest, which loses no digit of a small p. So s is within 1/3 again. Scaled up always,
+# so that subnormal numbers are normal. Of 0 the result is some number below -100.
+
+
+def log_unit_float32(base: Any, rest: Any) -> Any:
+    near = (base == 1.0) & (rest > -0.5)
+    b = bits((base + rest) * 8388608.0)
+    k = integer(b - 0x3F3504F3) >> 23
+    f = where(near, rest, float_of(b - (k << 23)) - 1.0)
+    n = where(near, 0.0, number(k) - 23.0)
+    s = f / (2.0 + f)
+    z = s * s
+    series = ((0.2322433 * z + 0.21706575) * z + 0.28592357) * z + 0.39999706
+    square = 0.5 * f * f
+    small = s * (square + z * (series * z + 0.6666667)) + n * 9.0580006145e-06
+    return n * 6.9313812256e-01 - ((square - small) - f)
+
+
+def log_unit_float64(base: Any, rest: Any) -> Any:
+    near = (base == 1.0) & (rest > -0.5)
+    b = bits((base + rest) * 4503599627370496.0)
+    k = integer(b - 0x3FE6A09E667F3BCD) >> 52
+    f = where(near, rest, float_of(b - (k << 52)) - 1.0)
+    n = where(near, 0.0, number(k) - 52.0)
+    s = f / (2.0 + f)
+    z = s * s
+    square = 0.5 * f * f
+    small = s * (square + z * _series_float64(z)) + n * 1.90821492927058770002e-10
+    return n * 6.93147180369123816490e-01 - ((square - small) - f)
 
 
 def log1p_float32(v: Any) -> Any:

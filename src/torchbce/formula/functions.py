@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # `bind` puts the engine's own in their place
     from torch import clamp_min as at_least
+    from torch import exp, log, where
     from torch import exp as exp_unit
-    from torch import log, where
     from torch import log1p as log1p_unit
+
+    from torchbce.formula.elementary import log_unit_float64 as log_unit
 
 SMALLEST = 1e-37  # a power of less is a power of this; just above where float32 loses digits
 
@@ -25,8 +27,13 @@ def softplus(x: Any) -> Any:
 
 
 def power(v: Any, exponent: Any) -> Any:
-    """v to a power, for v in [0, 1]."""
-    return exp_unit(exponent * log(at_least(v, SMALLEST)))
+    """v to a power, for v of at least 0."""
+    return exp(exponent * log(at_least(v, SMALLEST)))
+
+
+def power_unit(v: Any, exponent: Any) -> Any:
+    """v to a power of at least 0, for v in [0, 1]."""
+    return exp_unit(exponent * log_unit(0.0, at_least(v, SMALLEST)))
 
 
 def missed(p: Any, q: Any, y: Any) -> Any:

@@ -32,7 +32,7 @@ INFIX = {
     "or": "|",
 }
 PREFIX = {"neg": "-"}
-CALLS = ("exp", "exp_unit", "log", "log1p", "log1p_unit", "abs", "at_least", "where", "stop_gradient")
+CALLS = ("exp", "exp_unit", "log", "log1p", "log1p_unit", "log_unit", "abs", "at_least", "where", "stop_gradient")
 CONDITIONS = ("lt", "le", "gt", "ge", "eq", "ne", "and", "or")
 FOLDED: dict[str, Any] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg}
 _numbers = itertools.count()

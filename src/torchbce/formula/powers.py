@@ -22,9 +22,11 @@ def _power(node: Node) -> tuple[Node, Node] | None:
     if node.operation not in ("exp", "exp_unit") or node.arguments[0].operation != "mul":
         return None
     exponent, logarithm = node.arguments[0].arguments
-    if logarithm.operation != "log" or logarithm.arguments[0].operation != "at_least":
+    base = logarithm.arguments[-1] if logarithm.arguments else logarithm
+    whole = logarithm.operation == "log" or (logarithm.operation == "log_unit" and logarithm.arguments[0].value == 0.0)
+    if not whole or base.operation != "at_least":
         return None
-    base, floor = logarithm.arguments[0], logarithm.arguments[0].arguments[1]
+    floor = base.arguments[1]
     return (base, exponent) if floor.operation == "constant" and floor.value > 0 else None
 
 

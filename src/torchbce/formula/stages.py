@@ -15,7 +15,7 @@ from torchbce.formula.graph import Graph, Node, formula_of, in_order
 from torchbce.formula.loss import Loss
 from torchbce.formula.powers import with_powers
 
-COSTLY = ("exp", "exp_unit", "log", "log1p", "log1p_unit")
+COSTLY = ("exp", "exp_unit", "log", "log1p", "log1p_unit", "log_unit")
 
 
 class Stages(NamedTuple):

@@ -14,7 +14,7 @@ from torchbce.engine.compute import compute_loss
 from torchbce.engine.options import FOCUS, Options, Range
 from torchbce.engine.overrides import loss_function
 from torchbce.engine.reference import register
-from torchbce.formula.functions import missed, power, sigmoid, softplus
+from torchbce.formula.functions import missed, power_unit, sigmoid, softplus
 from torchbce.formula.loss import Loss
 from torchbce.losses.bce import INFINITY, LOG_FLOOR, bce_defined
 from torchbce.losses.module import LossModule
@@ -41,7 +41,7 @@ def shifted_cost(p: Any, q: Any, clip: Any) -> Any:
 
 def focus(p: Any, q: Any, y: Any, gamma_pos: Any, gamma_neg: Any, clip: Any) -> Any:
     """(1 - p_t)^gamma, with the gamma of the target."""
-    return power(missed(shifted(p, clip), q, y), gamma_pos * y + gamma_neg * (1.0 - y))
+    return power_unit(missed(shifted(p, clip), q, y), gamma_pos * y + gamma_neg * (1.0 - y))
 
 
 def cost_with_logits(x: Any, y: Any, p: Any, q: Any, clip: Any, pos_weight: Any) -> Any:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # `bind` puts the engine's own in their place
     from torch import clamp_min as at_least
     from torch import log, log1p, where
 
+    from torchbce.formula.elementary import log_unit_float64 as log_unit
+
 TORCH_BCE = torch.nn.functional.binary_cross_entropy  # as it was before any patch
 INFINITY = math.inf
 LOG_FLOOR = -100.0  # torch floors each logarithm here, so that log(0) costs 100 and not infinity
@@ -33,7 +35,7 @@ SLOPE_FLOOR = 9.999999960041972e-13  # float32(1e-12): torch's floor of x(1 - x)
 
 def bce(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
     """-(pos_weight y log x + (1 - y) log(1 - x)), each logarithm floored at -100."""
-    return (y - 1.0) * at_least(log1p(-x), LOG_FLOOR) - pos_weight * y * at_least(log(x), LOG_FLOOR)
+    return (y - 1.0) * at_least(log_unit(1.0, -x), LOG_FLOOR) - pos_weight * y * at_least(log_unit(0.0, x), LOG_FLOOR)
 
 
 def bce_dx(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:

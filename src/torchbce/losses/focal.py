@@ -11,7 +11,7 @@ from torchbce.engine.compute import compute_loss
 from torchbce.engine.options import FOCUS, SHARE, Options
 from torchbce.engine.overrides import loss_function
 from torchbce.engine.reference import register
-from torchbce.formula.functions import missed, power, sigmoid
+from torchbce.formula.functions import missed, power_unit, sigmoid
 from torchbce.formula.loss import Loss
 from torchbce.losses.bce import bce, bce_defined
 from torchbce.losses.bce_with_logits import bce_with_logits
@@ -23,13 +23,13 @@ def focal_with_logits(
 ) -> Any:
     """a_t (1 - p_t)^gamma BCE, a_t = alpha y + rest (1 - y)."""
     weight = alpha * y + rest * (1.0 - y)
-    return weight * power(missed(sigmoid(x), sigmoid(-x), y), gamma) * bce_with_logits(x, y, pos_weight)
+    return weight * power_unit(missed(sigmoid(x), sigmoid(-x), y), gamma) * bce_with_logits(x, y, pos_weight)
 
 
 def focal(x: Any, y: Any, gamma: Any = 0.0, alpha: Any = 1.0, rest: Any = 1.0, pos_weight: Any = 1.0) -> Any:
     """The same of probabilities."""
     weight = alpha * y + rest * (1.0 - y)
-    return weight * power(missed(x, 1.0 - x, y), gamma) * bce(x, y, pos_weight)
+    return weight * power_unit(missed(x, 1.0 - x, y), gamma) * bce(x, y, pos_weight)
 
 
 FOCAL_WITH_LOGITS = register(Loss("focal_loss_with_logits", focal_with_logits))

@@ -11,7 +11,7 @@ from torchbce.engine.compute import compute_loss
 from torchbce.engine.options import FOCUS, SHARE, Options
 from torchbce.engine.overrides import loss_function
 from torchbce.engine.reference import register
-from torchbce.formula.functions import missed, power, sigmoid
+from torchbce.formula.functions import missed, power_unit, sigmoid
 from torchbce.formula.loss import Loss
 from torchbce.losses.bce import bce, bce_defined
 from torchbce.losses.bce_with_logits import bce_with_logits
@@ -31,7 +31,7 @@ def poly1_with_logits(
     """a_t (1 - p_t)^gamma (BCE + epsilon (1 - p_t)); focal for an epsilon of 0."""
     m = missed(sigmoid(x), sigmoid(-x), y)
     weight = alpha * y + rest * (1.0 - y)
-    return weight * power(m, gamma) * (bce_with_logits(x, y, pos_weight) + epsilon * m)
+    return weight * power_unit(m, gamma) * (bce_with_logits(x, y, pos_weight) + epsilon * m)
 
 
 def poly1(
@@ -46,7 +46,7 @@ def poly1(
     """The same of probabilities."""
     m = missed(x, 1.0 - x, y)
     weight = alpha * y + rest * (1.0 - y)
-    return weight * power(m, gamma) * (bce(x, y, pos_weight) + epsilon * m)
+    return weight * power_unit(m, gamma) * (bce(x, y, pos_weight) + epsilon * m)
 
 
 POLY1_WITH_LOGITS = register(Loss("poly1_loss_with_logits", poly1_with_logits))

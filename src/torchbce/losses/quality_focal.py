@@ -11,7 +11,7 @@ from torchbce.engine.compute import compute_loss
 from torchbce.engine.options import FOCUS, Options
 from torchbce.engine.overrides import loss_function
 from torchbce.engine.reference import register
-from torchbce.formula.functions import power, sigmoid
+from torchbce.formula.functions import power_unit, sigmoid
 from torchbce.formula.loss import Loss
 from torchbce.losses.bce import bce, bce_defined
 from torchbce.losses.bce_with_logits import bce_with_logits
@@ -20,12 +20,12 @@ from torchbce.losses.module import LossModule
 
 def quality_focal_with_logits(x: Any, y: Any, beta: Any = 0.0) -> Any:
     """|p - y|^beta BCE, for targets that say how good an item is."""
-    return power(abs((1.0 - y) * sigmoid(x) - y * sigmoid(-x)), beta) * bce_with_logits(x, y, 1.0)
+    return power_unit(abs((1.0 - y) * sigmoid(x) - y * sigmoid(-x)), beta) * bce_with_logits(x, y, 1.0)
 
 
 def quality_focal(x: Any, y: Any, beta: Any = 0.0) -> Any:
     """The same of probabilities."""
-    return power(abs((1.0 - y) * x - y * (1.0 - x)), beta) * bce(x, y, 1.0)
+    return power_unit(abs((1.0 - y) * x - y * (1.0 - x)), beta) * bce(x, y, 1.0)
 
 
 QUALITY_FOCAL_WITH_LOGITS = register(Loss("quality_focal_loss_with_logits", quality_focal_with_logits))

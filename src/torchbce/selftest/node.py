@@ -20,7 +20,7 @@ class Built(NamedTuple):
 
 
 def build_node() -> Built:
-    """Compile it for this machine's torch and Python.
+    """Compile it for this machine's torch and Python, if that has not been done.
 
     Raises:
         BuildError: it cannot be compiled.

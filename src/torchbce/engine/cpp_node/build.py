@@ -31,7 +31,7 @@ def identity() -> str:
 
 
 def build() -> Path:
-    """Compile the node into the cache folder, where every later process finds it.
+    """Compile the node into the cache folder, where every later process finds it; at once where it is there.
 
     Raises:
         BuildError: there is no folder, no compiler or no ninja, or the compiler refuses.
@@ -39,7 +39,10 @@ def build() -> Path:
     folder = machine_code.folder()
     if folder is None:
         raise BuildError("there is no folder to keep it in: set TORCHBCE_CACHE to one that only you may write")
-    file, content = folder / f"{identity()}.so", compiled()
+    file = folder / f"{identity()}.so"
+    if is_whole(file):
+        return file
+    content = compiled()
     cache.put(file, content)
     cache.write(file.with_suffix(".sum"), hashlib.sha256(content).digest())
     if not is_whole(file):

@@ -15,8 +15,8 @@ CHUNK = 8192  # items with a sum of their own; small enough for the nearest cach
 class Variant(NamedTuple):
     """A pass, a loss, the dtypes of its tensors (None: there is none), and which options it has.
 
-    parameters: for each, "-" for its default, "n" for a number, "t" for a tensor along the items; an exponent that makes
-        a product of a power (see `formula.powers`) is that digit.
+    parameters: for each, "-" for its default, "n" for a number, "t" for a tensor along the items; an exponent that
+        makes a product of a power (see `formula.powers`) is that digit.
     """
 
     pass_name: str  # "total", "items", "grad_input" or "count"
