@@ -1,7 +1,7 @@
 """Every size and option: torchbce's time as a share of the best that torch offers, eager or compiled.
 
 Everybody in turn on the same arrays, medians; ratios below 1 are ours. From a million items on, a second number: ours
-as a multiple of moving the bytes alone (reading what the call reads, writing what it has to write, by torch's own sums).
+as a multiple of moving the bytes alone: reading what the call reads and writing what it has to write, by torch's sums.
 """
 
 from __future__ import annotations

@@ -18,23 +18,33 @@ TREES = "training/trees/"
 LAYOUT, CPU, GPU = "engine/layout.py", "engine/numba_cpu/", "engine/triton_gpu/"
 # fmt: off
 MUTATIONS = (
-    (BCE, "return 0.0, where(y == 1.0, 0.0, 1.0)", "return 0.0, where(y == 1.0, 0.0, 1.0 + 1e-6)", "kernels"),
+    (BCE, "return where(y == 1.0, 0.0, 1.0)", "return where(y == 1.0, 0.0, 1.0 + 1e-6)", "kernels"),
     (BCE, "return (x >= 0.0) & (x <= 1.0) & ((y == 0.0) | (y == 1.0))", "return (x >= 0.0) & (x <= 1.0)", "kernels"),
     (LOGITS, "return (1.0 + (pos_weight - 1.0) * y) * e /", "return (1.0 + pos_weight * y) * e /", "formulas"),
     (ELEMENTARY, "p * r + 8.3334519073e-3", "p * r + 8.3e-3", "kernels"),
     (ELEMENTARY, "series = series * z + 1.818357216161805012e-01", "series = series * z + 1.8183e-01", "kernels"),
     (ELEMENTARY, "rest = c * float_of((127 - k) << 23)", "rest = 0.0 * c * float_of((127 - k) << 23)", "kernels"),
     (ELEMENTARY, "tiny = u < 1.17549435e-38", "tiny = u < 0.0", "kernels"),
+    (ELEMENTARY, "series = ((0.2322433 * z + 0.21706575)", "series = ((0.2322433 * z + 0.2165)", "kernels"),
+    (ELEMENTARY, "near = (base == 1.0) & (rest > -0.5)\n    b = bits((base + rest) * 8388608.0)", "near = (base == 2.0) & (rest > -0.5)\n    b = bits((base + rest) * 8388608.0)", "kernels"),
+    (ELEMENTARY, "+ (bits(shifted) << 23)) * 5.421010862427522e-20", "+ (bits(shifted) << 23)) * 5.42101e-20", "kernels"),
     (LAYOUT, "weight.size() == like.size()[-weight.ndim :]", "weight.numel() == like.size()[-1]", "kernels"),
     (LAYOUT, "if target.stride() != input.stride():", "if target.numel() != input.numel():", "kernels"),
-    (CPU + "passes/total.py", "residual += small - (factor - base)", "residual += 0.0", "kernels"),
-    (CPU + "passes/total.py", "least if floored and factor < least else factor", "factor", "kernels"),
-    (CPU + "passes/total.py", "f8(exponent[k] - i8(1023) * blocks)", "f8(exponent[k] - i8(1022) * blocks)", "kernels"),
+    (CPU + "passes/product.py", "residual += small - (factor - base)", "residual += 0.0", "kernels"),
+    (CPU + "passes/product.py", "least if factor < least else factor", "factor", "kernels"),
+    (CPU + "passes/product.py", "f8(exponent[k] - i8(1023) * groups)", "f8(exponent[k] - i8(1022) * groups)", "kernels"),
     (CPU + "passes/total.py", "item = exact_value(f8(xi), f8(yi), *p) * w", "item = exact_value(f8(xi), f8(yi), *p)", "kernels"),
     (CPU + "passes/total.py", "step = exact_derivative(f8(xi), f8(yi), *p) * w * scale", "step = exact_derivative(f8(xi), f8(yi), *p)", "kernels"),
     (CPU + "passes/total.py", "sums[c] = f8(np.nan) if invalid != 0 else total", "sums[c] = total", "kernels"),
-    (CPU + "passes/total.py", "                    step *= scratch.weights[j]\n                if partial:\n                    item", "                    step *= number(1.0)\n                if partial:\n                    item", "kernels"),
-    (CPU + "passes/total.py", "                    sums[k], residual = two_sum(sums[k], values[k])", "                    sums[k], residual = sums[k] + values[k], f8(0.0)", "kernels"),
+    (CPU + "passes/total.py", "                        step *= scratch.weights[j]", "                        step *= number(1.0)", "kernels"),
+    (CPU + "passes/total.py", "                    sums[k], residual = two_sum(sums[k], f8(values[row * LANES + k]))", "                    sums[k], residual = sums[k] + f8(values[row * LANES + k]), f8(0.0)", "kernels"),
+    (CPU + "passes/total.py", "+ (f8(values[j + 2 * LANES])", "+ (f8(values[j + LANES])", "kernels"),
+    (CPU + "broadcast.py", "into[head + k] = read(pointer, k)", "into[head + k] = read(pointer, run + k)", "kernels"),
+    (CPU + "broadcast.py", "into[at + k] = into[k]", "into[at + k] = into[0]", "kernels"),
+    ("formula/powers.py", "else base if exponent.value == 1.0 else", "else base if exponent.value == 2.0 else", "family"),
+    ("engine/cpp_node/passes.h", "if (low != 0) parts[kept++] = low;", "", "node"),
+    ("engine/cpp_node/node.cpp", "alone ? grad : grad.clone()", "grad", "node"),
+    ("engine/cpp_node/call.h", "input.strides() == target.strides()", "true", "node"),
     (CPU + "broadcast.py", "run = run + 1 if run + 1 < period else 0", "run = run + 1", "kernels"),
     (CPU + "broadcast.py", "left = inner - (start - run * inner)", "left = inner", "kernels"),
     (CPU + "storage.py", "(bits + i4(0x7FFF) + ((bits >> i4(16)) & i4(1)))", "(bits + i4(0x8000))", "kernels"),
@@ -44,7 +54,7 @@ MUTATIONS = (
     (CPU + "specialize.py", "yi = checked * options.factor + options.shift", "yi = checked", "family"),
     (CPU + "specialize.py", "marks = v.masked or (by_class and ignoring)", "marks = v.masked", "family"),
     (CPU + "specialize.py", "counts = not ((yi == ignored) | ((ignored != ignored) & (yi != yi)))", "counts = not (yi == ignored)", "family"),
-    (CPU + "passes/total.py", "                    step = step if counts else zero\n                if need_grad:", "                    step = step\n                if need_grad:", "family"),
+    (CPU + "passes/total.py", "                        step = step if counts else zero", "                        step = step", "family"),
     (CPU + "launch.py", "value / divisor if divisor else value", "value / divisor if divisor else math.nan", "family"),
     (LAYOUT, "others = [d - (d > dim) for d in order if d != dim]", "others = [d for d in range(target.ndim)]", "family"),
     (GPU + "passes.py", "y = checked * factor + shift", "y = checked", "family"),
@@ -84,6 +94,8 @@ def caught(file: str, old: str, new: str, where: str) -> bool:
             raise SystemExit(f"{file} has {text.count(old)} times: {old}")
         path.write_text(text.replace(old, new))
         environment = {**os.environ, "PYTHONPATH": f"{folder}/src", "TORCHBCE_CACHE": f"{folder}/cache"}
+        if "cpp_node" in file:
+            subprocess.run([sys.executable, "-m", "torchbce", "build"], cwd=folder, env=environment, check=True)
         command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", f"tests/test_{where}.py"]
         try:
             run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)

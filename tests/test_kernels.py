@@ -102,6 +102,46 @@ def test_elementary_functions_are_within_their_bounds(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["exp_unit", "log1p_unit", "log_unit of 0", "log_unit of 1"])
+def test_functions_of_the_unit_interval_are_within_their_bounds(name, dtype):
+    import numba
+
+    from torchbce.engine.numba_cpu import primitives
+
+    single = dtype == torch.float32
+    number, table = (np.float32, primitives.FLOAT32) if single else (np.float64, primitives.FLOAT64)
+    function, base = table[name.split()[0]], number(name[-1] == "1")
+    run, exact = {
+        "exp_unit": (numba.vectorize(lambda v: function(v)), mpmath.exp),
+        "log1p_unit": (numba.vectorize(lambda v: function(v)), mpmath.log1p),
+        "log_unit of 0": (numba.vectorize(lambda v: function(base, v)), mpmath.log),
+        "log_unit of 1": (numba.vectorize(lambda v: function(base, -v)), lambda v: mpmath.log1p(-v)),
+    }[name]
+    rng = np.random.default_rng(0)
+    low = -103.0 if single else -744.0
+    over = rng.uniform(low, 0, 3000)
+    ends = [0.0, 0.5, np.nextafter(number(0.5), number(1)), np.nextafter(number(0.5), number(0))]
+    near_one = 1 - np.exp(rng.uniform(low / 8, 0, 500))
+    x = np.concatenate([over, rng.uniform(-1, 0, 500)] if name == "exp_unit" else [np.exp(over), near_one, ends])
+    x = np.unique(x.astype(number))
+    if name.startswith("log_unit"):
+        x = x[(x > 0) & (x < 1)]
+        assert run(number(base)) < -100  # log(0): some number below every floor
+    y = run(x)
+    assert y.dtype == number
+    errors = [(gold.ulps(float(b), exact(mpmath.mpf(float(a))), dtype), a) for a, b in zip(x, y, strict=True)]
+    # log1p(1) = 1 - (1/2 - s ...): the three roundings of 1, of the difference and of the square may add up.
+    bound = 1.25 if name == "log1p_unit" else 1
+    assert max(errors)[0] <= (bound if single else 2), max(errors)
+    if name == "exp_unit":
+        assert run(number(0)) == 1
+        assert run(number(-np.inf)) == 0
+    if not name.startswith("log_unit"):
+        with np.errstate(all="ignore"):
+            assert np.isnan(run(number(np.nan)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_items_and_slopes_match_mpmath(engine, name, dtype):

@@ -1,8 +1,8 @@
 """exp, log and log1p as polynomials for both kinds of kernels, written once like the formulas and bound like them.
 
 Those of the C library are calls, one item at a time, and those of a GPU are fast but lose digits. The method is that of
-Cephes (exp) and of FreeBSD's msun (log). Errors, in units of the last place, tested against mpmath: float32 below 1,
-float64 below 2, for every argument; subnormal numbers, zeros, infinities and NaN are right.
+Cephes (exp) and of FreeBSD's msun (log). Errors, in units of the last place, tested against mpmath: float32 below 1
+(log1p_unit 1.25), float64 below 2, for every argument; subnormal numbers, zeros, infinities and NaN are right.
 
 Of numbers between 0 and 1, less will do: `exp_unit` gives one, `log1p_unit` takes one, `log_unit` the sum of two.
 

@@ -26,8 +26,9 @@ class Loss:
         value: the formula.
         dx: its derivative by the input; derived where it is not given, as are the others.
         linear_in_target: the second derivative by the target is 0.
-        factored, factors, log_floor: the item as -log(base + rest), of x and y, with the parameters at their defaults;
-            where that holds; the floor of the logarithm.
+        hard, factored, factors, log_floor: where `factors` holds, which is for targets of 0 and 1, the formula with one
+            logarithm; and the base and rest of -log(base + rest), of x and y with the parameters at their defaults; the
+            floor of the logarithm.
         defined: formula of x and y for what is allowed; by default any input, and a target in [0, 1].
         checks_input: inputs have a range, so that values are checked always, and not only on request.
     """
@@ -42,6 +43,7 @@ class Loss:
         dxx: Formula | None = None,
         dxy: Formula | None = None,
         linear_in_target: bool = False,
+        hard: Formula | None = None,
         factored: Formula | None = None,
         factors: Formula | None = None,
         log_floor: float | None = None,
@@ -51,7 +53,7 @@ class Loss:
         self.name, self.value = name, value
         self._given = {"dx": dx, "dy": dy, "dxx": dxx, "dxy": dxy}
         self.linear_in_target = linear_in_target
-        self.factored, self.factors = factored, factors
+        self.hard, self.factored, self.factors = hard, factored, factors
         self.least_factor = 0.0 if log_floor is None else math.exp(log_floor)
         self.defined, self.checks_input = defined or target_defined, checks_input
         code = value.__code__
@@ -91,7 +93,7 @@ class Loss:
     def text(self) -> str:
         """Names machine code: the same for the same formulas."""
         digest = hashlib.sha256()
-        for formula in (self.value, self.dx, self.factored, self.factors, self.defined):
+        for formula in (self.value, self.dx, self.hard, self.factored, self.factors, self.defined):
             if formula is not None:
                 _add_code(digest, formula)
         return f"{self.name} {digest.hexdigest()} {self.least_factor} {self.defaults}"

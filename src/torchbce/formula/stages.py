@@ -31,13 +31,13 @@ class Stages(NamedTuple):
 
 
 def stages(loss: Loss, results: Sequence[str], fixed: Mapping[str, float]) -> Stages:
-    """The stages of a loss's "value", "dx" or both; the parameters named in `fixed` are these numbers."""
+    """The stages of a loss's "value" (or "hard"), "dx" or both; the parameters named in `fixed` are these numbers."""
     code = loss.value.__code__
     names = code.co_varnames[: code.co_argcount]
     graph = Graph()
     inputs = [graph.node(fixed[name]) if name in fixed else graph.input(name) for name in names]
     value = with_powers(bind(loss.value, graph.primitives())(*inputs))
-    roots = [value if result == "value" else _derivative(loss, value, inputs) for result in results]
+    roots = [_root(loss, result, value, inputs) for result in results]
     costly: dict[int, Node] = {}
     for root in roots:
         costly |= {id(node): node for node in in_order(root) if node.operation in COSTLY}
@@ -50,10 +50,11 @@ def stages(loss: Loss, results: Sequence[str], fixed: Mapping[str, float]) -> St
     return Stages(steps, [formula_of(graph.node(root), everything, (), "result", known) for root in roots])
 
 
-def _derivative(loss: Loss, value: Node, inputs: Sequence[Node]) -> Node:
-    """By the input: the loss's own formula, else that of the value with its powers as products."""
+def _root(loss: Loss, result: str, value: Node, inputs: Sequence[Node]) -> Node:
+    """The derivative is the loss's own formula, else that of the value with its powers as products."""
     graph = value.graph
-    if loss.given_dx is not None:
-        return with_powers(bind(loss.given_dx, graph.primitives())(*inputs))
-    found = differentiate(value, inputs[0])
+    given = {"hard": loss.hard, "dx": loss.given_dx}.get(result)
+    if given is not None:
+        return with_powers(bind(given, graph.primitives())(*inputs))
+    found = differentiate(value, inputs[0]) if result == "dx" else value
     return graph.node(0.0) if found is None else found

@@ -67,6 +67,12 @@ def bce_defined(x: Any, y: Any) -> Any:
     return (x >= 0.0) & (x <= 1.0) & (y >= 0.0) & (y <= 1.0)
 
 
+def bce_hard(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
+    """The same for a target of 0 or 1: one logarithm, of the probability that was given to it."""
+    base, rest = bce_factored(x, y)
+    return where(y == 1.0, -pos_weight, -1.0) * at_least(log_unit(base, rest), LOG_FLOOR)
+
+
 def bce_factored(x: Any, y: Any) -> Any:
     """-log of the probability given to the truth."""
     return where(y == 1.0, 0.0, 1.0), where(y == 1.0, x, -x)
@@ -86,6 +92,7 @@ BCE = register(
         dxx=bce_dxx,
         dxy=bce_dxy,
         linear_in_target=True,
+        hard=bce_hard,
         factored=bce_factored,
         log_floor=LOG_FLOOR,
         defined=bce_defined,

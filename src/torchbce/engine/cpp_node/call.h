@@ -141,7 +141,12 @@ void place(double number, const Call& call, Along& along) {
 bool place(PyObject* object, const Call& call, bool is_weight, Along& along) {
   if (object == Py_None) return true;
   if (PyFloat_CheckExact(object)) return place(PyFloat_AS_DOUBLE(object), call, along), true;
-  if (PyLong_CheckExact(object)) return place(PyLong_AsDouble(object), call, along), !PyErr_Occurred();
+  if (PyLong_CheckExact(object)) {
+    place(PyLong_AsDouble(object), call, along);
+    const bool too_large = PyErr_Occurred() != nullptr;
+    if (too_large) PyErr_Clear();
+    return !too_large;
+  }
   return THPVariable_CheckExact(object) && place(THPVariable_Unpack(object), call, is_weight, along);
 }
 

@@ -10,16 +10,15 @@ from numba import types
 from torchbce.engine.numba_cpu.arguments import AT
 from torchbce.engine.numba_cpu.intrinsics import stack
 from torchbce.engine.numba_cpu.passes import LANES
+from torchbce.engine.numba_cpu.passes.block import block_of
 from torchbce.engine.numba_cpu.passes.product import product
 from torchbce.engine.numba_cpu.primitives import float64_of, inlined
 from torchbce.engine.numba_cpu.specialize import Specialized
-from torchbce.engine.numba_cpu.staged import staged
 from torchbce.engine.numba_cpu.variant import BLOCK, CHUNK, Variant
 
 ROWS = 4  # added to each other first, so that fewer sums wait for their turn
 i4, f8 = np.int32, np.float64
 sums_on_stack = stack(types.float64, LANES)
-flags_on_stack = stack(types.int32, LANES)
 
 
 @inlined
@@ -35,47 +34,16 @@ def total(v: Variant) -> Callable[..., None]:
     parts = Specialized(v)
     number, read, write, scratch_of, fill = parts.number, parts.read, parts.write, parts.scratch, parts.fill
     exact_value, exact_derivative = parts.exact_value, parts.exact_derivative
-    defined, numbers_of, parameters = parts.defined, parts.numbers, parts.parameters
+    defined, numbers_of = parts.defined, parts.numbers
     exact_numbers_of, exact_parameters, target_options = (
         parts.exact_numbers,
         parts.exact_parameters,
         parts.target_options,
     )
-    need_grad, weighted, partial, wide = v.out is not None, v.weight is not None, v.partial, v.wide
-    cut = staged(v, parts, "value", *(["dx"] if v.out is not None else []))
-    table_of, prepare, value, derivative = cut.table, cut.prepare, cut.results[0], cut.results[-1]
+    need_grad, weighted, wide = v.out is not None, v.weight is not None, v.wide
     by_product, sum_by_product = product(v, parts)
-    zero, values_on_stack = number(0.0), stack(parts.element, BLOCK)
-
-    @inlined
-    def block(x, y, out, scratch, table, values, options, numbers, start, size, scale):
-        """The loss of each item into `values`, its derivative into `out`; how many values are not allowed."""
-        prepare(table, x, y, scratch, options, numbers, start, size)
-        invalids, invalid = flags_on_stack(), i4(0)
-        for k in range(LANES):
-            invalids[k] = i4(0)
-        for row in range(size // LANES):
-            for k in range(LANES):
-                j = row * LANES + k
-                xi, yc, yi, counts = read(x, y, scratch, options, start, j)
-                p = parameters(numbers, scratch.parameters, j)
-                item = value(table, j, xi, yi, p)
-                if weighted:
-                    item *= scratch.weights[j]
-                if partial:
-                    item = item if counts else zero
-                values[j] = item
-                if need_grad:
-                    step = derivative(table, j, xi, yi, p) * scale
-                    if weighted:
-                        step *= scratch.weights[j]
-                    if partial:
-                        step = step if counts else zero
-                    write(out, start + j, step)
-                invalids[k] = invalids[k] if defined(xi, yc) else i4(1)
-        for k in range(LANES):
-            invalid += invalids[k]
-        return invalid
+    table_of, block = block_of(v, parts, by_product=by_product)
+    values_on_stack = stack(parts.element, BLOCK)
 
     @inlined
     def sum_by_item(a, x, y, out, scratch, options, numbers, start, size, scale):
