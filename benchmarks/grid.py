@@ -6,20 +6,20 @@ as a multiple of moving the bytes alone: reading what the call reads and writing
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 import torchbce
+from torchbce.engine import select
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import peers
@@ -30,6 +30,7 @@ CLASSES = 10
 SMOOTHING = 0.1
 OPTIONS = ("plain", "weight", "pos_weight 0-d", "pos_weight (C,)", "smoothing", "focal", "none")
 Run = Callable[[], object]
+Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 @dataclass(frozen=True)
@@ -60,86 +61,93 @@ def cells() -> Iterator[Cell]:
 
 
 @dataclass(frozen=True)
-class Contest:
-    """The functions of ours and of torch, on the tensors of a cell, and the bytes that the call moves."""
+class Inputs:
+    """The tensors of a cell, and how many of their size a call writes."""
 
-    ours: Callable[[Tensor], Tensor]
-    torchs: Callable[[Tensor], Tensor]
     input: Tensor
-    streams: list[Tensor]
+    target: Tensor
+    weight: Tensor | None
     written: int
 
 
-def contest(cell: Cell, n: int) -> Contest:
+def inputs_of(cell: Cell, n: int) -> Inputs:
     torch.manual_seed(0)
     shape = (n // CLASSES, CLASSES)
     x = torch.rand(shape) if cell.loss == "probabilities" else torch.randn(shape) * 3
-    x, y = x.to(cell.dtype), (torch.rand(shape) < 0.3).to(cell.dtype)
-    w = (torch.rand(shape) + 0.5).to(cell.dtype)
-    options: dict[str, Any] = {
-        "weight": {"weight": w},
-        "pos_weight 0-d": {"pos_weight": torch.tensor(2.5, dtype=cell.dtype)},
-        "pos_weight (C,)": {"pos_weight": w[0].clone()},
-        "none": {"reduction": "none"},
-    }.get(cell.option, {})
-    ours = partial(getattr(torchbce.functional, cell.name), target=y, **options)
-    torchs = partial(getattr(F, cell.name), target=y, **options)
-    if cell.option == "smoothing":
-        ours = partial(ours, label_smoothing=SMOOTHING)
-        plain = getattr(F, cell.name)
-        torchs = lambda x: plain(x, y * (1 - SMOOTHING) + SMOOTHING / 2)  # noqa: E731
-    if cell.option == "focal":
-        own = torchbce.focal_loss_with_logits if cell.loss == "logits" else torchbce.focal_loss
-        ours = partial(own, target=y, gamma=2.0)
-        torchs = (lambda x: peers.torchvision_focal(x, y).mean()) if cell.loss == "logits" else partial(_focal, y)
-    streams = [x, y, w] if cell.option == "weight" else [x, y]
-    return Contest(ours, torchs, x, streams, int(cell.backward) + (cell.option == "none"))
+    y, w = (torch.rand(shape) < 0.3).float(), torch.rand(shape) + 0.5
+    weight = {"weight": w, "pos_weight 0-d": torch.tensor(2.5), "pos_weight (C,)": w[0].clone()}.get(cell.option)
+    x, y, weight = (t if t is None else t.to(cell.dtype) for t in (x, y, weight))
+    return Inputs(x, y, weight, int(cell.backward) + (cell.option == "none"))
 
 
-def _focal(y: Tensor, p: Tensor) -> Tensor:
-    """Of probabilities, as in torchvision's of logits."""
+def ours(cell: Cell) -> Loss:
+    function = getattr(torchbce.functional, cell.name)
+    focal = torchbce.focal_loss_with_logits if cell.loss == "logits" else torchbce.focal_loss
+    return {
+        "weight": lambda x, y, w: function(x, y, w),
+        "pos_weight 0-d": lambda x, y, w: function(x, y, pos_weight=w),
+        "pos_weight (C,)": lambda x, y, w: function(x, y, pos_weight=w),
+        "none": lambda x, y, w: function(x, y, reduction="none"),
+        "smoothing": lambda x, y, w: function(x, y, label_smoothing=SMOOTHING),
+        "focal": lambda x, y, w: focal(x, y, gamma=2.0),
+    }.get(cell.option, lambda x, y, w: function(x, y))
+
+
+def torchs(cell: Cell) -> Loss:
+    function = getattr(F, cell.name)
+    focal = peers.torchvision_focal if cell.loss == "logits" else _focal
+    return {
+        "weight": lambda x, y, w: function(x, y, w),
+        "pos_weight 0-d": lambda x, y, w: function(x, y, pos_weight=w),
+        "pos_weight (C,)": lambda x, y, w: function(x, y, pos_weight=w),
+        "none": lambda x, y, w: function(x, y, reduction="none"),
+        "smoothing": lambda x, y, w: function(x, y * (1 - SMOOTHING) + SMOOTHING / 2),
+        "focal": lambda x, y, w: focal(x, y).mean(),
+    }.get(cell.option, lambda x, y, w: function(x, y))
+
+
+def _focal(p: Tensor, y: Tensor) -> Tensor:
+    """Of probabilities, as torchvision's of logits."""
     missed = p * (1 - y) + (1 - p) * y
-    return (missed**2 * F.binary_cross_entropy(p, y, reduction="none")).mean()
+    return missed**2 * F.binary_cross_entropy(p, y, reduction="none")
 
 
-def runs(cell: Cell, n: int, with_compile: bool) -> dict[str, Run]:
-    found = contest(cell, n)
-    functions = {"torchbce": found.ours, "torch": found.torchs}
-    if with_compile:
-        torch._dynamo.reset()
-        functions["compile"] = torch.compile(found.torchs, dynamic=False)
-    made = {name: _step(function, found.input, cell) for name, function in functions.items()}
-    if n >= LARGE:
-        made["bytes"] = _bytes(found)
-    return made
-
-
-def _step(function: Callable[[Tensor], Tensor], x: Tensor, cell: Cell) -> Run:
+def _step(function: Loss, cell: Cell, found: Inputs) -> Run:
+    x, y, w = found.input, found.target, found.weight
     if not cell.backward:
-        return lambda: function(x)
+        return lambda: function(x, y, w)
     leaf, ones = x.clone().requires_grad_(), torch.ones_like(x) if cell.option == "none" else None
 
     def both() -> None:
         leaf.grad = None
-        function(leaf).backward(ones)
+        function(leaf, y, w).backward(ones)
 
     return both
 
 
-def _bytes(found: Contest) -> Run:
+def _bytes(found: Inputs) -> Run:
     """Adding two tensors into a third that is there, and summing those that are only read."""
     outs = [torch.empty_like(found.input) for _ in range(found.written)]
-    first, second, *rest = found.streams
+    weights = [found.weight] if found.weight is not None and found.weight.shape == found.input.shape else []
+    read = weights if outs else [found.input, found.target, *weights]
 
     def move() -> None:
-        if outs:
-            torch.add(first, second, out=outs[0])
-        for tensor in [first, second, *rest] if not outs else rest:
+        for out in outs:
+            torch.add(found.input, found.target, out=out)
+        for tensor in read:
             tensor.sum()
-        for out in outs[1:]:
-            torch.add(first, second, out=out)
 
     return move
+
+
+@contextlib.contextmanager
+def no_node() -> Iterator[None]:
+    """torchbce as where nobody has compiled its C++ node."""
+    before, select._node = select._node, lambda: None
+    try:
+        yield
+    finally:
+        select._node = before
 
 
 def medians(made: dict[str, Run], seconds: float) -> dict[str, float]:
@@ -161,12 +169,29 @@ def medians(made: dict[str, Run], seconds: float) -> dict[str, float]:
     return {name: statistics.median(found) for name, found in times.items()}
 
 
-def rows(sizes: tuple[int, ...] = SIZES, with_compile: bool = True, seconds: float = 0.4) -> Iterator[list[str]]:
-    """A row for each cell: the ratios by size."""
+def rows(
+    sizes: tuple[int, ...] = SIZES,
+    dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16),
+    with_compile: bool = True,
+    seconds: float = 0.3,
+) -> Iterator[list[str]]:
+    """A row for each cell: the ratios by size. torch.compile makes one function for all but the largest size."""
     for cell in cells():
-        row = [str(cell)]
+        if cell.dtype not in dtypes:
+            continue
+        row, compiled = [str(cell)], None
         for n in sizes:
-            found = medians(runs(cell, n, with_compile), seconds)
-            ratio = f"{found['torchbce'] / min(found['torch'], found.get('compile', found['torch'])):.2f}"
-            row.append(f"{ratio} ({found['torchbce'] / found['bytes']:.1f})" if "bytes" in found else ratio)
+            found = inputs_of(cell, n)
+            made = {"torchbce": _step(ours(cell), cell, found), "torch": _step(torchs(cell), cell, found)}
+            if with_compile:
+                if compiled is None or n == SIZES[-1]:
+                    torch._dynamo.reset()
+                    compiled = torch.compile(torchs(cell), dynamic=n != SIZES[-1])
+                made["compile"] = _step(compiled, cell, found)
+            if n >= LARGE:
+                made["bytes"] = _bytes(found)
+            times = medians(made, seconds)
+            best = min(times[name] for name in ("torch", "compile") if name in times)
+            ratio = f"{times['torchbce'] / best:.2f}"
+            row.append(f"{ratio} ({times['torchbce'] / times['bytes']:.1f})" if "bytes" in times else ratio)
         yield row

@@ -28,6 +28,7 @@ from sklearn.metrics import log_loss
 
 from torchbce.selftest.speed import CASES, CONTESTANTS, SIZES, Case, Inputs, Run, compare, torch_call
 
+SMALL = (10, 100, 1_000)
 NAMES = {
     "torchbce": "torchbce",
     "torch": "torch",
@@ -114,6 +115,13 @@ def main() -> None:
         "## torchbce's time / the best of torch and torch.compile\n",
         "In brackets, from a million items on: torchbce's time / moving the bytes alone.\n",
         machine.table(["call", *(f"{n:,}" for n in grid.SIZES)], rows),
+        "",
+    ]
+    with grid.no_node():
+        rows = list(grid.rows(SMALL, (torch.float32,), with_compile=False))
+    text += [
+        "## Small calls where the C++ node has not been compiled: torchbce's time / torch's\n",
+        machine.table(["call", *(f"{n:,}" for n in SMALL)], rows),
         "",
     ]
     for n in reversed(SIZES):

@@ -11,12 +11,12 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 
+import grid
 import machine
 import torch
 from torch import Tensor, nn
 
 import torchbce
-from torchbce.engine import select
 
 SECONDS = 6.0
 FEATURES, CLASSES = 30, 1_000
@@ -72,11 +72,8 @@ def step(model: nn.Module, loss: nn.Module, x: Tensor, y: Tensor) -> Callable[[]
 
 def without_node(run: Callable[[], None]) -> Callable[[], None]:
     def plain() -> None:
-        before, select._node = select._node, lambda: None
-        try:
+        with grid.no_node():
             run()
-        finally:
-            select._node = before
 
     return plain
 

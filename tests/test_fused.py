@@ -154,6 +154,17 @@ def test_the_words_of_torch():
     torch.testing.assert_close(slopes, expected.float(), rtol=1e-4, atol=1e-5)
 
 
+def test_powers_of_any_base():
+    roots = fused_loss(lambda x, y, power=1.5: abs(x).sqrt() + abs(x) ** power + y * 0)
+    x = torch.tensor([1e-30, 1e-3, 1.0, 40.0, 1e9, 1e24])
+    for power in (0.0, 1.0, 1.5, 2.0):
+        expected = both(lambda x, y, power: (x.sqrt() + x**power).sum(), x.double(), x, power=power)
+        found = both(roots, x, torch.zeros(6), reduction="sum", power=power)
+        for ours, exact in zip(found, expected, strict=True):
+            # exp(power * log(x)) multiplies the rounding of the logarithm, up to 69, by the power.
+            torch.testing.assert_close(ours, exact.float(), rtol=2**-24 * 69 * (2 + power), atol=0)
+
+
 # Verifying
 
 

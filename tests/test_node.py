@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -354,6 +355,25 @@ def test_a_library_that_does_not_load_is_a_warning(monkeypatch, tmp_path):
     assert build.is_whole(file)
     with pytest.warns(RuntimeWarning, match="torchbce build"):
         assert load.node.__wrapped__() is None
+
+
+def test_a_library_in_a_wheel_is_found(monkeypatch, tmp_path):
+    sys.path.insert(0, str(Path(__file__).parents[1] / "release"))
+    from node_wheel import write_wheel
+
+    sys.path.pop(0)
+    wheel = write_wheel(tmp_path / "wheels", b"the library")
+    site = tmp_path / "site"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(site), str(wheel)],
+        check=True,
+    )
+    (tmp_path / "cache").mkdir(mode=0o700)
+    monkeypatch.setenv("TORCHBCE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(site)
+    found = load._file()
+    assert found.parent == site / load.PACKAGE
+    assert found.read_bytes() == b"the library"
 
 
 def test_without_a_compiler(monkeypatch, tmp_path, command):

@@ -25,7 +25,8 @@ def identity() -> str:
     digest = hashlib.sha256()
     for source in SOURCES:
         digest.update(source.read_bytes())
-    fits = sys.implementation.cache_tag, EXTENSION_SUFFIXES[0], torch.__version__, torch.version.git_version
+    version = torch.__version__.split("+")[0]  # what follows says which devices it is built for
+    fits = sys.implementation.cache_tag, EXTENSION_SUFFIXES[0], version, torch.version.git_version
     digest.update(" ".join([*_macros(), *map(str, fits), platform.machine()]).encode())
     return digest.hexdigest()[:32]
 
