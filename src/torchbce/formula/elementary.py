@@ -40,12 +40,7 @@ def exp_float32(a: Any) -> Any:
     n = shifted - 12582912.0
     k = integer(bits(shifted) - 0x4B400000)
     r = (a - n * 0.693359375) - n * -2.12194440e-4
-    p = 1.9875691500e-4 * r + 1.3981999507e-3
-    p = p * r + 8.3334519073e-3
-    p = p * r + 4.1665795894e-2
-    p = p * r + 1.6666665459e-1
-    p = p * r + 5.0000001201e-1
-    p = (p * (r * r) + r) + 1.0
+    p = _exp_series_float32(r)
     half = k >> 1
     return p * float_of((half + 127) << 23) * float_of((k - half + 127) << 23)
 
@@ -57,6 +52,21 @@ def exp_float64(a: Any) -> Any:
     n = shifted - 6755399441055744.0
     k = integer(bits(shifted) - 0x4338000000000000)
     r = (a - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
+    p = _exp_series_float64(r)
+    half = k >> 1
+    return p * float_of((half + 1023) << 52) * float_of((k - half + 1023) << 52)
+
+
+def _exp_series_float32(r: Any) -> Any:
+    p = 1.9875691500e-4 * r + 1.3981999507e-3
+    p = p * r + 8.3334519073e-3
+    p = p * r + 4.1665795894e-2
+    p = p * r + 1.6666665459e-1
+    p = p * r + 5.0000001201e-1
+    return (p * (r * r) + r) + 1.0
+
+
+def _exp_series_float64(r: Any) -> Any:
     p = 1.6059043836821613e-10 * r + 2.08767569878681e-09  # Taylor's 1/13! ... 1/2!: the rest is below 2^-57
     p = p * r + 2.505210838544172e-08
     p = p * r + 2.755731922398589e-07
@@ -68,9 +78,7 @@ def exp_float64(a: Any) -> Any:
     p = p * r + 4.1666666666666664e-02
     p = p * r + 1.6666666666666666e-01
     p = p * r + 0.5
-    p = (p * (r * r) + r) + 1.0
-    half = k >> 1
-    return p * float_of((half + 1023) << 52) * float_of((k - half + 1023) << 52)
+    return (p * (r * r) + r) + 1.0
 
 
 # exp(a) for a result in [0, 1], or little above. The constant that rounds has 64 (512) too much, so the low bits, moved
@@ -83,12 +91,7 @@ def exp_unit_float32(a: Any) -> Any:
     shifted = a * 1.44269504088896341 + 12582976.0
     n = shifted - 12582976.0
     r = (a - n * 0.693359375) - n * -2.12194440e-4
-    p = 1.9875691500e-4 * r + 1.3981999507e-3
-    p = p * r + 8.3334519073e-3
-    p = p * r + 4.1665795894e-2
-    p = p * r + 1.6666665459e-1
-    p = p * r + 5.0000001201e-1
-    p = (p * (r * r) + r) + 1.0
+    p = _exp_series_float32(r)
     return float_of(bits(p) + (bits(shifted) << 23)) * 5.421010862427522e-20
 
 
@@ -97,18 +100,7 @@ def exp_unit_float64(a: Any) -> Any:
     shifted = a * 1.4426950408889634 + 6755399441056256.0
     n = shifted - 6755399441056256.0
     r = (a - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
-    p = 1.6059043836821613e-10 * r + 2.08767569878681e-09  # as in exp_float64
-    p = p * r + 2.505210838544172e-08
-    p = p * r + 2.755731922398589e-07
-    p = p * r + 2.7557319223985893e-06
-    p = p * r + 2.48015873015873e-05
-    p = p * r + 1.984126984126984e-04
-    p = p * r + 1.388888888888889e-03
-    p = p * r + 8.333333333333333e-03
-    p = p * r + 4.1666666666666664e-02
-    p = p * r + 1.6666666666666666e-01
-    p = p * r + 0.5
-    p = (p * (r * r) + r) + 1.0
+    p = _exp_series_float64(r)
     return float_of(bits(p) + (bits(shifted) << 52)) * 7.458340731200207e-155
 
 
@@ -171,9 +163,8 @@ def log_float64(x: Any) -> Any:
 def log1p_unit_float32(v: Any) -> Any:
     s = v / (2.0 + v)
     z = s * s
-    series = ((0.2322433 * z + 0.21706575) * z + 0.28592357) * z + 0.39999706
     square = 0.5 * v * v
-    return v - (square - s * (square + z * (series * z + 0.6666667)))
+    return v - (square - s * (square + z * _series_float32(z)))
 
 
 def log1p_unit_float64(v: Any) -> Any:
@@ -181,6 +172,11 @@ def log1p_unit_float64(v: Any) -> Any:
     z = s * s
     square = 0.5 * v * v
     return v - (square - s * (square + z * _series_float64(z)))
+
+
+def _series_float32(z: Any) -> Any:
+    series = ((0.2322433 * z + 0.21706575) * z + 0.28592357) * z + 0.39999706
+    return series * z + 0.6666667
 
 
 def _series_float64(z: Any) -> Any:
@@ -209,9 +205,8 @@ def log_unit_float32(base: Any, rest: Any) -> Any:
     n = where(near, 0.0, number(k) - 23.0)
     s = f / (2.0 + f)
     z = s * s
-    series = ((0.2322433 * z + 0.21706575) * z + 0.28592357) * z + 0.39999706
     square = 0.5 * f * f
-    small = s * (square + z * (series * z + 0.6666667)) + n * 9.0580006145e-06
+    small = s * (square + z * _series_float32(z)) + n * 9.0580006145e-06
     return n * 6.9313812256e-01 - ((square - small) - f)
 
 
