@@ -7,9 +7,7 @@ as a multiple of moving the bytes alone: reading what the call reads and writing
 from __future__ import annotations
 
 import contextlib
-import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +18,17 @@ from torch import Tensor
 
 import torchbce
 from torchbce.engine import select
+from torchbce.selftest.speed import Run, medians
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import peers
 
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 LARGE = 1_000_000
+ROUNDS = 7
 CLASSES = 10
 SMOOTHING = 0.1
 OPTIONS = ("plain", "weight", "pos_weight 0-d", "pos_weight (C,)", "smoothing", "focal", "none")
-Run = Callable[[], object]
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
@@ -150,25 +149,6 @@ def no_node() -> Iterator[None]:
         select._node = before
 
 
-def medians(made: dict[str, Run], seconds: float) -> dict[str, float]:
-    """Seconds of each, all in turn."""
-    repeats = {}
-    for name, run in made.items():
-        run()
-        start = time.perf_counter()
-        run()
-        repeats[name] = max(1, int(0.002 / (time.perf_counter() - start)))
-    times: dict[str, list[float]] = {name: [] for name in made}
-    end = time.perf_counter() + seconds
-    while len(times["torchbce"]) < 7 or (time.perf_counter() < end and len(times["torchbce"]) < 200):
-        for name, run in made.items():
-            start = time.perf_counter()
-            for _ in range(repeats[name]):
-                run()
-            times[name].append((time.perf_counter() - start) / repeats[name])
-    return {name: statistics.median(found) for name, found in times.items()}
-
-
 def rows(
     sizes: tuple[int, ...] = SIZES,
     dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16),
@@ -190,7 +170,7 @@ def rows(
                 made["compile"] = _step(compiled, cell, found)
             if n >= LARGE:
                 made["bytes"] = _bytes(found)
-            times = medians(made, seconds)
+            times = medians(made, seconds, ROUNDS)
             best = min(times[name] for name in ("torch", "compile") if name in times)
             ratio = f"{times['torchbce'] / best:.2f}"
             row.append(f"{ratio} ({times['torchbce'] / times['bytes']:.1f})" if "bytes" in times else ratio)

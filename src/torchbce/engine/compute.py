@@ -32,7 +32,7 @@ def quick(
 
     As few steps as possible, since overhead is what a small batch costs.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():  # first, as torch.compile does not trace the rest
         return None
     node = select.node()
     if node is not None:

@@ -100,8 +100,7 @@ def takes_fast_path(input: Tensor, target: Tensor) -> bool:
     The same answer as `kernels`, in as few steps as Python allows; False says nothing.
     """
     return (
-        not torch.compiler.is_compiling()  # first, as torch.compile does not trace the rest
-        and is_dense_float32(input)
+        is_dense_float32(input)
         and is_dense_float32(target)
         and not target.requires_grad
         and torch_internals.unwatched()

@@ -117,16 +117,22 @@ def compare(
     inputs = make(case, n)
     made = {name: contestant(case, inputs) for name, contestant in contestants.items()}
     runs = {name: run for name, run in made.items() if run is not None}
+    return {name: found / n * 1e9 for name, found in medians(runs, seconds).items()}
+
+
+def medians(runs: Mapping[str, Run], seconds: float, rounds: int = 5) -> dict[str, float]:
+    """Seconds of each, over at least so many rounds in which all take turns."""
     repeats = {name: max(1, int(0.002 / _once(run))) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
-    end = time.perf_counter() + seconds
-    while len(times["torchbce"]) < 5 or (time.perf_counter() < end and len(times["torchbce"]) < 200):
+    end, done = time.perf_counter() + seconds, 0
+    while done < rounds or (time.perf_counter() < end and done < 200):
+        done += 1
         for name, run in runs.items():
             start = time.perf_counter()
             for _ in range(repeats[name]):
                 run()
             times[name].append((time.perf_counter() - start) / repeats[name])
-    return {name: statistics.median(found) / n * 1e9 for name, found in times.items()}
+    return {name: statistics.median(found) for name, found in times.items()}
 
 
 def _once(run: Run) -> float:
