@@ -147,6 +147,16 @@ def test_small_items_are_not_lost_beside_a_large_one():
     assert total.item() == float(torch.tensor(2.0**24 + 1000 * math.log(2), dtype=torch.float32))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_sums_beyond_the_dtype_are_infinite_as_torchs_are(dtype):
+    large = torch.full((8,), torch.finfo(dtype).max, dtype=dtype, requires_grad=True)
+    loss = functional.binary_cross_entropy_with_logits(large, torch.zeros(8, dtype=dtype), reduction="sum")
+    loss.backward()
+    assert loss == math.inf
+    assert loss.dtype == dtype
+    assert (large.grad == 1).all()
+
+
 # More is accepted
 
 

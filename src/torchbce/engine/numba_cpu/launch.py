@@ -20,6 +20,7 @@ TWO_WORDS = ctypes.c_double * 2
 PIECE = 64  # chunks that a thread takes at a time, at most: 2 MiB of float32, a huge page
 SLICE = 1024 * PIECE  # half a billion items: between slices, Ctrl-C is seen
 UNCHANGED = TargetTransform()
+FLOAT32_MAX = torch.finfo(torch.float32).max
 
 
 class _Options(NamedTuple):
@@ -59,7 +60,7 @@ def forward(
     if mean:
         # The mean of no items is NaN, as torch has it; where all are ignored, their sum is 0, and so is the mean.
         value = value / divisor if divisor else value if input.numel() else math.nan
-    return torch.scalar_tensor(value, dtype=call.result_dtype), grad_input, allowed
+    return _scalar(value, call.result_dtype), grad_input, allowed
 
 
 def grad(input: Tensor, target: Tensor, call: LossCall, grad_output: Tensor) -> Tensor:
@@ -83,6 +84,12 @@ def rescale(grad_input: Tensor, factor: Tensor) -> bool:
         return False
     grad_input.mul_(number)
     return True
+
+
+def _scalar(value: float, dtype: torch.dtype) -> Tensor:
+    if FLOAT32_MAX < abs(value) < math.inf:  # scalar_tensor refuses it; a sum of that dtype would be infinite
+        return torch.scalar_tensor(value, dtype=torch.float64).to(dtype)
+    return torch.scalar_tensor(value, dtype=dtype)
 
 
 def _items(input: Tensor, target: Tensor, call: LossCall) -> tuple[Tensor, None, bool]:
