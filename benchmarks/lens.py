@@ -22,8 +22,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from torchbce.explanation.sketch.points import FOLDS, Points, folds
 from torchbce.explanation.sketch.sketch import Sketch
+from torchbce.explanation.statistics.auc import auc
 from torchbce.explanation.statistics.calibration import loss_at
-from torchbce.explanation.statistics.decomposition import auc, decomposition
+from torchbce.explanation.statistics.decomposition import decomposition
 
 ROWS, FEWER = 100_000_000, 10_000_000
 # In a process of its own: what a parent holds counts as held by its children at first.
@@ -90,7 +91,7 @@ def accuracy(n: int = 1_000_000) -> list[list[str]]:
     exact = Points(z[order], part, part * y[order, None])
     mean = loss_at(z, np.ones(n), y) / n
     rows = [["mean", f"{sketch.sums.total / n:.9f}", f"{log_loss(y, 1 / (1 + np.exp(-z))):.9f}"]]
-    ours, theirs = (decomposition(points, mean, weighted=False) for points in (sketch.distribution(), exact))
+    ours, theirs = (decomposition(points, mean, None, float(points.total_weight.sum())) for points in (sketch.distribution(), exact))
     for name in ("miscalibration", "corp_miscalibration", "corp_discrimination"):
         rows.append([name, f"{getattr(ours, name):.6f}", f"{getattr(theirs, name):.6f}"])
     rows.append(["AUC", f"{auc(sketch.distribution()):.6f}", f"{roc_auc_score(y, z):.6f}"])

@@ -18,9 +18,10 @@ from torchbce import explain
 from torchbce.explanation import plots as display
 from torchbce.explanation.explain import explanation
 from torchbce.explanation.sketch.file import from_bytes, to_bytes
+from torchbce.explanation.sketch.groups import MOST as MOST_GROUPS
 from torchbce.explanation.sketch.points import LIMIT, Points
-from torchbce.explanation.sketch.sketch import MOST_GROUPS, Sketch
-from torchbce.explanation.statistics.decomposition import cross_fitted_gain
+from torchbce.explanation.sketch.sketch import Sketch
+from torchbce.explanation.statistics.recalibration import recalibration
 
 
 def predictions(n, slope=1.0, shift=0.0, seed=0, mean=-0.5):
@@ -184,6 +185,7 @@ def test_groups_say_who_carries_the_loss():
     for group in found.groups:
         alone = explain(z[by == group.name], y[by == group.name], from_logits=True)
         assert (group.count, group.mean, group.baseline) == pytest.approx((alone.count, alone.mean, alone.baseline))
+        assert group.interval == pytest.approx(alone.intervals["mean"], rel=1e-9)
     assert found.groups[0].share >= found.groups[1].share
     assert "group 1     b: " in str(found)
     with pytest.raises(ValueError, match=f"more than {MOST_GROUPS:,} groups"):
@@ -212,7 +214,7 @@ def test_the_cross_fitted_miscalibration_is_near_the_truth(slope, shift, n, trut
     found = []
     for seed in range(20):
         z, y = predictions(n, slope, shift, seed)
-        found.append(cross_fitted_gain(Points.of(z, y)))
+        found.append(recalibration(Points.of(z, y)).gain)
     if truth is None:
         z, _ = predictions(400_000)
         right, given = (1 / (1 + np.exp(-v)) for v in (slope * z + shift, z))

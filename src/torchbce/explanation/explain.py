@@ -12,10 +12,13 @@ from torch import Tensor
 from torchbce.explanation.result import Elsewhere, Explanation, GroupLoss, Item
 from torchbce.explanation.sketch.sketch import Sketch, sklearn_epsilon
 from torchbce.explanation.sketch.worst_items import KEPT
+from torchbce.explanation.statistics.auc import auc
 from torchbce.explanation.statistics.calibration import calibration, has_enough_items
-from torchbce.explanation.statistics.decomposition import auc, decomposition
+from torchbce.explanation.statistics.decomposition import decomposition
 from torchbce.explanation.statistics.entropy import cross_entropy
+from torchbce.explanation.statistics.intervals import NOTHING, enough_of_both, interval_of_mean
 from torchbce.explanation.statistics.isotonic import reliability_curve, right_fits
+from torchbce.explanation.statistics.rates import of_rates
 
 __all__ = ["Explanation", "explain"]
 
@@ -133,8 +136,22 @@ def explanation(
     fits = right_fits(points) if bands and told and not weighted else None
     clusters = sketch.clusters
     alone = math.sqrt(sums.moment / (count - 1) / count) if count > 1 else math.nan  # if items are independent
-    error = alone if clusters is None else clusters.standard_error(mean)
-    p_value = None if clusters is None else clusters.p_value()
+    error, skew = alone, sums.third / sums.moment**1.5 if sums.moment > 0 else 0.0
+    if clusters is not None:
+        error, skew = clusters.spread_of(mean)
+    factor = (error / alone) ** 2 if alone > 0 else 1.0
+    effective = sums.effective_count
+    calibrated = parts = None
+    if told:
+        by_clusters = (None, None) if clusters is None else (clusters.p_value(), clusters.score_covariance())
+        calibrated = calibration(points, effective, *by_clusters)
+        parts = decomposition(points, sums.total / sums.weight, fits, effective, factor)
+    answer = share if baseline is None else baseline
+    intervals = {"mean": NOTHING}
+    if not hard or enough_of_both(effective, share * effective):
+        intervals["mean"] = interval_of_mean(mean, error, skew, count if clusters is None else len(clusters))
+    if hard:
+        intervals |= of_rates(points, answer, effective, factor, clusters)
     return Explanation(
         count=count,
         total=sums.total,
@@ -142,13 +159,13 @@ def explanation(
         plain_mean=sums.plain_total / count,
         standard_error=error,
         clusters=None if clusters is None else len(clusters),
-        design_effect=(error / alone) ** 2 if alone > 0 else 1.0,
+        design_effect=factor,
         weight_sum=sums.weight if weighted else None,
         from_logits=sketch.from_logits,
         dtype=sketch.dtype,
         base_rate=share,
-        baseline_answer=share if baseline is None else baseline,
-        baseline=cross_entropy(share, share if baseline is None else baseline),
+        baseline_answer=answer,
+        baseline=cross_entropy(share, answer),
         floor=sums.entropy / (sums.weight or math.nan) if sums.soft else None,
         clamped=sums.clamped,
         clamped_cost=sums.clamped_cost,
@@ -156,8 +173,9 @@ def explanation(
         worst_share=sketch.losses.share_of_worst(0.01, sketch.worst),
         auc=auc(points),
         elsewhere=None if weighted else Elsewhere(sums.keras / count, sums.sklearn / count, sklearn_epsilon(sketch)),
-        calibration=calibration(points, sums.effective_count, p_value) if told else None,
-        decomposition=decomposition(points, sums.total / sums.weight, fits) if told else None,
+        calibration=calibrated,
+        decomposition=parts,
+        intervals=intervals,
         items=_items(sketch, top, shape),
         groups=_group_losses(sketch),
         reliability=reliability_curve(points, fits) if hard else None,
@@ -246,10 +264,17 @@ def _items(sketch: Sketch, top: int, shape: tuple[int, ...]) -> tuple[Item, ...]
 
 def _group_losses(sketch: Sketch) -> tuple[GroupLoss, ...]:
     """The group with the largest part of the loss first."""
-    found = []
-    for name, group in sketch.groups.items():
-        weight = group.weight or math.nan
-        rate = group.positive / weight
-        share = group.total / sketch.sums.total if sketch.sums.total else math.nan
-        found.append(GroupLoss(name, group.count, group.total / weight, share, rate, cross_entropy(rate, rate)))
+    found = [
+        GroupLoss(
+            name=group.name,
+            count=group.count,
+            mean=group.mean,
+            share=group.total / sketch.sums.total if sketch.sums.total else math.nan,
+            base_rate=group.base_rate,
+            baseline=cross_entropy(group.base_rate, group.base_rate),
+            weight=group.weight,
+            interval=group.interval if enough_of_both(group.count, group.base_rate * group.count) else NOTHING,
+        )
+        for group in sketch.groups.rows()
+    ]
     return tuple(sorted(found, key=lambda group: (-group.share, group.name)))

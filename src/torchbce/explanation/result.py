@@ -14,6 +14,7 @@ from torchbce.common.json_values import plain
 from torchbce.explanation.render import text as wording
 from torchbce.explanation.statistics.calibration import Calibration
 from torchbce.explanation.statistics.decomposition import Decomposition
+from torchbce.explanation.statistics.intervals import Interval
 from torchbce.explanation.statistics.isotonic import ReliabilityCurve
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class GroupLoss:
     share: float  # of the total
     base_rate: float
     baseline: float  # what answering the group's own base rate costs, by its weights
+    weight: float  # of its items, together
+    interval: Interval  # 95 %, of the mean; it takes items for independent
 
     @property
     def percent(self) -> float:
@@ -92,8 +95,8 @@ class Explanation:
     The figures of weighted items are weighted, like the loss: `mean` is torch's (divided by the items), `weighted_mean`
     is divided by the weights, `plain_mean` leaves the weights out. `standard_error` is that of `mean`; it takes items
     for independent unless `clusters`, how many clusters there are, is known. `design_effect`: how many times the
-    variance
-    of the mean is that of independent items.
+    variance of the mean is that of independent items. `intervals`: 95 %, of mean, base_rate, d2 and auc; those of the
+    parts stand beside them. NaN where nothing can be told.
     """
 
     count: int
@@ -117,6 +120,7 @@ class Explanation:
     calibration: Calibration | None
     decomposition: Decomposition | None
     items: tuple[Item, ...]
+    intervals: dict[str, Interval] = field(default_factory=dict)
     clusters: int | None = None
     design_effect: float = 1.0
     groups: tuple[GroupLoss, ...] = ()

@@ -6,9 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 from torchbce.explanation.statistics.entropy import percent_below
+from torchbce.explanation.statistics.intervals import NOTHING, Interval
 
 if TYPE_CHECKING:
     from torchbce.explanation.result import Explanation
+    from torchbce.explanation.statistics.decomposition import Decomposition
 
 GROUPS_SHOWN = 10
 
@@ -87,10 +89,7 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
             f"{found.total:.6f} nats over {counted(found.count, 'item')}; reduction='sum' prints this",
         ),
     ]
-    if not math.isnan(found.standard_error):
-        pairs.append(("interval", _interval(found)))
-    elif found.clusters is not None:
-        pairs.append(("interval", f"none: {counted(found.clusters, 'cluster')} say too little of how far they differ"))
+    pairs.append(("interval", _interval(found)))
     if found.weight_sum is not None:
         pairs.append(
             (
@@ -107,7 +106,7 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
     )
     pairs.append(("baseline", _baseline(found)))
     if found.decomposition is not None:
-        pairs.append(("worth", f"{found.decomposition.in_words()}; AUC {found.auc:.4f}"))
+        pairs.append(("worth", _worth(found, found.decomposition)))
     if found.calibration is not None:
         pairs.append(("calibration", found.calibration.in_words(found.baseline)))
     if found.floor is not None:
@@ -149,18 +148,46 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
     return pairs
 
 
+def _worth(found: Explanation, parts: Decomposition) -> str:
+    """Both parts as shares of the base rate's entropy."""
+    percent_of = 100 / parts.uncertainty
+    separation = around(parts.discrimination, parts.discrimination_interval, ".1f", percent_of)
+    lost = around(parts.miscalibration, parts.miscalibration_interval, ".1f", percent_of)
+    auc = around(found.auc, found.intervals["auc"], ".4f")
+    return f"separation earns {separation} % of the baseline, miscalibration loses {lost} %; AUC {auc}"
+
+
 def counted(count: int, thing: str) -> str:
     """'1 item', '2,000 items'."""
     return f"{count:,} {thing}{'s' * (count != 1)}"
 
 
 def _interval(found: Explanation) -> str:
-    """Of the mean; 95 %, by the normal distribution."""
-    low, high = (found.mean + sign * 1.96 * found.standard_error for sign in (-1, 1))
-    text = f"95 % from {max(low, 0.0):.6f} to {high:.6f}"
+    """Of the mean, or why there is none."""
+    interval = found.intervals["mean"]
+    if math.isnan(interval.low):
+        if not math.isfinite(found.mean):
+            return "none: the loss is not finite"
+        if found.clusters is not None:
+            return f"none: {counted(found.clusters, 'cluster')} say too little of how far they differ"
+        return "none: there are too few items of one class to say what the next of them cost"
+    text = f"95 % {between(interval, '.6f')}"
     if found.clusters is not None:
         return f"{text}, as {counted(found.clusters, 'cluster')} of items differ"
     return f"{text}, taking items for independent; name what they belong to (patients, images) with cluster"
+
+
+def between(interval: Interval, form: str, factor: float = 1.0) -> str:
+    """'from 0.1 to 0.2'."""
+    return f"from {factor * interval.low:{form}} to {factor * interval.high:{form}}"
+
+
+def around(value: float, interval: Interval, form: str, factor: float = 1.0) -> str:
+    """'0.15 (0.1 to 0.2)', without the brackets where nothing can be told."""
+    text = f"{factor * value:{form}}"
+    if math.isnan(interval.low):
+        return text
+    return f"{text} ({factor * interval.low:{form}} to {factor * interval.high:{form}})"
 
 
 def _keras(found: Explanation) -> str:
@@ -175,7 +202,8 @@ def _baseline(found: Explanation) -> str:
     this = "this" if found.weight_sum is None else f"{found.weighted_mean:.6f}, the mean by weight,"
     return (
         f"always answering {100 * found.baseline_answer:.4g} % costs {found.baseline:.6f}: {this} is "
-        f"{percent_below(found.weighted_mean, found.baseline)} (normalised entropy {found.normalized_entropy:.4f})"
+        f"{percent_below(found.weighted_mean, found.baseline)} (normalised entropy {found.normalized_entropy:.4f}; "
+        f"D2 {around(found.d2, found.intervals.get('d2', NOTHING), '.4f')})"
     )
 
 
@@ -183,7 +211,7 @@ def _groups(found: Explanation) -> list[str]:
     mean = "mean" if found.weight_sum is None else "mean by weight"
     lines = [
         f"{group.name}: {group.percent:.1f} % of the loss from {100 * group.count / found.count:.1f} % of the items; "
-        f"{mean} {group.mean:.6f}, {percent_below(group.mean, group.baseline)}"
+        f"{mean} {around(group.mean, group.interval, '.6f')}, {percent_below(group.mean, group.baseline)}"
         for group in found.groups[:GROUPS_SHOWN]
     ]
     if len(found.groups) > GROUPS_SHOWN:

@@ -8,91 +8,76 @@ from __future__ import annotations
 
 import math
 import zlib
-from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from torchbce.explanation.sketch.keyed_sums import Array, KeyedSums
 from torchbce.explanation.statistics.calibration import LARGEST_LOGIT
 
 FEWEST = 10  # below so many clusters their spread says nothing
 MOST = 5_000_000
-COLUMNS = ("count", "total", "slope_score", "shift_score")
-
-Array = np.ndarray
+COLUMNS = ("count", "total", "slope_score", "shift_score", "weight", "positive")
 
 
-class Clusters:
+class Clusters(KeyedSums):
     """Sums over the items of each cluster: how many, their loss, and the score of slope 1 and shift 0."""
 
     def __init__(self) -> None:
-        self._places: dict[str, int] = {}
-        self._sums = np.zeros((1024, len(COLUMNS)))
+        advice = "name a column that tells what items belong to"
+        super().__init__(len(COLUMNS), MOST, f"there are more than {MOST:,} clusters; {advice}")
 
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def add(
+    def add_losses(
         self, codes: Array, names: list[str], losses: Tensor, logits: Tensor, targets: Tensor, weights: Tensor | None
     ) -> None:
-        """Add items, each of the cluster `names[code]`."""
-        residual = targets - logits.sigmoid()
-        if weights is not None:
-            residual = residual * weights
+        """Add items, `losses` with their weights in them."""
         z = logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT)
-        columns = (None, losses.numpy(), (residual * z).numpy(), residual.numpy())
-        sums = np.stack([np.bincount(codes, column, len(names)) for column in columns], 1)
-        self._add(names, sums)
+        w = torch.ones_like(targets) if weights is None else weights
+        residual = (targets - logits.sigmoid()) * w
+        columns = (losses, residual * z, residual, w, targets * w)
+        self.add_items(codes, names, (None, *(column.numpy() for column in columns)))
 
-    def merge(self, other: Clusters) -> None:
-        """Add what others have seen of the same clusters, or of more."""
-        self._add(list(other._places), other.sums)
+    def spread_of(self, mean: float) -> tuple[float, float]:
+        """The standard error of the mean loss over all items and the skewness of its sum; NaN: too few clusters."""
+        return spread(self.sums[:, 1] - mean * self.sums[:, 0], float(self.sums[:, 0].sum()))
 
-    @property
-    def sums(self) -> Array:
-        """A row for each cluster, with the columns of `COLUMNS`."""
-        return self._sums[: len(self)]
-
-    def standard_error(self, mean: float) -> float:
-        """Of the mean loss over all items; NaN where there are too few clusters."""
-        if len(self) < FEWEST:
-            return math.nan
-        rest = self.sums[:, 1] - mean * self.sums[:, 0]
-        return math.sqrt(len(self) / (len(self) - 1) * float(rest @ rest)) / float(self.sums[:, 0].sum())
+    def score_covariance(self) -> Array | None:
+        """Of the sums of the scores of slope and shift; None where there are too few clusters."""
+        n = len(self)
+        if n < FEWEST:
+            return None
+        rests = self.sums[:, 2:4] - self.sums[:, 2:4].mean(0)
+        return np.asarray(rests.T @ rests * n / (n - 1))
 
     def p_value(self) -> float:
         """How often right predictions have so large a score by chance; NaN where there are too few clusters.
 
         Hotelling's T^2 of the clusters' scores; its F distribution with 2 and G - 2 degrees of freedom has this form.
         """
-        n = len(self)
-        if n < FEWEST:
+        covariance, n = self.score_covariance(), len(self)
+        if covariance is None:
             return math.nan
-        scores = self.sums[:, 2:]
-        total = scores.sum(0)
-        spread = scores - total / n
-        covariance = spread.T @ spread * n / (n - 1)
+        total = self.sums[:, 2:4].sum(0)
         statistic = float(total @ np.linalg.pinv(covariance, hermitian=True) @ total)
         return float((1 + statistic / (n - 1)) ** (-(n - 2) / 2))
 
-    def state(self) -> dict[str, Any]:
-        """What `restored` makes them from: names and sums."""
-        return {"names": list(self._places), "sums": self.sums}
+    def standard_error_of_d2(self, entropy: float, slope: float) -> float:
+        """Of 1 - loss / entropy, with `slope` the derivative of the entropy by the base rate; NaN for too few."""
+        _, totals, _, _, weight, positive = self.sums.T
+        mean, rate = totals.sum() / weight.sum(), positive.sum() / weight.sum()
+        rests = -(totals - mean * weight) / entropy + mean / entropy**2 * slope * (positive - rate * weight)
+        return spread(rests, float(weight.sum()))[0]
 
-    @classmethod
-    def restored(cls, names: list[str], sums: Array) -> Clusters:
-        found = cls()
-        found._add(names, sums)
-        return found
 
-    def _add(self, names: list[str], sums: Array) -> None:
-        used = sums[:, 0].nonzero()[0]
-        places = np.array([self._places.setdefault(names[i], len(self._places)) for i in used], np.int64)
-        if len(self) > MOST:
-            raise ValueError(f"there are more than {MOST:,} clusters; name a column that tells what items belong to")
-        if len(self) > len(self._sums):
-            self._sums = np.concatenate([self._sums, np.zeros((len(self), len(COLUMNS)))])
-        self._sums[places] += sums[used]
+def spread(rests: Array, divisor: float) -> tuple[float, float]:
+    """The standard error and the skewness of a figure to which each cluster adds `rest / divisor`; NaN for too few."""
+    n = len(rests)
+    square = float(rests @ rests)
+    if n < FEWEST:
+        return math.nan, math.nan
+    skew = float((rests**3).sum()) / square**1.5 if square > 0 else 0.0
+    return math.sqrt(n / (n - 1) * square) / divisor, skew
 
 
 def fold_keys(codes: Array, names: list[str]) -> Array:

@@ -12,35 +12,37 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchbce.explanation.sketch.clusters import COLUMNS, Clusters
+from torchbce.explanation.sketch.clusters import Clusters
+from torchbce.explanation.sketch.keyed_sums import KeyedSums
 from torchbce.explanation.sketch.points import FOLDS, LIMIT, PointTable
-from torchbce.explanation.sketch.sketch import SATURATED, Group, Sketch, Sums
+from torchbce.explanation.sketch.sketch import SATURATED, Sketch, Sums
 from torchbce.explanation.sketch.worst_items import BINS, KEPT, Worst
 
-MAGIC = b"torchbce sketch 3\n"  # the number counts the formats
+MAGIC = b"torchbce sketch 4\n"  # the number counts the formats
 DIGEST = 32
+MAY_BE_NAN = ("total", "plain_total", "clamped_cost", "moment", "third", "keras")  # where a loss is infinite
 DTYPES = {str(dtype).removeprefix("torch.") for dtype in SATURATED}
 
 
 def to_bytes(sketch: Sketch) -> bytes:
     """The content of a file."""
-    clusters = None if sketch.clusters is None else sketch.clusters.state()
     texts = {
         "from_logits": sketch.from_logits,
         "weighted": sketch.weighted,
         "dtype": sketch.dtype,
         "sums": asdict(sketch.sums),
         "sources": sketch.sources,
-        "groups": {name: asdict(group) for name, group in sketch.groups.items()},
-        "clusters": None if clusters is None else clusters["names"],
+        "groups": sketch.groups.names,
+        "clusters": None if sketch.clusters is None else sketch.clusters.names,
     }
     arrays = {f"worst_{name}": column for name, column in sketch.worst._asdict().items()}
     filled = sketch.losses.counts.nonzero()[:, 0]
     columns = {"bins": filled, "counts": sketch.losses.counts[filled], "loss_sums": sketch.losses.sums[filled]}
     arrays |= {name: column.numpy() for name, column in columns.items()}
     arrays |= {f"points_{name}": array for name, array in sketch.points.state().items()}
-    if clusters is not None:
-        arrays["clusters"] = clusters["sums"]
+    arrays["groups"] = sketch.groups.sums
+    if sketch.clusters is not None:
+        arrays["clusters"] = sketch.clusters.sums
     file = io.BytesIO()
     np.savez_compressed(file, texts=np.array(json.dumps(texts)), **arrays)
     content = file.getvalue()
@@ -75,7 +77,7 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sketch:
     sketch.dtype = texts["dtype"]
     sketch.sums = _numbers(Sums, texts["sums"])
     sketch.sources = [str(source) for source in texts["sources"]]
-    sketch.groups = {str(name): _numbers(Group, group) for name, group in texts["groups"].items()}
+    _add_rows(sketch.groups, texts["groups"], arrays["groups"])
     _restore_points(sketch, arrays)
     worst = {name: arrays[f"worst_{name}"] for name in Worst._fields}
     sizes = {column.shape for column in worst.values()}
@@ -89,12 +91,15 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sketch:
     sketch.losses.counts[torch.from_numpy(bins)] = torch.from_numpy(counts)
     sketch.losses.sums[torch.from_numpy(bins)] = torch.from_numpy(sums)
     _require(int(counts.sum()) == sketch.sums.count, "counts")
-    names = texts["clusters"]
-    if names is not None:
-        found = arrays["clusters"]
-        _require(found.dtype == np.float64 and found.shape == (len(names), len(COLUMNS)), "clusters")
-        sketch.clusters = Clusters.restored([str(name) for name in names], found)
+    if texts["clusters"] is not None:
+        sketch.clusters = Clusters()
+        _add_rows(sketch.clusters, texts["clusters"], arrays["clusters"])
     return sketch
+
+
+def _add_rows(into: KeyedSums, names: list[str], sums: np.ndarray) -> None:
+    _require(sums.dtype == np.float64 and sums.shape == (len(names), into.sums.shape[1]), "groups or clusters")
+    into.add([str(name) for name in names], sums)
 
 
 def _restore_points(sketch: Sketch, arrays: dict[str, np.ndarray]) -> None:
@@ -114,7 +119,9 @@ def _numbers(kind: type[Any], found: dict[str, Any]) -> Any:
     for name, value in found.items():
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
         _require(whole or (expected[name] is float and isinstance(value, float)), name)
-        _require(name in ("total", "plain_total", "clamped_cost", "moment", "keras") or not math.isnan(value), name)
+        _require(
+            name in ("total", "plain_total", "clamped_cost", "moment", "third", "keras") or not math.isnan(value), name
+        )
     return kind(**found)
 
 

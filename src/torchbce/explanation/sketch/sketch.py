@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from torchbce.explanation.sketch.clusters import Clusters, fold_keys
+from torchbce.explanation.sketch.groups import Groups
 from torchbce.explanation.sketch.points import FARTHEST, Points, PointTable
 from torchbce.explanation.sketch.worst_items import KEPT, LossHistogram, Worst, candidates
 from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
@@ -21,7 +22,6 @@ from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_
 Codes = tuple[np.ndarray, list[str]]  # a number for each item, and what each number is called
 CLAMP = 100.0  # the most that a probability can cost, and so the farthest logit that stands for one
 BLOCK = 1 << 17  # items at a time: temporaries stay in the caches
-MOST_GROUPS = 10_000
 KERAS_EPSILON = 1e-7
 # Beyond these logits sigmoid is exactly 1 or 0 in each dtype, and the gradient exactly 0.
 SATURATED = {
@@ -34,12 +34,13 @@ SATURATED = {
 
 @dataclass
 class Sums:
-    """Sums over items. `moment` is the sum of squared distances of the losses from their mean."""
+    """Sums over items. `moment` and `third`: of the squares and cubes of the losses' distances from their mean."""
 
     count: int = 0
     total: float = 0.0
     plain_total: float = 0.0  # without weights
     moment: float = 0.0
+    third: float = 0.0
     weight: float = 0.0
     weight_squared: float = 0.0
     positive: float = 0.0
@@ -58,21 +59,17 @@ class Sums:
 
     def add(self, other: Sums) -> None:
         """Add the sums over other items."""
-        gap = other.total / other.count - self.total / self.count if self.count and other.count else 0.0
-        n = self.count + other.count
-        spread = gap * gap * self.count * other.count / n if n and math.isfinite(gap) else 0.0
-        _accumulate(self, other)
-        self.moment += spread
-
-
-@dataclass
-class Group:
-    """Sums over the items of one group."""
-
-    count: int = 0
-    total: float = 0.0
-    weight: float = 0.0
-    positive: float = 0.0
+        here, there = self.count, other.count
+        gap = other.total / there - self.total / here if here and there else 0.0
+        square = cube = 0.0
+        if here and there and math.isfinite(gap):
+            n = here + there
+            square = gap * gap * here * there / n
+            cube = square * gap * (here - there) / n + 3 * gap * (here * other.moment - there * self.moment) / n
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+        self.moment += square
+        self.third += cube
 
 
 @dataclass
@@ -86,7 +83,7 @@ class Sketch:
     points: PointTable = field(default_factory=PointTable)
     worst: Worst = field(default_factory=Worst.none)
     losses: LossHistogram = field(default_factory=LossHistogram.empty)
-    groups: dict[str, Group] = field(default_factory=dict)
+    groups: Groups = field(default_factory=Groups)
     sources: list[str] = field(default_factory=list)
     clusters: Clusters | None = None
 
@@ -153,20 +150,20 @@ class Sketch:
         self.sums.add(_sums(outputs, logits, y, weights, plain, losses, soft, self.from_logits))
         logits = logits.clamp(-farthest, farthest)
         if clusters is not None and self.clusters is not None:
-            self.clusters.add(*clusters, losses, logits, y, weights)
+            self.clusters.add_losses(*clusters, losses, logits, y, weights)
         # What belongs together is in one part of a cross-fit.
         parts = rows if clusters is None else fold_keys(*clusters)
         self.points.add(logits, y, weights, parts, soft == 0)
         self.losses.add(losses)
         self._keep_worst(outputs, y, weights, losses, rows, source)
         if groups is not None:
-            self._add_groups(*groups, losses.numpy(), y.numpy(), None if weights is None else weights.numpy())
+            self.groups.add_losses(*groups, losses, y, weights)
 
     def merge(self, other: Sketch) -> None:
         """Add what another sketch has seen."""
         if other.from_logits != self.from_logits:
             raise ValueError("one sketch is of logits and the other of probabilities; they do not add up")
-        if self.sums.count and other.sums.count and bool(self.groups) != bool(other.groups):
+        if self.sums.count and other.sums.count and bool(len(self.groups)) != bool(len(other.groups)):
             raise ValueError("one sketch has groups and the other none; make both with the same --by, or without")
         if self.sums.count and other.sums.count and (self.clusters is None) != (other.clusters is None):
             raise ValueError("one sketch has clusters and the other none; make both with the same --cluster")
@@ -182,8 +179,7 @@ class Sketch:
         self.worst = self.worst.and_(worst._replace(source=numbers[worst.source]), KEPT)
         self.losses.counts += other.losses.counts
         self.losses.sums += other.losses.sums
-        for name, group in other.groups.items():
-            _accumulate(self._group(name), group)
+        self.groups.merge(other.groups)
 
     def distribution(self) -> Points:
         """The logits that occur, with the weights of items and positives."""
@@ -212,29 +208,6 @@ class Sketch:
         )
         self.worst = self.worst.and_(here, KEPT)
 
-    def _add_groups(
-        self, codes: np.ndarray, names: list[str], losses: np.ndarray, y: np.ndarray, w: np.ndarray | None
-    ) -> None:
-        size = len(names)
-        counts = np.bincount(codes, minlength=size)
-        ones = y if w is None else y * w
-        sums = np.bincount(codes, losses, size), np.bincount(codes, w, size), np.bincount(codes, ones, size)
-        for code in counts.nonzero()[0]:
-            total, weight, positive = (float(column[code]) for column in sums)
-            _accumulate(self._group(names[code]), Group(int(counts[code]), total, weight, positive))
-
-    def _group(self, name: str) -> Group:
-        group = self.groups.setdefault(name, Group())
-        if len(self.groups) > MOST_GROUPS:
-            raise ValueError(f"there are more than {MOST_GROUPS:,} groups; name a column with fewer values")
-        return group
-
-
-def _accumulate(into: Sums | Group, other: Sums | Group) -> None:
-    """Add every field of the one to the other's."""
-    for name, value in vars(other).items():
-        setattr(into, name, getattr(into, name) + value)
-
 
 def _sums(
     outputs: Tensor,
@@ -253,7 +226,11 @@ def _sums(
     found = Sums(
         n, total, plain.sum().item(), weight=float(n), weight_squared=float(n), positive=y.sum().item(), soft=soft
     )
-    found.moment = losses.var(correction=0).item() * n if math.isfinite(total) else math.nan
+    found.moment = found.third = math.nan
+    if math.isfinite(total):
+        rest = losses - total / n
+        squares = rest * rest
+        found.moment, found.third = squares.sum().item(), (squares * rest).sum().item()
     if weights is not None:
         found.weight, found.weight_squared = weights.sum().item(), (weights * weights).sum().item()
         found.positive = (y * weights).sum().item()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from torchbce.explanation.sketch.points import Array, Points
+from torchbce.explanation.statistics.intervals import NOTHING, Interval, quantile
 from torchbce.functional import binary_cross_entropy_with_logits
 
 # Pulls slope to 1 and shift to 0 as much as a thousandth of an item does, whatever the base rate: it is felt only where
@@ -25,13 +26,15 @@ class Calibration:
 
     gain: how much that lowers the mean loss, in nats. p_value: how often perfectly calibrated predictions would
     gain as much by chance: by likelihood ratio with two degrees of freedom (Wilks), or, where items belong to clusters,
-    by the scores of the clusters; NaN where these are too few.
+    by the scores of the clusters; NaN where these are too few. The intervals are of 95 %.
     """
 
     slope: float
     shift: float
     gain: float
     p_value: float
+    slope_interval: Interval = NOTHING
+    shift_interval: Interval = NOTHING
 
     def is_off(self, entropy: float) -> bool:
         """Both certain and worth mending: p < 0.001 and a gain above 1 % of the base-rate entropy."""
@@ -39,7 +42,8 @@ class Calibration:
 
     def in_words(self, entropy: float) -> str:
         """What is wrong, how sure that is, and what mending it saves."""
-        numbers = f"slope {self.slope:.2f}, shift {self.shift:+.2f}"
+        (a, b), (c, d) = self.slope_interval, self.shift_interval
+        numbers = f"slope {self.slope:.2f} ({a:.2f} to {b:.2f}), shift {self.shift:+.2f} ({c:+.2f} to {d:+.2f})"
         if math.isnan(self.p_value):
             return f"too few clusters to tell ({numbers}: {nats(self.gain)} nats)"
         if not self.is_off(entropy):
@@ -67,10 +71,13 @@ def has_enough_items(count: float, positive: float) -> bool:
     return count >= FEWEST_ITEMS and min(positive, count - positive) >= FEWEST_OF_A_CLASS
 
 
-def calibration(points: Points, count: float, p_value: float | None = None) -> Calibration | None:
+def calibration(
+    points: Points, count: float, p_value: float | None = None, score_covariance: Array | None = None
+) -> Calibration | None:
     """The best line, by Newton's method (Platt, on logits); None where there are too few items to tell.
 
-    `count` is the number of items, or of items of equal weight that would tell as much; `p_value` that of clusters.
+    `count` is the number of items, or of items of equal weight that would tell as much; `p_value` and
+    `score_covariance`, of the sums of the scores of slope and shift, those of clusters.
     """
     weight, positive = points.total_weight, points.total_positive
     total = weight.sum()
@@ -80,9 +87,29 @@ def calibration(points: Points, count: float, p_value: float | None = None) -> C
     slope, shift = best_line(z, weight, positive)
     before, after = loss_at(points.logits, weight, positive), loss_at(slope * z + shift, weight, positive)
     gain = max(float(before - after) / float(total), 0.0)
+    reach = quantile(count - 1) * _standard_errors(z, slope * z + shift, weight, positive, count, score_covariance)
     return Calibration(
-        slope=slope, shift=shift, gain=gain, p_value=math.exp(-count * gain) if p_value is None else p_value
+        slope=slope,
+        shift=shift,
+        gain=gain,
+        p_value=math.exp(-count * gain) if p_value is None else p_value,
+        slope_interval=Interval(slope - float(reach[0]), slope + float(reach[0])),
+        shift_interval=Interval(shift - float(reach[1]), shift + float(reach[1])),
     )
+
+
+def _standard_errors(
+    z: Array, fitted: Array, weight: Array, positive: Array, count: float, score_covariance: Array | None
+) -> Array:
+    """Of slope and shift, whether a line is right or not (sandwich; Huber 1967, White 1982)."""
+    p = sigmoid(fitted)
+    x = np.stack([z, np.ones(len(z))])
+    total = weight.sum()
+    if score_covariance is None:
+        squares = positive * (1 - p) ** 2 + (weight - positive) * p**2
+        score_covariance = (x * squares) @ x.T * total / (count - 2)
+    bread = np.linalg.pinv((x * (weight * p * (1 - p))) @ x.T + RIDGE * np.eye(2), hermitian=True)
+    return np.asarray(np.sqrt(np.diag(bread @ score_covariance @ bread)))
 
 
 def for_lines(logits: Array, weight: Array) -> Array:

@@ -12,14 +12,18 @@ fifth (Berta et al., https://arxiv.org/abs/2501.19195; measured in the docs).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from torchbce.explanation.sketch.points import FOLDS, Array, Points
-from torchbce.explanation.statistics.calibration import best_line, for_lines, loss_at
+from torchbce.explanation.statistics.calibration import loss_at
 from torchbce.explanation.statistics.entropy import cross_entropy
-from torchbce.explanation.statistics.isotonic import fit, recalibrated
+from torchbce.explanation.statistics.intervals import NOTHING, Interval, losses_at, moments
+from torchbce.explanation.statistics.isotonic import recalibrated
+from torchbce.explanation.statistics.recalibration import recalibration
+
+LINE = 2  # its parameters
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Decomposition:
 
     uncertainty: UNC, the entropy of the base rate. miscalibration, discrimination: MCB and DSC, cross-fitted.
     corp_miscalibration, corp_discrimination: the same in sample, by isotonic regression (CORP). corp_band: predictions
-    that are right have a corp_miscalibration below it 95 times of 100; NaN where items are weighted.
+    that are right have a corp_miscalibration below it 95 times of 100; NaN where items are weighted. Intervals: 95 %.
     """
 
     uncertainty: float
@@ -37,17 +41,18 @@ class Decomposition:
     corp_miscalibration: float
     corp_discrimination: float
     corp_band: float
-
-    def in_words(self) -> str:
-        """Both as shares of the base rate's entropy."""
-        separation, lost = (100 * v / self.uncertainty for v in (self.discrimination, self.miscalibration))
-        return f"separation earns {separation:.1f} % of the baseline, miscalibration loses {lost:.1f} %"
+    uncertainty_interval: Interval = NOTHING
+    miscalibration_interval: Interval = NOTHING
+    discrimination_interval: Interval = NOTHING
 
 
-def decomposition(points: Points, mean: float, fits: list[tuple[Array, Array]] | None) -> Decomposition | None:
+def decomposition(
+    points: Points, mean: float, fits: list[tuple[Array, Array]] | None, count: float, factor: float = 1.0
+) -> Decomposition | None:
     """The parts of the mean loss; None where one class is missing, or the loss is infinite.
 
-    fits: what right predictions would give, see `isotonic.right_fits`.
+    fits: what right predictions would give, see `isotonic.right_fits`. count: how many items, or items of equal weight
+    that tell as much. factor: how many times the variance of a mean is that of independent items.
     """
     weight, positive = points.total_weight, points.total_positive
     total = weight.sum()
@@ -56,44 +61,30 @@ def decomposition(points: Points, mean: float, fits: list[tuple[Array, Array]] |
         return None
     uncertainty = cross_entropy(share, share)
     in_sample = float(_loss_of(recalibrated(points), weight, positive) / total)
-    mended = cross_fitted_gain(points)
+    mended = recalibration(points)
+    gain = mended.gain if mended else 0.0
+    separated = uncertainty - (mean - gain)
+    surprise = -math.log1p(-share), -math.log(share)  # what zeros and ones cost who answers the base rate
+    told = losses_at(points.logits[:, None])
+    after = mended.losses if mended else told
+
+    # A line fitted on four fifths of the items costs the others so much more than the best line, on the average.
+    bias = LINE / (2 * (1 - 1 / FOLDS) * count / factor)
+
+    def around(value: float, zeros: Array | float, ones: Array | float, least: float = -math.inf) -> Interval:
+        return replace(moments(points, zeros, ones, count, factor), mean=value).interval.within(least, math.inf)
+
     return Decomposition(
         uncertainty=uncertainty,
-        miscalibration=mended,
-        discrimination=uncertainty - (mean - mended),
+        miscalibration=gain,
+        discrimination=separated,
         corp_miscalibration=mean - in_sample,
         corp_discrimination=uncertainty - in_sample,
         corp_band=math.nan if fits is None else _null_band(points, fits),
+        uncertainty_interval=around(uncertainty, *surprise).within(0.0, math.log(2)),
+        miscalibration_interval=around(gain + bias, told[0] - after[0], told[1] - after[1], 0.0),
+        discrimination_interval=around(separated + bias, surprise[0] - after[0], surprise[1] - after[1]),
     )
-
-
-def cross_fitted_gain(points: Points) -> float:
-    """What recalibration saves on items that it was not fitted on, in nats per item; at least 0."""
-    weight, positive = points.total_weight, points.total_positive
-    z = for_lines(points.logits, weight)
-    line_loss = isotonic_loss = 0.0
-    for fold in range(FOLDS):
-        w, ones = points.weight[:, fold], points.positive[:, fold]
-        rest_w, rest_ones = weight - w, positive - ones
-        seen = rest_w > 1e-9 * weight  # what subtraction leaves of 0 is not an item
-        if not seen.any() or not 0 < rest_ones[seen].sum() < rest_w[seen].sum():
-            return 0.0
-        slope, shift = best_line(z[seen], rest_w[seen], rest_ones[seen])
-        line_loss += loss_at(slope * z + shift, w, ones)
-        shares = fit(rest_w[seen], rest_ones[seen])
-        count = rest_w[seen].sum()
-        shares = (1 - 1 / (count + 1)) * shares + 0.5 / (count + 1)  # never 0 or 1 (Laplace)
-        isotonic_loss += _loss_of(np.interp(points.logits, points.logits[seen], shares), w, ones)
-    return max(0.0, loss_at(points.logits, weight, positive) - min(line_loss, isotonic_loss)) / float(weight.sum())
-
-
-def auc(points: Points) -> float:
-    """How often an item with target 1 has a larger logit than one with target 0; ties count half."""
-    positive = points.total_positive
-    negative = points.total_weight - positive
-    before = np.cumsum(negative) - negative
-    pairs = positive.sum() * negative.sum()
-    return float((positive * (before + 0.5 * negative)).sum() / pairs) if pairs > 0 else math.nan
 
 
 def _null_band(points: Points, fits: list[tuple[Array, Array]]) -> float:
