@@ -91,7 +91,8 @@ def accuracy(n: int = 1_000_000) -> list[list[str]]:
     exact = Points(z[order], part, part * y[order, None])
     mean = loss_at(z, np.ones(n), y) / n
     rows = [["mean", f"{sketch.sums.total / n:.9f}", f"{log_loss(y, 1 / (1 + np.exp(-z))):.9f}"]]
-    ours, theirs = (decomposition(points, mean, None, float(points.total_weight.sum())) for points in (sketch.distribution(), exact))
+    count = float(exact.total_weight.sum())
+    ours, theirs = (decomposition(points, mean, None, count) for points in (sketch.distribution(), exact))
     for name in ("miscalibration", "corp_miscalibration", "corp_discrimination"):
         rows.append([name, f"{getattr(ours, name):.6f}", f"{getattr(theirs, name):.6f}"])
     rows.append(["AUC", f"{auc(sketch.distribution()):.6f}", f"{roc_auc_score(y, z):.6f}"])

@@ -298,7 +298,8 @@ def test_items_are_dragged_along_the_curve_in_a_browser(tmp_path):
         width = page.value("document.getElementById('curve').getBoundingClientRect().width")
         page.drag("circle[data-item='0']", -0.3 * width * (640 - 44 - 12) / 640, 0)
         moved = page.value("+document.querySelector('#item-0 input').value")
-        assert moved == pytest.approx(0.30, abs=0.01)
+        odds = math.log(0.6 / 0.4) - 0.3 * 7.5  # the axis has 7.5 units of log odds
+        assert moved == pytest.approx(1 / (1 + math.exp(-odds)), abs=0.01)
         loss = page.value("+document.querySelector('#item-0 .nats').textContent")
         assert loss == pytest.approx(-math.log(moved), abs=0.01)
         assert page.value("+" + shown.format("total")) == pytest.approx(1.0906 + loss - 0.5108, abs=1e-3)

@@ -7,10 +7,16 @@ from .checks.findings import Report as Report
 from .common.errors import InputError as InputError
 from .common.errors import OutputError as OutputError
 from .common.errors import RunFolderError as RunFolderError
+from .comparison.compare import compare as compare
+from .comparison.ranking import Ranking as Ranking
+from .comparison.ranking import compare_all as compare_all
+from .comparison.result import Comparison as Comparison
 from .engine.select import Engine as Engine
 from .engine.select import engine_for as engine_for
 from .explanation.explain import explain as explain
 from .explanation.result import Explanation as Explanation
+from .labels.find_label_errors import find_label_errors as find_label_errors
+from .labels.result import LabelErrors as LabelErrors
 from .losses.asymmetric import AsymmetricLoss as AsymmetricLoss
 from .losses.asymmetric import AsymmetricWithLogitsLoss as AsymmetricWithLogitsLoss
 from .losses.asymmetric import asymmetric_loss as asymmetric_loss

@@ -12,7 +12,8 @@ from torchbce.checks.rules.loss_value import finite
 from torchbce.checks.rules.predictions import auc_error
 from torchbce.checks.rules.scale import scale, two_columns, without_certain_logits
 from torchbce.checks.rules.targets import are_probabilities, targets_range
-from torchbce.explanation.explain import as_tensor, explanation, sketched
+from torchbce.explanation.explain import explanation, sketched
+from torchbce.explanation.items import as_tensor
 from torchbce.explanation.result import Explanation
 
 __all__ = ["check_predictions"]

@@ -16,6 +16,7 @@ from torchbce.cli.options import (
     Delimiter,
     Encoding,
     Logits,
+    Only,
     Probabilities,
     Weights,
     format_of,
@@ -41,10 +42,7 @@ def explain(
         typer.Option(metavar="COL", help="A column of groups: which of them carries the loss?", show_default=False),
     ] = None,
     cluster: Cluster = None,
-    only: Annotated[
-        Optional[str],
-        typer.Option(metavar="COL=VALUE", help="Only these rows, such as split=valid.", show_default=False),
-    ] = None,
+    only: Only = None,
     top: Annotated[int, typer.Option(min=0, max=1000, help="How many of the worst items to show.")] = 10,
     merge: Annotated[
         bool, typer.Option("--merge", help="The files are what --save made of parts of the data.")
@@ -68,6 +66,107 @@ def explain(
         form = "json" if json else "markdown" if markdown else "text"
         layout = format_of(decimal, delimiter, encoding)
         run(Asked(files, target, prob, logit, weight, by, cluster, only, top, merge, save, html, form, layout))
+
+
+@app.command()
+def compare(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Predictions of the same items: a file or run folder for each model, or one file for all.",
+            show_default=False,
+        ),
+    ],
+    target: Annotated[str, typer.Option(metavar="COL", help="The column of targets, in [0, 1].")] = "target",
+    prob: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="COL", help="A column of probabilities, for each model of one file.", show_default=False),
+    ] = None,
+    logit: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="COL", help="A column of logits, for each model of one file.", show_default=False),
+    ] = None,
+    key: Annotated[
+        Optional[str],
+        typer.Option(metavar="COL", help="What names an item in every file.", show_default="by row"),
+    ] = None,
+    weight: Weights = None,
+    by: Annotated[
+        Optional[str],
+        typer.Option(metavar="COL", help="A column of groups, or with --every of dates.", show_default=False),
+    ] = None,
+    cluster: Cluster = None,
+    only: Only = None,
+    periods: Annotated[
+        bool, typer.Option("--periods", help="Two files of different items: what changed from the first to the second?")
+    ] = False,
+    every: Annotated[
+        Optional[str],
+        typer.Option(metavar="day|week|month|quarter|year", help="One model over time, with --by.", show_default=False),
+    ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="The files are what --save made of parts of the data.")
+    ] = False,
+    save: Annotated[
+        Optional[Path], typer.Option(metavar="FILE", help="Keep what was read, to --merge it.", show_default=False)
+    ] = None,
+    html: Annotated[
+        Optional[Path], typer.Option(metavar="FILE", help="Make a page to look at.", show_default=False)
+    ] = None,
+    json: AsJson = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    decimal: Decimal = ".",
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
+) -> None:
+    """Say which model is better, by how much, why, and whether it was luck. torchrun shares the rows."""
+    with reported():
+        form = "json" if json else "markdown" if markdown else "text"
+        layout = format_of(decimal, delimiter, encoding)
+        if periods or every:
+            from torchbce.cli import periods as over_periods
+
+            one_prob, one_logit = over_periods.check_options(
+                files, prob, logit, by, every, merge or save or html or key
+            )
+            over_periods.run(
+                over_periods.Asked(files, target, one_prob, one_logit, weight, by, cluster, only, every, form, layout)
+            )
+            return
+        from torchbce.cli.compare import Asked, run
+
+        outputs = prob or [], logit or []
+        run(Asked(files, target, *outputs, key, weight, by, cluster, only, merge, save, html, form, layout))
+
+
+@app.command()
+def labels(
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="Predictions out of fold, or a run folder; or -.", show_default=False),
+    ],
+    target: Annotated[str, typer.Option(metavar="COL", help="The column of labels, 0 or 1.")] = "target",
+    prob: Probabilities = None,
+    logit: Logits = None,
+    weight: Weights = None,
+    only: Only = None,
+    top: Annotated[int, typer.Option(min=1, max=100_000, help="How many suspects to keep.")] = 100,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FILE", help="Write the suspects to a .csv or .parquet file.", show_default=False),
+    ] = None,
+    json: AsJson = False,
+    decimal: Decimal = ".",
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
+) -> None:
+    """Say which labels are probably wrong, and how many there are."""
+    with reported():
+        from torchbce.cli.labels import Asked, run
+
+        layout = format_of(decimal, delimiter, encoding)
+        run(Asked(file, target, prob, logit, weight, only, top, out, "json" if json else "text", layout))
 
 
 @app.command()

@@ -38,6 +38,10 @@ Cluster = Annotated[
         metavar="COL", help="What items belong to, such as patients: errors allow for it.", show_default=False
     ),
 ]
+Only = Annotated[
+    Optional[str],
+    typer.Option(metavar="COL=VALUE", help="Only these rows, such as split=valid.", show_default=False),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print every number as JSON.")]
 
 

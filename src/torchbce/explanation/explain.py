@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from torchbce.explanation.items import as_items, place
 from torchbce.explanation.result import Elsewhere, Explanation, GroupLoss, Item
 from torchbce.explanation.sketch.sketch import Sketch, sklearn_epsilon
 from torchbce.explanation.sketch.worst_items import KEPT
@@ -85,24 +85,17 @@ def sketched(
     cluster: Any = None,
 ) -> tuple[Sketch, tuple[int, ...]]:
     """A sketch of items in memory, and the shape that they lie in, where rows do not name them."""
-    x, y = as_tensor("outputs", outputs), as_tensor("targets", targets)
-    if not x.numel():
-        raise ValueError(f"there are no items to explain: outputs has the shape {tuple(x.shape)}")
-    if x.shape != y.shape:
-        raise ValueError(f"outputs has the shape {tuple(x.shape)} and targets {tuple(y.shape)}; write both alike")
-    w = None if weight is None else _weights(as_tensor("weight", weight), y)
-    shape = tuple(x.shape)
-    x, y = x.flatten(), y.flatten()
-    if not x.is_floating_point():
-        x = x.double()
-    check_values(x, y, w, from_logits, shape)
-    numbers = np.arange(1, len(x) + 1) if rows is None else np.asarray(rows)
-    if len(numbers) != len(x):
-        raise ValueError(f"there are {len(numbers)} rows for {len(x)} items")
+    items = as_items(outputs, targets, from_logits, weight, rows, {"by": by, "cluster": cluster})
     sketch = Sketch(from_logits)
-    groups, clusters = (_groups(name, v, len(x)) for name, v in (("by", by), ("cluster", cluster)))
-    sketch.add(x, y, w, rows=numbers, groups=groups, clusters=clusters)
-    return sketch, shape if rows is None else ()
+    sketch.add(
+        items.outputs,
+        items.targets,
+        items.weights,
+        rows=items.rows,
+        groups=items.codes["by"],
+        clusters=items.codes["cluster"],
+    )
+    return sketch, items.shape if rows is None else ()
 
 
 def explanation(
@@ -183,61 +176,6 @@ def explanation(
     )
 
 
-def _weights(weight: Tensor, y: Tensor) -> Tensor:
-    try:
-        return weight.double().expand(y.shape).flatten()
-    except RuntimeError as error:
-        raise ValueError(
-            f"weight has the shape {tuple(weight.shape)} and targets {tuple(y.shape)}; one per item, or one for all"
-        ) from error
-
-
-def check_values(x: Tensor, y: Tensor, w: Tensor | None, from_logits: bool, shape: tuple[int, ...]) -> None:
-    """Every value is allowed; the error names the first that is not."""
-    checks = [("outputs", x, (x >= 0) & (x <= 1), "probabilities lie in [0, 1]; logits need from_logits=True")]
-    if from_logits:
-        checks = [("outputs", x, ~x.isnan(), "a logit is a number")]
-    advice = "targets lie in [0, 1]: {-1, 1} become (targets + 1) / 2, {0, 255} targets / 255"
-    checks.append(("targets", y, (y >= 0) & (y <= 1), advice))
-    if w is not None:
-        checks.append(("weight", w, (w >= 0) & w.isfinite(), "weights are finite and at least 0"))
-    for name, values, allowed, rule in checks:
-        if not allowed.all():
-            first = int((~allowed).nonzero()[0])
-            count = int((~allowed).sum())
-            raise ValueError(
-                f"{name}: item {place(first + 1, shape)} is {values[first].item():g} "
-                f"({count} such item{'s' * (count != 1)}); {rule}"
-            )
-
-
-def as_tensor(name: str, values: Any) -> Tensor:
-    """Numbers of any container, in their own floating-point dtype, else float64; a tensor is detached."""
-    if isinstance(values, Tensor):
-        return values.detach().cpu()
-    try:
-        array = np.asarray(values)
-        return torch.from_numpy(np.array(array, np.float64 if array.dtype.kind != "f" else array.dtype))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} cannot be read as numbers: {error}") from error
-
-
-def _groups(name: str, values: Any, count: int) -> tuple[np.ndarray, list[str]] | None:
-    if values is None:
-        return None
-    names, codes = np.unique(np.asarray(values).ravel().astype(str), return_inverse=True)
-    if len(codes) != count:
-        raise ValueError(f"{name} has {len(codes)} values, one for each item; there are {count} items")
-    return codes, names.tolist()
-
-
-def place(row: int, shape: tuple[int, ...]) -> str:
-    """Where the item with this number lay, counted from 1: a row, or "row, column" and so on."""
-    if math.prod(shape[1:]) <= 1:
-        return str(row)
-    return ", ".join(str(int(index) + 1) for index in np.unravel_index(row - 1, shape))
-
-
 def _items(sketch: Sketch, top: int, shape: tuple[int, ...]) -> tuple[Item, ...]:
     """All items in order if they are few, else the worst, the worst first."""
     worst = sketch.worst
@@ -273,6 +211,7 @@ def _group_losses(sketch: Sketch) -> tuple[GroupLoss, ...]:
             base_rate=group.base_rate,
             baseline=cross_entropy(group.base_rate, group.base_rate),
             weight=group.weight,
+            standard_error=group.standard_error,
             interval=group.interval if enough_of_both(group.count, group.base_rate * group.count) else NOTHING,
         )
         for group in sketch.groups.rows()

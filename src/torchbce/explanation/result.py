@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torchbce.common.json_values import plain
+from torchbce.explanation.ledger import Ledger, ledger
 from torchbce.explanation.render import text as wording
 from torchbce.explanation.statistics.calibration import Calibration
 from torchbce.explanation.statistics.decomposition import Decomposition
@@ -71,7 +72,8 @@ class GroupLoss:
     base_rate: float
     baseline: float  # what answering the group's own base rate costs, by its weights
     weight: float  # of its items, together
-    interval: Interval  # 95 %, of the mean; it takes items for independent
+    standard_error: float  # of the mean; it takes items for independent
+    interval: Interval  # 95 %, of the mean
 
     @property
     def percent(self) -> float:
@@ -162,10 +164,21 @@ class Explanation:
         """What is above the least that soft targets allow."""
         return self.weighted_mean - (self.floor or 0.0)
 
+    @property
+    def ledger(self) -> Ledger:
+        """The mean as an account whose lines add up to it."""
+        return ledger(self)
+
+    @property
+    def verdict(self) -> str:
+        """What to conclude, in a sentence or two."""
+        return wording.verdict(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Every number, for JSON; what is not a finite number there is None."""
         numbers = {name: value for name, value in asdict(self).items() if name not in ("reliability", "histogram")}
-        derived = ("bits", "weighted_mean", "typical_probability", "normalized_entropy", "d2", "excess")
+        derived = ("bits", "weighted_mean", "typical_probability", "normalized_entropy", "d2", "excess", "verdict")
+        numbers["ledger"] = asdict(self.ledger)
         return plain(numbers | {name: getattr(self, name) for name in derived})  # type: ignore[no-any-return]
 
     def frame(self) -> polars.DataFrame:

@@ -5,6 +5,7 @@ from torchbce.explanation.plots.epochs import EpochsDisplay, LossCurveDisplay
 from torchbce.explanation.plots.histogram import LossHistogramDisplay
 from torchbce.explanation.plots.importance import ImportanceDisplay
 from torchbce.explanation.plots.items import ItemLossDisplay
+from torchbce.explanation.plots.ledger import LedgerDisplay
 from torchbce.explanation.plots.reliability import ReliabilityDisplay
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "EpochsDisplay",
     "ImportanceDisplay",
     "ItemLossDisplay",
+    "LedgerDisplay",
     "LossCurveDisplay",
     "LossHistogramDisplay",
     "ReliabilityDisplay",

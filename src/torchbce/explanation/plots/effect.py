@@ -35,7 +35,7 @@ class EffectDisplay:
 
     def plot(self, ax: Any = None) -> EffectDisplay:
         """Draw; sets `ax_` and `figure_`."""
-        self.ax_ = axes_or_new(ax, 6.4, 3.2)
+        self.ax_ = axes_or_new(ax, 4.8, 2.8)
         self.figure_ = self.ax_.figure
         if self.base_rate is not None:
             self.ax_.axhline(self.base_rate, color=GREY, linestyle="--", linewidth=1, label="base rate")

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREY = "#2f6fb5", "#d9730d", "#777777"
+BLUE, ORANGE, GREEN, GREY = "#2f6fb5", "#d9730d", "#2e8b57", "#777777"
+# In a page the colours are those of its style, so that they follow a dark screen.
+STYLES = {
+    BLUE: "var(--item)",
+    ORANGE: "var(--more)",
+    GREEN: "var(--less)",
+    GREY: "var(--faint)",
+    "#000000": "currentColor",
+    "#262626": "currentColor",
+}
 
 
 def axes_or_new(ax: Any, width: float = 6.4, height: float = 4.0) -> Any:
@@ -24,7 +34,7 @@ def axes_or_new(ax: Any, width: float = 6.4, height: float = 4.0) -> Any:
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as an SVG element, the same bytes for the same picture."""
+    """The figure as an SVG element in the page's own colours, the same bytes for the same picture."""
     import matplotlib
 
     buffer = io.StringIO()
@@ -33,7 +43,8 @@ def to_svg(figure: Figure) -> str:
             buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")), transparent=True
         )
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    text = text[text.index("<svg") :]
+    return re.sub("|".join(STYLES), lambda found: STYLES[found[0]], text)
 
 
 def with_canvas(figure: Figure) -> Figure:

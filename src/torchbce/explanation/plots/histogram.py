@@ -35,7 +35,7 @@ class LossHistogramDisplay:
 
     def plot(self, ax: Any = None) -> LossHistogramDisplay:
         """Draw; sets `ax_` and `figure_`."""
-        self.ax_ = axes_or_new(ax, 6.4, 3.6)
+        self.ax_ = axes_or_new(ax, 4.8, 3.2)
         self.figure_ = self.ax_.figure
         used = self.counts.nonzero()[0]
         first, last = (used[0], used[-1] + 1) if len(used) else (0, 1)

@@ -49,7 +49,7 @@ class ReliabilityDisplay:
 
     def plot(self, ax: Any = None, *, logit_axes: bool | None = None) -> ReliabilityDisplay:
         """Draw; `logit_axes` spread out rare events, and are the default for them. Sets `ax_` and `figure_`."""
-        self.ax_ = axes_or_new(ax, 6.4, 5.6)
+        self.ax_ = axes_or_new(ax, 4.8, 4.2)
         self.figure_ = self.ax_.figure
         curve = self.curve
         rare = min(self.base_rate, 1 - self.base_rate) < RARE

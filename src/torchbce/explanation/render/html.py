@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from torchbce.common.writing import whole_file
-from torchbce.explanation.render.text import loss_text, probability_text
+from torchbce.explanation.render.text import loss_text, percent, probability_text
 from torchbce.explanation.result import Explanation
+from torchbce.explanation.statistics.intervals import NOTHING, Interval
 
+LEDGER = "The ledger: from what the base rate costs to the mean loss"
 EXPLORED = 12  # items on the curve that can be dragged
 
 
@@ -36,35 +38,72 @@ def write_report(
 
     All text is escaped, and the page may run no script but its own.
     """
-    import jinja2
-
-    script = (files("torchbce.explanation.render") / "templates" / "report.js").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("torchbce.explanation.render"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= {"loss": loss_text, "probability": probability_text}
-    page = environment.get_template("report.html.j2").render(
+    render_page(
+        path,
+        "torchbce.explanation.render",
+        "report",
         title=title,
         facts=dict(facts or {}),
         explanation=explanation,
+        numbers=_numbers(explanation),
+        told=[(name, text) for name, text in explanation.facts if not name.startswith("group ")],
         figures=_figures(explanation) if figures is None else dict(figures),
         explored=_explored(explanation),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def render_page(path: Path, package: str, name: str, **values: Any) -> None:
+    """Fill in a package's template, which extends page.html.j2 and may have a script of its name; written whole."""
+    import jinja2
+
+    templates = files(package) / "templates"
+    script = templates / f"{name}.js"
+    code = script.read_text(encoding="utf-8") if script.is_file() else ""
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(of) for of in (package, "torchbce.explanation.render")]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"loss": loss_text, "probability": probability_text, "interval": _interval}
+    page = environment.get_template(f"{name}.html.j2").render(
+        script=code, script_hash=base64.b64encode(hashlib.sha256(code.encode()).digest()).decode(), **values
     )
     with whole_file(path) as file:
         file.write(page.encode("utf-8", "backslashreplace"))
 
 
+def _interval(bounds: Interval) -> str:
+    return "" if math.isnan(bounds.low) else f"{bounds.low:.4f} to {bounds.high:.4f}"
+
+
+def _numbers(found: Explanation) -> list[tuple[str, str, str]]:
+    """What is read first: a name, a number and a note under it."""
+    items = f"{found.count:,} items, {percent(found.base_rate)} ones"
+    mean = _interval(found.intervals.get("mean", NOTHING))
+    numbers = [("mean loss, nats per item", f"{found.mean:.4f}", f"95 %: {mean}" if mean else items)]
+    if found.baseline > 0:
+        numbers.append(("always the base rate", f"{found.baseline:.4f}", items))
+        d2 = found.intervals.get("d2", NOTHING)
+        note = "" if math.isnan(d2.low) else f"95 %: {100 * d2.low:.1f} to {100 * d2.high:.1f} %"
+        numbers.append(("saved (D2)", f"{100 * found.d2:.1f} %", note))
+    if not math.isnan(found.auc):
+        auc = _interval(found.intervals.get("auc", NOTHING))
+        numbers.append(("AUC", f"{found.auc:.4f}", f"95 %: {auc}" if auc else ""))
+    return numbers
+
+
 def _figures(explanation: Explanation) -> dict[str, str]:
-    from torchbce.explanation.plots import LossHistogramDisplay, ReliabilityDisplay
+    from torchbce.explanation.plots import LedgerDisplay, LossHistogramDisplay, ReliabilityDisplay
     from torchbce.explanation.plots.figure import to_svg
 
     if explanation.count <= EXPLORED:
         return {}  # the curve shows them all
-    displays: dict[str, Any] = {"What the items cost": LossHistogramDisplay.from_explanation(explanation)}
+    displays: dict[str, Any] = {}
+    if math.isfinite(explanation.total):
+        displays[LEDGER] = LedgerDisplay.from_explanation(explanation)
+    displays |= {"What the items cost": LossHistogramDisplay.from_explanation(explanation)}
     if explanation.reliability is not None:
-        displays = {"Reliability of the predictions": ReliabilityDisplay.from_explanation(explanation), **displays}
+        displays["Reliability of the predictions"] = ReliabilityDisplay.from_explanation(explanation)
     return {name: to_svg(display.plot().figure_) for name, display in displays.items()}
 
 

@@ -75,6 +75,33 @@ def item_lines(found: Explanation) -> list[str]:
     return lines
 
 
+def verdict(found: Explanation) -> str:
+    """What to conclude, in a sentence or two."""
+    if not math.isfinite(found.mean):
+        return "The loss is infinite: an item was given probability 0 for what happened."
+    if not found.baseline > 0:
+        return f"Every target is {found.base_rate:g}: nothing can be said of the model."
+    d2, interval = found.d2, found.intervals.get("d2", NOTHING)
+    size = around(abs(100 * d2), Interval(*sorted(100 * bound * (1 if d2 >= 0 else -1) for bound in interval)), ".3g")
+    if interval.low <= 0 <= interval.high:
+        worth = f"No better than always answering {100 * found.baseline_answer:.3g} %, as far as can be told."
+    elif d2 >= 0:
+        worth = f"{size} % of what always answering {100 * found.baseline_answer:.3g} % costs is saved."
+    else:
+        worth = f"Worse than always answering {100 * found.baseline_answer:.3g} %, by {size} %."
+    if found.calibration is None:
+        return worth
+    told = found.calibration.in_words(found.baseline)
+    return f"{worth} Calibration: {told[: told.index(' (')]}."
+
+
+def ledger_line(found: Explanation) -> str:
+    """The account in one line."""
+    lines = found.ledger.lines
+    terms = [f"{'-' if line.bits < 0 else '+'} {abs(line.bits):.4f} {line.name}" for line in lines]
+    return f"{' '.join(terms).removeprefix('+ ')} = {found.ledger.bits:.4f} bits per item"
+
+
 def facts(found: Explanation) -> list[tuple[str, str]]:
     """A name and a sentence for each thing that is known."""
     by_weight = "" if found.weight_sum is None else ", by weight"
@@ -107,6 +134,8 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
     pairs.append(("baseline", _baseline(found)))
     if found.decomposition is not None:
         pairs.append(("worth", _worth(found, found.decomposition)))
+    if found.baseline > 0 and math.isfinite(found.mean):
+        pairs.append(("ledger", ledger_line(found)))
     if found.calibration is not None:
         pairs.append(("calibration", found.calibration.in_words(found.baseline)))
     if found.floor is not None:

@@ -6,8 +6,9 @@ import hashlib
 import io
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torchbce.explanation.sketch.points import FOLDS, LIMIT, PointTable
 from torchbce.explanation.sketch.sketch import SATURATED, Sketch, Sums
 from torchbce.explanation.sketch.worst_items import BINS, KEPT, Worst
 
+Result = TypeVar("Result")
 MAGIC = b"torchbce sketch 4\n"  # the number counts the formats
 DIGEST = 32
 MAY_BE_NAN = ("total", "plain_total", "clamped_cost", "moment", "third", "keras")  # where a loss is infinite
@@ -26,6 +28,51 @@ DTYPES = {str(dtype).removeprefix("torch.") for dtype in SATURATED}
 
 def to_bytes(sketch: Sketch) -> bytes:
     """The content of a file."""
+    return packed(MAGIC, *_state(sketch))
+
+
+def from_bytes(content: bytes) -> Sketch:
+    """The sketch again.
+
+    Raises:
+        ValueError: the content is not a sketch, is damaged, or is of another version.
+    """
+    return unpacked(MAGIC, content, "a sketch that explain --save of this version made", _restored)
+
+
+def packed(magic: bytes, texts: dict[str, Any], arrays: dict[str, Any]) -> bytes:
+    """Texts and arrays, with a digest."""
+    file = io.BytesIO()
+    np.savez_compressed(file, texts=np.array(json.dumps(texts)), **arrays)
+    content = file.getvalue()
+    return magic + hashlib.sha256(content).digest() + content
+
+
+def unpacked(
+    magic: bytes, content: bytes, what: str, restored: Callable[[dict[str, Any], dict[str, np.ndarray]], Result]
+) -> Result:
+    """What `restored` makes of the texts and arrays again.
+
+    Raises:
+        ValueError: the content is something else, is damaged, or is of another version.
+    """
+    if not content.startswith(magic):
+        known = magic.decode().strip()
+        old = content.startswith(magic.rstrip(b"0123456789\n")) or content[:2] == b"PK"
+        why = "another version of torchbce saved it" if old else f"it does not begin with {known!r}"
+        raise ValueError(f"this is not {what}: {why}; make it anew")
+    digest, rest = content[len(magic) : len(magic) + DIGEST], content[len(magic) + DIGEST :]
+    if hashlib.sha256(rest).digest() != digest:
+        raise ValueError("this sketch is damaged: its content and its digest differ; make it anew")
+    try:
+        with np.load(io.BytesIO(rest), allow_pickle=False) as file:
+            arrays = dict(file)
+        return restored(json.loads(str(arrays.pop("texts"))), arrays)
+    except Exception as error:  # zip, numpy and json raise all sorts for what nobody saved
+        raise ValueError(f"this sketch was not made by torchbce: {error}") from error
+
+
+def _state(sketch: Sketch) -> tuple[dict[str, Any], dict[str, Any]]:
     texts = {
         "from_logits": sketch.from_logits,
         "weighted": sketch.weighted,
@@ -43,32 +90,7 @@ def to_bytes(sketch: Sketch) -> bytes:
     arrays["groups"] = sketch.groups.sums
     if sketch.clusters is not None:
         arrays["clusters"] = sketch.clusters.sums
-    file = io.BytesIO()
-    np.savez_compressed(file, texts=np.array(json.dumps(texts)), **arrays)
-    content = file.getvalue()
-    return MAGIC + hashlib.sha256(content).digest() + content
-
-
-def from_bytes(content: bytes) -> Sketch:
-    """The sketch again.
-
-    Raises:
-        ValueError: the content is not a sketch, is damaged, or is of another version.
-    """
-    if not content.startswith(MAGIC):
-        known = MAGIC.decode().strip()
-        old = content.startswith(MAGIC[:15]) or content[:2] == b"PK"
-        what = "another version of torchbce saved it" if old else f"it does not begin with {known!r}"
-        raise ValueError(f"this is not a sketch that explain --save of this version made: {what}; make it anew")
-    digest, packed = content[len(MAGIC) : len(MAGIC) + DIGEST], content[len(MAGIC) + DIGEST :]
-    if hashlib.sha256(packed).digest() != digest:
-        raise ValueError("this sketch is damaged: its content and its digest differ; make it anew")
-    try:
-        with np.load(io.BytesIO(packed), allow_pickle=False) as file:
-            arrays = dict(file)
-        return _restored(json.loads(str(arrays.pop("texts"))), arrays)
-    except Exception as error:  # zip, numpy and json raise all sorts for what nobody saved
-        raise ValueError(f"this sketch was not made by torchbce: {error}") from error
+    return texts, arrays
 
 
 def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sketch:
@@ -77,7 +99,7 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sketch:
     sketch.dtype = texts["dtype"]
     sketch.sums = _numbers(Sums, texts["sums"])
     sketch.sources = [str(source) for source in texts["sources"]]
-    _add_rows(sketch.groups, texts["groups"], arrays["groups"])
+    add_rows(sketch.groups, texts["groups"], arrays["groups"])
     _restore_points(sketch, arrays)
     worst = {name: arrays[f"worst_{name}"] for name in Worst._fields}
     sizes = {column.shape for column in worst.values()}
@@ -93,11 +115,12 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sketch:
     _require(int(counts.sum()) == sketch.sums.count, "counts")
     if texts["clusters"] is not None:
         sketch.clusters = Clusters()
-        _add_rows(sketch.clusters, texts["clusters"], arrays["clusters"])
+        add_rows(sketch.clusters, texts["clusters"], arrays["clusters"])
     return sketch
 
 
-def _add_rows(into: KeyedSums, names: list[str], sums: np.ndarray) -> None:
+def add_rows(into: KeyedSums, names: list[str], sums: np.ndarray) -> None:
+    """Sums that were kept, once their shape is right."""
     _require(sums.dtype == np.float64 and sums.shape == (len(names), into.sums.shape[1]), "groups or clusters")
     into.add([str(name) for name in names], sums)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Protocol, Self, TypeVar
 
 import torch
-
-from torchbce.explanation.sketch.file import from_bytes, to_bytes
-from torchbce.explanation.sketch.sketch import Sketch
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -20,15 +19,29 @@ def rank_and_size() -> tuple[int, int]:
     return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
 
-def merged(sketch: Sketch | None, failure: str | None = None) -> Sketch | str:
-    """The sketch of all processes, in each of them; or the first failure, where one of them could not make its part."""
+class Mergeable(Protocol):
+    """What adds up over processes."""
+
+    def merge(self, other: Self) -> None: ...
+
+
+Part = TypeVar("Part", bound=Mergeable)
+
+
+def merged(
+    part: Part | None,
+    failure: str | None,
+    to_bytes: Callable[[Part], bytes],
+    from_bytes: Callable[[bytes], Part],
+) -> Part | str:
+    """What all processes have seen, in each of them; or the first failure, where one could not make its part."""
     if rank_and_size()[1] == 1:
-        return failure or sketch or ""
+        return failure or part or ""
     started = not torch.distributed.is_initialized()
     if started:
         torch.distributed.init_process_group("gloo")
     parts: list[tuple[bytes | None, str | None]] = [(None, None)] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, (None if sketch is None else to_bytes(sketch), failure))
+    torch.distributed.all_gather_object(parts, (None if part is None else to_bytes(part), failure))
     if started:
         torch.distributed.destroy_process_group()
     failures = [text for _, text in parts if text]

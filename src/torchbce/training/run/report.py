@@ -27,8 +27,9 @@ def write_report(
     train_bce: float,
 ) -> None:
     """What the estimate's rows cost and why, and how the model came about."""
-    from torchbce.explanation.plots import LossCurveDisplay, LossHistogramDisplay, ReliabilityDisplay
+    from torchbce.explanation.plots import LedgerDisplay, LossCurveDisplay, LossHistogramDisplay, ReliabilityDisplay
     from torchbce.explanation.plots.figure import to_svg
+    from torchbce.explanation.render.html import LEDGER
     from torchbce.explanation.render.html import write_report as write_page
 
     history = learnt.fitted.history
@@ -36,6 +37,7 @@ def write_report(
     explanation = estimate.explanation if estimate else chosen_explanation(learnt)
     whose = what_rows(estimate)
     displays: dict[str, Any] = {
+        LEDGER: LedgerDisplay.from_explanation(explanation),
         "Loss over the epochs of the model that is kept": LossCurveDisplay(
             {"running": [epoch.running for epoch in history], "validation": [epoch.judged for epoch in history]},
             epochs=[epoch.number for epoch in history],

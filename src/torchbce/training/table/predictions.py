@@ -15,6 +15,7 @@ from torchbce.functional import binary_cross_entropy_with_logits
 from torchbce.training.table.kinds import numbers as parsed_numbers
 from torchbce.training.table.kinds import simplified
 from torchbce.training.table.opened import Source
+from torchbce.training.table.periods import period_of
 from torchbce.training.table.scan import batches
 from torchbce.training.table.target import NO, YES
 
@@ -76,6 +77,7 @@ class Columns:
     by: str | None = None
     only: tuple[str, str] | None = None  # rows where this column has this value
     cluster: str | None = None
+    every: str | None = None  # `by` is a date, and groups are its days, weeks, months, quarters or years
 
     @property
     def names(self) -> list[str]:
@@ -118,25 +120,30 @@ def read_predictions(source: Source, columns: Columns, part: tuple[int, int] = (
         rows = np.arange(first, first + frame.height)
         seen += frame.height
         if columns.only:
-            texts = _as_texts(frame[columns.only[0]], source)
+            texts = as_texts(frame[columns.only[0]], source)
             keep = (texts == columns.only[1]).fill_null(False)
             values.update(texts.drop_nulls().unique().sort().head(5).to_list())
             frame, rows = frame.filter(keep), rows[keep.to_numpy()]
         kept += frame.height
         if frame.height:
-            yield Batch(
-                outputs=_numbers(frame, columns.outputs, rows, source, None if columns.from_logits else (0.0, 1.0)),
-                targets=_numbers(frame, columns.target, rows, source, (0.0, 1.0), is_target=True),
-                weights=None if columns.weight is None else _numbers(frame, columns.weight, rows, source, (0.0, None)),
-                rows=rows,
-                groups=None if columns.by is None else _groups(frame[columns.by], source),
-                clusters=None if columns.cluster is None else _groups(frame[columns.cluster], source),
-            )
+            yield batch_of(frame, rows, columns, source)
     if not seen and part == (0, 1):
         raise InputError(f"{source.name} has a header and no rows")
     if columns.only and not kept and part == (0, 1):
         have = ", ".join(map(repr, sorted(values)[:5]))
         raise InputError(f"{source.name}: no row has {columns.only[0]} = {columns.only[1]!r}; its values are {have}")
+
+
+def batch_of(frame: pl.DataFrame, rows: np.ndarray, columns: Columns, source: Source) -> Batch:
+    """The predictions in some rows of a table, with the rows' numbers."""
+    return Batch(
+        outputs=_numbers(frame, columns.outputs, rows, source, None if columns.from_logits else (0.0, 1.0)),
+        targets=_numbers(frame, columns.target, rows, source, (0.0, 1.0), is_target=True),
+        weights=None if columns.weight is None else _numbers(frame, columns.weight, rows, source, (0.0, None)),
+        rows=rows,
+        groups=None if columns.by is None else _groups(frame[columns.by], source, columns.every),
+        clusters=None if columns.cluster is None else _groups(frame[columns.cluster], source),
+    )
 
 
 def read_numbers(
@@ -150,7 +157,7 @@ def read_numbers(
     texts: list[np.ndarray] = []
     for first, frame in batches(source, [*columns, cluster] if cluster else columns, FLAGS):
         if cluster is not None:
-            texts.append(_as_texts(frame[cluster], source).fill_null(NO_GROUP).to_numpy())
+            texts.append(as_texts(frame[cluster], source).fill_null(NO_GROUP).to_numpy())
         rows = np.arange(first, first + frame.height)
         for part, column in zip(parts, columns, strict=True):
             numbers = _cast(frame[column], source)
@@ -162,12 +169,14 @@ def read_numbers(
     return [np.concatenate(part) for part in parts], np.concatenate(texts) if texts else None
 
 
-def _as_texts(values: pl.Series, source: Source) -> pl.Series:
+def as_texts(values: pl.Series, source: Source) -> pl.Series:
+    """As they are written, or as they would be."""
     return simplified(values, f"{source.name}: column {values.name!r}").cast(pl.String)
 
 
-def _groups(values: pl.Series, source: Source) -> tuple[np.ndarray, list[str]]:
-    texts = _as_texts(values, source).fill_null(NO_GROUP)
+def _groups(values: pl.Series, source: Source, every: str | None = None) -> tuple[np.ndarray, list[str]]:
+    texts = as_texts(values, source) if every is None else period_of(values, every, source.name)
+    texts = texts.fill_null(NO_GROUP)
     names = texts.unique().sort()
     return texts.cast(pl.Enum(names)).to_physical().to_numpy(), names.to_list()
 

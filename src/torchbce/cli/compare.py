@@ -1,0 +1,177 @@
+"""`torchbce compare`: models on the same items, or one model in several periods."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from torchbce.cli.output import say
+from torchbce.cli.predictions import file_of, only_of, outputs_of
+from torchbce.cli.shards import merged_files, of_all_processes
+from torchbce.common.errors import InputError, OutputError
+from torchbce.common.writing import is_same_file
+from torchbce.comparison.compare import comparison
+from torchbce.comparison.file import from_bytes, to_bytes
+from torchbce.comparison.pairs import Pairs
+from torchbce.comparison.ranking import LossMatrix
+from torchbce.explanation.sketch.gather import rank_and_size
+from torchbce.training.table.files import write_bytes
+from torchbce.training.table.opened import Format
+from torchbce.training.table.paired import Model, read_together
+from torchbce.training.table.predictions import Batch, Columns
+from torchbce.training.table.scan import sources
+
+RUN_KEY = "row"  # of a run's predictions: the number of the row in the table
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for."""
+
+    files: list[str]
+    target: str
+    probs: list[str]
+    logits: list[str]
+    key: str | None
+    weight: str | None
+    by: str | None
+    cluster: str | None
+    only: str | None
+    merge: bool
+    save: Path | None
+    html: Path | None
+    form: str  # "text", "json" or "markdown"
+    format: Format
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The predictions of one model."""
+
+    name: str
+    file: str
+    columns: Columns
+
+
+def run(asked: Asked) -> None:
+    """Print the comparison."""
+    for flag, path in (("--save", asked.save), ("--html", asked.html)):
+        if path is not None and any(is_same_file(path, Path(name)) for name in asked.files):
+            raise typer.BadParameter(f"{flag} {path} is one of the files that are read; name another")
+    if asked.merge:
+        _print_pair(asked, lambda: merged_files(asked.files, from_bytes), ("a", "b"))
+        return
+    chosen, key = _chosen(asked)
+    if len(chosen) > 2:
+        _print_ranking(asked, chosen, key)
+    else:
+        _print_pair(asked, lambda: _pairs(asked, chosen, key), (chosen[0].name, chosen[1].name))
+
+
+def _print_pair(asked: Asked, read: Callable[[], Pairs], names: tuple[str, str]) -> None:
+    whole = of_all_processes(read, to_bytes, from_bytes)
+    if whole is None:
+        return  # the first process speaks for all
+    if asked.save is not None:
+        write_bytes(asked.save, to_bytes(whole))
+    try:
+        found = comparison(whole, names)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if asked.html is not None:
+        try:
+            found.to_html(asked.html)
+        except OSError as error:
+            raise OutputError(f"{asked.html} cannot be written: {error.strerror}") from error
+    _say(found, asked.form)
+
+
+def _print_ranking(asked: Asked, chosen: list[Chosen], key: str | None) -> None:
+    refused = {"--by": asked.by, "--save": asked.save, "--html": asked.html}
+    given = [flag for flag, value in refused.items() if value is not None]
+    if given or rank_and_size()[1] > 1:
+        raise typer.BadParameter(f"{' and '.join(given) or 'torchrun'} takes two models; there are {len(chosen)}")
+    matrix = LossMatrix(tuple(one.columns.from_logits for one in chosen))
+    for _, made in _together(asked, chosen, key):
+        first = made[0]
+        matrix.add([batch.outputs for batch in made], first.targets, first.weights, first.clusters)
+    _say(matrix.ranking([one.name for one in chosen]), asked.form)
+
+
+def _say(found: Any, form: str) -> None:
+    if form == "json":
+        say(json.dumps(found.to_dict(), indent=1))
+    else:
+        say(found.to_markdown() if form == "markdown" and hasattr(found, "to_markdown") else found)
+
+
+def _chosen(asked: Asked) -> tuple[list[Chosen], str | None]:
+    """For each model a file and its columns, several of one file or one of each file; and what joins the files."""
+    outputs = [(name, False) for name in asked.probs] + [(name, True) for name in asked.logits]
+
+    def columns(name: str, from_logits: bool) -> Columns:
+        only = only_of(asked.only)
+        return Columns(name, asked.target, from_logits, asked.weight, asked.by, only, asked.cluster)
+
+    if len(asked.files) == 1:
+        if len(outputs) < 2:
+            raise typer.BadParameter("one file takes two models or more: --prob A --prob B, or --logit A --logit B")
+        file, _ = file_of(asked.files[0])
+        return [Chosen(name, file, columns(name, logits)) for name, logits in outputs], None
+    if len(asked.probs) > 1 or len(asked.logits) > 1:
+        raise typer.BadParameter("several columns of outputs belong to one file; several files have one column each")
+    names = [Path(name).stem for name in asked.files]
+    if len(set(names)) < len(names):
+        names = asked.files
+    prob, logit = next(iter(asked.probs), None), next(iter(asked.logits), None)
+    chosen, runs = [], []
+    for name, given in zip(names, asked.files, strict=True):
+        file, is_run = file_of(given)
+        own = ("logit", True) if is_run else outputs_of(prob, logit, of_run=False)
+        chosen.append(Chosen(name, file, columns(*own)))
+        runs.append(is_run)
+    return chosen, asked.key or (RUN_KEY if all(runs) else None)
+
+
+def _together(asked: Asked, chosen: list[Chosen], key: str | None) -> Iterator[tuple[str, list[Batch]]]:
+    """The batches of all models, each with the name of the first one's file."""
+    with contextlib.ExitStack() as stack:
+        found = {
+            file: stack.enter_context(sources([file], asked.format)) for file in dict.fromkeys(c.file for c in chosen)
+        }
+        shards = [found[one.file] for one in chosen]
+        if len({len(files) for files in shards}) > 1:
+            counts = " and ".join(
+                f"{one.file} for {len(files)} files" for one, files in zip(chosen, shards, strict=True)
+            )
+            raise InputError(f"{counts}: each file of one takes its match of the other")
+        for files in zip(*shards, strict=True):
+            models = [Model(source, one.columns) for source, one in zip(files, chosen, strict=True)]
+            for made in read_together(models, key, (0, 1) if key else rank_and_size()):
+                yield files[0].name, made
+
+
+def _pairs(asked: Asked, chosen: list[Chosen], key: str | None) -> Pairs:
+    pairs = Pairs((chosen[0].columns.from_logits, chosen[1].columns.from_logits))
+    if key and rank_and_size()[0]:
+        return pairs  # the first process joins
+    for name, (first, second) in _together(asked, chosen, key):
+        try:
+            pairs.add(
+                (first.outputs, second.outputs),
+                first.targets,
+                first.weights,
+                rows=first.rows,
+                source=name,
+                groups=first.groups,
+                clusters=first.clusters,
+            )
+        except ValueError as error:
+            raise InputError(f"{name}: {error}") from error
+    return pairs

@@ -1,0 +1,52 @@
+"""Reading files of predictions into a sketch, with a bar where a person looks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from torchbce.common.errors import InputError
+from torchbce.explanation.sketch.sketch import Sketch
+from torchbce.training.table.opened import Format, Source
+from torchbce.training.table.predictions import Columns, read_predictions
+from torchbce.training.table.scan import count_rows, sources
+
+
+def sketch_of(names: list[str], columns: Columns, format: Format, part: tuple[int, int] = (0, 1)) -> Sketch:
+    """The sketch of the predictions in files; of `part` (k, n), of the k-th of n parts."""
+    sketch = Sketch(columns.from_logits)
+    with sources(names, format) as found, _progress(found, quiet=part[0] > 0) as advance:
+        for source in found:
+            for batch in read_predictions(source, columns, part):
+                try:
+                    sketch.add(
+                        batch.outputs,
+                        batch.targets,
+                        batch.weights,
+                        rows=batch.rows,
+                        source=source.name,
+                        groups=batch.groups,
+                        clusters=batch.clusters,
+                    )
+                except ValueError as error:
+                    raise InputError(f"{source.name}: {error}") from error
+                advance(len(batch.outputs))
+    return sketch
+
+
+@contextlib.contextmanager
+def _progress(found: list[Source], *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error while rows are read, where a person looks."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda rows: None
+        return
+    counts = [count_rows(source) for source in found]
+    total = None if None in counts else sum(count or 0 for count in counts)
+    columns = TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda rows: bar.advance(task, rows)

@@ -1,0 +1,44 @@
+"""What several runs or several processes have read, added up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torchbce.common.errors import InputError
+from torchbce.explanation.sketch.gather import Part, merged, rank_and_size
+from torchbce.training.table.scan import sources
+
+
+def of_all_processes(
+    read: Callable[[], Part], to_bytes: Callable[[Part], bytes], from_bytes: Callable[[bytes], Part]
+) -> Part | None:
+    """What all processes have read, in the first of them; None in the others."""
+    part, failure = None, None
+    try:
+        part = read()
+    except InputError as error:
+        if rank_and_size()[1] == 1:
+            raise
+        failure = str(error)
+    whole = merged(part, failure, to_bytes, from_bytes)
+    if isinstance(whole, str):
+        raise InputError(whole)
+    return None if rank_and_size()[0] else whole
+
+
+def merged_files(names: list[str], from_bytes: Callable[[bytes], Part]) -> Part:
+    """What other runs saved, added up."""
+    whole: Part | None = None
+    with sources(names) as found:
+        for source in found:
+            try:
+                part = from_bytes(source.path.read_bytes())
+                if whole is None:
+                    whole = part
+                else:
+                    whole.merge(part)
+            except (OSError, ValueError) as error:
+                raise InputError(f"{source.name}: {error}") from error
+    if whole is None:
+        raise InputError("there is nothing to merge")
+    return whole

@@ -1,0 +1,168 @@
+"""compare: is model b better than model a on the same items, by how much, why, and was it luck?"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from torchbce.comparison.evidence import clustered_error, evidence, too_few
+from torchbce.comparison.pairs import BANDS, Pairs, is_finite
+from torchbce.comparison.parts import parts
+from torchbce.comparison.result import ChangedItem, Comparison, Slot
+from torchbce.explanation.explain import explanation
+from torchbce.explanation.items import as_items
+from torchbce.explanation.sketch.groups import Group, Groups
+from torchbce.explanation.statistics.calibration import has_enough_items
+from torchbce.explanation.statistics.intervals import NOTHING, Interval, quantile
+
+__all__ = ["Comparison", "compare"]
+
+
+def compare(
+    a: Any,
+    b: Any,
+    targets: Any,
+    *,
+    from_logits: bool | tuple[bool, bool],
+    weight: Any = None,
+    groups: Any = None,
+    cluster: Any = None,
+    names: tuple[str, str] = ("a", "b"),
+    rows: Any = None,
+) -> Comparison:
+    r"""Is b better than a, by how much, why, and was it luck?
+
+    The mean over items of ``loss(b, y) - loss(a, y)``, in nats, with Student's interval and p-value for paired items:
+    items that are hard for both drop out. Split into separation, which differs after both were recalibrated by what
+    happened (cross-fitted), and calibration, the rest.
+
+    Args:
+        a, b: what the two models gave for the same items, any shape: tensors, arrays, lists, Series or columns.
+        targets: the same shape, in [0, 1].
+        from_logits: True if both are logits, False if probabilities; a pair where they differ. Never guessed.
+        weight: one weight per item, or one for all; the means are then divided by the weights.
+        groups: a value per item that names its group: where does b win and lose?
+        cluster: a value per item that names what it belongs to, such as a patient. Interval and p-value then count the
+            clusters (Liang and Zeger 1986), of which ten must hold items of the rarer class.
+        names: what to call the two.
+        rows: the items' numbers in messages; by default 1, 2, ...
+
+    Returns:
+        A :class:`Comparison`, which prints itself. Its p-value is None below 30 items or 20 of either class: so few
+        cannot tell a difference from luck.
+
+    Raises:
+        ValueError: nothing to compare, shapes that differ, a value outside [0, 1], NaN or a negative weight, with its
+            position.
+
+    Example:
+        >>> found = compare([0.9, 0.2, 0.6], [0.8, 0.1, 0.7], [1, 0, 1], from_logits=False)
+        >>> round(found.difference, 4)
+        -0.0514
+        >>> print(found.p_value)
+        None
+    """
+    both = from_logits if isinstance(from_logits, tuple) else (from_logits, from_logits)
+    first = as_items(a, targets, both[0], weight, rows, {"groups": groups, "cluster": cluster}, name="a")
+    second = as_items(b, targets, both[1], weight, rows, {}, name="b")
+    pairs = Pairs(both)
+    pairs.add(
+        (first.outputs, second.outputs),
+        first.targets,
+        first.weights,
+        rows=first.rows,
+        groups=first.codes["groups"],
+        clusters=first.codes["cluster"],
+    )
+    return comparison(pairs, names)
+
+
+def comparison(pairs: Pairs, names: tuple[str, str] = ("a", "b")) -> Comparison:
+    """Of what the pairs have seen.
+
+    Raises:
+        ValueError: they have seen nothing, or all weights are 0.
+    """
+    explanations = explanation(pairs.a, bands=False), explanation(pairs.b, bands=False)
+    sums = pairs.a.sums
+    (whole,) = pairs.changes.rows()
+    effective = sums.effective_count
+    error, freedom = whole.standard_error, whole.count - 1.0
+    counts = None
+    if pairs.clusters is not None:
+        count, change, weight, positive = pairs.clusters.sums.T
+        error, freedom = clustered_error(change, weight, whole.mean), len(count) - 1.0
+        counts = np.stack([weight, positive], 1)
+    finite = is_finite(pairs)
+    mean = whole.mean if finite else math.nan
+    reason = too_few(round(effective), whole.base_rate * effective, counts) if finite else "a loss is infinite"
+    alone = whole.standard_error
+    factor = (error / alone) ** 2 if alone > 0 and math.isfinite(error) else 1.0
+    a, b = explanations
+    told = None
+    if finite and not sums.soft and has_enough_items(effective, whole.base_rate * effective):
+        points = pairs.a.distribution(), pairs.b.distribution()
+        told = parts(*points, pairs.joint.points(), (a.weighted_mean, b.weighted_mean), effective, factor)
+    return Comparison(
+        names=names,
+        count=whole.count,
+        means=(a.weighted_mean, b.weighted_mean),
+        evidence=evidence(mean, error, freedom, whole.count, reason),
+        parts=told,
+        aucs=(a.auc, b.auc),
+        base_rate=whole.base_rate,
+        better=pairs.better / whole.count,
+        worse=pairs.worse / whole.count,
+        weight_sum=a.weight_sum,
+        clusters=None if pairs.clusters is None else len(pairs.clusters),
+        bands=tuple(sorted(_slots(pairs.bands, whole), key=lambda slot: BANDS.index(slot.name))),
+        groups=tuple(sorted(_slots(pairs.groups, whole), key=lambda slot: (-abs(slot.share), slot.name))),
+        gained=_changed(pairs, "gained", -1),
+        lost=_changed(pairs, "lost", 1),
+        explanations=explanations,
+    )
+
+
+def _slots(groups: Groups, whole: Group) -> list[Slot]:
+    return [
+        Slot(
+            name=group.name,
+            count=group.count,
+            difference=group.mean,
+            interval=_students(group),
+            share=group.total / whole.total if whole.total else math.nan,
+            base_rate=group.base_rate,
+        )
+        for group in groups.rows()
+    ]
+
+
+def _students(group: Group) -> Interval:
+    if math.isnan(group.standard_error):
+        return NOTHING
+    reach = quantile(group.count - 1) * group.standard_error
+    return Interval(group.mean - reach, group.mean + reach)
+
+
+def _changed(pairs: Pairs, name: str, sign: int) -> tuple[ChangedItem, ...]:
+    """The items of `gained` or `lost`, whose changes are kept without a sign."""
+    kept = getattr(pairs, name)
+    a, b = (
+        (torch.sigmoid(torch.from_numpy(values)) if logits else torch.from_numpy(values)).tolist()
+        for values, logits in zip((kept.a, kept.b), pairs.from_logits, strict=True)
+    )
+    several = len(pairs.a.sources) > 1
+    return tuple(
+        ChangedItem(
+            row=int(kept.row[i]),
+            target=float(kept.target[i]),
+            probability_a=a[i],
+            probability_b=b[i],
+            change=sign * float(kept.change[i]),
+            source=pairs.a.sources[kept.source[i]] if several else "",
+        )
+        for i in range(len(kept.change))
+    )

@@ -1,0 +1,94 @@
+"""Is a mean difference more than luck? Student's t on paired items, or on clusters of them.
+
+The difference of two losses on the same items varies far less than either loss: what is tested is the mean of the
+differences, never whether two intervals overlap. Where positives are few, a handful of items decides, the t statistic
+does not follow Student's distribution, and there is no p-value (measured in the docs).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from torchbce.explanation.sketch.clusters import FEWEST as FEWEST_CLUSTERS
+from torchbce.explanation.sketch.clusters import spread
+from torchbce.explanation.statistics.intervals import NOTHING, Interval, quantile
+
+FEWEST_ITEMS = 30
+FEWEST_OF_A_CLASS = 20  # of equal weight
+POWER = 0.8
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """For a mean difference.
+
+    interval: 95 %. p_value: how often two models that are equally good differ as much by luck; None where there is too
+    little to tell, and then `reason` says why. freedom: degrees of freedom. decided_by: how many items like these would
+    show this difference with a probability of 80 %; infinite where there is none.
+    """
+
+    mean: float
+    standard_error: float
+    freedom: float
+    interval: Interval
+    p_value: float | None
+    reason: str
+    decided_by: float
+
+
+def evidence(
+    mean: float, standard_error: float, freedom: float, count: int, reason: str, *, at_once: int = 1
+) -> Evidence:
+    """For a mean difference of `count` items; `reason` is why there is too little to tell, or empty.
+
+    at_once: how many differences are looked at together; the interval is wide enough for all (Bonferroni).
+    """
+    from scipy.stats import t
+
+    interval, p_value, decided_by = NOTHING, None, math.inf
+    if math.isfinite(mean) and math.isfinite(standard_error):
+        q = quantile(freedom) if at_once == 1 else float(t.ppf(1 - 0.025 / at_once, freedom))
+        interval = Interval(mean - q * standard_error, mean + q * standard_error)
+        if standard_error == 0 and mean != 0:
+            reason = reason or "every item differs by the same, which chance does not do"
+        if not reason:
+            p_value = 1.0 if mean == 0 else float(2 * t.sf(abs(mean) / standard_error, freedom))
+        if mean != 0:
+            wanted = quantile(math.inf) + float(t.ppf(POWER, math.inf))
+            decided_by = count * (wanted * standard_error / mean) ** 2
+    return Evidence(mean, standard_error, freedom, interval, p_value, reason, decided_by)
+
+
+def too_few(count: int, positive: float, clusters: np.ndarray | None) -> str:
+    """Why a comparison cannot be told from luck; empty where it can.
+
+    count: items of equal weight. positive: how many of them are ones. clusters: the count and the ones of each.
+    """
+    if clusters is not None:
+        both = min(int((clusters[:, 1] > 0).sum()), int((clusters[:, 1] < clusters[:, 0]).sum()))
+        if both < FEWEST_CLUSTERS:
+            return f"{both} clusters with items of the rarer class are too few; it takes {FEWEST_CLUSTERS}"
+    if count < FEWEST_ITEMS:
+        return f"{count} items are too few; it takes {FEWEST_ITEMS}"
+    rarer = min(positive, count - positive)
+    if rarer < FEWEST_OF_A_CLASS:
+        return f"{rarer:.3g} items of the rarer class are too few; it takes {FEWEST_OF_A_CLASS}"
+    return ""
+
+
+def clustered_error(changes: np.ndarray, weight: np.ndarray, mean: float) -> float:
+    """The standard error of a mean over clusters, from the sums of each; NaN where there are too few."""
+    return spread(changes - mean * weight, float(weight.sum()))[0]
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Adjusted so that one of many falls below 0.05 by luck 5 times of 100 (Holm 1979)."""
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    adjusted, most = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        most = max(most, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = most
+    return adjusted

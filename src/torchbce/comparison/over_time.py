@@ -1,0 +1,66 @@
+"""The mean loss over periods, each with its interval, and where it moved by more than luck."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torchbce.common.json_values import plain
+from torchbce.comparison.periods import Change, what_changed
+from torchbce.explanation.explain import Explanation
+from torchbce.explanation.render.text import around, counted, percent
+
+
+@dataclass(frozen=True)
+class OverTime:
+    """Periods in order of time. changes: of each period from the one before, see :class:`Change`."""
+
+    names: tuple[str, ...]
+    explanations: tuple[Explanation, ...]
+    changes: tuple[Change, ...]
+
+    @property
+    def verdict(self) -> str:
+        """Where it moved by more than luck, and over the whole time."""
+        moved = [change for change in self.changes if change.total.is_certain]
+        whole = what_changed(self.explanations[0], self.explanations[-1], (self.names[0], self.names[-1]))
+        steps = ", ".join(f"{change.names[1]} ({change.total.nats:+.2g})" for change in moved)
+        # Of twenty steps that are luck, one is taken for a change.
+        told = f"More than luck from one period to the next: {steps}." if moved else "No step is more than luck."
+        return f"From {self.names[0]} to {self.names[-1]}: {whole.verdict} {told}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every number, for JSON."""
+        periods = [{"name": name} | found.to_dict() for name, found in zip(self.names, self.explanations, strict=True)]
+        changes = [asdict(change) | {"verdict": change.verdict} for change in self.changes]
+        return plain({"periods": periods, "changes": changes, "verdict": self.verdict})  # type: ignore[no-any-return]
+
+    def __str__(self) -> str:
+        width = max(6, *map(len, self.names))
+        lines = [self.verdict, "", f"{'period':<{width}}      items  base rate  mean loss, 95 %"]
+        for name, found in zip(self.names, self.explanations, strict=True):
+            parts, extra = found.decomposition, ""
+            if parts is not None:
+                extra = f"   separation {parts.discrimination:.4f}, miscalibration {parts.miscalibration:.4f}"
+            mean = around(found.weighted_mean, found.intervals["mean"], ".4f")
+            lines.append(f"{name:<{width}}  {found.count:>9,}  {percent(found.base_rate):>9}  {mean}{extra}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def over_time(names: Sequence[str], explanations: Sequence[Explanation]) -> OverTime:
+    """Of two periods or more, in order of time.
+
+    Raises:
+        ValueError: fewer.
+    """
+    if len(names) < 2:
+        raise ValueError(f"there is {counted(len(names), 'period')}; a change takes two")
+    changes = tuple(
+        what_changed(explanations[i], explanations[i + 1], (names[i], names[i + 1])) for i in range(len(names) - 1)
+    )
+    return OverTime(tuple(names), tuple(explanations), changes)

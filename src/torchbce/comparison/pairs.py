@@ -1,0 +1,145 @@
+"""Everything that a comparison needs from paired predictions, in one pass and constant memory, and it adds up."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchbce.comparison.changed import Changed, most
+from torchbce.comparison.joint import JointPoints
+from torchbce.explanation.sketch.groups import Groups
+from torchbce.explanation.sketch.keyed_sums import KeyedSums
+from torchbce.explanation.sketch.points import FARTHEST
+from torchbce.explanation.sketch.sketch import BLOCK, CLAMP, Codes, Sketch
+from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
+
+EDGES = (0.6, 0.75, 0.9, 0.99)
+BANDS = ["50 to 60 %", "60 to 75 %", "75 to 90 %", "90 to 99 %", "above 99 %"]  # of confidence
+WHOLE = ["all"]
+MOST_CLUSTERS = 5_000_000
+CLUSTER_COLUMNS = ("count", "change", "weight", "positive")
+
+
+@dataclass
+class Pairs:
+    """Collects predictions of two models for the same items: `add` batches, `merge` others.
+
+    a, b: the sketch of each. changes, groups, bands: sums over the changes b - a of the losses. better: how many items
+    cost less with b, and how many more.
+    """
+
+    from_logits: tuple[bool, bool]
+    a: Sketch = field(init=False)
+    b: Sketch = field(init=False)
+    joint: JointPoints = field(default_factory=JointPoints)
+    changes: Groups = field(default_factory=Groups)
+    groups: Groups = field(default_factory=Groups)
+    bands: Groups = field(default_factory=Groups)
+    clusters: KeyedSums | None = None
+    better: int = 0
+    worse: int = 0
+    gained: Changed = field(default_factory=Changed.none)
+    lost: Changed = field(default_factory=Changed.none)
+
+    def __post_init__(self) -> None:
+        self.a, self.b = (Sketch(logits) for logits in self.from_logits)
+
+    def add(
+        self,
+        outputs: tuple[Tensor, Tensor],
+        targets: Tensor,
+        weights: Tensor | None = None,
+        *,
+        rows: np.ndarray,
+        source: str = "",
+        groups: Codes | None = None,
+        clusters: Codes | None = None,
+    ) -> None:
+        """Add items whose values are known to be allowed; see `Sketch.add`."""
+        for sketch, given in zip((self.a, self.b), outputs, strict=True):
+            sketch.add(given, targets, weights, rows=rows, source=source, clusters=clusters)
+        number = self.a.sources.index(source) if source in self.a.sources else 0
+        for i in range(0, len(targets), BLOCK):
+            part = slice(i, i + BLOCK)
+            self._add(
+                (outputs[0][part], outputs[1][part]),
+                targets[part],
+                None if weights is None else weights[part].double(),
+                rows[part],
+                number,
+                None if groups is None else (groups[0][part], groups[1]),
+                None if clusters is None else (clusters[0][part], clusters[1]),
+            )
+
+    def merge(self, other: Pairs) -> None:
+        """Add what others have seen."""
+        if bool(len(self.groups)) != bool(len(other.groups)) and self.a.sums.count and other.a.sums.count:
+            raise ValueError("one part has groups and the other none; make both with the same --by, or without")
+        self.a.merge(other.a)
+        self.b.merge(other.b)
+        self.joint.merge(other.joint)
+        for mine, theirs in ((self.changes, other.changes), (self.groups, other.groups), (self.bands, other.bands)):
+            mine.merge(theirs)
+        if other.clusters is not None:
+            self.clusters = self.clusters or cluster_sums()
+            self.clusters.merge(other.clusters)
+        self.better += other.better
+        self.worse += other.worse
+        numbers = np.array([self.a.sources.index(source) for source in other.a.sources], np.int64)
+        for name in ("gained", "lost"):
+            theirs = getattr(other, name)
+            setattr(self, name, getattr(self, name).and_(theirs._replace(source=numbers[theirs.source])))
+
+    def _add(
+        self,
+        outputs: tuple[Tensor, Tensor],
+        targets: Tensor,
+        weights: Tensor | None,
+        rows: np.ndarray,
+        source: int,
+        groups: Codes | None,
+        clusters: Codes | None,
+    ) -> None:
+        y = targets.double()
+        (loss_a, a), (loss_b, b) = (
+            _loss_and_logit(given, y, logits) for given, logits in zip(outputs, self.from_logits, strict=True)
+        )
+        change = loss_b - loss_a
+        if weights is not None:
+            change = torch.where(weights == 0, 0.0, change * weights)
+        self.joint.add(a, b, y, weights)
+        self.better += int((change < 0).sum())
+        self.worse += int((change > 0).sum())
+        self.changes.add_losses(np.zeros(len(y), np.int64), WHOLE, change, y, weights)
+        p = torch.sigmoid((a + b) / 2)
+        band = torch.bucketize(torch.maximum(p, 1 - p), torch.tensor(EDGES, dtype=torch.float64), right=True)
+        self.bands.add_losses(band.numpy(), BANDS, change, y, weights)
+        if groups is not None:
+            self.groups.add_losses(*groups, change, y, weights)
+        if clusters is not None:
+            self.clusters = self.clusters or cluster_sums()
+            w = torch.ones_like(y) if weights is None else weights
+            self.clusters.add_items(*clusters, (None, change.numpy(), w.numpy(), (w * y).numpy()))
+        self.gained = self.gained.and_(most(-change, rows, source, outputs, y))
+        self.lost = self.lost.and_(most(change, rows, source, outputs, y))
+
+
+def cluster_sums() -> KeyedSums:
+    """With the columns of `CLUSTER_COLUMNS`."""
+    return KeyedSums(len(CLUSTER_COLUMNS), MOST_CLUSTERS, f"there are more than {MOST_CLUSTERS:,} clusters")
+
+
+def _loss_and_logit(outputs: Tensor, y: Tensor, from_logits: bool) -> tuple[Tensor, Tensor]:
+    x = outputs.double()
+    if from_logits:
+        return binary_cross_entropy_with_logits(x, y, reduction="none"), x.clamp(-FARTHEST, FARTHEST)
+    return binary_cross_entropy(x, y, reduction="none"), torch.logit(x).clamp(-CLAMP, CLAMP)
+
+
+def is_finite(pairs: Pairs) -> bool:
+    """Whether both losses are."""
+    return math.isfinite(pairs.a.sums.total) and math.isfinite(pairs.b.sums.total)

@@ -1,0 +1,164 @@
+"""what_changed: the mean loss of other items, such as the next month's, and what of the change is what.
+
+One account: the base rate became easier or harder, the model separates less, or its calibration has drifted; these add
+up to the change. Another, with groups: their mix changed, or the loss within them.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torchbce.common.json_values import plain
+from torchbce.comparison.parts import Part
+from torchbce.explanation.explain import Explanation
+from torchbce.explanation.render.text import around, counted, percent
+from torchbce.explanation.result import GroupLoss
+from torchbce.explanation.statistics.intervals import NOTHING, Interval, interval_of_difference, quantile
+
+LN2 = math.log(2)
+
+
+@dataclass(frozen=True)
+class Change:
+    """From one sample of items to another. All in nats per item, after - before, with 95 % intervals.
+
+    base_rate + separation + calibration = total, where these are known. mix + within = total, where groups are.
+    """
+
+    names: tuple[str, str]
+    counts: tuple[int, int]
+    means: tuple[float, float]
+    base_rates: tuple[float, float]
+    total: Part
+    base_rate: Part | None
+    separation: Part | None
+    calibration: Part | None
+    mix: Part | None
+    within: Part | None
+
+    @property
+    def verdict(self) -> str:
+        """What to conclude, in one sentence."""
+        low, high = self.total.interval
+        size = f"{around(self.total.nats, self.total.interval, '+.2g')} nats per item"
+        if math.isnan(low) or low <= 0 <= high:
+            return f"The mean loss did not change by more than luck: {size}."
+        named = {
+            "the base rate": self.base_rate,
+            "separation": self.separation,
+            "calibration": self.calibration,
+            "the mix of groups": self.mix,
+        }
+        certain = [name for name, part in named.items() if part and part.is_certain and part.nats * self.total.nats > 0]
+        why = f": {' and '.join(certain)}" if certain else "; no single part of it is certain"
+        return f"The mean loss {'rose' if self.total.nats > 0 else 'fell'}, {size}{why}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every number, for JSON."""
+        return plain(asdict(self) | {"verdict": self.verdict})  # type: ignore[no-any-return]
+
+    def __str__(self) -> str:
+        first, second = self.names
+        lines = [
+            f"means       {first} {self.means[0]:.6f} over {counted(self.counts[0], 'item')}, "
+            f"{second} {self.means[1]:.6f} over {counted(self.counts[1], 'item')}",
+            f"base rate   {percent(self.base_rates[0])} -> {percent(self.base_rates[1])}",
+        ]
+        told = ("total", "base_rate", "separation", "calibration", "mix", "within")
+        words = {"base_rate": "its cost", "mix": "mix", "within": "in groups"}
+        for name in told:
+            part = getattr(self, name)
+            if part is not None:
+                bits = part.nats / LN2
+                text = f"{around(part.nats, part.interval, '+.6f')} nats per item ({bits:+.6f} bits)"
+                lines.append(f"{words.get(name, name):<11} {text}")
+        return "\n".join([self.verdict, "", *lines])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def what_changed(before: Explanation, after: Explanation, names: tuple[str, str] = ("before", "after")) -> Change:
+    r"""Why the mean loss of ``after`` is not that of ``before``: two samples of different items.
+
+    With UNC the entropy of the base rate, DSC what separation earns and MCB what miscalibration loses, the mean is
+    ``UNC - DSC + MCB``, and so is its change. With groups, the change is also that of their shares (at the mean loss of
+    both periods) plus that within them (at the mean shares; Kitagawa 1955).
+
+    Args:
+        before, after: what :func:`torchbce.explain` said of each; with ``by=`` for the mix of groups.
+        names: what to call the two.
+
+    Example:
+        >>> import numpy as np, torchbce
+        >>> z, y = np.array([-1.0, 0.5, 2.0] * 50), np.array([0, 1, 1] * 50)
+        >>> early = torchbce.explain(z, y, from_logits=True)
+        >>> late = torchbce.explain(z - 1, y, from_logits=True)
+        >>> round(what_changed(early, late).total.nats, 4)
+        0.2283
+    """
+
+    def change(first: float, around_first: Interval, second: float, around_second: Interval) -> Part:
+        return Part(second - first, interval_of_difference(first, around_first, second, around_second))
+
+    total = change(before.weighted_mean, _of_mean(before), after.weighted_mean, _of_mean(after))
+    base_rate = separation = calibration = None
+    a, b = before.decomposition, after.decomposition
+    if a is not None and b is not None:
+        base_rate = change(a.uncertainty, a.uncertainty_interval, b.uncertainty, b.uncertainty_interval)
+        earned = change(b.discrimination, b.discrimination_interval, a.discrimination, a.discrimination_interval)
+        separation = earned  # what is earned less is lost
+        calibration = change(a.miscalibration, a.miscalibration_interval, b.miscalibration, b.miscalibration_interval)
+    mix, within = _by_groups(before, after) if before.groups and after.groups else (None, None)
+    return Change(
+        names=names,
+        counts=(before.count, after.count),
+        means=(before.weighted_mean, after.weighted_mean),
+        base_rates=(before.base_rate, after.base_rate),
+        total=total,
+        base_rate=base_rate,
+        separation=separation,
+        calibration=calibration,
+        mix=mix,
+        within=within,
+    )
+
+
+def _of_mean(found: Explanation) -> Interval:
+    """Of the mean by weight, whose divisor is taken as given."""
+    interval = found.intervals.get("mean", NOTHING)
+    return Interval(*(bound * found.weighted_mean / found.mean for bound in interval)) if found.mean else interval
+
+
+def _by_groups(before: Explanation, after: Explanation) -> tuple[Part, Part]:
+    """A group of one period only belongs to the mix."""
+    tables: list[dict[str, GroupLoss]] = [{group.name: group for group in one.groups} for one in (before, after)]
+    weights = [sum(group.weight for group in table.values()) for table in tables]
+    mix = within = spread = noise = 0.0
+    squares, means = [0.0, 0.0], [0.0, 0.0]
+    for name in tables[0].keys() | tables[1].keys():
+        both = [table.get(name) for table in tables]
+        shares = [group.weight / weight if group else 0.0 for group, weight in zip(both, weights, strict=True)]
+        losses = [group.mean for group in both if group]
+        errors = [0.0 if group is None or math.isnan(group.standard_error) else group.standard_error for group in both]
+        middle = sum(losses) / len(losses)
+        mix += (shares[1] - shares[0]) * middle
+        if len(losses) == 2:
+            within += (losses[1] - losses[0]) * sum(shares) / 2
+            spread += (sum(shares) / 2) ** 2 * (errors[0] ** 2 + errors[1] ** 2)
+        noise += ((shares[1] - shares[0]) / len(losses)) ** 2 * (errors[0] ** 2 + errors[1] ** 2)
+        for place, share in enumerate(shares):
+            squares[place] += share * middle**2
+            means[place] += share * middle
+    for place, found in enumerate((before, after)):
+        noise += max(squares[place] - means[place] ** 2, 0.0) / found.count
+    q = quantile(math.inf)
+
+    def part(value: float, variance: float) -> Part:
+        reach = q * math.sqrt(variance)
+        return Part(value, Interval(value - reach, value + reach))
+
+    return part(mix, noise), part(within, spread)

@@ -1,0 +1,94 @@
+"""A comparison as a picture: every difference with its interval, on one axis."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torchbce.comparison.over_time import OverTime
+from torchbce.comparison.result import Comparison
+from torchbce.explanation.plots.figure import BLUE, GREEN, GREY, ORANGE, axes_or_new
+from torchbce.explanation.statistics.intervals import Interval
+
+SHOWN = 8  # groups
+
+
+class ComparisonDisplay:
+    """The difference b - a over all items, its parts, and its groups: left of zero b is better.
+
+    Attributes:
+        rows: name, value in nats per item and interval of each.
+
+    Example:
+        >>> from torchbce import compare
+        >>> found = compare([0.9, 0.2, 0.6], [0.8, 0.1, 0.7], [1, 0, 1], from_logits=False)
+        >>> ComparisonDisplay.from_comparison(found).rows[0][0]
+        'all items'
+    """
+
+    def __init__(self, rows: list[tuple[str, float, Interval]], label: str) -> None:
+        self.rows, self.label = rows, label
+
+    @classmethod
+    def from_comparison(cls, found: Comparison) -> ComparisonDisplay:
+        """The result of :func:`torchbce.compare`."""
+        rows = [("all items", found.difference, found.interval)]
+        if found.parts is not None:
+            for name, part in (("separation", found.parts.separation), ("calibration", found.parts.calibration)):
+                rows.append((name, part.nats, part.interval))
+        rows += [(f"sure of {band.name}", band.difference, band.interval) for band in found.bands]
+        rows += [(group.name, group.difference, group.interval) for group in found.groups[:SHOWN]]
+        return cls(rows, f"{found.names[1]} - {found.names[0]}, nats per item")
+
+    def plot(self, ax: Any = None) -> ComparisonDisplay:
+        """Draw; sets `ax_` and `figure_`."""
+        self.ax_ = axes_or_new(ax, 4.8, 1.0 + 0.3 * len(self.rows))
+        self.figure_ = self.ax_.figure
+        self.ax_.axvline(0, color=GREY, linewidth=1, linestyle="--")
+        for place, (_, value, interval) in enumerate(self.rows):
+            color = GREEN if interval.high < 0 else ORANGE if interval.low > 0 else GREY
+            if not math.isnan(interval.low):
+                self.ax_.plot(interval, [place, place], color=color, linewidth=1.6)
+            self.ax_.plot([value], [place], "o", color=color, markersize=7 if place == 0 else 5)
+        self.ax_.set_yticks(range(len(self.rows)), [name[:28] for name, _, _ in self.rows])
+        self.ax_.invert_yaxis()
+        self.ax_.set_xlabel(self.label)
+        self.ax_.locator_params(axis="x", nbins=5)
+        return self
+
+
+class OverTimeDisplay:
+    """The mean loss of each period with its interval as a band, beside what its base rate alone would cost.
+
+    Attributes:
+        names, means, intervals, baselines: one of each period.
+    """
+
+    def __init__(self, names: list[str], means: list[float], intervals: list[Interval], baselines: list[float]) -> None:
+        self.names, self.means, self.intervals, self.baselines = names, means, intervals, baselines
+
+    @classmethod
+    def from_periods(cls, found: OverTime) -> OverTimeDisplay:
+        """The result of :func:`torchbce.comparison.over_time.over_time`."""
+        each = found.explanations
+        return cls(
+            list(found.names),
+            [one.weighted_mean for one in each],
+            [one.intervals["mean"] for one in each],
+            [one.baseline for one in each],
+        )
+
+    def plot(self, ax: Any = None) -> OverTimeDisplay:
+        """Draw; sets `ax_` and `figure_`."""
+        self.ax_ = axes_or_new(ax, 6.4, 3.2)
+        self.figure_ = self.ax_.figure
+        places = range(len(self.names))
+        low, high = zip(*self.intervals, strict=True)
+        self.ax_.fill_between(places, low, high, color=BLUE, alpha=0.25, linewidth=0, label="95 %")
+        self.ax_.plot(places, self.means, color=BLUE, marker="o", markersize=4, label="mean loss")
+        self.ax_.plot(places, self.baselines, color=GREY, linestyle="--", linewidth=1, label="always the base rate")
+        step = max(1, len(self.names) // 8)
+        self.ax_.set_xticks(places[::step], self.names[::step], rotation=30, ha="right", fontsize=8)
+        self.ax_.set(ylabel="nats per item")
+        self.ax_.legend(frameon=False, fontsize=8)
+        return self

@@ -1,0 +1,213 @@
+"""compare_all: three or more models on the same items, each beside the best."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchbce.common.json_values import plain
+from torchbce.comparison.evidence import clustered_error, evidence, holm, too_few
+from torchbce.explanation.items import as_items
+from torchbce.explanation.sketch.keyed_sums import KeyedSums
+from torchbce.explanation.sketch.sketch import Codes
+from torchbce.explanation.statistics.intervals import Interval
+from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
+
+BLOCK = 1 << 17
+MOST_CLUSTERS = 5_000_000
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One model. Losses in nats per item.
+
+    difference: its mean loss less that of the best. interval: 95 % for all models together (Bonferroni). p_value: by
+    Holm; None for the best itself, and where there is too little to tell.
+    """
+
+    name: str
+    mean: float
+    difference: float
+    interval: Interval
+    p_value: float | None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Models on the same items, the best first. `reason`: why there is no p-value, where there is none."""
+
+    models: tuple[Ranked, ...]
+    count: int
+    base_rate: float
+    clusters: int | None
+    reason: str
+
+    @property
+    def verdict(self) -> str:
+        """Which models the best cannot be told from."""
+        best, *others = self.models
+        if self.reason:
+            return f"{best.name} has the least loss; too little to tell it from others: {self.reason}."
+        beside = [other.name for other in others if other.p_value is None or other.p_value >= 0.05]
+        if not beside:
+            return f"{best.name} is the best."
+        return f"{best.name} has the least loss; {', '.join(beside)} cannot be told from it."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every number, for JSON."""
+        return plain(asdict(self) | {"verdict": self.verdict})  # type: ignore[no-any-return]
+
+    def __str__(self) -> str:
+        width = max(5, *(len(model.name) for model in self.models))
+        lines = [
+            self.verdict,
+            "",
+            f"{'model':<{width}}  nats per item  more than the best   95 %, together         p (Holm)",
+        ]
+        for model in self.models:
+            line = f"{model.name:<{width}}  {model.mean:13.6f}"
+            if model is not self.models[0]:
+                low, high = model.interval
+                p = "-" if model.p_value is None else f"{model.p_value:.2g}"
+                line += f"  {model.difference:18.6f}   {low:+.6f} to {high:+.6f}  {p}"
+            lines.append(line)
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+@dataclass
+class LossMatrix:
+    """Sums over the losses of several models for the same items: means and the covariances between them.
+
+    Losses are taken from the first model's, which what all find hard drops out of.
+    """
+
+    from_logits: tuple[bool, ...]
+    count: int = 0
+    weight: float = 0.0
+    weight_squared: float = 0.0
+    positive: float = 0.0
+    total: float = 0.0  # of the first model
+    changes: np.ndarray = field(init=False)  # sum of w d for each model, d the loss less the first model's
+    cross: np.ndarray = field(init=False)  # sum of w^2 d
+    products: np.ndarray = field(init=False)  # sum of w^2 d d'
+    clusters: KeyedSums | None = None
+
+    def __post_init__(self) -> None:
+        size = len(self.from_logits)
+        self.changes, self.cross, self.products = np.zeros(size), np.zeros(size), np.zeros((size, size))
+
+    def add(self, outputs: list[Tensor], targets: Tensor, weights: Tensor | None, clusters: Codes | None) -> None:
+        """Add items whose values are known to be allowed."""
+        for i in range(0, len(targets), BLOCK):
+            part = slice(i, i + BLOCK)
+            y = targets[part].double()
+            w = torch.ones_like(y) if weights is None else weights[part].double()
+            losses = torch.stack(
+                [
+                    (binary_cross_entropy_with_logits if logits else binary_cross_entropy)(
+                        given[part].double(), y, reduction="none"
+                    )
+                    for given, logits in zip(outputs, self.from_logits, strict=True)
+                ]
+            )
+            # An item of no weight costs nothing, an infinite loss included.
+            scaled = torch.where(w == 0, 0.0, (losses - losses[:1]) * w)
+            self.count += len(y)
+            self.weight += w.sum().item()
+            self.weight_squared += (w * w).sum().item()
+            self.positive += (w * y).sum().item()
+            self.total += torch.where(w == 0, 0.0, losses[0] * w).sum().item()
+            self.changes += scaled.sum(1).numpy()
+            self.cross += (scaled @ w).numpy()
+            self.products += (scaled @ scaled.T).numpy()
+            if clusters is not None:
+                self.clusters = self.clusters or KeyedSums(
+                    2 + len(outputs), MOST_CLUSTERS, f"there are more than {MOST_CLUSTERS:,} clusters"
+                )
+                columns = [w.numpy(), (w * y).numpy(), *scaled.numpy()]
+                self.clusters.add_items(clusters[0][part], clusters[1], columns)
+
+    def ranking(self, names: list[str]) -> Ranking:
+        """The best first."""
+        means = (self.total + self.changes) / self.weight
+        effective = self.weight**2 / self.weight_squared
+        share = self.positive / self.weight
+        per_cluster = None if self.clusters is None else self.clusters.sums
+        reason = "a loss is infinite"
+        if np.isfinite(means).all():
+            reason = too_few(round(effective), share * effective, None if per_cluster is None else per_cluster[:, :2])
+        best = int(np.argmin(np.where(np.isfinite(means), means, math.inf)))
+        others = [place for place in np.argsort(means, kind="stable").tolist() if place != best]
+        found = []
+        for place in others:
+            mean = float((self.changes[place] - self.changes[best]) / self.weight)
+            if per_cluster is None:
+                error, freedom = self._error(place, best, mean), self.count - 1.0
+            else:
+                changes = per_cluster[:, 2 + place] - per_cluster[:, 2 + best]
+                error, freedom = clustered_error(changes, per_cluster[:, 0], mean), len(per_cluster) - 1.0
+            found.append(evidence(mean, error, freedom, self.count, reason, at_once=len(others)))
+        p_values = holm([1.0 if one.p_value is None else one.p_value for one in found])
+        models = [Ranked(names[best], float(means[best]), 0.0, Interval(0.0, 0.0), None)]
+        models += [
+            Ranked(names[place], float(means[place]), one.mean, one.interval, None if one.p_value is None else p)
+            for place, one, p in zip(others, found, p_values, strict=True)
+        ]
+        clusters = None if per_cluster is None else len(per_cluster)
+        return Ranking(tuple(models), self.count, share, clusters, reason)
+
+    def _error(self, place: int, best: int, mean: float) -> float:
+        """The standard error of the mean difference of two models."""
+        if self.count < 2:
+            return math.nan
+        squares = self.products[place, place] - 2 * self.products[place, best] + self.products[best, best]
+        cross = self.cross[place] - self.cross[best]
+        square = float(squares - 2 * mean * cross + mean * mean * self.weight_squared)
+        return math.sqrt(max(square, 0.0) * self.count / (self.count - 1)) / self.weight
+
+
+def compare_all(
+    models: Mapping[str, Any],
+    targets: Any,
+    *,
+    from_logits: bool,
+    weight: Any = None,
+    cluster: Any = None,
+) -> Ranking:
+    r"""Which of several models is best, and which cannot be told from it?
+
+    Paired differences to the model of least mean loss, with intervals for all of them together and p-values that allow
+    for looking at many (Holm 1979). The best was chosen on these items, which flatters it a little.
+
+    Args:
+        models: what each gave for the same items, by name.
+        targets, from_logits, weight, cluster: see :func:`torchbce.compare`.
+
+    Returns:
+        A :class:`Ranking`, which prints itself.
+
+    Raises:
+        ValueError: fewer than two models; and as :func:`torchbce.compare` does.
+
+    Example:
+        >>> found = compare_all({"a": [0.9, 0.2], "b": [0.8, 0.1], "c": [0.5, 0.5]}, [1, 0], from_logits=False)
+        >>> [model.name for model in found.models]
+        ['b', 'a', 'c']
+    """
+    if len(models) < 2:
+        raise ValueError(f"there are {len(models)} models; a comparison takes two or more")
+    labels: dict[str, Any] = {"cluster": cluster}
+    items = [as_items(given, targets, from_logits, weight, None, labels, name) for name, given in models.items()]
+    matrix = LossMatrix((from_logits,) * len(models))
+    matrix.add([one.outputs for one in items], items[0].targets, items[0].weights, items[0].codes["cluster"])
+    return matrix.ranking(list(models))

@@ -1,0 +1,147 @@
+"""How a comparison reads: the verdict first, then a sentence for each thing that is known."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from torchbce.explanation.render.text import around, counted, percent, probability_text
+
+if TYPE_CHECKING:
+    from torchbce.comparison.result import ChangedItem, Comparison, Slot
+
+SHOWN = 10
+ITEMS_SHOWN = 3
+
+
+def verdict(found: Comparison) -> str:
+    """What to conclude, in one sentence."""
+    a, b = found.names
+    low, high = found.interval
+    if not math.isfinite(found.difference):
+        return "The losses cannot be compared: one of them is infinite."
+    if found.difference == 0 and low == high == 0:
+        return f"{a} and {b} give every item the same loss."
+    if found.p_value is None:
+        return (
+            f"Too little to tell {a} from {b}: {found.evidence.reason}. "
+            f"{b} is {_direction(found.difference)} by {_size(found.difference, low, high)} on these items."
+        )
+    if low <= 0 <= high:
+        return (
+            f"No difference between {a} and {b} can be told from luck: {b} is {_direction(found.difference)} by "
+            f"{_size(found.difference, low, high)}{_how_many_more(found)}.{_against_each_other(found)}"
+        )
+    return f"{b} is {_direction(found.difference)} by {_size(found.difference, low, high)}{_why(found)}."
+
+
+def _direction(difference: float) -> str:
+    return "better" if difference < 0 else "worse"
+
+
+def _size(difference: float, low: float, high: float) -> str:
+    """Without its sign, which the sentence says."""
+    if difference < 0:
+        low, high = -high, -low
+    return f"{abs(difference):.2g} nats per item ({low:.2g} to {high:.2g})"
+
+
+def _why(found: Comparison) -> str:
+    """Which part it is, where that is known."""
+    if found.parts is None:
+        return ""
+    separation, calibration = found.parts.separation, found.parts.calibration
+    with_it = [part.is_certain and part.nats * found.difference > 0 for part in (separation, calibration)]
+    against = [part.is_certain and part.nats * found.difference < 0 for part in (separation, calibration)]
+    if all(with_it):
+        return ": both its ranking and its calibration"
+    for which, other, name, rest in ((0, 1, "ranking", "calibration"), (1, 0, "calibration", "ranking")):
+        if with_it[which]:
+            return f": its {name}, {f'though its {rest} goes the other way' if against[other] else f'not its {rest}'}"
+    return "; whether by its ranking or its calibration cannot be told"
+
+
+def _against_each_other(found: Comparison) -> str:
+    """Where one part outweighs the other, which a recalibration would end."""
+    parts = found.parts
+    if parts is None or not (parts.separation.is_certain and parts.calibration.is_certain):
+        return ""
+    if parts.separation.nats * parts.calibration.nats > 0:
+        return ""
+    first, second = ("better", "worse") if parts.separation.nats < 0 else ("worse", "better")
+    return f" But {found.names[1]} ranks {first} and is calibrated {second}: recalibrate both, then compare."
+
+
+def _how_many_more(found: Comparison) -> str:
+    more = found.more_items
+    return f"; {_rounded(more)} more items like these would decide it" if math.isfinite(more) and more else ""
+
+
+def _rounded(count: float) -> str:
+    """Two digits that mean something."""
+    size = 10 ** max(0, math.floor(math.log10(max(count, 1))) - 1)
+    return f"{math.ceil(count / size) * size:,}"
+
+
+def facts(found: Comparison) -> list[tuple[str, str]]:
+    """A name and a sentence for each thing that is known."""
+    a, b = found.names
+    p = "no p" if found.p_value is None else f"p = {found.p_value:.2g}"
+    by = "paired by item" if found.clusters is None else f"by {counted(found.clusters, 'cluster')} of items"
+    pairs = [
+        (
+            "difference",
+            f"{b} - {a}: {around(found.difference, found.interval, '+.6f')} nats per item "
+            f"({found.bits:+.6f} bits), 95 %, {p}, {by}",
+        ),
+        (
+            "means",
+            f"{a} {found.means[0]:.6f}, {b} {found.means[1]:.6f} over {counted(found.count, 'item')}"
+            f"{', by weight' if found.weight_sum is not None else ''}; base rate {percent(found.base_rate)}",
+        ),
+    ]
+    if found.evidence.reason:
+        pairs.append(("p-value", f"none: {found.evidence.reason}"))
+    if found.parts is not None:
+        for name, part in (("separation", found.parts.separation), ("calibration", found.parts.calibration)):
+            share = f"; {100 * part.nats / found.difference:.0f} % of the difference" if found.difference else ""
+            pairs.append((name, f"{around(part.nats, part.interval, '+.6f')} nats per item{share}"))
+        auc = around(found.parts.auc.nats, found.parts.auc.interval, "+.4f")
+        pairs.append(("AUC", f"{a} {found.aucs[0]:.4f}, {b} {found.aucs[1]:.4f}: {auc}"))
+    pairs.append(("items", f"{100 * found.better:.1f} % cost less with {b}, {100 * found.worse:.1f} % more"))
+    more = found.more_items
+    if math.isfinite(more) and more:
+        pairs.append(("to decide", f"{_rounded(more)} more items, for a difference of this size (4 times of 5)"))
+    pairs += [("confidence", _slot(band, "sure of ")) for band in found.bands]
+    pairs += [(f"group {n}", _slot(group)) for n, group in enumerate(found.groups[:SHOWN], 1)]
+    if len(found.groups) > SHOWN:
+        pairs.append(("groups", f"and {len(found.groups) - SHOWN:,} more, in to_dict()"))
+    pairs += [("gained most", _item(item)) for item in found.gained[:ITEMS_SHOWN]]
+    pairs += [("lost most", _item(item)) for item in found.lost[:ITEMS_SHOWN]]
+    return pairs
+
+
+def _slot(slot: Slot, prefix: str = "") -> str:
+    share = "" if math.isnan(slot.share) else f", {100 * slot.share:.0f} % of the difference"
+    return (
+        f"{prefix}{slot.name}: {around(slot.difference, slot.interval, '+.6f')} nats per item over "
+        f"{counted(slot.count, 'item')}{share}"
+    )
+
+
+def _item(item: ChangedItem) -> str:
+    return (
+        f"{item.source} row {item.row}: target {item.target:g}, {probability_text(item.probability_a)} -> "
+        f"{probability_text(item.probability_b)}, {item.change:+.4g} nats"
+    ).strip()
+
+
+def text(found: Comparison) -> str:
+    """The verdict and the facts."""
+    return "\n".join([found.verdict, "", *(f"{name:<11} {sentence}" for name, sentence in found.facts)])
+
+
+def markdown(found: Comparison) -> str:
+    """The same as a table."""
+    rows = [f"| {name} | {sentence.replace('|', chr(92) + '|')} |" for name, sentence in found.facts]
+    return "\n".join([f"**{found.verdict}**", "", "| | |", "| --- | --- |", *rows])

@@ -1,0 +1,96 @@
+"""The ledger: a mean loss as an account whose lines add up to it exactly, in nats and in bits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torchbce.explanation.statistics.entropy import cross_entropy
+from torchbce.explanation.statistics.intervals import NOTHING, Interval
+
+if TYPE_CHECKING:
+    from torchbce.explanation.result import Explanation
+
+LN2 = math.log(2)
+
+
+@dataclass(frozen=True)
+class LedgerLine:
+    """What adds so much to the mean loss, per item; `interval` is in bits, 95 %, NaN where nothing can be told."""
+
+    name: str
+    nats: float
+    bits: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The mean by weight, told three times.
+
+    lines: what the base rate costs, less what separation earns, plus what miscalibration loses. groups: what the items
+    of each add. items: what the worst add, and all others. The lines of each account add up to the mean, in nats and in
+    bits, to the last digit of a float.
+    """
+
+    lines: tuple[LedgerLine, ...]
+    groups: tuple[LedgerLine, ...]
+    items: tuple[LedgerLine, ...]
+    nats: float
+    bits: float
+
+
+def ledger(found: Explanation) -> Ledger:
+    """The account of an explanation."""
+    mean = found.weighted_mean
+    divisor = found.count if found.weight_sum is None else found.weight_sum
+    entropy = cross_entropy(found.base_rate, found.base_rate)
+    parts = found.decomposition
+    if parts is not None:
+        earned = parts.discrimination_interval
+        lines = [
+            ("base rate", parts.uncertainty, parts.uncertainty_interval),
+            ("separation", -parts.discrimination, Interval(-earned.high, -earned.low)),
+            ("miscalibration", parts.miscalibration, parts.miscalibration_interval),
+        ]
+    else:
+        lines = [("base rate", entropy, NOTHING), ("the model", mean - entropy, NOTHING)]
+    groups = [
+        (
+            group.name,
+            group.share * mean,
+            Interval(*(bound * group.weight / divisor for bound in group.interval)),
+        )
+        for group in found.groups
+    ]
+    items = [(f"item {item.name}", item.loss / divisor, NOTHING) for item in found.items]
+    if len(found.items) < found.count:
+        rest = mean - sum(nats for _, nats, _ in items)
+        items.append((f"the other {found.count - len(found.items):,} items", rest, NOTHING))
+    return Ledger(_account(lines, mean), _account(groups, mean), _account(items, mean), mean, mean / LN2)
+
+
+def _account(lines: list[tuple[str, float, Interval]], mean: float) -> tuple[LedgerLine, ...]:
+    nats = _adding_up([line[1] for line in lines], mean)
+    bits = _adding_up([value / LN2 for value in nats], mean / LN2)
+    return tuple(
+        LedgerLine(name, n, b, Interval(interval[0] / LN2, interval[1] / LN2))
+        for (name, _, interval), n, b in zip(lines, nats, bits, strict=True)
+    )
+
+
+def _adding_up(values: Sequence[float], total: float) -> list[float]:
+    """The values, the largest moved by rounding errors so that their sum, from first to last, is the total."""
+    found = list(values)
+    if not found or not math.isfinite(total):
+        return found
+    largest = max(range(len(found)), key=lambda place: abs(found[place]))
+    for _ in range(16):
+        gap = total - sum(found)
+        if gap == 0:
+            break
+        moved = found[largest] + gap
+        found[largest] = moved if moved != found[largest] else math.nextafter(moved, math.copysign(math.inf, gap))
+    return found

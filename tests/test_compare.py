@@ -1,0 +1,292 @@
+"""Comparisons of models beside SciPy, statsmodels and simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+import torch
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+import torchbce
+from torchbce.comparison.compare import comparison
+from torchbce.comparison.evidence import holm
+from torchbce.comparison.pairs import Pairs
+
+
+def models(n, rate=0.3, seed=0, noise=0.5):
+    """The logits of two that are equally good, and targets."""
+    rng = np.random.default_rng(seed)
+    true = math.log(rate / (1 - rate)) + rng.normal(0, 1.5, n)
+    y = (rng.random(n) < 1 / (1 + np.exp(-true))).astype(float)
+    return true + noise * rng.normal(0, 1, n), true + noise * rng.normal(0, 1, n), y
+
+
+def losses(z, y):
+    return np.logaddexp(0, z) - y * z
+
+
+def compare(a, b, y, **options):
+    return torchbce.compare(a, b, y, from_logits=True, **options)
+
+
+def test_the_test_is_students_for_pairs():
+    a, b, y = models(500)
+    found, theirs = compare(a, 1.3 * b, y), stats.ttest_rel(losses(1.3 * b, y), losses(a, y))
+    assert found.difference == pytest.approx((losses(1.3 * b, y) - losses(a, y)).mean())
+    assert found.p_value == pytest.approx(theirs.pvalue, rel=1e-9)
+    assert tuple(found.interval) == pytest.approx(tuple(theirs.confidence_interval()), rel=1e-9)
+
+
+def test_the_interval_is_near_the_bootstraps():
+    a, b, y = models(300, seed=1)
+    change = losses(1.5 * b, y) - losses(a, y)
+    theirs = stats.bootstrap((change,), np.mean, method="percentile", rng=0).confidence_interval
+    assert tuple(compare(a, 1.5 * b, y).interval) == pytest.approx(tuple(theirs), abs=0.15 * (theirs[1] - theirs[0]))
+
+
+def test_clusters_have_the_errors_of_statsmodels():
+    a, b, y = models(600)
+    patient = np.random.default_rng(0).integers(0, 60, 600)
+    change = losses(1.4 * b, y) - losses(a, y)
+    theirs = sm.OLS(change, np.ones(600)).fit(cov_type="cluster", cov_kwds={"groups": patient}, use_t=True)
+    found = compare(a, 1.4 * b, y, cluster=patient)
+    assert found.clusters == 60
+    assert tuple(found.interval) == pytest.approx(tuple(theirs.conf_int()[0]), rel=1e-6)
+    assert found.p_value == pytest.approx(theirs.pvalues[0], rel=1e-6)
+
+
+def test_weights_have_the_errors_of_statsmodels():
+    a, b, y = models(600)
+    weight = np.random.default_rng(0).exponential(1, 600)
+    change = losses(1.4 * b, y) - losses(a, y)
+    theirs = sm.WLS(change, np.ones(600), weights=weight).fit(cov_type="HC1", use_t=True)
+    found = compare(a, 1.4 * b, y, weight=weight)
+    assert found.difference == pytest.approx(np.average(change, weights=weight))
+    assert tuple(found.interval) == pytest.approx(tuple(theirs.conf_int()[0]), rel=1e-6)
+
+
+def test_the_parts_add_up_to_the_difference():
+    a, b, y = models(4000)
+    found = compare(a, 2 * b + 0.3, y)
+    assert found.parts.separation.nats + found.parts.calibration.nats == pytest.approx(found.difference, rel=1e-9)
+    first, second = found.explanations
+    assert found.parts.separation.nats == pytest.approx(
+        first.decomposition.discrimination - second.decomposition.discrimination, rel=1e-9
+    )
+
+
+def test_the_verdict_names_the_part_that_differs():
+    a, _, y = models(20_000)
+    rng = np.random.default_rng(5)
+    assert "is worse by" in compare(a, 2 * a, y).verdict
+    assert compare(a, 2 * a, y).verdict.endswith(": its calibration, not its ranking.")
+    slope = torchbce.explain(a, y, from_logits=True).calibration.slope
+    blurred = a + rng.normal(0, 1.5, len(a))
+    refit = torchbce.explain(blurred, y, from_logits=True).calibration
+    right = (slope * a, refit.slope * blurred + refit.shift)  # both calibrated
+    assert compare(*right, y).verdict.endswith(": its ranking, not its calibration.")
+    assert compare(right[0], 2 * blurred, y).verdict.endswith(": both its ranking and its calibration.")
+
+
+def test_the_auc_difference_has_the_variance_of_delong():
+    a, b, y = models(300)
+    variance = 0.0
+    placed = []
+    for z in (a, b):
+        pairs = (np.sign(z[y == 1][:, None] - z[y == 0][None]) + 1) / 2
+        placed.append((pairs.mean(1), pairs.mean(0)))
+    for in_a, in_b in zip(*placed, strict=True):
+        variance += np.var(in_b - in_a, ddof=1) / len(in_a)
+    part = compare(a, b, y).parts.auc
+    assert part.nats == pytest.approx(placed[1][0].mean() - placed[0][0].mean())
+    reach = stats.t.ppf(0.975, 299) * math.sqrt(variance)
+    assert part.interval.high - part.nats == pytest.approx(reach, rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "rate"), [(100, 0.5), (2000, 0.03)])
+def test_equally_good_models_differ_5_times_of_100(n, rate):
+    sets = 400
+    found = [compare(*models(n, rate, seed), names=("a", "b")).p_value for seed in range(sets)]
+    given = [p for p in found if p is not None]
+    assert len(given) > 0.9 * sets
+    assert stats.binomtest(sum(p < 0.05 for p in given), len(given), 0.05).pvalue > 1e-3
+
+
+def test_shards_add_up():
+    a, b, y = (torch.from_numpy(values) for values in models(5000))
+    groups = (np.arange(5000) % 3, ["u", "v", "w"])
+    clusters = (np.arange(5000) // 10, [str(i) for i in range(500)])
+    rows = np.arange(1, 5001)
+    whole, first, second = (Pairs((True, True)) for _ in range(3))
+    for pairs, part in ((whole, slice(None)), (first, slice(0, 1234)), (second, slice(1234, None))):
+        pairs.add(
+            (a[part], b[part]),
+            y[part],
+            rows=rows[part],
+            groups=(groups[0][part], groups[1]),
+            clusters=(clusters[0][part], clusters[1]),
+        )
+    first.merge(second)
+    one, other = comparison(whole).to_dict(), comparison(first).to_dict()
+
+    def same(x, z):
+        if isinstance(x, dict):
+            assert x.keys() == z.keys()
+            for name in x:
+                same(x[name], z[name])
+        elif isinstance(x, list):
+            assert len(x) == len(z)
+            for left, right in zip(x, z, strict=True):
+                same(left, right)
+        elif isinstance(x, float):
+            assert x == pytest.approx(z, rel=1e-7, abs=1e-12)
+        else:
+            assert x == z
+
+    same(one, other)
+
+
+def test_many_pairs_are_rounded_and_tell_the_same():
+    a, b, y = models(70_000)
+    found = compare(a, 1.2 * b, y)
+    points = Pairs((True, True))
+    points.joint.coarsen()
+    points.add(tuple(torch.from_numpy(z) for z in (a, 1.2 * b)), torch.from_numpy(y), rows=np.arange(1, 70_001))
+    coarse = comparison(points)
+    for name in ("separation", "calibration", "auc"):
+        ours, theirs = getattr(coarse.parts, name), getattr(found.parts, name)
+        assert ours.interval.high - ours.nats == pytest.approx(theirs.interval.high - theirs.nats, rel=0.01), name
+
+
+def test_groups_and_bands_add_up_to_the_difference():
+    a, b, y = models(3000)
+    found = compare(a, 1.3 * b, y, groups=np.where(np.arange(3000) % 2, "odd", "even"))
+    for slots in (found.bands, found.groups):
+        assert sum(slot.share for slot in slots) == pytest.approx(1)
+        assert sum(slot.count * slot.difference for slot in slots) / 3000 == pytest.approx(found.difference)
+
+
+def test_the_items_that_changed_most_are_named():
+    a, b, y = models(3000)
+    change = losses(b, y) - losses(a, y)
+    found = compare(a, b, y)
+    assert [item.row - 1 for item in found.gained[:5]] == np.argsort(change)[:5].tolist()
+    assert [item.row - 1 for item in found.lost[:5]] == np.argsort(-change)[:5].tolist()
+    assert found.lost[0].change == pytest.approx(change.max())
+
+
+def test_how_many_more_items_would_decide():
+    a, b, y = models(200, seed=3)
+    found = compare(a, b, y)
+    change = losses(b, y) - losses(a, y)
+    wanted = ((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * change.std(ddof=1) / change.mean()) ** 2
+    assert found.more_items == pytest.approx(wanted - 200, abs=1)
+    a, b, y = models(2000)
+    assert compare(a, 3 * b, y).more_items == 0
+
+
+@pytest.mark.parametrize(
+    ("n", "ones", "reason"),
+    [(20, 10, "20 items are too few"), (1000, 12, "12 items of the rarer class are too few")],
+)
+def test_too_few_items_give_no_p_and_say_so(n, ones, reason):
+    rng = np.random.default_rng(0)
+    y = np.zeros(n)
+    y[:ones] = 1
+    found = compare(rng.normal(0, 1, n), rng.normal(0, 1, n), y)
+    assert found.p_value is None
+    assert reason in found.verdict
+    assert math.isfinite(found.interval.low)
+    assert found.to_dict()["p_value"] is None
+
+
+def test_clusters_without_the_rarer_class_give_no_p():
+    a, b, y = models(400)
+    patient = np.where(y == 1, 0, np.arange(400))
+    found = compare(a, b, y, cluster=patient)
+    assert found.p_value is None
+    assert "1 clusters with items of the rarer class" in found.verdict
+
+
+def test_the_same_predictions_are_called_the_same():
+    a, _, y = models(300)
+    found = compare(a, a, y)
+    assert found.p_value == 1.0
+    assert found.verdict == "a and b give every item the same loss."
+
+
+def test_probabilities_and_logits_may_be_mixed():
+    a, b, y = models(300)
+    mixed = torchbce.compare(a, 1 / (1 + np.exp(-b)), y, from_logits=(True, False))
+    assert mixed.difference == pytest.approx(compare(a, b, y).difference, rel=1e-9)
+    assert mixed.p_value == pytest.approx(compare(a, b, y).p_value, rel=1e-6)
+
+
+def test_an_infinite_loss_is_said():
+    a, b, y = models(100)
+    b[0], y[0] = -np.inf, 1
+    assert compare(a, b, y).verdict == "The losses cannot be compared: one of them is infinite."
+
+
+def test_tables_of_all_kinds_are_taken():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    a, b, y = models(100)
+    expected = compare(a, b, y).difference
+    for kind in (list, torch.from_numpy, pandas.Series, polars.Series):
+        assert compare(kind(a), kind(b), kind(y)).difference == pytest.approx(expected), kind
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"b": [0.5, 0.5]}, r"b has the shape \(2,\) and targets \(3,\)"),
+        ({"b": [0.5, 1.5, 0.5]}, r"b: item 2 is 1\.5 \(1 such item\); probabilities lie in \[0, 1\]"),
+        ({"targets": [0, 2, 1]}, "targets: item 2 is 2"),
+        ({"a": [], "b": [], "targets": []}, "there are no items"),
+        ({"groups": ["u"]}, "groups has 1 values"),
+    ],
+)
+def test_bad_input_is_named(change, message):
+    given = {"a": [0.1, 0.2, 0.3], "b": [0.2, 0.3, 0.4], "targets": [0, 0, 1]} | change
+    with pytest.raises(ValueError, match=message):
+        torchbce.compare(**given, from_logits=False)
+
+
+# Three and more
+
+
+def test_holm_is_statsmodels():
+    p = [0.01, 0.04, 0.03, 0.005, 0.7]
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1].tolist())
+
+
+def test_each_model_is_tested_against_the_best():
+    a, b, y = models(800)
+    others = {"twice": 2 * a, "other": b, "plain": a}
+    found = torchbce.compare_all(others, y, from_logits=True)
+    means = {name: losses(z, y).mean() for name, z in others.items()}
+    assert [model.name for model in found.models] == sorted(means, key=means.get)
+    best, *rest = found.models
+    p = [stats.ttest_rel(losses(others[one.name], y), losses(others[best.name], y)).pvalue for one in rest]
+    assert [one.p_value for one in rest] == pytest.approx(multipletests(p, method="holm")[1].tolist(), rel=1e-6)
+    for one in rest:
+        change = losses(others[one.name], y) - losses(others[best.name], y)
+        reach = stats.t.ppf(1 - 0.025 / 2, 799) * stats.sem(change)
+        assert one.interval.high - one.difference == pytest.approx(reach, rel=1e-6)
+    assert "twice" in str(found)
+
+
+def test_many_models_with_weights_and_clusters_are_what_two_are():
+    a, b, y = models(600)
+    weight = np.random.default_rng(0).exponential(1, 600)
+    patient = np.arange(600) // 6
+    found = torchbce.compare_all({"a": a, "b": 1.5 * b}, y, from_logits=True, weight=weight, cluster=patient)
+    two = compare(a, 1.5 * b, y, weight=weight, cluster=patient)
+    assert found.models[1].name == "b"
+    assert found.models[1].difference == pytest.approx(two.difference)
+    assert tuple(found.models[1].interval) == pytest.approx(tuple(two.interval))
+    assert found.models[1].p_value == pytest.approx(two.p_value)
