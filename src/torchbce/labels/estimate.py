@@ -1,0 +1,119 @@
+"""How many labels are wrong: between what only noise explains and what the surest predictions allow.
+
+Predictions that learnt from noisy labels tell P(label | x), and noise and true uncertainty look alike there. So two
+ends are estimated. The low one is the noise of the curve (see `noise`): all that a curve without a floor explains is
+taken for uncertainty. The high one takes every contradiction among the surest predictions for an error (see `tails`);
+it overstates where even those are uncertain, and never understates but by chance. The estimate is their middle.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from torchbce.explanation.sketch.points import Array, Points
+from torchbce.explanation.statistics.calibration import best_line, for_lines, has_enough_items
+from torchbce.labels.noise import Bins, Curve, fitted, least_rates
+from torchbce.labels.tails import Tail, surest
+
+LARGEST_SHARE = 0.2  # of contradicted labels among the surest: above it nothing says whether labels or features fail
+LARGEST_LIMIT = 0.3  # with fewer items among the surest, so much cannot be excluded
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many labels are wrong, and 95 % limits."""
+
+    expected: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What was estimated. Wrong labels among ones and zeros and all; the limits of the rates; the curve of items."""
+
+    curve: Curve
+    least: tuple[float, float]
+    most: tuple[float, float]
+    ones: Count
+    zeros: Count
+    both: Count
+
+
+@dataclass(frozen=True)
+class Line:
+    """Calibrated logits: slope * logit + shift, of logits no farther out than `limit`."""
+
+    slope: float
+    shift: float
+    limit: float
+
+    def logits(self, logits: Array) -> Array:
+        """Those of a model, calibrated."""
+        return np.asarray(self.slope * np.clip(logits, -self.limit, self.limit) + self.shift)
+
+
+def calibrated(points: Points, count: float) -> Line:
+    """The line of least loss, or logits as they are: of few items, or if they point the wrong way.
+
+    Two numbers from all items flatter none of them, so it is not cross-fitted.
+    """
+    weight, positive = points.total_weight, points.total_positive
+    z = for_lines(points.logits, weight)
+    limit = float(np.abs(z).max())
+    if not has_enough_items(count, positive.sum() / weight.sum() * count):
+        return Line(1.0, 0.0, limit)
+    slope, shift = best_line(z, weight, positive)
+    return Line(slope, shift, limit) if slope > 0 else Line(1.0, 0.0, limit)
+
+
+def estimated(points: Points, count: float, line: Line) -> Noise | str:
+    """The noise, or why it cannot be told. `count` is the number of items of equal weight that tell as much."""
+    weight, positive = points.total_weight, points.total_positive
+    unit = float(weight.sum()) / count  # what one independent item weighs
+    weight, positive = weight / unit, positive / unit
+    if not has_enough_items(count, positive.sum()):
+        return "there are too few items: 50 are needed, and 10 of each label"
+    z = line.logits(points.logits)
+    tails = surest(z, weight, positive), surest(-z[::-1], weight[::-1], (weight - positive)[::-1])
+    for label, tail in enumerate(tails):
+        if tail.share > LARGEST_SHARE or tail.limit > LARGEST_LIMIT:
+            return _unsure(label, tail)
+    bins = Bins.of(z, weight, positive)
+    bounds = (0.0, tails[0].limit), (0.0, tails[1].limit)
+    curve = fitted(bins, *bounds)
+    middle = [(rate + tail.share) / 2 for rate, tail in zip(curve.rates, tails, strict=True)]
+    # A tail's share may by chance be less than the curve's limit.
+    zero, one = map(min, least_rates(bins, curve, *bounds), middle)
+    least = zero, one
+    most = tails[0].limit, tails[1].limit
+    at, low, high = (fitted(bins, (a, a), (b, b)) for a, b in (middle, least, most))
+    return Noise(at, least, most, *_counts(bins, at, low, high, unit))
+
+
+def _unsure(label: int, tail: Tail) -> str:
+    if tail.limit >= 1:
+        return f"no prediction says {label}, so nothing tells how often a label contradicts a sure one"
+    return (
+        f"no region is certain: of the items that are surest to be {label}, {100 * tail.share:.0f} % are labelled "
+        f"{1 - label} (at most {100 * tail.limit:.0f} %), which may be wrong labels or features that do not tell"
+    )
+
+
+def _counts(bins: Bins, at: Curve, low: Curve, high: Curve, unit: float) -> list[Count]:
+    """Wrong among ones, among zeros and in all. What is not known of the rates and chance itself are independent."""
+    labelled = np.stack([bins.positive, bins.weight - bins.positive])
+    sums = np.stack([(labelled * curve.chances(bins.logits)).sum(1) for curve in (at, low, high)])
+    chances = np.stack(at.chances(bins.logits))
+    variances = (labelled * chances * (1 - chances)).sum(1)  # of the number that is wrong, if the rates are right
+    found = []
+    for labels in ([0], [1], [0, 1]):
+        expected, least, most = sums[:, labels].sum(1)
+        chance = 1.96 * math.sqrt(variances[labels].sum())
+        below, above = (math.hypot(max(gap, 0.0), chance) for gap in (expected - least, most - expected))
+        ends = np.clip([expected, expected - below, expected + above], 0.0, labelled[labels].sum())
+        found.append(Count(*(unit * float(end) for end in ends)))
+    return found

@@ -1,0 +1,68 @@
+"""What the search for wrong labels keeps of predictions: their points, and of each class the most contradicted items.
+
+One pass and constant memory. Whatever calibration says later, it keeps the order of the logits, so within a class the
+items that a prediction contradicts most are known before it is.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchbce.explanation.sketch.points import FARTHEST, Points, PointTable
+from torchbce.explanation.sketch.sketch import BLOCK, CLAMP
+from torchbce.explanation.sketch.worst_items import Worst
+
+
+class Contradicted:
+    """Collects predictions: `add` batches whose values are known to be allowed; keeps `top` items of each class."""
+
+    def __init__(self, from_logits: bool, top: int) -> None:
+        self.from_logits, self.top = from_logits, top
+        self.count, self.weight_squared, self.weighted = 0, 0.0, False
+        self._table = PointTable()
+        self._worst = {0: Worst.none(), 1: Worst.none()}
+
+    def add(self, outputs: Tensor, targets: Tensor, weights: Tensor | None, rows: np.ndarray) -> None:
+        """Add items, 1-d and of one length; targets are 0 or 1, rows their numbers."""
+        self.weighted = self.weighted or weights is not None
+        for i in range(0, len(outputs), BLOCK):
+            part = slice(i, i + BLOCK)
+            self._add(
+                outputs[part].double(),
+                targets[part].double(),
+                None if weights is None else weights[part].double(),
+                np.asarray(rows[part], np.int64),
+            )
+
+    def points(self) -> Points:
+        """The logits that occur, with the weights of items and positives."""
+        return self._table.points()
+
+    def worst(self) -> Worst:
+        """The items kept; `loss` is how far the logit lies on the side of the other class."""
+        return Worst(*map(np.concatenate, zip(self._worst[0], self._worst[1], strict=True)))
+
+    def _add(self, x: Tensor, y: Tensor, w: Tensor | None, rows: np.ndarray) -> None:
+        farthest = FARTHEST if self.from_logits else CLAMP
+        logits = (x if self.from_logits else torch.logit(x)).clamp(-farthest, farthest)
+        self.count += len(x)
+        self.weight_squared += float(len(x)) if w is None else float((w * w).sum())
+        self._table.add(logits, y, w, rows, hard=True)
+        weight = np.ones(len(x)) if w is None else w.numpy()
+        for label, kept in self._worst.items():
+            against = (-logits if label else logits).numpy()
+            least = kept.loss[-1] if len(kept.loss) == self.top > 0 else -math.inf
+            found = np.flatnonzero((y.numpy() == label) & (against >= least) & (weight > 0))
+            here = Worst(
+                against[found],
+                np.zeros(len(found), np.int64),
+                rows[found],
+                x.numpy()[found],
+                np.full(len(found), float(label)),
+                weight[found],
+            )
+            self._worst[label] = kept.and_(here, self.top)

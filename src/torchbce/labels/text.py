@@ -1,0 +1,67 @@
+"""How label errors read."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from torchbce.explanation.render.text import counted, loss_text, percent, probability_text
+
+if TYPE_CHECKING:
+    from torchbce.labels.result import ClassErrors, Interval, LabelErrors
+
+SHOWN = 20
+
+
+def item_lines(found: LabelErrors) -> list[str]:
+    """The first items as a table."""
+    if not found.items:
+        return ["no prediction contradicts its label"]
+    rows = max(4, *(len(str(item.row)) for item in found.items[:SHOWN]))
+    lines = [f"{'row':>{rows + 1}}  target  output   loss  correcting saves  wrong with chance"]
+    for item in found.items[:SHOWN]:
+        chance = "not known" if math.isnan(item.chance) else f"{100 * item.chance:.0f} %"
+        lines.append(
+            f"{item.row:>{rows + 1}}  {item.target:>6}  {probability_text(item.probability):>6}  "
+            f"{loss_text(item.loss):>5}  {loss_text(item.saving):>16}  {chance:>17}"
+        )
+    if len(found.items) > SHOWN:
+        lines.append(f"and {len(found.items) - SHOWN:,} more, in to_dict() and frame()")
+    return lines
+
+
+def facts(found: LabelErrors) -> list[tuple[str, str]]:
+    """A name and a sentence for each thing that is known."""
+    if found.reason:
+        return [("wrong", f"how many of {counted(found.count, 'label')} cannot be told: {found.reason}")]
+    return [
+        (
+            "wrong",
+            f"about {_number(found.expected_count)} of {_number(found.labelled)} labels "
+            f"(95 % from {_ends(found.interval)})",
+        ),
+        ("among ones", _class(found.ones)),
+        ("among zeros", _class(found.zeros)),
+        (
+            "assuming",
+            "that the predictions are out of fold and that somewhere each class is certain; a region that the model "
+            "cannot tell apart looks like wrong labels",
+        ),
+    ]
+
+
+def _class(errors: ClassErrors) -> str:
+    low, high = errors.noise_rate_interval
+    return (
+        f"about {_number(errors.expected_count)} of {_number(errors.labelled)} (95 % from {_ends(errors.interval)}); "
+        f"{percent(errors.noise_rate)} of true {'zeros' if errors.target else 'ones'} have this label "
+        f"(from {percent(low)} to {percent(high)})"
+    )
+
+
+def _ends(interval: Interval) -> str:
+    return " to ".join(map(_number, interval))
+
+
+def _number(count: float) -> str:
+    return f"{count:,.0f}" if count >= 9.95 or count == round(count) else f"{count:.1f}"
