@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import html
 import json
 import subprocess
 import sys
@@ -208,6 +209,21 @@ def test_one_model_over_time(command, tables, every, first, count):
     assert [len(found["periods"]), found["periods"][0]["name"]] == [count, first]
     assert sum(period["count"] for period in found["periods"]) == 3000
     return None
+
+
+def test_pages_are_written_whole_and_say_the_verdict(command, tables):
+    tables.select("y", z="a").with_columns(date=pl.Series(["2026-01-05", "2026-02-05"] * 1500)).write_csv("dated.csv")
+    for asked in (
+        ("a.csv", "b.parquet", *FLAGS, "--by", "g"),
+        ("a.csv", "b.parquet", *FLAGS, "--periods"),
+        ("dated.csv", *FLAGS, "--by", "date", "--every", "month"),
+    ):
+        result = command("compare", *asked, "--html", "page.html")
+        assert result.exit_code == 0, result.output
+        page = Path("page.html").read_text()
+        assert html.escape(result.output.splitlines()[0], quote=False) in page.replace("&#39;", "'")
+        assert "#000000" not in page[page.index("</style>") :]  # pictures take the page's colours
+    refused(command("compare", "a.csv", "b.parquet", *FLAGS, "--html", "a.csv"), "--html a.csv is one of the files")
 
 
 def test_periods_need_dates_and_two_files(command, tables):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
 
+from torchbce.cli.options import decision_of
 from torchbce.cli.output import say
 from torchbce.cli.predictions import file_of, only_of, outputs_of
 from torchbce.cli.reading import sketch_of
@@ -18,9 +21,13 @@ from torchbce.explanation.explain import explanation
 from torchbce.explanation.sketch.file import from_bytes, to_bytes
 from torchbce.explanation.sketch.gather import rank_and_size
 from torchbce.explanation.sketch.sketch import Sketch
+from torchbce.explanation.slices.collect import SliceCollector
+from torchbce.explanation.slices.result import Slices
 from torchbce.training.table.files import write_bytes
-from torchbce.training.table.opened import Format
-from torchbce.training.table.predictions import Columns
+from torchbce.training.table.joined import joined_predictions
+from torchbce.training.table.opened import Format, Source
+from torchbce.training.table.predictions import Batch, Columns
+from torchbce.training.table.scan import column_names, sources
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,10 @@ class Asked:
     merge: bool
     save: Path | None
     html: Path | None
+    slices: bool
+    table: str | None
+    threshold: float | None
+    cost: str | None
     form: str  # "text", "json" or "markdown"
     format: Format
 
@@ -48,15 +59,22 @@ def run(asked: Asked) -> None:
     for flag, path in (("--save", asked.save), ("--html", asked.html)):
         if path is not None and any(is_same_file(path, Path(name)) for name in asked.files):
             raise typer.BadParameter(f"{flag} {path} is one of the files that are read; name another")
+    if asked.slices and (asked.merge or asked.save or rank_and_size()[1] > 1):
+        raise typer.BadParameter("--slices reads all rows in one process: without --merge, --save and torchrun")
+    decision = decision_of(asked.threshold, asked.cost)
+    reading = _Reading()
     whole = of_all_processes(
-        lambda: merged_files(asked.files, from_bytes) if asked.merge else _read(asked), to_bytes, from_bytes
+        lambda: merged_files(asked.files, from_bytes) if asked.merge else reading.sketch(asked), to_bytes, from_bytes
     )
     if whole is None:
         return  # the first process speaks for all
     if asked.save is not None:
         write_bytes(asked.save, to_bytes(whole))
     try:
-        found = explanation(whole, top=asked.top)
+        found = replace(explanation(whole, top=asked.top), slices=reading.slices)
+        decided = None if decision is None else found.decide(decision.threshold)
+        if decision is not None and decision.costs is not None:
+            decided = found.decide(cost=decision.costs)
     except ValueError as error:
         raise InputError(str(error)) from error
     if asked.html is not None:
@@ -65,21 +83,59 @@ def run(asked: Asked) -> None:
         except OSError as error:
             raise OutputError(f"{asked.html} cannot be written: {error.strerror}") from error
     if asked.form == "json":
-        say(json.dumps(found.to_dict(), indent=1))
-    else:
-        say(found.to_markdown() if asked.form == "markdown" else found)
+        numbers = found.to_dict() | ({} if decided is None else {"decided": decided.to_dict()})
+        say(json.dumps(numbers, indent=1))
+        return
+    say(found.to_markdown() if asked.form == "markdown" else found)
+    if decided is not None:
+        say(f"\n{decided}")
 
 
-def _read(asked: Asked) -> Sketch:
-    columns, names = _columns(asked)
-    return sketch_of(names, columns, asked.format, rank_and_size())
+class _Reading:
+    """Reads what was asked for; `slices` are there after `sketch`, where they are wanted."""
+
+    def __init__(self) -> None:
+        self.slices: Slices | None = None
+
+    def sketch(self, asked: Asked) -> Sketch:
+        """The sketch of the rows."""
+        with contextlib.ExitStack() as stack:
+            names, columns = _columns(asked, stack)
+            collector = SliceCollector(columns.from_logits)
+
+            def collect(batch: Batch) -> None:
+                collector.add(batch.outputs, batch.targets, batch.weights, batch.features)
+
+            sketch = sketch_of(names, columns, asked.format, rank_and_size(), collect if asked.slices else None)
+        self.slices = collector.found()
+        return sketch
 
 
-def _columns(asked: Asked) -> tuple[Columns, list[str]]:
-    names, of_run = list(asked.files), False
+def _columns(asked: Asked, stack: contextlib.ExitStack) -> tuple[list[str], Columns]:
+    """The files and their columns; of a run, joined with its table where that is needed."""
+    names, of_run, features = list(asked.files), False, None
     if len(names) == 1:
         file, of_run = file_of(names[0])
+        if of_run:
+            wanted = {asked.by, asked.cluster, asked.weight} - {None}
+            if asked.slices or wanted - set(column_names(Source(Path(file), file))):
+                file, features = _joined(Path(names[0]), asked, stack)
         names = [file]
     outputs, from_logits = outputs_of(asked.prob, asked.logit, of_run=of_run)
-    only = only_of(asked.only)
-    return Columns(outputs, asked.target, from_logits, asked.weight, asked.by, only, asked.cluster), names
+    columns = Columns(outputs, asked.target, from_logits, asked.weight, asked.by, only_of(asked.only), asked.cluster)
+    if asked.slices:
+        if features is None:
+            with sources(names[:1], asked.format) as found:
+                features = [name for name in column_names(found[0]) if name not in columns.names]
+        columns = replace(columns, features=tuple(features))
+        if not features:
+            raise InputError(f"{names[0]} has no columns but those of the predictions; --slices needs some")
+    return names, columns
+
+
+def _joined(folder: Path, asked: Asked, stack: contextlib.ExitStack) -> tuple[str, list[str]]:
+    """A file with the run's predictions and its table side by side, for as long as it is read."""
+    frame, features = joined_predictions(folder, asked.table, asked.format)
+    path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torchbce-"))) / f"{folder.name}.parquet"
+    frame.write_parquet(path)
+    return str(path), features

@@ -13,10 +13,12 @@ from torchbce.cli.options import (
     ESTIMATE,
     MODEL,
     ROWS,
+    Cost,
     Decimal,
     Delimiter,
     Encoding,
     Table,
+    Threshold,
     at_most_one,
     format_of,
     one_of,
@@ -213,16 +215,8 @@ def predict(
             metavar="COL", help="A column to keep beside the predictions; may be repeated.", show_default=False
         ),
     ] = None,
-    threshold: Annotated[
-        Optional[float],
-        typer.Option(min=0.0, max=1.0, help="Add a decision: yes above this probability.", show_default=False),
-    ] = None,
-    cost: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="FP,FN", help="Add the decision that costs least: of a wrong yes, a wrong no.", show_default=False
-        ),
-    ] = None,
+    threshold: Threshold = None,
+    cost: Cost = None,
     decimal: Decimal = ".",
     delimiter: Delimiter = None,
     encoding: Encoding = None,

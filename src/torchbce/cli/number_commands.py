@@ -12,12 +12,14 @@ from torchbce.cli.exit_codes import ExitCode, reported
 from torchbce.cli.options import (
     AsJson,
     Cluster,
+    Cost,
     Decimal,
     Delimiter,
     Encoding,
     Logits,
     Only,
     Probabilities,
+    Threshold,
     Weights,
     format_of,
 )
@@ -43,6 +45,15 @@ def explain(
     ] = None,
     cluster: Cluster = None,
     only: Only = None,
+    slices: Annotated[
+        bool, typer.Option("--slices", help="Find the slices of the other columns that carry excess loss.")
+    ] = False,
+    table: Annotated[
+        Optional[str],
+        typer.Option(metavar="FILE", help="Of a run: its table, where it is not beside it.", show_default=False),
+    ] = None,
+    threshold: Threshold = None,
+    cost: Cost = None,
     top: Annotated[int, typer.Option(min=0, max=1000, help="How many of the worst items to show.")] = 10,
     merge: Annotated[
         bool, typer.Option("--merge", help="The files are what --save made of parts of the data.")
@@ -65,7 +76,8 @@ def explain(
 
         form = "json" if json else "markdown" if markdown else "text"
         layout = format_of(decimal, delimiter, encoding)
-        run(Asked(files, target, prob, logit, weight, by, cluster, only, top, merge, save, html, form, layout))
+        given = files, target, prob, logit, weight, by, cluster, only, top, merge, save, html
+        run(Asked(*given, slices, table, threshold, cost, form, layout))
 
 
 @app.command()
@@ -127,11 +139,11 @@ def compare(
         if periods or every:
             from torchbce.cli import periods as over_periods
 
-            one_prob, one_logit = over_periods.check_options(
-                files, prob, logit, by, every, merge or save or html or key
-            )
+            one_prob, one_logit = over_periods.check_options(files, prob, logit, by, every, merge or save or key)
             over_periods.run(
-                over_periods.Asked(files, target, one_prob, one_logit, weight, by, cluster, only, every, form, layout)
+                over_periods.Asked(
+                    files, target, one_prob, one_logit, weight, by, cluster, only, every, html, form, layout
+                )
             )
             return
         from torchbce.cli.compare import Asked, run

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 if TYPE_CHECKING:
+    from torchbce.explanation.statistics.decision import Decision
     from torchbce.training.table.opened import Format
 
 Table = Annotated[
@@ -41,6 +42,16 @@ Cluster = Annotated[
 Only = Annotated[
     Optional[str],
     typer.Option(metavar="COL=VALUE", help="Only these rows, such as split=valid.", show_default=False),
+]
+Threshold = Annotated[
+    Optional[float],
+    typer.Option(min=0.0, max=1.0, help="Add a decision: yes above this probability.", show_default=False),
+]
+Cost = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="FP,FN", help="Add the decision that costs least: of a wrong yes, a wrong no.", show_default=False
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print every number as JSON.")]
 
@@ -100,3 +111,22 @@ def one_of(option: str, value: str, allowed: list[str]) -> str:
     if value not in allowed:
         raise typer.BadParameter(f"{option} is {value!r}; it is one of {', '.join(allowed)}")
     return value
+
+
+def decision_of(threshold: float | None, cost: str | None) -> Decision | None:
+    """What --threshold or --cost say."""
+    from torchbce.explanation.statistics.decision import Decision
+
+    if cost is None:
+        return None if threshold is None else Decision(threshold)
+    if threshold is not None:
+        raise typer.BadParameter("--threshold and --cost were both given; costs say what the threshold is")
+    try:
+        false_positive, false_negative = map(float, cost.split(","))
+    except ValueError:
+        false_positive = false_negative = -1.0
+    if not (false_positive > 0 and false_negative > 0 and max(false_positive, false_negative) < float("inf")):
+        raise typer.BadParameter(
+            f"--cost is {cost!r}; write what a wrong yes and a wrong no cost, both above 0: --cost 1,20"
+        )
+    return Decision.by_cost(false_positive, false_negative)

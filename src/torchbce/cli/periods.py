@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from torchbce.cli.options import one_of
 from torchbce.cli.output import say
 from torchbce.cli.predictions import file_of, only_of, outputs_of
 from torchbce.cli.reading import sketch_of
-from torchbce.common.errors import InputError
+from torchbce.common.errors import InputError, OutputError
 from torchbce.comparison.over_time import over_time
+from torchbce.comparison.page import write_periods
 from torchbce.comparison.periods import what_changed
 from torchbce.explanation.explain import Explanation, explanation
 from torchbce.explanation.sketch.sketch import Sketch
@@ -38,6 +40,7 @@ class Asked:
     cluster: str | None
     only: str | None
     every: str | None
+    html: Path | None
     form: str
     format: Format
 
@@ -52,7 +55,7 @@ def check_options(
 ) -> tuple[str | None, str | None]:
     """The one column of outputs, once the options fit each other."""
     if unused:
-        raise typer.BadParameter("--periods and --every take no --key, --merge, --save or --html")
+        raise typer.BadParameter("--periods and --every take no --key, --merge or --save")
     if len(probs or []) + len(logits or []) > 1:
         raise typer.BadParameter("over periods one model is compared: name one column of outputs")
     if every is None and len(files) != 2:
@@ -76,6 +79,11 @@ def run(asked: Asked) -> None:
             found = over_time(names, explanations)
         except ValueError as error:
             raise InputError(f"{', '.join(asked.files)}: {error}") from error
+    if asked.html is not None:
+        try:
+            write_periods(asked.html, found, ", ".join(asked.files))
+        except OSError as error:
+            raise OutputError(f"{asked.html} cannot be written: {error.strerror}") from error
     say(json.dumps(found.to_dict(), indent=1) if asked.form == "json" else found)
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from torchbce.cli.options import decision_of
 from torchbce.cli.output import remark
 from torchbce.common.errors import OutputError
 from torchbce.common.writing import is_same_file
 from torchbce.explanation.render.text import counted
-from torchbce.training.predict import Decision, Predictor
+from torchbce.training.predict import Predictor
 from torchbce.training.table.files import write_batches
 from torchbce.training.table.opened import Format
 
@@ -37,7 +38,7 @@ def run(
         raise typer.BadParameter(f"--out {out} is the table that is read; name another file")
     if out is not None and out.is_file() and not overwrite:
         raise OutputError(f"{out} exists already; name another file, or pass --overwrite")
-    decision = _decision(threshold, cost)
+    decision = decision_of(threshold, cost)
     predictor = Predictor(folder, keys=keys, decision=decision)
     parts = predictor.batches(file, format)
     if out is None:
@@ -60,19 +61,3 @@ def _to_screen(parts: Iterator[pl.DataFrame]) -> None:
     for i, part in enumerate(parts):
         sys.stdout.write(part.write_csv(include_header=i == 0))
         sys.stdout.flush()
-
-
-def _decision(threshold: float | None, cost: str | None) -> Decision | None:
-    if cost is None:
-        return None if threshold is None else Decision(threshold)
-    if threshold is not None:
-        raise typer.BadParameter("--threshold and --cost were both given; costs say what the threshold is")
-    try:
-        false_positive, false_negative = map(float, cost.split(","))
-    except ValueError:
-        false_positive = false_negative = -1.0
-    if not (false_positive > 0 and false_negative > 0 and max(false_positive, false_negative) < float("inf")):
-        raise typer.BadParameter(
-            f"--cost is {cost!r}; write what a wrong yes and a wrong no cost, both above 0: --cost 1,20"
-        )
-    return Decision.by_cost(false_positive, false_negative)

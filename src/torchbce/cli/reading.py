@@ -11,12 +11,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torchbce.common.errors import InputError
 from torchbce.explanation.sketch.sketch import Sketch
 from torchbce.training.table.opened import Format, Source
-from torchbce.training.table.predictions import Columns, read_predictions
+from torchbce.training.table.predictions import Batch, Columns, read_predictions
 from torchbce.training.table.scan import count_rows, sources
 
 
-def sketch_of(names: list[str], columns: Columns, format: Format, part: tuple[int, int] = (0, 1)) -> Sketch:
-    """The sketch of the predictions in files; of `part` (k, n), of the k-th of n parts."""
+def sketch_of(
+    names: list[str],
+    columns: Columns,
+    format: Format,
+    part: tuple[int, int] = (0, 1),
+    also: Callable[[Batch], None] | None = None,
+) -> Sketch:
+    """The sketch of the predictions in files; of `part` (k, n), of the k-th of n parts. `also` gets every batch."""
     sketch = Sketch(columns.from_logits)
     with sources(names, format) as found, _progress(found, quiet=part[0] > 0) as advance:
         for source in found:
@@ -31,6 +37,8 @@ def sketch_of(names: list[str], columns: Columns, format: Format, part: tuple[in
                         groups=batch.groups,
                         clusters=batch.clusters,
                     )
+                    if also is not None:
+                        also(batch)
                 except ValueError as error:
                     raise InputError(f"{source.name}: {error}") from error
                 advance(len(batch.outputs))

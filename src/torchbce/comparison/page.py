@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from torchbce.comparison.over_time import OverTime
+from torchbce.comparison.periods import Change
 from torchbce.comparison.result import Comparison
 from torchbce.explanation.render.html import render_page
+from torchbce.explanation.render.text import around, percent
 from torchbce.explanation.statistics.intervals import Interval
 
 
@@ -28,6 +31,24 @@ def write_page(path: Path, found: Comparison, title: str) -> None:
         told=told,
         figure=to_svg(ComparisonDisplay.from_comparison(found).plot().figure_),
     )
+
+
+def write_periods(path: Path, found: Change | OverTime, title: str) -> None:
+    """The verdict, a picture of the periods, and a table; the file appears whole or not."""
+    from torchbce.comparison.plots import OverTimeDisplay
+    from torchbce.explanation.plots.figure import to_svg
+
+    figure, head = "", ["period", "items", "base rate", "mean loss, nats per item"]
+    if isinstance(found, OverTime):
+        figure = to_svg(OverTimeDisplay.from_periods(found).plot().figure_)
+        rows = [
+            [name, f"{one.count:,}", percent(one.base_rate), around(one.weighted_mean, one.intervals["mean"], ".4f")]
+            for name, one in zip(found.names, found.explanations, strict=True)
+        ]
+    else:
+        head = ["part", "change, nats per item"]
+        rows = [[name, around(part.nats, part.interval, "+.6f")] for name, part in found.parts]
+    render_page(path, "torchbce.comparison", "periods", title=title, found=found, figure=figure, head=head, rows=rows)
 
 
 def _numbers(found: Comparison) -> list[tuple[str, str, str]]:

@@ -56,6 +56,19 @@ class Change:
         why = f": {' and '.join(certain)}" if certain else "; no single part of it is certain"
         return f"The mean loss {'rose' if self.total.nats > 0 else 'fell'}, {size}{why}."
 
+    @property
+    def parts(self) -> list[tuple[str, Part]]:
+        """A name and a part for all that is known."""
+        named = {
+            "total": self.total,
+            "its cost": self.base_rate,
+            "separation": self.separation,
+            "calibration": self.calibration,
+            "mix": self.mix,
+            "in groups": self.within,
+        }
+        return [(name, part) for name, part in named.items() if part is not None]
+
     def to_dict(self) -> dict[str, Any]:
         """Every number, for JSON."""
         return plain(asdict(self) | {"verdict": self.verdict})  # type: ignore[no-any-return]
@@ -67,14 +80,9 @@ class Change:
             f"{second} {self.means[1]:.6f} over {counted(self.counts[1], 'item')}",
             f"base rate   {percent(self.base_rates[0])} -> {percent(self.base_rates[1])}",
         ]
-        told = ("total", "base_rate", "separation", "calibration", "mix", "within")
-        words = {"base_rate": "its cost", "mix": "mix", "within": "in groups"}
-        for name in told:
-            part = getattr(self, name)
-            if part is not None:
-                bits = part.nats / LN2
-                text = f"{around(part.nats, part.interval, '+.6f')} nats per item ({bits:+.6f} bits)"
-                lines.append(f"{words.get(name, name):<11} {text}")
+        for name, part in self.parts:
+            text = f"{around(part.nats, part.interval, '+.6f')} nats per item ({part.nats / LN2:+.6f} bits)"
+            lines.append(f"{name:<11} {text}")
         return "\n".join([self.verdict, "", *lines])
 
     def _repr_html_(self) -> str:

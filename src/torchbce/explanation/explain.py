@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from torchbce.explanation.items import as_items, place
+from torchbce.explanation.items import as_items, as_tensor, place
 from torchbce.explanation.result import Elsewhere, Explanation, GroupLoss, Item
 from torchbce.explanation.sketch.sketch import Sketch, sklearn_epsilon
 from torchbce.explanation.sketch.worst_items import KEPT
+from torchbce.explanation.slices.collect import SliceCollector
+from torchbce.explanation.slices.features import columns_of
+from torchbce.explanation.slices.result import Slices
 from torchbce.explanation.statistics.auc import auc
 from torchbce.explanation.statistics.calibration import calibration, has_enough_items
 from torchbce.explanation.statistics.decomposition import decomposition
@@ -34,6 +39,8 @@ def explain(
     rows: Any = None,
     by: Any = None,
     cluster: Any = None,
+    features: Any = None,
+    labels: Sequence[str] | None = None,
 ) -> Explanation:
     r"""Where each digit of a BCE comes from, and what the number means.
 
@@ -52,6 +59,10 @@ def explain(
         cluster: a value per item that names what it belongs to, such as a patient or an image. Standard error and
             p-values then allow for items of one cluster that depend on each other; without it they take all items for
             independent. Needs 10 clusters or more.
+        features: a table with a row for each item: a DataFrame, a mapping of names to columns, or an array. Says in
+            which slices of the data, by one or two columns, the loss is above what the probabilities promise.
+        labels: the names of the columns of 2-d targets, if these are several labels of each sample: each then has a
+            result of its own, in ``.labels``.
 
     Returns:
         An :class:`Explanation`, which prints itself.
@@ -71,7 +82,35 @@ def explain(
     sketch, shape = sketched(
         outputs, targets, from_logits=from_logits, weight=weight, rows=rows, by=by, cluster=cluster
     )
-    return explanation(sketch, baseline=baseline, top=top, shape=shape)
+    found = explanation(sketch, baseline=baseline, top=top, shape=shape)
+    if labels is not None:
+        found = replace(found, labels=_by_label(outputs, targets, from_logits, weight, list(map(str, labels))))
+    if features is not None:
+        found = replace(found, slices=_slices(outputs, targets, from_logits, weight, features))
+    return found
+
+
+def _by_label(outputs: Any, targets: Any, from_logits: bool, weight: Any, names: list[str]) -> dict[str, Explanation]:
+    x, y = as_tensor("outputs", outputs), as_tensor("targets", targets)
+    if x.ndim != 2 or x.shape[1] != len(names):
+        raise ValueError(f"there are {len(names)} labels and outputs has the shape {tuple(x.shape)}; a column for each")
+    w = None if weight is None else as_tensor("weight", weight).expand(x.shape)
+    found = {}
+    for column, name in enumerate(names):
+        one = None if w is None else w[:, column]
+        found[name] = explain(x[:, column], y[:, column], from_logits=from_logits, weight=one, top=0)
+    return found
+
+
+def _slices(outputs: Any, targets: Any, from_logits: bool, weight: Any, features: Any) -> Slices | None:
+    items = as_items(outputs, targets, from_logits, weight, None, {})
+    columns = columns_of(features)
+    for name, column in columns.items():
+        if len(column) != len(items.outputs):
+            raise ValueError(f"features: column {name!r} has {len(column)} values for {len(items.outputs)} items")
+    collector = SliceCollector(from_logits)
+    collector.add(items.outputs, items.targets, items.weights, columns)
+    return collector.found()
 
 
 def sketched(
@@ -173,6 +212,7 @@ def explanation(
         groups=_group_losses(sketch),
         reliability=reliability_curve(points, fits) if hard else None,
         histogram=sketch.losses.coarse(),
+        points=points if hard else None,
     )
 
 

@@ -6,14 +6,17 @@ import contextlib
 import html
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torchbce.common.json_values import plain
 from torchbce.explanation.ledger import Ledger, ledger
 from torchbce.explanation.render import text as wording
+from torchbce.explanation.sketch.points import Points
+from torchbce.explanation.slices.result import Slices
 from torchbce.explanation.statistics.calibration import Calibration
+from torchbce.explanation.statistics.decision import Decided, Decision, decided
 from torchbce.explanation.statistics.decomposition import Decomposition
 from torchbce.explanation.statistics.intervals import Interval
 from torchbce.explanation.statistics.isotonic import ReliabilityCurve
@@ -128,6 +131,9 @@ class Explanation:
     groups: tuple[GroupLoss, ...] = ()
     reliability: ReliabilityCurve | None = field(default=None, repr=False)
     histogram: tuple[tuple[float, int], ...] = field(default=(), repr=False)  # loss from, items
+    labels: dict[str, Explanation] = field(default_factory=dict, repr=False)  # of each column of 2-d targets
+    slices: Slices | None = None  # where features were given
+    points: Points | None = field(default=None, repr=False)  # of items with known classes, for decisions
 
     @property
     def bits(self) -> float:
@@ -174,9 +180,40 @@ class Explanation:
         """What to conclude, in a sentence or two."""
         return wording.verdict(self)
 
+    def decide(self, threshold: float | None = None, *, cost: tuple[float, float] | None = None) -> Decided:
+        """What deciding yes above a probability gives: confusion matrix, precision, recall and cost.
+
+        Args:
+            threshold: the probability; or
+            cost: what a wrong yes and a wrong no cost, from which the threshold follows: a share of FP / (FP + FN).
+
+        Raises:
+            ValueError: both or none are given, or one is not allowed; the targets are soft.
+
+        Example:
+            >>> from torchbce import explain
+            >>> found = explain([0.9, 0.4, 0.2], [1, 1, 0], from_logits=False)
+            >>> found.decide(cost=(1, 4)).recall
+            1.0
+        """
+        if (threshold is None) == (cost is None):
+            raise ValueError("give a threshold, or cost=(of a wrong yes, of a wrong no)")
+        if self.points is None:
+            raise ValueError("there are no decisions on soft targets: what happened is not known")
+        if cost is not None and not (min(cost) > 0 and max(cost) < math.inf):
+            raise ValueError(f"cost is {cost}; both are above 0 and finite")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(f"threshold is {threshold}; a probability lies in [0, 1]")
+        return decided(self.points, Decision(threshold) if threshold is not None else Decision.by_cost(*cost or (1, 1)))
+
     def to_dict(self) -> dict[str, Any]:
         """Every number, for JSON; what is not a finite number there is None."""
-        numbers = {name: value for name, value in asdict(self).items() if name not in ("reliability", "histogram")}
+        kept = replace(self, reliability=None, histogram=(), points=None, labels={}, slices=None)
+        numbers = {
+            name: value for name, value in asdict(kept).items() if name not in ("reliability", "histogram", "points")
+        }
+        numbers["labels"] = {name: found.to_dict() for name, found in self.labels.items()}
+        numbers["slices"] = None if self.slices is None else self.slices.to_dict()
         derived = ("bits", "weighted_mean", "typical_probability", "normalized_entropy", "d2", "excess", "verdict")
         numbers["ledger"] = asdict(self.ledger)
         return plain(numbers | {name: getattr(self, name) for name in derived})  # type: ignore[no-any-return]
@@ -212,7 +249,10 @@ class Explanation:
         return explanation_figure(self)
 
     def __str__(self) -> str:
-        return f"{self.table}\n\n{self.meaning}"
+        parts = [self.table, self.meaning, wording.labels_text(self)]
+        if self.slices is not None:
+            parts.append(str(self.slices))
+        return "\n\n".join(part for part in parts if part)
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from torchbce.common.errors import InputError
+from torchbce.explanation.statistics.decision import Decision
 from torchbce.training.run.folder import load_model
 from torchbce.training.table.columns import NumericColumn
 from torchbce.training.table.files import part_name
@@ -24,19 +25,6 @@ if TYPE_CHECKING:
 
 ROWS = 1 << 17  # at a time
 FLAG = "--key"
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Yes above a probability; what a wrong yes and a wrong no cost, if that is what it follows from."""
-
-    threshold: float
-    costs: tuple[float, float] | None = None
-
-    @classmethod
-    def by_cost(cls, false_positive: float, false_negative: float) -> Decision:
-        """The threshold that makes the expected cost least (Elkan, 2001)."""
-        return cls(false_positive / (false_positive + false_negative), (false_positive, false_negative))
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,13 @@ class Task:
         return Path(self.read.examples.name).name
 
     @property
+    def test_file(self) -> str | None:
+        """The name of the file that the test rows are from, if it is another than the table's."""
+        if self.test is None or self.test.name == self.read.examples.name:
+            return None
+        return Path(self.test.name).name
+
+    @property
     def is_reliable(self) -> bool:
         """Whether there are rows enough of both classes, where it counts, to say how good a model is."""
         answers = self.train.answers if self.test is None else self.test.answers
@@ -186,6 +193,7 @@ def _described(
         training={
             "seed": seed,
             "rows": len(task.train),
+            "test": task.test_file,
             "folds": chosen.folds,
             "optimizer": chosen.optimizer,
             "lr": chosen.lr,

@@ -13,7 +13,7 @@ from typing import Any
 from torchbce.common.writing import whole_file
 from torchbce.explanation.render.text import loss_text, percent, probability_text
 from torchbce.explanation.result import Explanation
-from torchbce.explanation.statistics.intervals import NOTHING, Interval
+from torchbce.explanation.statistics.intervals import NOTHING
 
 LEDGER = "The ledger: from what the base rate costs to the mean loss"
 EXPLORED = 12  # items on the curve that can be dragged
@@ -72,8 +72,9 @@ def render_page(path: Path, package: str, name: str, **values: Any) -> None:
         file.write(page.encode("utf-8", "backslashreplace"))
 
 
-def _interval(bounds: Interval) -> str:
-    return "" if math.isnan(bounds.low) else f"{bounds.low:.4f} to {bounds.high:.4f}"
+def _interval(bounds: tuple[float, float]) -> str:
+    low, high = bounds
+    return "" if math.isnan(low) else f"{low:.4f} to {high:.4f}"
 
 
 def _numbers(found: Explanation) -> list[tuple[str, str, str]]:

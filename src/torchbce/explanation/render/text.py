@@ -186,6 +186,21 @@ def _worth(found: Explanation, parts: Decomposition) -> str:
     return f"separation earns {separation} % of the baseline, miscalibration loses {lost} %; AUC {auc}"
 
 
+def labels_text(found: Explanation) -> str:
+    """A line for each label of several."""
+    if not found.labels:
+        return ""
+    width = max(5, *map(len, found.labels))
+    lines = [f"{'label':<{width}}  base rate  mean loss, 95 %               saved (D2)     AUC  calibration"]
+    for name, one in found.labels.items():
+        mean = around(one.mean, one.intervals["mean"], ".4f")
+        told = "-" if one.calibration is None else one.calibration.in_words(one.baseline).split(" (")[0]
+        lines.append(
+            f"{name:<{width}}  {percent(one.base_rate):>9}  {mean:<27}  {100 * one.d2:8.1f} %  {one.auc:6.4f}  {told}"
+        )
+    return "\n".join(lines)
+
+
 def counted(count: int, thing: str) -> str:
     """'1 item', '2,000 items'."""
     return f"{count:,} {thing}{'s' * (count != 1)}"

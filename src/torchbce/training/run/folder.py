@@ -113,6 +113,11 @@ def check_predictions_file(folder: Path) -> Path:
     return path
 
 
+def described_run(folder: Path) -> ModelFile:
+    """What a run's model is."""
+    return _load_described(_model_file(folder))
+
+
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

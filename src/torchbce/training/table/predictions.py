@@ -12,8 +12,8 @@ from torch import Tensor
 
 from torchbce.common.errors import InputError
 from torchbce.functional import binary_cross_entropy_with_logits
+from torchbce.training.table.kinds import missing_as_null, simplified
 from torchbce.training.table.kinds import numbers as parsed_numbers
-from torchbce.training.table.kinds import simplified
 from torchbce.training.table.opened import Source
 from torchbce.training.table.periods import period_of
 from torchbce.training.table.scan import batches
@@ -78,12 +78,13 @@ class Columns:
     only: tuple[str, str] | None = None  # rows where this column has this value
     cluster: str | None = None
     every: str | None = None  # `by` is a date, and groups are its days, weeks, months, quarters or years
+    features: tuple[str, ...] = ()  # whose slices are looked at
 
     @property
     def names(self) -> list[str]:
         """All that are to be read."""
         names = [self.target, self.outputs, self.weight, self.by, self.cluster, self.only[0] if self.only else None]
-        return [name for name in names if name is not None]
+        return [name for name in names if name is not None] + list(self.features)
 
     @property
     def flags(self) -> str:
@@ -107,6 +108,7 @@ class Batch:
     rows: np.ndarray
     groups: tuple[np.ndarray, list[str]] | None
     clusters: tuple[np.ndarray, list[str]] | None
+    features: dict[str, np.ndarray]  # numbers with NaN, or texts with None
 
 
 def read_predictions(source: Source, columns: Columns, part: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
@@ -143,6 +145,7 @@ def batch_of(frame: pl.DataFrame, rows: np.ndarray, columns: Columns, source: So
         rows=rows,
         groups=None if columns.by is None else _groups(frame[columns.by], source, columns.every),
         clusters=None if columns.cluster is None else _groups(frame[columns.cluster], source),
+        features={name: _feature(frame[name], source) for name in columns.features},
     )
 
 
@@ -179,6 +182,21 @@ def _groups(values: pl.Series, source: Source, every: str | None = None) -> tupl
     texts = texts.fill_null(NO_GROUP)
     names = texts.unique().sort()
     return texts.cast(pl.Enum(names)).to_physical().to_numpy(), names.to_list()
+
+
+def _feature(values: pl.Series, source: Source) -> np.ndarray:
+    """Numbers where all of them are, else texts."""
+    values = simplified(values, f"{source.name}: column {values.name!r}")
+    if values.dtype == pl.String:
+        values = missing_as_null(values)
+        numbers = parsed_numbers(values, source.format.decimal)
+        if numbers.null_count() == values.null_count() and numbers.null_count() < len(values):
+            values = numbers
+    if values.dtype.is_temporal():
+        values = values.cast(pl.Int64)
+    if values.dtype.is_numeric():
+        return values.cast(pl.Float64).to_numpy()
+    return values.cast(pl.String).to_numpy()
 
 
 def _numbers(

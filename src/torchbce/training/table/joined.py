@@ -1,0 +1,47 @@
+"""A run's predictions beside the columns of the table that they are of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from torchbce.common.errors import InputError
+from torchbce.training.run.folder import check_predictions_file, described_run
+from torchbce.training.table.files import read_table
+from torchbce.training.table.opened import Format
+
+ROW = "row"
+
+
+def joined_predictions(
+    folder: Path, table: str | None = None, format: Format | None = None
+) -> tuple[pl.DataFrame, list[str]]:
+    """The predictions with all columns of the table that they have not themselves, and the names of the features.
+
+    table: where it is; by default it is looked for here and beside the run, by its name.
+
+    Raises:
+        InputError: it is not there, or has other rows than it had.
+        RunFolderError: this is no run.
+    """
+    made = pl.read_parquet(check_predictions_file(folder))
+    described = described_run(folder)
+    name = str(described.training.get("test") or described.source)
+    places = [Path(name), folder.parent / name, folder.parent.parent / name]
+    found = table or next((str(place) for place in places if place.is_file()), None)
+    if found is None:
+        raise InputError(
+            f"{folder} was made from {name}, which is not here; only {', '.join(made.columns)} are known without it. "
+            "Say where it is with --table FILE"
+        )
+    frame = read_table(found, format).frame
+    last = int(made[ROW].to_numpy().max())
+    if last > frame.height:
+        raise InputError(
+            f"{found} has {frame.height:,} rows and {folder} predictions of row {last:,}: it is another table"
+        )
+    others = [column for column in frame.columns if column not in made.columns]
+    target = described.target.column
+    features = [column for column in others if column != target and column not in described.left_out]
+    return made.hstack(frame[made[ROW].to_numpy() - 1].select(others)), features
