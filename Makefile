@@ -74,6 +74,10 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/steps.py
 	$(BIN)/python benchmarks/family.py
 	$(BIN)/python benchmarks/lens.py
+	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/slices.py
+	$(BIN)/python benchmarks/labels.py
 	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/training.py

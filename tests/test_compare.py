@@ -73,10 +73,16 @@ def test_the_parts_add_up_to_the_difference():
     a, b, y = models(4000)
     found = compare(a, 2 * b + 0.3, y)
     assert found.parts.separation.nats + found.parts.calibration.nats == pytest.approx(found.difference, rel=1e-9)
-    first, second = found.explanations
-    assert found.parts.separation.nats == pytest.approx(
-        first.decomposition.discrimination - second.decomposition.discrimination, rel=1e-9
-    )
+
+
+def test_models_that_rank_alike_differ_in_calibration_alone():
+    a, _, y = models(5000)
+    for slope, shift in ((1.5, 0.0), (0.4, 1.0), (1.0, -0.5)):
+        found = compare(a, slope * a + shift, y)
+        assert abs(found.parts.separation.nats) < 1e-6
+        assert found.parts.calibration.nats == pytest.approx(found.difference, abs=1e-6)
+        assert found.verdict.endswith(": its calibration, not its ranking.")
+        assert found.parts.auc.nats == pytest.approx(0, abs=1e-12)
 
 
 def test_the_verdict_names_the_part_that_differs():

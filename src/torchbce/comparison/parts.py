@@ -41,8 +41,8 @@ def parts(
 ) -> Parts | None:
     """From the points of each and of both; None where one of them cannot be recalibrated.
 
-    Recalibrated by what happened, on items that it was not fitted on, each model loses `refined`; what differs there is
-    separation, and the rest calibration. The errors are those of the items' own differences.
+    What differs after both were recalibrated by what happened, on items that this was not fitted on, is separation, and
+    the rest calibration. The errors are those of the items' own differences.
 
     count: how many items, or items of equal weight that tell as much. factor: how many times the variance of a mean is
     that of independent items.
@@ -50,7 +50,6 @@ def parts(
     mended = [one for one in (recalibration(a), recalibration(b)) if one is not None]
     if len(mended) < 2:
         return None
-    refined = [mean - one.gain for mean, one in zip(means, mended, strict=True)]
     maps = [[values.mean(1) for values in one.losses] for one in mended]  # the folds' maps differ little
     positive = joint.positive / joint.weight.sum()
     negative = joint.weight / joint.weight.sum() - positive
@@ -66,7 +65,8 @@ def parts(
 
     after = [at(b, maps[1][n], joint.b) - at(a, maps[0][n], joint.a) for n in (0, 1)]
     before = [losses_at(joint.b)[n] - losses_at(joint.a)[n] for n in (0, 1)]
-    separation = refined[1] - refined[0]
+    # What a recalibration costs by being fitted drops out: also where a model needs none.
+    separation = mended[1].loss - mended[0].loss
     return Parts(
         separation=part(separation, *after),
         calibration=part(means[1] - means[0] - separation, before[0] - after[0], before[1] - after[1]),

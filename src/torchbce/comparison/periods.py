@@ -106,7 +106,7 @@ def what_changed(before: Explanation, after: Explanation, names: tuple[str, str]
         >>> early = torchbce.explain(z, y, from_logits=True)
         >>> late = torchbce.explain(z - 1, y, from_logits=True)
         >>> round(what_changed(early, late).total.nats, 4)
-        0.2283
+        0.1667
     """
 
     def change(first: float, around_first: Interval, second: float, around_second: Interval) -> Part:

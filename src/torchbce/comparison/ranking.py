@@ -200,7 +200,7 @@ def compare_all(
         ValueError: fewer than two models; and as :func:`torchbce.compare` does.
 
     Example:
-        >>> found = compare_all({"a": [0.9, 0.2], "b": [0.8, 0.1], "c": [0.5, 0.5]}, [1, 0], from_logits=False)
+        >>> found = compare_all({"a": [0.8, 0.2], "b": [0.9, 0.1], "c": [0.5, 0.5]}, [1, 0], from_logits=False)
         >>> [model.name for model in found.models]
         ['b', 'a', 'c']
     """

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 ITEMS_SHOWN = 3
+LEAST_SHARE = 0.02  # of a difference, that a part is worth a word
 
 
 def verdict(found: Comparison) -> str:
@@ -51,8 +52,11 @@ def _why(found: Comparison) -> str:
     if found.parts is None:
         return ""
     separation, calibration = found.parts.separation, found.parts.calibration
-    with_it = [part.is_certain and part.nats * found.difference > 0 for part in (separation, calibration)]
-    against = [part.is_certain and part.nats * found.difference < 0 for part in (separation, calibration)]
+    least = LEAST_SHARE * abs(found.difference)
+    told = [part.is_certain and abs(part.nats) > least for part in (separation, calibration)]
+    signs = [part.nats * found.difference > 0 for part in (separation, calibration)]
+    with_it = [known and sign for known, sign in zip(told, signs, strict=True)]
+    against = [known and not sign for known, sign in zip(told, signs, strict=True)]
     if all(with_it):
         return ": both its ranking and its calibration"
     for which, other, name, rest in ((0, 1, "ranking", "calibration"), (1, 0, "calibration", "ranking")):

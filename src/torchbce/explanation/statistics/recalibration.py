@@ -14,11 +14,12 @@ from torchbce.explanation.statistics.isotonic import fit
 
 @dataclass(frozen=True)
 class Recalibration:
-    """gain: what it saves on items that it was not fitted on, in nats per item; at least 0.
+    """loss: on items that it was not fitted on, in nats per item. gain: what that saves; at least 0.
 
     losses: what items with target 0 and with 1 cost at each point, a column for each fold, mended by the other folds.
     """
 
+    loss: float
     gain: float
     losses: tuple[Array, Array]
 
@@ -47,5 +48,5 @@ def recalibration(points: Points) -> Recalibration | None:
         total = float(((points.weight - points.positive) * zeros + points.positive * ones).sum())
         found.append((total, (zeros, ones)))
     total, mended = min(found, key=lambda one: one[0])
-    gain = (loss_at(points.logits, weight, positive) - total) / float(weight.sum())
-    return Recalibration(max(0.0, gain), mended)
+    before = loss_at(points.logits, weight, positive)
+    return Recalibration(total / float(weight.sum()), max(0.0, before - total) / float(weight.sum()), mended)
