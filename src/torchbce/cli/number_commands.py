@@ -11,14 +11,19 @@ from torchbce.cli.base import app
 from torchbce.cli.exit_codes import ExitCode, reported
 from torchbce.cli.options import (
     AsJson,
+    AsMarkdown,
     Cluster,
     Cost,
     Decimal,
     Delimiter,
     Encoding,
+    Html,
     Logits,
+    Merge,
     Only,
     Probabilities,
+    Save,
+    Targets,
     Threshold,
     Weights,
     format_of,
@@ -35,7 +40,7 @@ def explain(
             show_default=False,
         ),
     ],
-    target: Annotated[str, typer.Option(metavar="COL", help="The column of targets, in [0, 1].")] = "target",
+    target: Targets = "target",
     prob: Probabilities = None,
     logit: Logits = None,
     weight: Weights = None,
@@ -55,17 +60,11 @@ def explain(
     threshold: Threshold = None,
     cost: Cost = None,
     top: Annotated[int, typer.Option(min=0, max=1000, help="How many of the worst items to show.")] = 10,
-    merge: Annotated[
-        bool, typer.Option("--merge", help="The files are what --save made of parts of the data.")
-    ] = False,
-    save: Annotated[
-        Optional[Path], typer.Option(metavar="FILE", help="Keep what was read, to --merge it.", show_default=False)
-    ] = None,
-    html: Annotated[
-        Optional[Path], typer.Option(metavar="FILE", help="Make a page to look at.", show_default=False)
-    ] = None,
+    merge: Merge = False,
+    save: Save = None,
+    html: Html = None,
     json: AsJson = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    markdown: AsMarkdown = False,
     decimal: Decimal = ".",
     delimiter: Delimiter = None,
     encoding: Encoding = None,
@@ -90,7 +89,7 @@ def compare(
             show_default=False,
         ),
     ],
-    target: Annotated[str, typer.Option(metavar="COL", help="The column of targets, in [0, 1].")] = "target",
+    target: Targets = "target",
     prob: Annotated[
         Optional[list[str]],
         typer.Option(metavar="COL", help="A column of probabilities, for each model of one file.", show_default=False),
@@ -117,17 +116,11 @@ def compare(
         Optional[str],
         typer.Option(metavar="day|week|month|quarter|year", help="One model over time, with --by.", show_default=False),
     ] = None,
-    merge: Annotated[
-        bool, typer.Option("--merge", help="The files are what --save made of parts of the data.")
-    ] = False,
-    save: Annotated[
-        Optional[Path], typer.Option(metavar="FILE", help="Keep what was read, to --merge it.", show_default=False)
-    ] = None,
-    html: Annotated[
-        Optional[Path], typer.Option(metavar="FILE", help="Make a page to look at.", show_default=False)
-    ] = None,
+    merge: Merge = False,
+    save: Save = None,
+    html: Html = None,
     json: AsJson = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    markdown: AsMarkdown = False,
     decimal: Decimal = ".",
     delimiter: Delimiter = None,
     encoding: Encoding = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
@@ -53,6 +54,13 @@ Cost = Annotated[
         metavar="FP,FN", help="Add the decision that costs least: of a wrong yes, a wrong no.", show_default=False
     ),
 ]
+Targets = Annotated[str, typer.Option(metavar="COL", help="The column of targets, in [0, 1].")]
+Merge = Annotated[bool, typer.Option("--merge", help="The files are what --save made of parts of the data.")]
+Save = Annotated[
+    Optional[Path], typer.Option(metavar="FILE", help="Keep what was read, to --merge it.", show_default=False)
+]
+Html = Annotated[Optional[Path], typer.Option(metavar="FILE", help="Make a page to look at.", show_default=False)]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print every number as JSON.")]
 
 
