@@ -197,7 +197,7 @@ def test_how_many_more_items_would_decide():
 
 @pytest.mark.parametrize(
     ("n", "ones", "reason"),
-    [(20, 10, "20 items are too few"), (1000, 12, "12 items of the rarer class are too few")],
+    [(20, 10, "20 items are too few"), (1000, 12, "12 items of the rarer class: too few")],
 )
 def test_too_few_items_give_no_p_and_say_so(n, ones, reason):
     rng = np.random.default_rng(0)
@@ -215,7 +215,7 @@ def test_clusters_without_the_rarer_class_give_no_p():
     patient = np.where(y == 1, 0, np.arange(400))
     found = compare(a, b, y, cluster=patient)
     assert found.p_value is None
-    assert "1 clusters with items of the rarer class" in found.verdict
+    assert "1 cluster with items of the rarer class" in found.verdict
 
 
 def test_the_same_predictions_are_called_the_same():
@@ -230,6 +230,15 @@ def test_probabilities_and_logits_may_be_mixed():
     mixed = torchbce.compare(a, 1 / (1 + np.exp(-b)), y, from_logits=(True, False))
     assert mixed.difference == pytest.approx(compare(a, b, y).difference, rel=1e-9)
     assert mixed.p_value == pytest.approx(compare(a, b, y).p_value, rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_a_handful_of_items_is_told_without_figures_that_cannot_be(n):
+    for a, b, y in ((np.zeros(n), np.ones(n), np.ones(n)), models(n)):
+        text = str(compare(a, b, y))
+        assert "nan" not in text
+        assert "too few" in text or "every item differs by the same" in text
+        assert "nan" not in str(torchbce.compare_all({"a": a, "b": b}, y, from_logits=True))
 
 
 def test_an_infinite_loss_is_said():

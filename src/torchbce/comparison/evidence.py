@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from torchbce.explanation.render.text import counted
 from torchbce.explanation.sketch.clusters import FEWEST as FEWEST_CLUSTERS
 from torchbce.explanation.sketch.clusters import spread
 from torchbce.explanation.statistics.intervals import NOTHING, Interval, quantile
@@ -70,12 +71,12 @@ def too_few(count: int, positive: float, clusters: np.ndarray | None) -> str:
     if clusters is not None:
         both = min(int((clusters[:, 1] > 0).sum()), int((clusters[:, 1] < clusters[:, 0]).sum()))
         if both < FEWEST_CLUSTERS:
-            return f"{both} clusters with items of the rarer class are too few; it takes {FEWEST_CLUSTERS}"
+            return f"{counted(both, 'cluster')} with items of the rarer class: too few, it takes {FEWEST_CLUSTERS}"
     if count < FEWEST_ITEMS:
-        return f"{count} items are too few; it takes {FEWEST_ITEMS}"
+        return f"{counted(count, 'item')} {'is' if count == 1 else 'are'} too few; it takes {FEWEST_ITEMS}"
     rarer = min(positive, count - positive)
     if rarer < FEWEST_OF_A_CLASS:
-        return f"{rarer:.3g} items of the rarer class are too few; it takes {FEWEST_OF_A_CLASS}"
+        return f"{rarer:.3g} items of the rarer class: too few, it takes {FEWEST_OF_A_CLASS}"
     return ""
 
 

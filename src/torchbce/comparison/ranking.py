@@ -75,8 +75,9 @@ class Ranking:
             line = f"{model.name:<{width}}  {model.mean:13.6f}"
             if model is not self.models[0]:
                 low, high = model.interval
+                bounds = "-" if math.isnan(low) else f"{low:+.6f} to {high:+.6f}"
                 p = "-" if model.p_value is None else f"{model.p_value:.2g}"
-                line += f"  {model.difference:18.6f}   {low:+.6f} to {high:+.6f}  {p}"
+                line += f"  {model.difference:18.6f}   {bounds}  {p}"
             lines.append(line)
         return "\n".join(lines)
 

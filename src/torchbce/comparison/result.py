@@ -97,7 +97,8 @@ class Comparison:
     def more_items(self) -> float:
         if self.p_value is not None and self.p_value < 0.05:
             return 0.0
-        return max(0.0, math.ceil(self.evidence.decided_by - self.count) if self.difference else math.inf)
+        more = self.evidence.decided_by - self.count
+        return max(0.0, math.ceil(more)) if math.isfinite(more) else math.inf
 
     @property
     def verdict(self) -> str:

@@ -44,7 +44,13 @@ def _size(difference: float, low: float, high: float) -> str:
     """Without its sign, which the sentence says."""
     if difference < 0:
         low, high = -high, -low
-    return f"{abs(difference):.2g} nats per item ({low:.2g} to {high:.2g})"
+    size = f"{_short(abs(difference))} nats per item"
+    return size if math.isnan(low) else f"{size} ({_short(low)} to {_short(high)})"
+
+
+def _short(nats: float) -> str:
+    """Two digits, and all before the point."""
+    return f"{nats:.0f}" if abs(nats) >= 10 else f"{nats:.2g}"
 
 
 def _why(found: Comparison) -> str:
