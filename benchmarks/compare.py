@@ -22,7 +22,8 @@ from torchbce.comparison.compare import comparison
 from torchbce.comparison.pairs import Pairs
 
 SETS = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
-CASES = [(n, rate) for n in (30, 100, 300, 1_000, 3_000, 30_000) for rate in (0.5, 0.1, 0.01, 0.001)]
+CASES = [(30, 0.5), (100, 0.5), (100, 0.3), (300, 0.1), (1_000, 0.5), (1_000, 0.03), (3_000, 0.01), (30_000, 0.5)]
+CASES += [(30_000, 0.01), (30_000, 0.001)]
 PAIRS, BATCH = 100_000_000, 1 << 20
 
 

@@ -32,7 +32,7 @@ def folds(rows: Array) -> Array:
     return np.asarray(_parts()[rows & 0xFFFF])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared and hashed as the object that it is
 class Points:
     """Distinct logits in rising order; `weight` and `positive` have one column for each fold."""
 

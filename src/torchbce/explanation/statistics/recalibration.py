@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ class Recalibration:
     losses: tuple[Array, Array]
 
 
+@functools.lru_cache(maxsize=4)  # an explanation and a comparison of the same points both need it
 def recalibration(points: Points) -> Recalibration | None:
     """The better of both, fitted on four fifths of the items and judged on the fifth; None where a fifth has none."""
     weight, positive = points.total_weight, points.total_positive
