@@ -105,7 +105,7 @@ def comparison(pairs: Pairs, names: tuple[str, str] = ("a", "b")) -> Comparison:
     told = None
     if finite and not sums.soft and has_enough_items(effective, whole.base_rate * effective):
         points = pairs.a.distribution(), pairs.b.distribution()
-        told = parts(*points, pairs.joint.points(), (a.weighted_mean, b.weighted_mean), effective, factor)
+        told = parts(*points, pairs.sample.points(), (a.weighted_mean, b.weighted_mean), effective, factor)
     return Comparison(
         names=names,
         count=whole.count,

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from torchbce.comparison.changed import KEPT, Changed
-from torchbce.comparison.joint import PairPoints
 from torchbce.comparison.pairs import Pairs, cluster_sums
+from torchbce.comparison.sample import KEPT as SAMPLED
+from torchbce.comparison.sample import Kept
 from torchbce.explanation.sketch import file
 
 MAGIC = b"torchbce pairs 1\n"  # the number counts the formats
@@ -24,11 +25,12 @@ def to_bytes(pairs: Pairs) -> bytes:
     texts = {
         "better": pairs.better,
         "worse": pairs.worse,
-        "exact": pairs.joint.is_exact,
+        "weights": pairs.sample.weights,
         "names": {name: table.names for name, table in tables.items()},
     }
     arrays: dict[str, Any] = {name: table.sums for name, table in tables.items()}
-    arrays |= {f"joint_{name}": column for name, column in vars(pairs.joint.points()).items()}
+    for label, items in enumerate(pairs.sample.kept):
+        arrays |= {f"sample_{label}_{name}": column for name, column in items._asdict().items()}
     for which in CHANGED:
         arrays |= {f"{which}_{name}": column for name, column in getattr(pairs, which)._asdict().items()}
     for name in ("a", "b"):
@@ -55,12 +57,13 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Pairs:
         elif name not in SUMS:
             raise ValueError(f"it has sums named {name!r}")
         file.add_rows(getattr(pairs, name), names, arrays[name])
-    if not texts["exact"]:
-        pairs.joint.coarsen()
-    columns = [arrays[f"joint_{name}"] for name in ("a", "b", "weight", "positive")]
-    if len({column.shape for column in columns}) > 1 or any(column.dtype != np.float64 for column in columns):
-        raise ValueError("its points cannot be")
-    pairs.joint.add_points(PairPoints(*columns))
+    for label in (0, 1):
+        items = Kept(*(arrays[f"sample_{label}_{name}"] for name in Kept._fields))
+        kinds = [column.dtype for column in items]
+        if len({column.shape for column in items}) > 1 or len(items.key) > SAMPLED or kinds[0] != np.uint64:
+            raise ValueError("its sample cannot be")
+        pairs.sample.kept[label] = items
+        pairs.sample.weights[label] = float(texts["weights"][label])
     pairs.better, pairs.worse = int(texts["better"]), int(texts["worse"])
     for which in CHANGED:
         kept = Changed(*(arrays[f"{which}_{name}"] for name in Changed._fields))

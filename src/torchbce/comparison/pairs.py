@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torchbce.comparison.changed import Changed, most
-from torchbce.comparison.joint import JointPoints
+from torchbce.comparison.sample import PairSample
 from torchbce.explanation.sketch.groups import Groups
 from torchbce.explanation.sketch.keyed_sums import KeyedSums
 from torchbce.explanation.sketch.points import FARTHEST
@@ -35,7 +35,7 @@ class Pairs:
     from_logits: tuple[bool, bool]
     a: Sketch = field(init=False)
     b: Sketch = field(init=False)
-    joint: JointPoints = field(default_factory=JointPoints)
+    sample: PairSample = field(default_factory=PairSample)
     changes: Groups = field(default_factory=Groups)
     groups: Groups = field(default_factory=Groups)
     bands: Groups = field(default_factory=Groups)
@@ -81,7 +81,7 @@ class Pairs:
             raise ValueError("one part has groups and the other none; make both with the same --by, or without")
         self.a.merge(other.a)
         self.b.merge(other.b)
-        self.joint.merge(other.joint)
+        self.sample.merge(other.sample)
         for mine, theirs in ((self.changes, other.changes), (self.groups, other.groups), (self.bands, other.bands)):
             mine.merge(theirs)
         if other.clusters is not None:
@@ -111,7 +111,7 @@ class Pairs:
         change = loss_b - loss_a
         if weights is not None:
             change = torch.where(weights == 0, 0.0, change * weights)
-        self.joint.add(a, b, y, weights)
+        self.sample.add(a, b, y, weights, rows, self.a.sources[source])
         self.better += int((change < 0).sum())
         self.worse += int((change > 0).sum())
         self.changes.add_losses(np.zeros(len(y), np.int64), WHOLE, change, y, weights)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from torchbce.comparison.joint import PairPoints
+from torchbce.comparison.sample import PairPoints
 from torchbce.explanation.sketch.points import Array, Points
 from torchbce.explanation.statistics.auc import auc, placements
 from torchbce.explanation.statistics.intervals import Interval, losses_at, quantile

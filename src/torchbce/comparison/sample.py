@@ -1,0 +1,94 @@
+"""A sample of paired logits, for how far two models differ item by item: as many of each class as are kept.
+
+Which items are kept is chance, but the same whatever order they come in: those whose hashed row numbers are least. So
+samples of parts, merged, are the sample of all. Up to `KEPT` items of a class it is all of them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+KEPT = 32_768  # of each class: a variance is then known to a percent or two
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class PairPoints:
+    """Pairs of logits `a` and `b`, with the weight that each stands for and that of its positives."""
+
+    a: Array
+    b: Array
+    weight: Array
+    positive: Array
+
+
+class Kept(NamedTuple):
+    """Items of one class as columns, the one with the least key first."""
+
+    key: Array
+    a: Array
+    b: Array
+    weight: Array
+
+    @classmethod
+    def none(cls) -> Kept:
+        return cls(np.zeros(0, np.uint64), np.zeros(0), np.zeros(0), np.zeros(0))
+
+    def and_(self, other: Kept) -> Kept:
+        """Those of both with the least keys."""
+        joined = Kept(*map(np.concatenate, zip(self, other, strict=True)))
+        order = np.lexsort((joined.b, joined.a, joined.key))[:KEPT]
+        return Kept(*(column[order] for column in joined))
+
+
+class PairSample:
+    """Pairs that are being collected: of zeros and of ones, and what all items of each class weigh."""
+
+    def __init__(self) -> None:
+        self.kept = [Kept.none(), Kept.none()]
+        self.weights = [0.0, 0.0]
+
+    def add(self, a: Tensor, b: Tensor, targets: Tensor, weights: Tensor | None, rows: Array, source: str) -> None:
+        """All are float64 and finite; soft targets are left out."""
+        keys = _hashed(rows, source)
+        y, w = targets.numpy(), np.ones(len(rows)) if weights is None else weights.numpy()
+        for label in (0, 1):
+            mine = y == label
+            self.weights[label] += float(w[mine].sum())
+            kept = self.kept[label]
+            chosen = mine & (w > 0)
+            if len(kept.key) == KEPT:
+                chosen &= keys <= kept.key[-1]
+            if chosen.any():
+                found = Kept(keys[chosen], a.numpy()[chosen], b.numpy()[chosen], w[chosen])
+                self.kept[label] = kept.and_(found)
+
+    def merge(self, other: PairSample) -> None:
+        """Add what others have collected."""
+        self.kept = [mine.and_(theirs) for mine, theirs in zip(self.kept, other.kept, strict=True)]
+        self.weights = [mine + theirs for mine, theirs in zip(self.weights, other.weights, strict=True)]
+
+    def points(self) -> PairPoints:
+        """What was kept, each class with the weight of all of its items."""
+        zeros, ones = (
+            kept.weight * (weight / kept.weight.sum() if len(kept.weight) else 0.0)
+            for kept, weight in zip(self.kept, self.weights, strict=True)
+        )
+        a, b = (np.concatenate([getattr(kept, name) for kept in self.kept]) for name in ("a", "b"))
+        return PairPoints(a, b, np.concatenate([zeros, ones]), np.concatenate([np.zeros(len(zeros)), ones]))
+
+
+def _hashed(rows: Array, source: str) -> Array:
+    """A number for each row that looks like chance (splitmix64, Steele et al. 2014)."""
+    seed = np.uint64(zlib.crc32(source.encode("utf-8", "surrogatepass")) << 32)
+    with np.errstate(over="ignore"):
+        z = np.asarray(rows).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + seed
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return np.asarray(z ^ (z >> np.uint64(31)))
