@@ -15,6 +15,7 @@ import torchbce
 from torchbce.comparison.compare import comparison
 from torchbce.comparison.evidence import holm
 from torchbce.comparison.pairs import Pairs
+from torchbce.comparison.periods import what_changed
 
 
 def models(n, rate=0.3, seed=0, noise=0.5):
@@ -311,3 +312,76 @@ def test_many_models_with_weights_and_clusters_are_what_two_are():
     assert found.models[1].difference == pytest.approx(two.difference)
     assert tuple(found.models[1].interval) == pytest.approx(tuple(two.interval))
     assert found.models[1].p_value == pytest.approx(two.p_value)
+
+
+@pytest.mark.parametrize("far", [1e9, np.inf])
+def test_a_model_that_is_far_out_disturbs_no_other(far):
+    a, b, y = models(500)
+    huge = np.where(np.arange(500) % 2 == 0, far, -far)
+    alone = torchbce.compare_all({"a": a, "b": 2 * b}, y, from_logits=True)
+    for names in (["h", "a", "b"], ["a", "b", "h"]):
+        given = {name: {"h": huge, "a": a, "b": 2 * b}[name] for name in names}
+        found = torchbce.compare_all(given, y, from_logits=True)
+        assert [model.name for model in found.models] == ["a", "b", "h"]
+        assert found.models[1].difference == pytest.approx(alone.models[1].difference)
+        looked_at = 2 if math.isinf(far) else 1  # Holm's factor; of a finite one the p-value is the least
+        assert found.models[1].p_value == pytest.approx(looked_at * alone.models[1].p_value, rel=1e-6)
+
+
+def test_tables_of_models_are_taken_and_what_is_none_is_named():
+    a, b, y = models(300)
+    expected = str(torchbce.compare_all({"0": a, "1": b}, y, from_logits=True))
+    for kind in (pytest.importorskip("pandas").DataFrame, pytest.importorskip("polars").DataFrame):
+        assert str(torchbce.compare_all(kind({"0": a, "1": b}), y, from_logits=True)) == expected
+    assert str(torchbce.compare_all({0: a, 1: b}, y, from_logits=True)) == expected
+    for models_, options, words in (
+        ([a, b], {}, "models is a list"),
+        ({"a": a}, {}, "there are 1 models"),
+        ({"a": a, "b": b}, {"weight": 0}, "all weights are 0"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            torchbce.compare_all(models_, y, from_logits=True, **options)
+
+
+@pytest.mark.parametrize("given", ["yes", 1, (True,), (True, False, True), None])
+def test_what_the_outputs_are_is_never_guessed(given):
+    a, b, y = models(50)
+    with pytest.raises((ValueError, TypeError)):
+        torchbce.compare(a, b, y, from_logits=given)
+
+
+def test_clusters_without_weight_do_not_count():
+    a, b, y = models(600)
+    patient = np.arange(600) // 10
+    weight = (patient < 30).astype(float)
+    some = compare(a, 1.5 * b, y, weight=weight, cluster=patient)
+    fewer = compare(a[:300], 1.5 * b[:300], y[:300], cluster=patient[:300])
+    assert some.p_value == pytest.approx(fewer.p_value)
+    assert tuple(some.interval) == pytest.approx(tuple(fewer.interval))
+
+
+# Periods
+
+
+def test_the_change_of_a_weighted_mean_has_the_error_of_the_ratio():
+    rng = np.random.default_rng(0)
+    y = (rng.random(2000) < 0.4).astype(float)
+    w = rng.gamma(1, 1, 2000)
+    same = [torchbce.explain(np.zeros(2000), y, from_logits=True, weight=k * rng.permutation(w)) for k in (1, 3)]
+    found = what_changed(*same)
+    assert found.total.interval == pytest.approx((0, 0), abs=1e-9)  # every item costs log 2
+    a, _, y = models(400)
+    mask = np.arange(400) < 150
+    weighted, dropped = (
+        torchbce.explain(a[rows], y[rows], from_logits=True, weight=weight)
+        for rows, weight in ((slice(None), mask.astype(float)), (mask, None))
+    )
+    assert weighted.intervals["weighted_mean"] == pytest.approx(dropped.intervals["mean"], rel=0.01)
+
+
+def test_an_infinite_mean_is_not_called_unchanged():
+    a, _, y = models(300)
+    far = a.copy()
+    far[np.argmax(y)] = -np.inf
+    before, after = (torchbce.explain(z, y, from_logits=True) for z in (far, a))
+    assert what_changed(before, after).verdict == "The means cannot be compared: one of them is infinite."

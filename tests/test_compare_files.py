@@ -227,7 +227,7 @@ def test_pages_are_written_whole_and_say_the_verdict(command, tables):
 
 
 def test_periods_need_dates_and_two_files(command, tables):
-    refused(command("compare", "a.csv", *FLAGS, "--by", "g", "--every", "month"), "column 'g'", "dates")
+    refused(command("compare", "a.csv", *FLAGS, "--by", "g", "--every", "month"), "column 'g'", "which is no date")
     refused(command("compare", "a.csv", *FLAGS, "--every", "month"), "needs --by COL, a column of dates")
     refused(command("compare", "a.csv", *FLAGS, "--periods"), "--periods takes two files")
     refused(command("compare", "a.csv", *FLAGS, "--by", "g", "--every", "hour"), "--every is 'hour'")

@@ -221,3 +221,67 @@ def test_labels_of_a_file_and_of_a_run(command):
     assert pl.read_csv("suspects.csv")["row"].to_list() == [item["row"] for item in found["items"]]
     soft = command("labels", "t.csv", "--target", "z", "--logit", "z")
     assert soft.exit_code == 3
+
+
+# What a review found
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_an_item_at_the_threshold_is_a_no(dtype):
+    p = np.repeat(np.arange(1, 10) / 10, 3).astype(dtype)
+    y = np.arange(27) % 2
+    for threshold in p.tolist():
+        found = explain(p, y, from_logits=False).decide(round(threshold, 1))
+        assert found.true_positive + found.false_positive == (p > dtype(round(threshold, 1))).sum()
+
+
+def test_labels_keep_clusters_and_groups_of_samples():
+    rng = np.random.default_rng(0)
+    patient = np.arange(4000) % 40
+    z = np.repeat(rng.normal(size=40)[patient][:, None], 2, 1)
+    y = (rng.random((4000, 2)) < 0.5).astype(float)
+    alone = explain(z[:, 0], y[:, 0], from_logits=True, cluster=patient, by=patient % 2)
+    for cluster, by in ((patient, patient % 2), (np.stack([patient] * 2, 1), np.stack([patient % 2] * 2, 1))):
+        found = explain(z, y, from_logits=True, cluster=cluster, by=by, labels=["a", "b"])
+        assert found.labels["a"].clusters == found.clusters == 40
+        assert found.labels["a"].standard_error == pytest.approx(alone.standard_error)
+        assert [group.name for group in found.labels["a"].groups] == [group.name for group in alone.groups]
+    with pytest.raises(ValueError, match="names one column twice"):
+        explain(z, y, from_logits=True, labels=["a", "a"])
+    table = {"noise": rng.random(4000)}
+    assert explain(z, y, from_logits=True, features=table, labels=["a", "b"]).slices.whole.count == 8000
+
+
+def test_estimates_lie_in_their_intervals():
+    rng = np.random.default_rng(0)
+    y = (rng.random(2000) < 0.4).astype(float)
+    for z, weight in ((np.zeros(2000), rng.gamma(1, 1, 2000)), (np.where(y == 1, 40.0, -40.0), None)):
+        parts = explain(z, y, from_logits=True, weight=weight).decomposition
+        assert parts.discrimination_interval.low <= parts.discrimination <= parts.discrimination_interval.high
+        assert parts.miscalibration_interval.low <= parts.miscalibration <= parts.miscalibration_interval.high
+
+
+def test_an_infinite_loss_makes_no_nonsense():
+    z, y = predictions(200)
+    z[np.argmax(y)] = -np.inf
+    found = explain(z, y, from_logits=True)
+    assert found.calibration is None
+    assert "none: the loss is not finite" in str(found)
+    assert "nan" not in str(found)
+
+
+def test_a_run_is_not_joined_with_another_table(command):
+    table, z, y = planted(400)
+    frame = pl.DataFrame(table | {"x": z, "y": y})
+    frame.write_csv("table.csv")
+    trained = command(
+        "train", "table.csv", "--target", "y", "--folds", "2", "--members", "1", "--no-trees", "--epochs", "1",
+        "--out", "run",
+    )  # fmt: skip
+    assert trained.exit_code == 0, trained.output
+    frame.with_columns(y=1 - pl.col("y")).write_csv("other.csv")
+    refused = command("explain", "run", "--by", "country", "--table", "other.csv")
+    assert refused.exit_code == 3
+    assert "other.csv has other targets" in refused.output
+    missing = command("explain", "run", "--by", "nothing")
+    assert "run: no column" in missing.output.replace("\n", " ") or "run" in missing.output.split(":")[1]

@@ -93,8 +93,8 @@ def _print_pair(asked: Asked, read: Callable[[], Pairs], names: tuple[str, str])
 
 
 def _print_ranking(asked: Asked, chosen: list[Chosen], key: str | None) -> None:
-    refused = {"--by": asked.by, "--save": asked.save, "--html": asked.html}
-    given = [flag for flag, value in refused.items() if value is not None]
+    refused = {"--by": asked.by, "--save": asked.save, "--html": asked.html, "--markdown": asked.form == "markdown"}
+    given = [flag for flag, value in refused.items() if value]
     if given or rank_and_size()[1] > 1:
         raise typer.BadParameter(f"{' and '.join(given) or 'torchrun'} takes two models; there are {len(chosen)}")
     matrix = LossMatrix(tuple(one.columns.from_logits for one in chosen))
@@ -108,7 +108,7 @@ def _say(found: Any, form: str) -> None:
     if form == "json":
         say(json.dumps(found.to_dict(), indent=1))
     else:
-        say(found.to_markdown() if form == "markdown" and hasattr(found, "to_markdown") else found)
+        say(found.to_markdown() if form == "markdown" else found)
 
 
 def _chosen(asked: Asked) -> tuple[list[Chosen], str | None]:
@@ -119,6 +119,8 @@ def _chosen(asked: Asked) -> tuple[list[Chosen], str | None]:
         only = only_of(asked.only)
         return Columns(name, asked.target, from_logits, asked.weight, asked.by, only, asked.cluster)
 
+    if len(set(outputs)) < len(outputs) or len(set(asked.files)) < len(asked.files):
+        raise typer.BadParameter("a column or a file is named twice; a model is no different from itself")
     if len(asked.files) == 1:
         if len(outputs) < 2:
             raise typer.BadParameter("one file takes two models or more: --prob A --prob B, or --logit A --logit B")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,6 +102,7 @@ class _Reading:
         """The sketch of the rows."""
         with contextlib.ExitStack() as stack:
             names, columns = _columns(asked, stack)
+            stack.enter_context(_named(names[0], asked.files[0]))
             collector = SliceCollector(columns.from_logits)
 
             def collect(batch: Batch) -> None:
@@ -139,3 +141,12 @@ def _joined(folder: Path, asked: Asked, stack: contextlib.ExitStack) -> tuple[st
     path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torchbce-"))) / f"{folder.name}.parquet"
     frame.write_parquet(path)
     return str(path), features
+
+
+@contextlib.contextmanager
+def _named(path: str, name: str) -> Iterator[None]:
+    """Errors call the file of a run by the run's name."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).replace(path, name)) from error

@@ -55,7 +55,7 @@ def check_options(
 ) -> tuple[str | None, str | None]:
     """The one column of outputs, once the options fit each other."""
     if unused:
-        raise typer.BadParameter("--periods and --every take no --key, --merge or --save")
+        raise typer.BadParameter("--periods and --every take no --key, --merge, --save or --markdown")
     if len(probs or []) + len(logits or []) > 1:
         raise typer.BadParameter("over periods one model is compared: name one column of outputs")
     if every is None and len(files) != 2:

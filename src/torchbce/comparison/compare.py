@@ -65,7 +65,11 @@ def compare(
         >>> print(found.p_value)
         None
     """
-    both = from_logits if isinstance(from_logits, tuple) else (from_logits, from_logits)
+    both = (from_logits, from_logits) if isinstance(from_logits, bool) else tuple(from_logits)
+    if len(both) != 2 or not all(isinstance(one, bool) for one in both):
+        raise ValueError(f"from_logits is {from_logits!r}; it is True or False, or one of them for each model")
+    if len(names) != 2:
+        raise ValueError(f"names is {names!r}; there are two models")
     first = as_items(a, targets, both[0], weight, rows, {"groups": groups, "cluster": cluster}, name="a")
     second = as_items(b, targets, both[1], weight, rows, {}, name="b")
     pairs = Pairs(both)
@@ -77,7 +81,7 @@ def compare(
         groups=first.codes["groups"],
         clusters=first.codes["cluster"],
     )
-    return comparison(pairs, names)
+    return comparison(pairs, (str(names[0]), str(names[1])))
 
 
 def comparison(pairs: Pairs, names: tuple[str, str] = ("a", "b")) -> Comparison:
@@ -93,7 +97,8 @@ def comparison(pairs: Pairs, names: tuple[str, str] = ("a", "b")) -> Comparison:
     error, freedom = whole.standard_error, whole.count - 1.0
     counts = None
     if pairs.clusters is not None:
-        count, change, weight, positive = pairs.clusters.sums.T
+        sums_of = pairs.clusters.sums
+        count, change, weight, positive = sums_of[sums_of[:, 2] > 0].T
         error, freedom = clustered_error(change, weight, whole.mean), len(count) - 1.0
         counts = np.stack([weight, positive], 1)
     finite = is_finite(pairs)

@@ -54,7 +54,7 @@ def evidence(
         q = quantile(freedom) if at_once == 1 else float(t.ppf(1 - 0.025 / at_once, freedom))
         interval = Interval(mean - q * standard_error, mean + q * standard_error)
         if standard_error == 0 and mean != 0:
-            reason = reason or "every item differs by the same, which chance does not do"
+            reason = reason or "every item differs by the same, so nothing shows how far chance goes"
         if not reason:
             p_value = 1.0 if mean == 0 else float(2 * t.sf(abs(mean) / standard_error, freedom))
         if mean != 0:

@@ -8,6 +8,7 @@ from pathlib import Path
 from torchbce.comparison.over_time import OverTime
 from torchbce.comparison.periods import Change
 from torchbce.comparison.result import Comparison
+from torchbce.comparison.wording import p_text
 from torchbce.explanation.render.html import render_page
 from torchbce.explanation.render.text import around, percent
 from torchbce.explanation.statistics.intervals import Interval
@@ -54,7 +55,7 @@ def write_periods(path: Path, found: Change | OverTime, title: str) -> None:
 def _numbers(found: Comparison) -> list[tuple[str, str, str]]:
     """What is read first: a name, a number and a note under it."""
     a, b = found.names
-    p = "no p-value" if found.p_value is None else f"p = {found.p_value:.2g}"
+    p = "no p-value" if found.p_value is None else p_text(found.p_value)
     return [
         (f"{b} - {a}, nats per item", f"{found.difference:+.4f}", f"95 %: {_bounds(found.interval)}; {p}"),
         (a, f"{found.means[0]:.4f}", "mean loss, nats per item"),

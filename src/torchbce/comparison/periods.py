@@ -16,7 +16,7 @@ from torchbce.comparison.parts import Part
 from torchbce.explanation.explain import Explanation
 from torchbce.explanation.render.text import around, counted, percent
 from torchbce.explanation.result import GroupLoss
-from torchbce.explanation.statistics.intervals import NOTHING, Interval, interval_of_difference, quantile
+from torchbce.explanation.statistics.intervals import Interval, interval_of_difference, quantile
 
 LN2 = math.log(2)
 
@@ -44,6 +44,8 @@ class Change:
         """What to conclude, in one sentence."""
         low, high = self.total.interval
         size = f"{around(self.total.nats, self.total.interval, '+.2g')} nats per item"
+        if not math.isfinite(self.total.nats):
+            return "The means cannot be compared: one of them is infinite."
         if math.isnan(low) or low <= 0 <= high:
             return f"The mean loss did not change by more than luck: {size}."
         named = {
@@ -112,7 +114,9 @@ def what_changed(before: Explanation, after: Explanation, names: tuple[str, str]
     def change(first: float, around_first: Interval, second: float, around_second: Interval) -> Part:
         return Part(second - first, interval_of_difference(first, around_first, second, around_second))
 
-    total = change(before.weighted_mean, _of_mean(before), after.weighted_mean, _of_mean(after))
+    total = change(
+        before.weighted_mean, before.intervals["weighted_mean"], after.weighted_mean, after.intervals["weighted_mean"]
+    )
     base_rate = separation = calibration = None
     a, b = before.decomposition, after.decomposition
     if a is not None and b is not None:
@@ -133,12 +137,6 @@ def what_changed(before: Explanation, after: Explanation, names: tuple[str, str]
         mix=mix,
         within=within,
     )
-
-
-def _of_mean(found: Explanation) -> Interval:
-    """Of the mean by weight, whose divisor is taken as given."""
-    interval = found.intervals.get("mean", NOTHING)
-    return Interval(*(bound * found.weighted_mean / found.mean for bound in interval)) if found.mean else interval
 
 
 def _by_groups(before: Explanation, after: Explanation) -> tuple[Part, Part]:

@@ -89,7 +89,8 @@ class Ranking:
 class LossMatrix:
     """Sums over the losses of several models for the same items: means and the covariances between them.
 
-    Losses are taken from the first model's, which what all find hard drops out of.
+    Losses are taken from the least that any model has on the item: what all find hard drops out, and a model with huge
+    or infinite losses disturbs no other.
     """
 
     from_logits: tuple[bool, ...]
@@ -97,8 +98,8 @@ class LossMatrix:
     weight: float = 0.0
     weight_squared: float = 0.0
     positive: float = 0.0
-    total: float = 0.0  # of the first model
-    changes: np.ndarray = field(init=False)  # sum of w d for each model, d the loss less the first model's
+    total: float = 0.0  # of the least losses
+    changes: np.ndarray = field(init=False)  # sum of w d for each model, d the loss less the least
     cross: np.ndarray = field(init=False)  # sum of w^2 d
     products: np.ndarray = field(init=False)  # sum of w^2 d d'
     clusters: KeyedSums | None = None
@@ -122,12 +123,13 @@ class LossMatrix:
                 ]
             )
             # An item of no weight costs nothing, an infinite loss included.
-            scaled = torch.where(w == 0, 0.0, (losses - losses[:1]) * w)
+            least = losses.min(0).values
+            scaled = torch.where((w == 0) | (losses == least), 0.0, (losses - least) * w)
             self.count += len(y)
             self.weight += w.sum().item()
             self.weight_squared += (w * w).sum().item()
             self.positive += (w * y).sum().item()
-            self.total += torch.where(w == 0, 0.0, losses[0] * w).sum().item()
+            self.total += torch.where(w == 0, 0.0, least * w).sum().item()
             self.changes += scaled.sum(1).numpy()
             self.cross += (scaled @ w).numpy()
             self.products += (scaled @ scaled.T).numpy()
@@ -140,24 +142,28 @@ class LossMatrix:
 
     def ranking(self, names: list[str]) -> Ranking:
         """The best first."""
+        if not self.weight:
+            raise ValueError("all weights are 0: nothing is left to compare")
         means = (self.total + self.changes) / self.weight
         effective = self.weight**2 / self.weight_squared
         share = self.positive / self.weight
         per_cluster = None if self.clusters is None else self.clusters.sums
-        reason = "a loss is infinite"
-        if np.isfinite(means).all():
-            reason = too_few(round(effective), share * effective, None if per_cluster is None else per_cluster[:, :2])
+        if per_cluster is not None:
+            per_cluster = per_cluster[per_cluster[:, 0] > 0]
+        reason = too_few(round(effective), share * effective, None if per_cluster is None else per_cluster[:, :2])
         best = int(np.argmin(np.where(np.isfinite(means), means, math.inf)))
         others = [place for place in np.argsort(means, kind="stable").tolist() if place != best]
         found = []
         for place in others:
-            mean = float((self.changes[place] - self.changes[best]) / self.weight)
+            with np.errstate(invalid="ignore"):  # an infinite loss
+                mean = float((self.changes[place] - self.changes[best]) / self.weight)
             if per_cluster is None:
                 error, freedom = self._error(place, best, mean), self.count - 1.0
             else:
                 changes = per_cluster[:, 2 + place] - per_cluster[:, 2 + best]
                 error, freedom = clustered_error(changes, per_cluster[:, 0], mean), len(per_cluster) - 1.0
-            found.append(evidence(mean, error, freedom, self.count, reason, at_once=len(others)))
+            why = reason if math.isfinite(mean) else "its loss is infinite"
+            found.append(evidence(mean, error, freedom, self.count, why, at_once=len(others)))
         p_values = holm([1.0 if one.p_value is None else one.p_value for one in found])
         models = [Ranked(names[best], float(means[best]), 0.0, Interval(0.0, 0.0), None)]
         models += [
@@ -171,6 +177,8 @@ class LossMatrix:
         """The standard error of the mean difference of two models."""
         if self.count < 2:
             return math.nan
+        if not math.isfinite(mean):
+            return math.nan
         squares = self.products[place, place] - 2 * self.products[place, best] + self.products[best, best]
         cross = self.cross[place] - self.cross[best]
         square = float(squares - 2 * mean * cross + mean * mean * self.weight_squared)
@@ -178,7 +186,7 @@ class LossMatrix:
 
 
 def compare_all(
-    models: Mapping[str, Any],
+    models: Any,
     targets: Any,
     *,
     from_logits: bool,
@@ -191,24 +199,30 @@ def compare_all(
     for looking at many (Holm 1979). The best was chosen on these items, which flatters it a little.
 
     Args:
-        models: what each gave for the same items, by name.
+        models: what each gave for the same items, by name: a dict, or a DataFrame.
         targets, from_logits, weight, cluster: see :func:`torchbce.compare`.
 
     Returns:
         A :class:`Ranking`, which prints itself.
 
     Raises:
-        ValueError: fewer than two models; and as :func:`torchbce.compare` does.
+        ValueError: fewer than two models, or no names; and as :func:`torchbce.compare` does.
 
     Example:
         >>> found = compare_all({"a": [0.8, 0.2], "b": [0.9, 0.1], "c": [0.5, 0.5]}, [1, 0], from_logits=False)
         >>> [model.name for model in found.models]
         ['b', 'a', 'c']
     """
+    if not isinstance(models, Mapping):
+        if not hasattr(models, "columns"):
+            raise ValueError(f"models is a {type(models).__name__}; give a dict, or a DataFrame with a column for each")
+        models = {name: models[name] for name in models.columns}
     if len(models) < 2:
         raise ValueError(f"there are {len(models)} models; a comparison takes two or more")
+    if from_logits not in (True, False):
+        raise ValueError(f"from_logits is {from_logits!r}; it is True or False, for all models")
     labels: dict[str, Any] = {"cluster": cluster}
-    items = [as_items(given, targets, from_logits, weight, None, labels, name) for name, given in models.items()]
+    items = [as_items(given, targets, from_logits, weight, None, labels, str(name)) for name, given in models.items()]
     matrix = LossMatrix((from_logits,) * len(models))
     matrix.add([one.outputs for one in items], items[0].targets, items[0].weights, items[0].codes["cluster"])
-    return matrix.ranking(list(models))
+    return matrix.ranking(list(map(str, models)))

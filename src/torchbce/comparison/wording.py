@@ -96,7 +96,7 @@ def _rounded(count: float) -> str:
 def facts(found: Comparison) -> list[tuple[str, str]]:
     """A name and a sentence for each thing that is known."""
     a, b = found.names
-    p = "no p" if found.p_value is None else f"p = {found.p_value:.2g}"
+    p = "no p" if found.p_value is None else p_text(found.p_value)
     by = "paired by item" if found.clusters is None else f"by {counted(found.clusters, 'cluster')} of items"
     pairs = [
         (
@@ -129,6 +129,11 @@ def facts(found: Comparison) -> list[tuple[str, str]]:
     pairs += [("gained most", _item(item)) for item in found.gained[:ITEMS_SHOWN]]
     pairs += [("lost most", _item(item)) for item in found.lost[:ITEMS_SHOWN]]
     return pairs
+
+
+def p_text(value: float) -> str:
+    """The p-value, or that it is too small for a float."""
+    return f"p = {value:.2g}" if value > 0 else "p < 1e-300"
 
 
 def _slot(slot: Slot, prefix: str = "") -> str:

@@ -23,7 +23,7 @@ from torchbce.explanation.statistics.decomposition import decomposition
 from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.explanation.statistics.intervals import NOTHING, enough_of_both, interval_of_mean
 from torchbce.explanation.statistics.isotonic import reliability_curve, right_fits
-from torchbce.explanation.statistics.rates import of_rates
+from torchbce.explanation.statistics.rates import of_rates, of_weighted_mean
 
 __all__ = ["Explanation", "explain"]
 
@@ -62,7 +62,7 @@ def explain(
         features: a table with a row for each item: a DataFrame, a mapping of names to columns, or an array. Says in
             which slices of the data, by one or two columns, the loss is above what the probabilities promise.
         labels: the names of the columns of 2-d targets, if these are several labels of each sample: each then has a
-            result of its own, in ``.labels``.
+            result of its own, in ``.labels``. ``by``, ``cluster`` and ``features`` may have a value per sample.
 
     Returns:
         An :class:`Explanation`, which prints itself.
@@ -84,30 +84,52 @@ def explain(
     )
     found = explanation(sketch, baseline=baseline, top=top, shape=shape)
     if labels is not None:
-        found = replace(found, labels=_by_label(outputs, targets, from_logits, weight, list(map(str, labels))))
+        found = replace(found, labels=_by_label(outputs, targets, from_logits, weight, labels, by, cluster, baseline))
     if features is not None:
         found = replace(found, slices=_slices(outputs, targets, from_logits, weight, features))
     return found
 
 
-def _by_label(outputs: Any, targets: Any, from_logits: bool, weight: Any, names: list[str]) -> dict[str, Explanation]:
+def _by_label(
+    outputs: Any, targets: Any, from_logits: bool, weight: Any, labels: Sequence[str], by: Any, cluster: Any, base: Any
+) -> dict[str, Explanation]:
     x, y = as_tensor("outputs", outputs), as_tensor("targets", targets)
+    names = list(map(str, labels))
     if x.ndim != 2 or x.shape[1] != len(names):
         raise ValueError(f"there are {len(names)} labels and outputs has the shape {tuple(x.shape)}; a column for each")
+    if len(set(names)) < len(names):
+        raise ValueError(f"labels names one column twice: {names}")
     w = None if weight is None else as_tensor("weight", weight).expand(x.shape)
+    of_items = {"by": by, "cluster": cluster}
     found = {}
     for column, name in enumerate(names):
-        one = None if w is None else w[:, column]
-        found[name] = explain(x[:, column], y[:, column], from_logits=from_logits, weight=one, top=0)
+        mine = {key: _column(values, tuple(x.shape), column) for key, values in of_items.items()}
+        found[name] = explain(
+            x[:, column],
+            y[:, column],
+            from_logits=from_logits,
+            weight=None if w is None else w[:, column],
+            baseline=base,
+            top=0,
+            **mine,
+        )
     return found
+
+
+def _column(values: Any, shape: tuple[int, ...], column: int) -> Any:
+    """One label's values, or those of the samples."""
+    array = None if values is None else np.asarray(values)
+    return array[:, column] if array is not None and array.shape == shape else values
 
 
 def _slices(outputs: Any, targets: Any, from_logits: bool, weight: Any, features: Any) -> Slices | None:
     items = as_items(outputs, targets, from_logits, weight, None, {})
     columns = columns_of(features)
+    samples, count = items.shape[0] if items.shape else 1, len(items.outputs)
     for name, column in columns.items():
-        if len(column) != len(items.outputs):
-            raise ValueError(f"features: column {name!r} has {len(column)} values for {len(items.outputs)} items")
+        if len(column) not in (count, samples):
+            raise ValueError(f"features: column {name!r} has {len(column)} values for {count} items")
+        columns[name] = column if len(column) == count else np.repeat(column, count // samples)
     collector = SliceCollector(from_logits)
     collector.add(items.outputs, items.targets, items.weights, columns)
     return collector.found()
@@ -163,7 +185,7 @@ def explanation(
     mean = sums.total / count
     share = sums.positive / sums.weight if sums.weight else math.nan
     points = sketch.distribution()
-    hard = not sums.soft and sums.weight > 0
+    hard, finite = not sums.soft and sums.weight > 0, math.isfinite(sums.total)
     told = hard and has_enough_items(sums.effective_count, share * sums.effective_count)
     fits = right_fits(points) if bands and told and not weighted else None
     clusters = sketch.clusters
@@ -174,15 +196,16 @@ def explanation(
     factor = (error / alone) ** 2 if alone > 0 else 1.0
     effective = sums.effective_count
     calibrated = parts = None
-    if told:
+    if told and finite:
         by_clusters = (None, None) if clusters is None else (clusters.p_value(), clusters.score_covariance())
         calibrated = calibration(points, effective, *by_clusters)
         parts = decomposition(points, sums.total / sums.weight, fits, effective, factor)
     answer = share if baseline is None else baseline
-    intervals = {"mean": NOTHING}
+    intervals = {"mean": NOTHING, "weighted_mean": NOTHING}
     if not hard or enough_of_both(effective, share * effective):
         intervals["mean"] = interval_of_mean(mean, error, skew, count if clusters is None else len(clusters))
-    if hard:
+        intervals["weighted_mean"] = of_weighted_mean(sketch) if weighted else intervals["mean"]
+    if hard and finite:
         intervals |= of_rates(points, answer, effective, factor, clusters)
     return Explanation(
         count=count,

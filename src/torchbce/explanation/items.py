@@ -52,7 +52,7 @@ def as_items(
     numbers = np.arange(1, len(x) + 1) if rows is None else np.asarray(rows)
     if len(numbers) != len(x):
         raise ValueError(f"there are {len(numbers)} rows for {len(x)} items")
-    codes = {label: _codes(label, values, len(x)) for label, values in labels.items()}
+    codes = {label: _codes(label, values, len(x), shape) for label, values in labels.items()}
     return Items(x, y, w, numbers, codes, shape)
 
 
@@ -97,10 +97,12 @@ def as_tensor(name: str, values: Any) -> Tensor:
         raise ValueError(f"{name} cannot be read as numbers: {error}") from error
 
 
-def _codes(name: str, values: Any, count: int) -> Codes | None:
+def _codes(name: str, values: Any, count: int, shape: tuple[int, ...]) -> Codes | None:
     if values is None:
         return None
     names, codes = np.unique(np.asarray(values).ravel().astype(str), return_inverse=True)
+    if len(shape) > 1 and len(codes) == shape[0]:  # one for each sample of several items
+        codes = np.repeat(codes, count // shape[0])
     if len(codes) != count:
         raise ValueError(f"{name} has {len(codes)} values, one for each item; there are {count} items")
     return codes, names.tolist()

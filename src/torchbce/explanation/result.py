@@ -200,11 +200,14 @@ class Explanation:
             raise ValueError("give a threshold, or cost=(of a wrong yes, of a wrong no)")
         if self.points is None:
             raise ValueError("there are no decisions on soft targets: what happened is not known")
+        if cost is not None and (not isinstance(cost, tuple | list) or len(cost) != 2):
+            raise ValueError(f"cost is {cost!r}; write (of a wrong yes, of a wrong no)")
         if cost is not None and not (min(cost) > 0 and max(cost) < math.inf):
             raise ValueError(f"cost is {cost}; both are above 0 and finite")
         if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}; a probability lies in [0, 1]")
-        return decided(self.points, Decision(threshold) if threshold is not None else Decision.by_cost(*cost or (1, 1)))
+        decision = Decision(threshold) if threshold is not None else Decision.by_cost(*cost or (1, 1))
+        return decided(self.points, decision, "float64" if self.from_logits else self.dtype)
 
     def to_dict(self) -> dict[str, Any]:
         """Every number, for JSON; what is not a finite number there is None."""

@@ -80,6 +80,7 @@ def _state(sketch: Sketch) -> tuple[dict[str, Any], dict[str, Any]]:
         "sums": asdict(sketch.sums),
         "sources": sketch.sources,
         "groups": sketch.groups.names,
+        "whole": sketch.whole.names,
         "clusters": None if sketch.clusters is None else sketch.clusters.names,
     }
     arrays = {f"worst_{name}": column for name, column in sketch.worst._asdict().items()}
@@ -87,7 +88,7 @@ def _state(sketch: Sketch) -> tuple[dict[str, Any], dict[str, Any]]:
     columns = {"bins": filled, "counts": sketch.losses.counts[filled], "loss_sums": sketch.losses.sums[filled]}
     arrays |= {name: column.numpy() for name, column in columns.items()}
     arrays |= {f"points_{name}": array for name, array in sketch.points.state().items()}
-    arrays["groups"] = sketch.groups.sums
+    arrays |= {"groups": sketch.groups.sums, "whole": sketch.whole.sums}
     if sketch.clusters is not None:
         arrays["clusters"] = sketch.clusters.sums
     return texts, arrays
@@ -100,6 +101,7 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sketch:
     sketch.sums = _numbers(Sums, texts["sums"])
     sketch.sources = [str(source) for source in texts["sources"]]
     add_rows(sketch.groups, texts["groups"], arrays["groups"])
+    add_rows(sketch.whole, texts["whole"], arrays["whole"])
     _restore_points(sketch, arrays)
     worst = {name: arrays[f"worst_{name}"] for name in Worst._fields}
     sizes = {column.shape for column in worst.values()}

@@ -84,6 +84,7 @@ class Sketch:
     worst: Worst = field(default_factory=Worst.none)
     losses: LossHistogram = field(default_factory=LossHistogram.empty)
     groups: Groups = field(default_factory=Groups)
+    whole: Groups = field(default_factory=Groups)  # all items as one group, where they are weighted
     sources: list[str] = field(default_factory=list)
     clusters: Clusters | None = None
 
@@ -156,6 +157,8 @@ class Sketch:
         self.points.add(logits, y, weights, parts, soft == 0)
         self.losses.add(losses)
         self._keep_worst(outputs, y, weights, losses, rows, source)
+        if weights is not None:
+            self.whole.add_losses(np.zeros(len(y), np.int64), ["all"], losses, y, weights)
         if groups is not None:
             self.groups.add_losses(*groups, losses, y, weights)
 
@@ -180,6 +183,7 @@ class Sketch:
         self.losses.counts += other.losses.counts
         self.losses.sums += other.losses.sums
         self.groups.merge(other.groups)
+        self.whole.merge(other.whole)
 
     def distribution(self) -> Points:
         """The logits that occur, with the weights of items and positives."""

@@ -109,7 +109,7 @@ def _standard_errors(
         squares = positive * (1 - p) ** 2 + (weight - positive) * p**2
         score_covariance = (x * squares) @ x.T * total / (count - 2)
     bread = np.linalg.pinv((x * (weight * p * (1 - p))) @ x.T + RIDGE * np.eye(2), hermitian=True)
-    return np.asarray(np.sqrt(np.diag(bread @ score_covariance @ bread)))
+    return np.asarray(np.sqrt(np.maximum(np.diag(bread @ score_covariance @ bread), 0.0)))
 
 
 def for_lines(logits: Array, weight: Array) -> Array:

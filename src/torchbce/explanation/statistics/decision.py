@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from torchbce.common.json_values import plain
 from torchbce.explanation.sketch.points import Array, Points
@@ -29,7 +30,8 @@ class Decision:
 
 @dataclass(frozen=True)
 class Decided:
-    """What a decision gives on items with known classes; counts are by weight.
+    """What a decision gives on items with known classes; counts are by weight. Beyond 65,536 different outputs they are
+    those of outputs rounded to bfloat16.
 
     cost: the mean per item. cost_of_none, cost_of_all: of always saying no, and always yes. best_threshold, best_cost:
     the threshold that costs least on these very items, which flatters it. curve: thresholds, and the cost of each.
@@ -80,22 +82,23 @@ class Decided:
         return "\n".join(lines)
 
 
-def decided(points: Points, decision: Decision) -> Decided:
-    """The decisions on the items of these points."""
+def decided(points: Points, decision: Decision, dtype: str = "float64") -> Decided:
+    """The decisions on the items of these points; `dtype` is that of the probabilities, so 0.3 is 0.3 in it."""
     wrong_yes, wrong_no = decision.costs or (1.0, 1.0)
     positive = points.total_positive
     negative = points.total_weight - positive
     total = float(points.total_weight.sum())
-    probabilities = np.exp(-np.logaddexp(0.0, -points.logits))
+    probabilities = torch.sigmoid(torch.from_numpy(points.logits)).numpy()
     # After each point: what lies at or below it, so what is decided no by its probability as the threshold.
     ones_below = np.concatenate([[0.0], np.cumsum(positive)])
     zeros_below = np.concatenate([[0.0], np.cumsum(negative)])
     costs = (wrong_no * ones_below + wrong_yes * (zeros_below[-1] - zeros_below)) / total
 
-    def below(threshold: Array | float) -> Array:
-        return np.searchsorted(probabilities, threshold, side="right")
+    def below(threshold: Array) -> Array:
+        # On the scale of the points, where an item at the threshold itself is found to be there.
+        return np.searchsorted(points.logits, torch.logit(torch.from_numpy(threshold)).numpy(), side="right")
 
-    place = int(below(decision.threshold))
+    place = int(below(np.array([_as(dtype, decision.threshold)]))[0])
     best = int(np.argmin(costs))
     thresholds = np.linspace(0, 1, CURVE)
     return Decided(
@@ -111,3 +114,7 @@ def decided(points: Points, decision: Decision) -> Decided:
         best_cost=float(costs[best]),
         curve=(thresholds, costs[below(thresholds)]),
     )
+
+
+def _as(dtype: str, threshold: float) -> float:
+    return float(torch.tensor(threshold, dtype=getattr(torch, dtype)).double())

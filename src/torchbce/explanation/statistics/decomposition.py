@@ -71,8 +71,9 @@ def decomposition(
     # A line fitted on four fifths of the items costs the others so much more than the best line, on the average.
     bias = LINE / (2 * (1 - 1 / FOLDS) * count / factor)
 
-    def around(value: float, zeros: Array | float, ones: Array | float, least: float = -math.inf) -> Interval:
-        return replace(moments(points, zeros, ones, count, factor), mean=value).interval.within(least, math.inf)
+    def around(value: float, zeros: Array | float, ones: Array | float, least: float, bias: float) -> Interval:
+        found = replace(moments(points, zeros, ones, count, factor), mean=value + bias).interval
+        return found.within(least, math.inf).holding(value)
 
     return Decomposition(
         uncertainty=uncertainty,
@@ -81,9 +82,9 @@ def decomposition(
         corp_miscalibration=mean - in_sample,
         corp_discrimination=uncertainty - in_sample,
         corp_band=math.nan if fits is None else _null_band(points, fits),
-        uncertainty_interval=around(uncertainty, *surprise).within(0.0, math.log(2)),
-        miscalibration_interval=around(gain + bias, told[0] - after[0], told[1] - after[1], 0.0),
-        discrimination_interval=around(separated + bias, surprise[0] - after[0], surprise[1] - after[1]),
+        uncertainty_interval=around(uncertainty, *surprise, 0.0, 0.0).within(0.0, math.log(2)),
+        miscalibration_interval=around(gain, told[0] - after[0], told[1] - after[1], 0.0, bias),
+        discrimination_interval=around(separated, surprise[0] - after[0], surprise[1] - after[1], -math.inf, bias),
     )
 
 

@@ -30,6 +30,10 @@ class Interval(NamedTuple):
         """The part of it that the figure can reach."""
         return Interval(*(min(max(bound, least), most) for bound in self))
 
+    def holding(self, value: float) -> Interval:
+        """The same, and up to the value."""
+        return Interval(min(self.low, value), max(self.high, value))
+
 
 NOTHING = Interval(math.nan, math.nan)  # where nothing can be told
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
-from torchbce.explanation.sketch.clusters import Clusters
+from torchbce.explanation.sketch.clusters import Clusters, spread
 from torchbce.explanation.sketch.points import Points
+from torchbce.explanation.sketch.sketch import Sketch
 from torchbce.explanation.statistics.auc import auc_interval
 from torchbce.explanation.statistics.calibration import FEWEST_OF_A_CLASS
 from torchbce.explanation.statistics.entropy import cross_entropy
-from torchbce.explanation.statistics.intervals import NOTHING, Interval, losses_at, moments, quantile
+from torchbce.explanation.statistics.intervals import NOTHING, Interval, interval_of_mean, losses_at, moments, quantile
 
 
 def of_rates(
@@ -26,6 +27,16 @@ def of_rates(
         found["d2"] = _of_d2(points, answer, count, factor, clusters)
         found["auc"] = auc_interval(points, count, factor)
     return found
+
+
+def of_weighted_mean(sketch: Sketch) -> Interval:
+    """Of the loss divided by the weights, both of which vary."""
+    if sketch.clusters is not None:
+        _, totals, _, _, weight, _ = sketch.clusters.sums.T
+        mean = float(totals.sum() / weight.sum())
+        return interval_of_mean(mean, *spread(totals - mean * weight, float(weight.sum())), len(sketch.clusters))
+    (whole,) = sketch.whole.rows()
+    return whole.interval
 
 
 def _of_base_rate(points: Points, count: float) -> Interval:

@@ -35,13 +35,16 @@ def joined_predictions(
             f"{folder} was made from {name}, which is not here; only {', '.join(made.columns)} are known without it. "
             "Say where it is with --table FILE"
         )
-    frame = read_table(found, format).frame
+    target = described.target
+    frame = read_table(found, format, {target.column}).frame
     last = int(made[ROW].to_numpy().max())
     if last > frame.height:
         raise InputError(
             f"{found} has {frame.height:,} rows and {folder} predictions of row {last:,}: it is another table"
         )
+    rows = frame[made[ROW].to_numpy() - 1]
+    if "target" in made.columns and not (target.encode(rows, found) == made["target"]).all():
+        raise InputError(f"{found} has other targets than {folder} was made with: it is another table")
     others = [column for column in frame.columns if column not in made.columns]
-    target = described.target.column
-    features = [column for column in others if column != target and column not in described.left_out]
-    return made.hstack(frame[made[ROW].to_numpy() - 1].select(others)), features
+    features = [column for column in others if column != target.column and column not in described.left_out]
+    return made.hstack(rows.select(others)), features

@@ -15,6 +15,7 @@ from torchbce.training.table.predictions import Batch, Columns, as_texts, batch_
 from torchbce.training.table.scan import batches, column_names
 
 ROW = "__torchbce_row"
+ROUNDED = 1e-6  # soft targets may have been rounded to float32
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def _refuse_repeats(keys: pl.Series, key: str, source: Source) -> None:
 
 
 def _check_targets(first: Model, batch: Batch, other: Model, its: Batch) -> None:
-    differ = (batch.targets.double() != its.targets.double()).nonzero()
+    differ = ((batch.targets.double() - its.targets.double()).abs() > ROUNDED).nonzero()
     if len(differ):
         place = int(differ[0])
         raise InputError(

@@ -20,10 +20,12 @@ def period_of(values: pl.Series, every: str, where: str) -> pl.Series:
     if not values.dtype.is_temporal():
         read = dates(values.cast(pl.String))
         if read is None:
-            shown = next((value for value in values.to_list() if value is not None), None)
+            texts = values.cast(pl.String).drop_nulls().unique(maintain_order=True)
+            strange = next((text for text in texts.to_list() if dates(pl.Series([text])) is None), None)
+            what = "dates of several forms" if strange is None else f"{strange!r}, which is no date"
             raise InputError(
-                f"{where}: column {values.name!r} holds values such as {shown!r}, which are not all dates; write "
-                "2026-11-25, 2026-11-25 13:00 or 25.11.2026"
+                f"{where}: column {values.name!r} has {what}; write all of them as 2026-11-25, as 2026-11-25 13:00 or "
+                "as 25.11.2026"
             )
         times = read[0]
     if every == "quarter":

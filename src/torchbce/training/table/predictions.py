@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torchbce.common.errors import InputError
 from torchbce.functional import binary_cross_entropy_with_logits
-from torchbce.training.table.kinds import missing_as_null, simplified
+from torchbce.training.table.kinds import dates, missing_as_null, simplified
 from torchbce.training.table.kinds import numbers as parsed_numbers
 from torchbce.training.table.opened import Source
 from torchbce.training.table.periods import period_of
@@ -192,6 +192,8 @@ def _feature(values: pl.Series, source: Source) -> np.ndarray:
         numbers = parsed_numbers(values, source.format.decimal)
         if numbers.null_count() == values.null_count() and numbers.null_count() < len(values):
             values = numbers
+        elif read := dates(values):
+            values = read[0]
     if values.dtype.is_temporal():
         values = values.cast(pl.Int64)
     if values.dtype.is_numeric():
