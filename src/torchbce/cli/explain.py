@@ -26,7 +26,7 @@ from torchbce.explanation.slices.collect import SliceCollector
 from torchbce.explanation.slices.result import Slices
 from torchbce.training.table.files import write_bytes
 from torchbce.training.table.joined import joined_predictions
-from torchbce.training.table.opened import Format, Source
+from torchbce.training.table.opened import STDIN, Format, Source
 from torchbce.training.table.predictions import Batch, Columns
 from torchbce.training.table.scan import column_names, sources
 
@@ -62,6 +62,8 @@ def run(asked: Asked) -> None:
             raise typer.BadParameter(f"{flag} {path} is one of the files that are read; name another")
     if asked.slices and (asked.merge or asked.save or rank_and_size()[1] > 1):
         raise typer.BadParameter("--slices reads all rows in one process: without --merge, --save and torchrun")
+    if asked.slices and STDIN in asked.files:
+        raise typer.BadParameter("--slices reads the names of the columns first; give a file, not standard input")
     decision = decision_of(asked.threshold, asked.cost)
     reading = _Reading()
     whole = of_all_processes(
