@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
+import browser
 import torchbce
 from torchbce import explain
 from torchbce.explanation.plots import LedgerDisplay
@@ -127,9 +128,34 @@ def test_each_label_has_a_result_of_its_own():
         assert (one.mean, one.base_rate, one.calibration) == (alone.mean, alone.base_rate, alone.calibration)
         assert f"\n{name:<5}  " in str(found)
     assert np.mean([one.mean for one in found.labels.values()]) == pytest.approx(found.mean)
-    assert ", " in found.items[0].place
+    sample, label = found.items[0].place.split(", ")
+    losses = np.logaddexp(0, z) - y * z
+    assert (int(sample) - 1, "abc".index(label)) == np.unravel_index(losses.argmax(), losses.shape)
     with pytest.raises(ValueError, match=r"there are 2 labels and outputs has the shape \(1000, 3\)"):
         explain(z, y, from_logits=True, labels=["a", "b"])
+
+
+# Pages
+
+
+@pytest.mark.skipif(not browser.CHROMIUM, reason="needs chromium")
+@pytest.mark.parametrize("width", [360, 1200])
+def test_pictures_take_the_colours_of_the_screen_and_fit_it(tmp_path, width):
+    z, y = predictions()
+    explain(z, y, from_logits=True).to_html(tmp_path / "explained.html")
+    torchbce.compare(z, 2 * z, y, from_logits=True).to_html(tmp_path / "compared.html")
+    for name in ("explained", "compared"):
+        with browser.page(tmp_path / f"{name}.html", tmp_path / name) as page:
+            page.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
+            for scheme in ("light", "dark"):
+                features = [{"name": "prefers-color-scheme", "value": scheme}]
+                page.call("Emulation.setEmulatedMedia", features=features)
+                ink = page.value("getComputedStyle(document.body).color")
+                fills = "[...document.querySelectorAll('figure svg text')].map((t) => getComputedStyle(t).fill)"
+                assert set(page.value(fills)) == {ink}
+                assert ink == {"light": "rgb(28, 28, 28)", "dark": "rgb(232, 232, 230)"}[scheme]
+            assert page.value("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+            assert page.problems == []
 
 
 # Slices

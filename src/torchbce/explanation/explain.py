@@ -84,7 +84,8 @@ def explain(
     )
     found = explanation(sketch, baseline=baseline, top=top, shape=shape)
     if labels is not None:
-        found = replace(found, labels=_by_label(outputs, targets, from_logits, weight, labels, by, cluster, baseline))
+        each = _by_label(outputs, targets, from_logits, weight, labels, by, cluster, baseline)
+        found = replace(found, labels=each, items=tuple(_of_label(item, list(each)) for item in found.items))
     if features is not None:
         found = replace(found, slices=_slices(outputs, targets, from_logits, weight, features))
     return found
@@ -114,6 +115,12 @@ def _by_label(
             **mine,
         )
     return found
+
+
+def _of_label(item: Item, names: list[str]) -> Item:
+    """An item named by sample and label."""
+    sample, comma, column = item.place.rpartition(", ")
+    return replace(item, place=f"{sample}, {names[int(column) - 1]}") if comma else item
 
 
 def _column(values: Any, shape: tuple[int, ...], column: int) -> Any:
