@@ -65,14 +65,14 @@ def compare(
         >>> print(found.p_value)
         None
     """
-    both = (from_logits, from_logits) if isinstance(from_logits, bool) else tuple(from_logits)
-    if len(both) != 2 or not all(isinstance(one, bool) for one in both):
+    both = (from_logits, from_logits) if isinstance(from_logits, bool) else from_logits
+    if not isinstance(both, tuple | list) or len(both) != 2 or not all(isinstance(one, bool) for one in both):
         raise ValueError(f"from_logits is {from_logits!r}; it is True or False, or one of them for each model")
     if len(names) != 2:
         raise ValueError(f"names is {names!r}; there are two models")
     first = as_items(a, targets, both[0], weight, rows, {"groups": groups, "cluster": cluster}, name="a")
     second = as_items(b, targets, both[1], weight, rows, {}, name="b")
-    pairs = Pairs(both)
+    pairs = Pairs((both[0], both[1]))
     pairs.add(
         (first.outputs, second.outputs),
         first.targets,
