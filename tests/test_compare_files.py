@@ -108,6 +108,7 @@ def test_parts_merge_to_the_whole(command, tables):
         assert found["difference"] == pytest.approx(whole.difference, rel=1e-9)
         assert found["p_value"] == pytest.approx(whole.p_value, rel=1e-9)
     assert merged["gained"] == shards["gained"]
+    assert merged["names"] == ["first_a", "first_b"]
 
 
 def test_a_damaged_save_is_refused(command, tables):

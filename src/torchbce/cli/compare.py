@@ -65,23 +65,23 @@ def run(asked: Asked) -> None:
         if path is not None and any(is_same_file(path, Path(name)) for name in asked.files):
             raise typer.BadParameter(f"{flag} {path} is one of the files that are read; name another")
     if asked.merge:
-        _print_pair(asked, lambda: merged_files(asked.files, from_bytes), ("a", "b"))
+        _print_pair(asked, lambda: merged_files(asked.files, from_bytes))
         return
     chosen, key = _chosen(asked)
     if len(chosen) > 2:
         _print_ranking(asked, chosen, key)
     else:
-        _print_pair(asked, lambda: _pairs(asked, chosen, key), (chosen[0].name, chosen[1].name))
+        _print_pair(asked, lambda: _pairs(asked, chosen, key))
 
 
-def _print_pair(asked: Asked, read: Callable[[], Pairs], names: tuple[str, str]) -> None:
+def _print_pair(asked: Asked, read: Callable[[], Pairs]) -> None:
     whole = of_all_processes(read, to_bytes, from_bytes)
     if whole is None:
         return  # the first process speaks for all
     if asked.save is not None:
         write_bytes(asked.save, to_bytes(whole))
     try:
-        found = comparison(whole, names)
+        found = comparison(whole)
     except ValueError as error:
         raise InputError(str(error)) from error
     if asked.html is not None:
@@ -160,7 +160,8 @@ def _together(asked: Asked, chosen: list[Chosen], key: str | None) -> Iterator[t
 
 
 def _pairs(asked: Asked, chosen: list[Chosen], key: str | None) -> Pairs:
-    pairs = Pairs((chosen[0].columns.from_logits, chosen[1].columns.from_logits))
+    a, b = chosen
+    pairs = Pairs((a.columns.from_logits, b.columns.from_logits), (a.name, b.name))
     if key and rank_and_size()[0]:
         return pairs  # the first process joins
     for name, (first, second) in _together(asked, chosen, key):

@@ -72,7 +72,7 @@ def compare(
         raise ValueError(f"names is {names!r}; there are two models")
     first = as_items(a, targets, both[0], weight, rows, {"groups": groups, "cluster": cluster}, name="a")
     second = as_items(b, targets, both[1], weight, rows, {}, name="b")
-    pairs = Pairs((both[0], both[1]))
+    pairs = Pairs((both[0], both[1]), (str(names[0]), str(names[1])))
     pairs.add(
         (first.outputs, second.outputs),
         first.targets,
@@ -81,10 +81,10 @@ def compare(
         groups=first.codes["groups"],
         clusters=first.codes["cluster"],
     )
-    return comparison(pairs, (str(names[0]), str(names[1])))
+    return comparison(pairs)
 
 
-def comparison(pairs: Pairs, names: tuple[str, str] = ("a", "b")) -> Comparison:
+def comparison(pairs: Pairs) -> Comparison:
     """Of what the pairs have seen.
 
     Raises:
@@ -112,7 +112,7 @@ def comparison(pairs: Pairs, names: tuple[str, str] = ("a", "b")) -> Comparison:
         points = pairs.a.distribution(), pairs.b.distribution()
         told = parts(*points, pairs.sample.points(), (a.weighted_mean, b.weighted_mean), effective, factor)
     return Comparison(
-        names=names,
+        names=pairs.names,
         count=whole.count,
         means=(a.weighted_mean, b.weighted_mean),
         evidence=evidence(mean, error, freedom, whole.count, reason),

@@ -23,6 +23,7 @@ def to_bytes(pairs: Pairs) -> bytes:
     if pairs.clusters is not None:
         tables["clusters"] = pairs.clusters
     texts = {
+        "models": pairs.names,
         "better": pairs.better,
         "worse": pairs.worse,
         "weights": pairs.sample.weights,
@@ -49,7 +50,8 @@ def from_bytes(content: bytes) -> Pairs:
 
 def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Pairs:
     a, b = (file.from_bytes(arrays[f"sketch_{name}"].tobytes()) for name in ("a", "b"))
-    pairs = Pairs((a.from_logits, b.from_logits))
+    first, second = map(str, texts["models"])
+    pairs = Pairs((a.from_logits, b.from_logits), (first, second))
     pairs.a, pairs.b = a, b
     for name, names in texts["names"].items():
         if name == "clusters":

@@ -33,6 +33,7 @@ class Pairs:
     """
 
     from_logits: tuple[bool, bool]
+    names: tuple[str, str] = ("a", "b")
     a: Sketch = field(init=False)
     b: Sketch = field(init=False)
     sample: PairSample = field(default_factory=PairSample)
