@@ -225,6 +225,10 @@ def test_pages_are_written_whole_and_say_the_verdict(command, tables):
         assert html.escape(result.output.splitlines()[0], quote=False) in page.replace("&#39;", "'")
         assert "#000000" not in page[page.index("</style>") :]  # pictures take the page's colours
     refused(command("compare", "a.csv", "b.parquet", *FLAGS, "--html", "a.csv"), "--html a.csv is one of the files")
+    before = Path("a.csv").read_bytes()
+    for asked in (("a.csv", "b.parquet", "--periods"), ("dated.csv", "--by", "date", "--every", "month")):
+        refused(command("compare", *asked, *FLAGS, "--html", asked[0]), f"--html {asked[0]} is one of the files")
+    assert Path("a.csv").read_bytes() == before
 
 
 def test_periods_need_dates_and_two_files(command, tables):

@@ -11,11 +11,11 @@ from typing import Any
 
 import typer
 
+from torchbce.cli.files_out import check_not_read, writing
 from torchbce.cli.output import say
 from torchbce.cli.predictions import file_of, only_of, outputs_of
 from torchbce.cli.shards import merged_files, of_all_processes
-from torchbce.common.errors import InputError, OutputError
-from torchbce.common.writing import is_same_file
+from torchbce.common.errors import InputError
 from torchbce.comparison.compare import comparison
 from torchbce.comparison.file import from_bytes, to_bytes
 from torchbce.comparison.pairs import Pairs
@@ -61,9 +61,7 @@ class Chosen:
 
 def run(asked: Asked) -> None:
     """Print the comparison."""
-    for flag, path in (("--save", asked.save), ("--html", asked.html)):
-        if path is not None and any(is_same_file(path, Path(name)) for name in asked.files):
-            raise typer.BadParameter(f"{flag} {path} is one of the files that are read; name another")
+    check_not_read({"--save": asked.save, "--html": asked.html}, asked.files)
     if asked.merge:
         _print_pair(asked, lambda: merged_files(asked.files, from_bytes))
         return
@@ -85,10 +83,8 @@ def _print_pair(asked: Asked, read: Callable[[], Pairs]) -> None:
     except ValueError as error:
         raise InputError(str(error)) from error
     if asked.html is not None:
-        try:
+        with writing(asked.html):
             found.to_html(asked.html)
-        except OSError as error:
-            raise OutputError(f"{asked.html} cannot be written: {error.strerror}") from error
     _say(found, asked.form)
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import typer
 
+from torchbce.cli.files_out import check_not_read, writing
 from torchbce.cli.options import decision_of
 from torchbce.cli.output import say
 from torchbce.cli.predictions import file_of, only_of, outputs_of
 from torchbce.cli.reading import sketch_of
 from torchbce.cli.shards import merged_files, of_all_processes
-from torchbce.common.errors import InputError, OutputError
-from torchbce.common.writing import is_same_file
+from torchbce.common.errors import InputError
 from torchbce.explanation.explain import explanation
 from torchbce.explanation.sketch.file import from_bytes, to_bytes
 from torchbce.explanation.sketch.gather import rank_and_size
@@ -57,9 +57,7 @@ class Asked:
 
 def run(asked: Asked) -> None:
     """Print the explanation of the rows asked for; of a run folder, the validation rows."""
-    for flag, path in (("--save", asked.save), ("--html", asked.html)):
-        if path is not None and any(is_same_file(path, Path(name)) for name in asked.files):
-            raise typer.BadParameter(f"{flag} {path} is one of the files that are read; name another")
+    check_not_read({"--save": asked.save, "--html": asked.html}, asked.files)
     if asked.slices and (asked.merge or asked.save or rank_and_size()[1] > 1):
         raise typer.BadParameter("--slices reads all rows in one process: without --merge, --save and torchrun")
     if asked.slices and STDIN in asked.files:
@@ -81,10 +79,8 @@ def run(asked: Asked) -> None:
     except ValueError as error:
         raise InputError(str(error)) from error
     if asked.html is not None:
-        try:
+        with writing(asked.html):
             found.to_html(asked.html, title=", ".join(asked.files))
-        except OSError as error:
-            raise OutputError(f"{asked.html} cannot be written: {error.strerror}") from error
     if asked.form == "json":
         numbers = found.to_dict() | ({} if decided is None else {"decided": decided.to_dict()})
         say(json.dumps(numbers, indent=1))

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 import typer
 
+from torchbce.cli.files_out import check_not_read, writing
 from torchbce.cli.options import one_of
 from torchbce.cli.output import say
 from torchbce.cli.predictions import file_of, only_of, outputs_of
 from torchbce.cli.reading import sketch_of
-from torchbce.common.errors import InputError, OutputError
+from torchbce.common.errors import InputError
 from torchbce.comparison.over_time import over_time
 from torchbce.comparison.page import write_periods
 from torchbce.comparison.periods import what_changed
@@ -69,6 +70,7 @@ def check_options(
 
 def run(asked: Asked) -> None:
     """Print what changed from one file to the next, or over the periods of one."""
+    check_not_read({"--html": asked.html}, asked.files)
     found: Any
     if asked.every is None:
         before, after = (_explained(asked, [name]) for name in asked.files)
@@ -80,10 +82,8 @@ def run(asked: Asked) -> None:
         except ValueError as error:
             raise InputError(f"{', '.join(asked.files)}: {error}") from error
     if asked.html is not None:
-        try:
+        with writing(asked.html):
             write_periods(asked.html, found, ", ".join(asked.files))
-        except OSError as error:
-            raise OutputError(f"{asked.html} cannot be written: {error.strerror}") from error
     say(json.dumps(found.to_dict(), indent=1) if asked.form == "json" else found)
 
 
