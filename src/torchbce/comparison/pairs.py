@@ -11,16 +11,15 @@ from torch import Tensor
 
 from torchbce.comparison.changed import Changed, most
 from torchbce.comparison.sample import PairSample
+from torchbce.explanation.sketch.clusters import MOST, TOO_MANY
 from torchbce.explanation.sketch.groups import Groups
 from torchbce.explanation.sketch.keyed_sums import KeyedSums
-from torchbce.explanation.sketch.points import FARTHEST
-from torchbce.explanation.sketch.sketch import BLOCK, CLAMP, Codes, Sketch
-from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
+from torchbce.explanation.sketch.losses import BLOCK, finite, item_losses, weighted
+from torchbce.explanation.sketch.sketch import Codes, Sketch
 
 EDGES = (0.6, 0.75, 0.9, 0.99)
 BANDS = ["50 to 60 %", "60 to 75 %", "75 to 90 %", "90 to 99 %", "above 99 %"]  # of confidence
 WHOLE = ["all"]
-MOST_CLUSTERS = 5_000_000
 CLUSTER_COLUMNS = ("count", "change", "weight", "positive")
 
 
@@ -106,12 +105,10 @@ class Pairs:
         clusters: Codes | None,
     ) -> None:
         y = targets.double()
-        (loss_a, a), (loss_b, b) = (
-            _loss_and_logit(given, y, logits) for given, logits in zip(outputs, self.from_logits, strict=True)
-        )
-        change = loss_b - loss_a
-        if weights is not None:
-            change = torch.where(weights == 0, 0.0, change * weights)
+        given = [(values.double(), logits) for values, logits in zip(outputs, self.from_logits, strict=True)]
+        loss_a, loss_b = (item_losses(x, y, logits) for x, logits in given)
+        a, b = (finite(x if logits else torch.logit(x), logits) for x, logits in given)
+        change = weighted(loss_b - loss_a, weights)
         self.sample.add(a, b, y, weights, rows, self.a.sources[source])
         self.better += int((change < 0).sum())
         self.worse += int((change > 0).sum())
@@ -131,14 +128,7 @@ class Pairs:
 
 def cluster_sums() -> KeyedSums:
     """With the columns of `CLUSTER_COLUMNS`."""
-    return KeyedSums(len(CLUSTER_COLUMNS), MOST_CLUSTERS, f"there are more than {MOST_CLUSTERS:,} clusters")
-
-
-def _loss_and_logit(outputs: Tensor, y: Tensor, from_logits: bool) -> tuple[Tensor, Tensor]:
-    x = outputs.double()
-    if from_logits:
-        return binary_cross_entropy_with_logits(x, y, reduction="none"), x.clamp(-FARTHEST, FARTHEST)
-    return binary_cross_entropy(x, y, reduction="none"), torch.logit(x).clamp(-CLAMP, CLAMP)
+    return KeyedSums(len(CLUSTER_COLUMNS), MOST, TOO_MANY)
 
 
 def is_finite(pairs: Pairs) -> bool:

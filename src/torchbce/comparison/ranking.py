@@ -15,13 +15,11 @@ from torch import Tensor
 from torchbce.common.json_values import plain
 from torchbce.comparison.evidence import clustered_error, evidence, holm, too_few
 from torchbce.explanation.items import as_items
+from torchbce.explanation.sketch.clusters import MOST, TOO_MANY
 from torchbce.explanation.sketch.keyed_sums import KeyedSums
+from torchbce.explanation.sketch.losses import BLOCK, item_losses, weighted
 from torchbce.explanation.sketch.sketch import Codes
 from torchbce.explanation.statistics.intervals import Interval
-from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
-
-BLOCK = 1 << 17
-MOST_CLUSTERS = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -114,29 +112,20 @@ class LossMatrix:
             part = slice(i, i + BLOCK)
             y = targets[part].double()
             w = torch.ones_like(y) if weights is None else weights[part].double()
-            losses = torch.stack(
-                [
-                    (binary_cross_entropy_with_logits if logits else binary_cross_entropy)(
-                        given[part].double(), y, reduction="none"
-                    )
-                    for given, logits in zip(outputs, self.from_logits, strict=True)
-                ]
-            )
-            # An item of no weight costs nothing, an infinite loss included.
+            each = zip(outputs, self.from_logits, strict=True)
+            losses = torch.stack([item_losses(given[part].double(), y, logits) for given, logits in each])
             least = losses.min(0).values
-            scaled = torch.where((w == 0) | (losses == least), 0.0, (losses - least) * w)
+            scaled = weighted(torch.where(losses == least, 0.0, losses - least), w)  # infinity less infinity is 0
             self.count += len(y)
             self.weight += w.sum().item()
             self.weight_squared += (w * w).sum().item()
             self.positive += (w * y).sum().item()
-            self.total += torch.where(w == 0, 0.0, least * w).sum().item()
+            self.total += weighted(least, w).sum().item()
             self.changes += scaled.sum(1).numpy()
             self.cross += (scaled @ w).numpy()
             self.products += (scaled @ scaled.T).numpy()
             if clusters is not None:
-                self.clusters = self.clusters or KeyedSums(
-                    2 + len(outputs), MOST_CLUSTERS, f"there are more than {MOST_CLUSTERS:,} clusters"
-                )
+                self.clusters = self.clusters or KeyedSums(2 + len(outputs), MOST, TOO_MANY)
                 columns = [w.numpy(), (w * y).numpy(), *scaled.numpy()]
                 self.clusters.add_items(clusters[0][part], clusters[1], columns)
 

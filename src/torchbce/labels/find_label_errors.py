@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from torchbce.explanation.items import as_tensor, check_values, place
-from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
+from torchbce.explanation.sketch.losses import item_losses
 from torchbce.labels.estimate import Count, Line, Noise, calibrated, estimated
 from torchbce.labels.result import ClassErrors, LabelErrors, Suspect
 from torchbce.labels.suspects import Contradicted
@@ -142,8 +142,7 @@ def _suspects(seen: Contradicted, line: Line, noise: Noise | None) -> tuple[Susp
     kept = seen.worst()
     outputs, targets = torch.from_numpy(kept.output), torch.from_numpy(kept.target)
     raw = outputs if seen.from_logits else torch.logit(outputs)
-    loss_of = binary_cross_entropy_with_logits if seen.from_logits else binary_cross_entropy
-    losses = loss_of(outputs, targets, reduction="none").numpy()
+    losses = item_losses(outputs, targets, seen.from_logits).numpy()
     labelled_one = kept.target == 1
     z = line.logits(np.where(labelled_one, -kept.loss, kept.loss))
     saving = np.where(labelled_one, -z, z)  # the losses of the two labels differ by the logit

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchbce.explanation.sketch.points import FARTHEST, Points, PointTable
-from torchbce.explanation.sketch.sketch import BLOCK, CLAMP
+from torchbce.explanation.sketch.losses import BLOCK, finite
+from torchbce.explanation.sketch.points import Points, PointTable
 from torchbce.explanation.sketch.worst_items import Worst
 
 
@@ -47,8 +47,7 @@ class Contradicted:
         return Worst(*map(np.concatenate, zip(self._worst[0], self._worst[1], strict=True)))
 
     def _add(self, x: Tensor, y: Tensor, w: Tensor | None, rows: np.ndarray) -> None:
-        farthest = FARTHEST if self.from_logits else CLAMP
-        logits = (x if self.from_logits else torch.logit(x)).clamp(-farthest, farthest)
+        logits = finite(x if self.from_logits else torch.logit(x), self.from_logits)
         self.count += len(x)
         self.weight_squared += float(len(x)) if w is None else float((w * w).sum())
         self._table.add(logits, y, w, rows, hard=True)

@@ -18,6 +18,7 @@ from torchbce.explanation.statistics.calibration import LARGEST_LOGIT
 
 FEWEST = 10  # below so many clusters their spread says nothing
 MOST = 5_000_000
+TOO_MANY = f"there are more than {MOST:,} clusters; name a column that tells what items belong to"
 COLUMNS = ("count", "total", "slope_score", "shift_score", "weight", "positive")
 
 
@@ -25,8 +26,7 @@ class Clusters(KeyedSums):
     """Sums over the items of each cluster: how many, their loss, and the score of slope 1 and shift 0."""
 
     def __init__(self) -> None:
-        advice = "name a column that tells what items belong to"
-        super().__init__(len(COLUMNS), MOST, f"there are more than {MOST:,} clusters; {advice}")
+        super().__init__(len(COLUMNS), MOST, TOO_MANY)
 
     def add_losses(
         self, codes: Array, names: list[str], losses: Tensor, logits: Tensor, targets: Tensor, weights: Tensor | None

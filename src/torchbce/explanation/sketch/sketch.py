@@ -15,13 +15,12 @@ from torch import Tensor
 
 from torchbce.explanation.sketch.clusters import Clusters, fold_keys
 from torchbce.explanation.sketch.groups import Groups
-from torchbce.explanation.sketch.points import FARTHEST, Points, PointTable
+from torchbce.explanation.sketch.losses import BLOCK, finite, item_losses, weighted
+from torchbce.explanation.sketch.points import Points, PointTable
 from torchbce.explanation.sketch.worst_items import KEPT, LossHistogram, Worst, candidates
 from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
 Codes = tuple[np.ndarray, list[str]]  # a number for each item, and what each number is called
-CLAMP = 100.0  # the most that a probability can cost, and so the farthest logit that stands for one
-BLOCK = 1 << 17  # items at a time: temporaries stay in the caches
 KERAS_EPSILON = 1e-7
 # Beyond these logits sigmoid is exactly 1 or 0 in each dtype, and the gradient exactly 0.
 SATURATED = {
@@ -138,18 +137,15 @@ class Sketch:
     ) -> None:
         x = outputs.double()
         y = targets.double() if targets.is_floating_point() else targets
-        loss_of = binary_cross_entropy_with_logits if self.from_logits else binary_cross_entropy
-        plain = loss_of(x, y, reduction="none")
-        # An item of no weight costs nothing, an infinite loss included.
-        losses = plain if weights is None else torch.where(weights == 0, 0.0, plain * weights)
+        plain = item_losses(x, y, self.from_logits)
+        losses = weighted(plain, weights)
         logits = x if self.from_logits else torch.logit(x)
-        farthest = FARTHEST if self.from_logits else CLAMP
         y = y.double()
         soft = 0 if not targets.is_floating_point() else int(((y != 0) & (y != 1)).sum())
         self.weighted = self.weighted or weights is not None
         self.dtype = str(outputs.dtype).removeprefix("torch.")
         self.sums.add(_sums(outputs, logits, y, weights, plain, losses, soft, self.from_logits))
-        logits = logits.clamp(-farthest, farthest)
+        logits = finite(logits, self.from_logits)
         if clusters is not None and self.clusters is not None:
             self.clusters.add_losses(*clusters, losses, logits, y, weights)
         # What belongs together is in one part of a cross-fit.

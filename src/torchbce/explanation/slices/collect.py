@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from torchbce.explanation.sketch.losses import item_losses
 from torchbce.explanation.slices.bins import Bins, choose_bins
 from torchbce.explanation.slices.choose import chosen
 from torchbce.explanation.slices.features import Columns
 from torchbce.explanation.slices.result import Slices
 from torchbce.explanation.slices.table import SliceTable
-from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
 
 class SliceCollector:
@@ -31,7 +31,7 @@ class SliceCollector:
             self._left_out = [(name, why) for name, why in cut.items() if isinstance(why, str)]
             self._table = SliceTable(self._bins, unit=None if w is None else float(w.mean()))
         x, y = outputs.double(), targets.double()
-        loss = (binary_cross_entropy_with_logits if self.from_logits else binary_cross_entropy)(x, y, reduction="none")
+        loss = item_losses(x, y, self.from_logits)
         p = torch.sigmoid(x) if self.from_logits else x
         codes = [bins.codes(features[bins.name]) for bins in self._bins]
         self._table.add(codes, loss.numpy(), p.numpy(), w)
