@@ -15,7 +15,8 @@ from torchbce import InputError
 from torchbce.training.ensemble.calibration import AS_IT_IS, bce, calibrate, fit_scaling, refined
 from torchbce.training.ensemble.data import Data
 from torchbce.training.ensemble.ensemble import mean_logits
-from torchbce.training.ensemble.fit import _together, fit_ensemble
+from torchbce.training.ensemble.course import together
+from torchbce.training.ensemble.fit import fit_ensemble
 from torchbce.training.ensemble.linear import fit_linear
 from torchbce.training.ensemble.recipe import Choices, Recipe, recipe
 from torchbce.training.ensemble.schedule import Schedule, one_cycle
@@ -109,9 +110,9 @@ def test_the_logit_of_a_mean_probability_keeps_its_digits(logits):
 def test_logits_of_one_row_by_several_members_are_averaged():
     place = np.array([2, 0, 1, 2, 0, 1])
     logits = np.array([5.0, 1.0, 3.0, 6.0, 2.0, 4.0])
-    found = _together(logits, place, 3)
+    found = together(logits, place, 3)
     assert found == pytest.approx(mean_logits(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])))
-    assert _together(logits[:3], place[:3], 3).tolist() == [1.0, 3.0, 5.0]
+    assert together(logits[:3], place[:3], 3).tolist() == [1.0, 3.0, 5.0]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

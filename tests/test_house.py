@@ -41,7 +41,7 @@ PLACES = {
     "triton": "engine/triton_gpu/",
     "polars": ("training/table/", "explanation/result.py", "labels/result.py"),
     "pydantic": "training/",
-    "safetensors": "training/run/folder.py",
+    "safetensors": ("training/run/folder.py", "training/checkpoint/record.py"),
     "onnx": "training/export/onnx_graph.py",
     "sklearn": "training/",
     "matplotlib": ("explanation/plots/", "explanation/result.py", "comparison/result.py"),
@@ -242,6 +242,8 @@ def test_command_line_flags():
             "--patience",
             "--seed",
             "--out",
+            "--checkpoint",
+            "--resume",
             "--decimal",
             "--delimiter",
             "--encoding",
@@ -332,7 +334,7 @@ def test_command_line_flags():
         "bench": [],
         "build": [],
     }
-    assert max(map(len, flags.values())) <= 25
+    assert max(map(len, flags.values())) <= 30
 
 
 @pytest.mark.parametrize("file", FILES)

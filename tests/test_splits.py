@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from torchbce import InputError
-from torchbce.training.examples import Examples, Roles, read_examples
+from torchbce.training.examples import Examples, Held, Roles, read_examples
 from torchbce.training.splits import folds, last_or_random, member_splits
-from torchbce.training.train import Held, prepare
+from torchbce.training.train import prepare
 
 
 def examples(answers: np.ndarray, **parts) -> Examples:

@@ -43,10 +43,10 @@ def reported() -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        _leave("interrupted; nothing was written", ExitCode.INTERRUPTED)
-    except Terminated:
-        _leave("terminated; nothing was written", ExitCode.TERMINATED)
+    except KeyboardInterrupt as stopped:
+        _leave(f"interrupted; {_left(stopped)}", ExitCode.INTERRUPTED)
+    except Terminated as stopped:
+        _leave(f"terminated; {_left(stopped)}", ExitCode.TERMINATED)
     except BrokenPipeError:
         output.silence()
         sys.exit(ExitCode.PIPE)
@@ -63,6 +63,11 @@ def reported() -> Iterator[None]:
             raise
         output.silence()
         _leave(f"the output cannot be written: {error.strerror}", ExitCode.OUTPUT)
+
+
+def _left(stopped: BaseException) -> str:
+    """What there is after it."""
+    return str(stopped) or "nothing was written"
 
 
 def _terminate(*_: object) -> None:

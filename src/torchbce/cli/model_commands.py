@@ -11,6 +11,7 @@ from torchbce.cli.base import app
 from torchbce.cli.exit_codes import reported
 from torchbce.cli.options import (
     ESTIMATE,
+    LONG,
     MODEL,
     ROWS,
     Cost,
@@ -166,6 +167,21 @@ def train(
     out: Annotated[
         Optional[Path], typer.Option(metavar="DIR", help="The run folder to make.", show_default="runs/FILE")
     ] = None,
+    checkpoint: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=LONG, metavar="5m", help="Keep so often where the run is, to go on after a kill; or off."
+        ),
+    ] = "5m",
+    resume: Annotated[
+        Optional[bool],
+        typer.Option(
+            "--resume/--no-resume",
+            rich_help_panel=LONG,
+            help="Go on with this very run, or accept it as finished; or begin anew.",
+            show_default="go on if it is unfinished",
+        ),
+    ] = None,
     decimal: Decimal = ".",
     delimiter: Delimiter = None,
     encoding: Encoding = None,
@@ -174,8 +190,7 @@ def train(
     with reported():
         from torchbce.cli.train import run
         from torchbce.training.ensemble.recipe import Choices
-        from torchbce.training.examples import Roles
-        from torchbce.training.train import Held
+        from torchbce.training.examples import Held, Roles
 
         at_most_one({"--test": test, "--test-share": test_share, "--folds": folds})
         run(
@@ -191,11 +206,13 @@ def train(
                 lr=positive_rate(lr),
                 optimizer="sgd" if one_of("--optimizer", optimizer, ["adamw", "sgd"]) == "sgd" else "adamw",
                 patience=patience,
-                time_budget=seconds_of(time_budget),
+                time_budget=seconds_of("--time-budget", time_budget),
             ),
             seed=seed,
             compare=compare,
             out=out,
+            checkpoint=None if checkpoint == "off" else seconds_of("--checkpoint", checkpoint),
+            resume=resume,
             format=format_of(decimal, delimiter, encoding),
         )
 

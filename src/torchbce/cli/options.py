@@ -25,7 +25,7 @@ Encoding = Annotated[
     Optional[str], typer.Option(metavar="NAME", help="Of a CSV file, such as latin1.", show_default="utf-8")
 ]
 
-ROWS, ESTIMATE, MODEL = "Rows and columns", "The estimate", "The model"  # panels of train --help
+ROWS, ESTIMATE, MODEL, LONG = "Rows and columns", "The estimate", "The model", "Long runs"  # panels of train --help
 
 Probabilities = Annotated[
     Optional[str], typer.Option("--prob", metavar="COL", help="The column of probabilities.", show_default=False)
@@ -80,7 +80,7 @@ def at_most_one(options: dict[str, object]) -> None:
         raise typer.BadParameter(f"{' and '.join(given)} were both given; rows are kept aside in one way")
 
 
-def seconds_of(text: str | None) -> float | None:
+def seconds_of(option: str, text: str | None) -> float | None:
     if text is None:
         return None
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 1)
@@ -89,7 +89,7 @@ def seconds_of(text: str | None) -> float | None:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise typer.BadParameter(f"--time-budget is {text!r}; write 90s, 5m or 2h")
+        raise typer.BadParameter(f"{option} is {text!r}; write 90s, 5m or 2h")
     return seconds
 
 

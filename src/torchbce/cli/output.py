@@ -53,6 +53,13 @@ class Listener:
         silence()
 
 
+class Silent(Listener):
+    """For the processes of a run that do not speak: the first does."""
+
+    def say(self, text: object = "") -> None:
+        """Nothing."""
+
+
 def silence() -> None:
     """Whatever is printed from now on goes nowhere."""
     try:

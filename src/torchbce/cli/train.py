@@ -7,6 +7,7 @@ import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +15,24 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from torchbce.cli.exit_codes import ExitCode
-from torchbce.cli.output import Listener, remark
+from torchbce.cli.output import Listener, Silent, remark
+from torchbce.cli.resuming import place_of, resumable, tell_notes
 from torchbce.explanation.explain import Explanation
 from torchbce.explanation.render.text import counted, percent
+from torchbce.training import processes
+from torchbce.training.checkpoint.keeper import Keeper
+from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.recipe import Choices, Recipe, recipe
 from torchbce.training.estimate import Difference, Estimate
-from torchbce.training.examples import Roles
+from torchbce.training.examples import Held, Roles
 from torchbce.training.history import Epoch
 from torchbce.training.importance import Importance
+from torchbce.training.run.identity import digest, identity
 from torchbce.training.run.report import chosen_explanation, what_rows
-from torchbce.training.run.reservation import reserved
+from torchbce.training.run.reservation import Reservation
 from torchbce.training.table.opened import Format
 from torchbce.training.table.target import NO, YES
-from torchbce.training.train import Held, Task, Trained, prepare, train
+from torchbce.training.train import Task, Trained, prepare, train
 
 LABEL = 10  # width of the first word of a line
 
@@ -41,18 +47,38 @@ def run(
     compare: bool,
     out: Path | None,
     format: Format,
+    checkpoint: float | None,
+    resume: bool | None,
 ) -> None:
-    """Train and narrate. The model is saved even if nobody reads any more."""
-    task = prepare(file, roles, held, seed=seed, format=format)
-    listener = Listener()
-    for line in _task_lines(task, roles.positive):
-        listener.say(line)
-    listener.say(_network_line(recipe(len(task.train), choices), seed))
-    wanted = out or Path("runs") / (task.name.split(".")[0] or "table")
-    with reserved(wanted, exact=out is not None) as place, _shown(listener, task) as (on_fold, on_epoch, on_step):
-        trained = train(
-            task, choices, place, seed=seed, compare=compare, on_fold=on_fold, on_epoch=on_epoch, on_step=on_step
-        )
+    """Train and narrate. The model is saved even if nobody reads any more.
+
+    `checkpoint`: seconds between two, None for none. Under torchrun the first process reserves, writes and speaks.
+    """
+    with processes.joined():
+        task = prepare(file, roles, held, seed=seed, format=format)
+        listener = Listener() if processes.is_first() else Silent()
+        for line in _task_lines(task, roles.positive):
+            listener.say(line)
+        listener.say(_network_line(recipe(len(task.train), choices), seed))
+        wanted = out or Path("runs") / (task.name.split(".")[0] or "table")
+        whole = identity(task.digests, roles, held, choices, seed=seed, compare=compare, format=format)
+        with place_of(wanted, whole, exact=out is not None, keeps=checkpoint is not None, resume=resume) as place:
+            if place.finished:
+                listener.say(f"{'finished':{LABEL}}{place.folder} is this very run; there is nothing left to do")
+                return
+            with resumable(place, listener, LABEL), _shown(listener, task, place) as (on_fold, watch):
+                trained = train(
+                    task,
+                    choices,
+                    place if processes.is_first() else None,
+                    seed=seed,
+                    compare=compare,
+                    on_fold=on_fold,
+                    watch=replace(watch, keeper=Keeper(place.unfinished, checkpoint or math.inf)),
+                    run=digest(whole),
+                )
+    if not processes.is_first():
+        return
     for line in _result_lines(trained, task):
         listener.say(line)
     if listener.error is not None:
@@ -60,19 +86,24 @@ def run(
         sys.exit(ExitCode.PIPE if isinstance(listener.error, BrokenPipeError) else ExitCode.OUTPUT)
 
 
-Callbacks = tuple[Callable[[int, float], None], Callable[[Epoch], None], Callable[[int, int], None]]
-
-
 @contextlib.contextmanager
-def _shown(listener: Listener, task: Task) -> Iterator[Callbacks]:
+def _shown(listener: Listener, task: Task, place: Reservation) -> Iterator[tuple[Callable[[int, float], None], Watch]]:
     """What is shown of each fold, epoch and step; a bar where a person looks."""
     folds = len(task.splits)
+
+    def resumed(epoch: int) -> None:
+        listener.say(f"{'resumed':{LABEL}}in epoch {epoch}")
 
     def fold_line(number: int, loss: float) -> str:
         return f"fold {number:4d}  of {folds}: {loss:.6f} nats per item on the rows kept from it"
 
     if listener.error is not None or not Console().is_terminal:
-        yield lambda number, loss: listener.say(fold_line(number, loss)), listener.say, lambda done, total: None
+
+        def say(line: object) -> None:
+            listener.say(line)
+            tell_notes(place)
+
+        yield lambda number, loss: say(fold_line(number, loss)), Watch(say, resumed=resumed)
         return
     columns = TextColumn("{task.fields[what]}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(), transient=True) as bar:
@@ -84,9 +115,10 @@ def _shown(listener: Listener, task: Task) -> Iterator[Callbacks]:
 
         def on_epoch(epoch: Epoch) -> None:
             bar.print(str(epoch), highlight=False, soft_wrap=True)
+            tell_notes(place)
             bar.reset(progress, what=f"epoch {epoch.number + 1}")
 
-        yield on_fold, on_epoch, lambda done, total: bar.update(progress, completed=done, total=total)
+        yield on_fold, Watch(on_epoch, lambda done, total: bar.update(progress, completed=done, total=total), resumed)
 
 
 def _task_lines(task: Task, positive: str | None) -> list[str]:

@@ -15,12 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["is_same_file", "whole_file"]
+__all__ = ["is_same_file", "sync", "whole_file"]
 
 
 @contextlib.contextmanager
-def whole_file(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
+def whole_file(path: Path, mode: int = 0o666, *, durable: bool = False) -> Iterator[IO[bytes]]:
     """A file to write into, which becomes `path` at the end of the block; after an error nothing has changed.
+
+    `durable`: it is on the disk, not only in the system's memory, before it gets its name.
 
     Raises:
         OSError: it cannot be written.
@@ -41,11 +43,27 @@ def whole_file(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
             if before is not None:
                 os.chmod(draft, stat.S_IMODE(before))
             yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(draft, place)
+        if durable:
+            sync(place.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(draft)
         raise
+
+
+def sync(path: Path) -> None:
+    """A file, or the names in a folder, are on the disk and not only in the system's memory; where it can be asked."""
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def is_same_file(one: Path, other: Path) -> bool:

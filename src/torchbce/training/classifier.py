@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from torchbce.common.errors import InputError
 from torchbce.training.ensemble.calibration import sigmoid
+from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.data import Split
 from torchbce.training.ensemble.recipe import Choices, OptimizerName, recipe
 from torchbce.training.examples import USABLE, Examples
@@ -126,7 +127,9 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             examples, splits = self._with_eval_set(examples, eval_set, classes)
         start = getattr(self, "model_", None) if self.warm_start else None
         self.classes_ = classes
-        learnt = learn(examples, self._choices(), seed=seed, on_epoch=self.on_epoch, splits=splits, start=start)
+        learnt = learn(
+            examples, self._choices(), seed=seed, watch=Watch(epoch=self.on_epoch), splits=splits, start=start
+        )
         self.model_: Model = learnt.model
         self.history_ = learnt.fitted.history
         self.n_iter_ = len(self.history_)

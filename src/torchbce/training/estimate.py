@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from torchbce.explanation.explain import Explanation, explain
 from torchbce.training import baselines
+from torchbce.training.checkpoint.record import State
 from torchbce.training.ensemble.calibration import bce
+from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.data import Split
 from torchbce.training.ensemble.recipe import Choices
 from torchbce.training.examples import Examples
@@ -93,18 +96,45 @@ class Estimate:
         return float(roc_auc_score(self.answers, self.logits, sample_weight=self.weight))
 
 
+@dataclass(frozen=True)
+class Fold:
+    """Some rows that a model has not seen, and how much each column is worth there, by row, on the first `some`."""
+
+    estimate: Estimate
+    rises: dict[str, np.ndarray]
+    some: int
+
+    def to_state(self) -> State:
+        """All of it."""
+        arrays = {name: value for name, value in vars(self.estimate).items() if isinstance(value, np.ndarray)}
+        tensors = {"arrays": arrays, "others": self.estimate.others, "rises": self.rises}
+        return {
+            **{name: {key: torch.from_numpy(value) for key, value in part.items()} for name, part in tensors.items()},
+            "some": self.some,
+        }
+
+    @classmethod
+    def of_state(cls, state: State) -> Fold:
+        """What `to_state` was taken of."""
+        arrays, others, rises = (
+            {key: tensor.numpy() for key, tensor in state[name].items()} for name in ("arrays", "others", "rises")
+        )
+        absent = {"weight": None, "groups": None}
+        return cls(Estimate(**absent | arrays, others=others, importances=[]), rises, state["some"])
+
+
 def on_test_rows(
     learnt: Learnt, train: Examples, test: Examples, rows: np.ndarray, seed: int, *, compare: bool
 ) -> Estimate:
     """Of a model, by rows that it was not given."""
-    found, risen = _part(learnt, train, test, rows, seed, ROWS, compare=compare)
-    return replace(found, importances=importances([risen[0]], [risen[1]]))
+    fold = _fold(learnt, train, test, rows, seed, ROWS, compare=compare)
+    return replace(fold.estimate, importances=importances([fold.rises], [fold.some]))
 
 
-def _part(
+def _fold(
     learnt: Learnt, train: Examples, test: Examples, rows: np.ndarray, seed: int, most: int, *, compare: bool
-) -> tuple[Estimate, tuple[dict[str, np.ndarray], int]]:
-    """Also how much each column is worth, by row, on `most` of the rows."""
+) -> Fold:
+    """`most`: of the rows that the worth of columns is seen on."""
     encoded = encode(test.frame, learnt.model.columns, test.name)
     some = np.sort(np.random.default_rng(seed).permutation(len(test))[:most])
     found = Estimate(
@@ -117,7 +147,7 @@ def _part(
         others={name: answer(train, test, seed) for name, answer in _others(compare).items()},
         importances=[],
     )
-    return found, (rises(learnt.model, encoded[some], test.answers[some], seed), len(some))
+    return Fold(found, rises(learnt.model, encoded[some], test.answers[some], seed), len(some))
 
 
 def cross_validated(
@@ -128,21 +158,33 @@ def cross_validated(
     *,
     compare: bool,
     on_fold: Callable[[int, float], object] | None = None,
-    on_step: Callable[[int, int], object] | None = None,
+    watch: Watch | None = None,
 ) -> Estimate:
     """Of the way to a model, by as many models as there are splits; each predicts the rows kept from it."""
-    parts, risen = [], []
-    for number, (train, aside) in enumerate(splits, 1):
-        some, rest = examples.of(train), examples.of(aside)
-        learnt = learn(some, choices, seed=seed + 1000 * number, on_step=on_step)
-        part, rise = _part(learnt, some, rest, aside + 1, seed, -(-ROWS // len(splits)), compare=compare)
-        parts.append(part)
-        risen.append(rise)
+    watch = watch or Watch()
+
+    def estimated(number: int) -> Fold:
+        keeper = watch.keeper.within(f"fold-{number}")
+
+        def make() -> Fold:
+            train, aside = splits[number - 1]
+            some, rest = examples.of(train), examples.of(aside)
+            learnt = learn(some, choices, seed=seed + 1000 * number, watch=replace(watch, epoch=None, keeper=keeper))
+            return _fold(learnt, some, rest, aside + 1, seed, -(-ROWS // len(splits)), compare=compare)
+
+        return keeper.part("estimate", make, Fold.to_state, Fold.of_state)
+
+    found = []
+    for number in range(1, len(splits) + 1):
+        fold = estimated(number)
+        found.append(fold)
         if on_fold:
+            part = fold.estimate
             on_fold(number, float(np.average(bce(part.logits, part.answers), weights=part.weight)))
+    parts = [fold.estimate for fold in found]
     folds = np.concatenate([np.full(len(part.rows), number) for number, part in enumerate(parts, 1)])
-    found = importances([rise for rise, _ in risen], [count for _, count in risen])
-    return replace(_joined(parts, folds), importances=found)
+    worth = importances([fold.rises for fold in found], [fold.some for fold in found])
+    return replace(_joined(parts, folds), importances=worth)
 
 
 def _joined(parts: list[Estimate], folds: np.ndarray) -> Estimate:

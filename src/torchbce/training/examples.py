@@ -42,6 +42,15 @@ class Roles:
 
 
 @dataclass(frozen=True)
+class Held:
+    """How rows are kept aside for the estimate: another file, a share, folds; at most one. All None: by the size."""
+
+    file: str | None = None
+    share: float | None = None  # 0: none
+    folds: int | None = None
+
+
+@dataclass(frozen=True)
 class Examples:
     """A table with what each column is. groups: which rows belong together; times: numbers that order the rows."""
 
@@ -54,6 +63,7 @@ class Examples:
     weight: np.ndarray | None = None
     groups: np.ndarray | None = None
     times: np.ndarray | None = None
+    digest: str = ""  # of the file's content
 
     def __len__(self) -> int:
         return len(self.answers)
@@ -141,16 +151,21 @@ def _examples(
         weight=None if roles.weight is None else _weights(read, roles.weight, decimal),
         groups=None if roles.group is None else _groups(read, roles.group),
         times=None if roles.time is None else _times(read, roles.time, decimal),
+        digest=read.digest,
     )
 
 
 def require_both_classes(answers: np.ndarray, name: str, fewest: int = FEWEST) -> None:
     """Rows enough of each class; the error says how many there are."""
-    counts = np.bincount(answers, minlength=2)
+    require_of_each_class(np.bincount(answers, minlength=2), name, fewest)
+
+
+def require_of_each_class(counts: np.ndarray, name: str, fewest: int = FEWEST) -> None:
+    """Rows enough of each class, by how many there are."""
     if counts.min() < fewest:
         rare = int(counts.argmin())
         raise InputError(
-            f"{name}: only {counts[rare]} of {len(answers)} rows {'is' if counts[rare] == 1 else 'are'} of the "
+            f"{name}: only {counts[rare]} of {counts.sum()} rows {'is' if counts[rare] == 1 else 'are'} of the "
             f"{'positive' if rare else 'negative'} class; at least {fewest} of each are needed to train and to validate"
         )
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from torchbce.explanation.statistics.entropy import percent_below
 
@@ -47,9 +48,15 @@ class Epoch:
 
 
 class History:
-    """The epochs of a run, in order."""
+    """The epochs of a run, in order.
+
+    resumed_at: the epoch, and the batches done in it, at which a checkpoint was gone on from; None without one.
+    skipped: batches that were left out because their loss was not finite.
+    """
 
     def __init__(self) -> None:
+        self.resumed_at: tuple[int, int] | None = None
+        self.skipped = 0
         self._epochs: list[Epoch] = []
         self._chosen: int | None = None
 
@@ -79,11 +86,25 @@ class History:
         return min(self._epochs, key=lambda epoch: math.inf if math.isnan(epoch.judged) else epoch.judged)
 
     def to_csv(self, path: Path) -> None:
-        """One line per epoch, every digit."""
+        """One line per epoch, every digit; without the seconds, so that the same run gives the same bytes."""
+        names = [field.name for field in fields(Epoch) if field.name != "seconds"]
         with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, [field.name for field in fields(Epoch)])
+            writer = csv.DictWriter(file, names, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(asdict(epoch) for epoch in self._epochs)
 
+    def state_dict(self) -> dict[str, Any]:
+        """All of it, in lists and numbers."""
+        epochs = [asdict(epoch) for epoch in self._epochs]
+        return {"epochs": epochs, "chosen": self._chosen, "skipped": self.skipped}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Be what `state_dict` was taken of."""
+        self._epochs, self._chosen = [Epoch(**epoch) for epoch in state["epochs"]], state["chosen"]
+        self.skipped = state["skipped"]
+
     def __repr__(self) -> str:
-        return "\n".join(map(str, self._epochs)) if self._epochs else "History()"
+        lines = [str(epoch) for epoch in self._epochs] or ["History()"]
+        if self.skipped:
+            lines.append(f"{self.skipped} batches left out: their loss was not finite")
+        return "\n".join(lines)

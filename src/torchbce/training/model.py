@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.data import Data, Fitted, Split
 from torchbce.training.ensemble.ensemble import Ensemble
 from torchbce.training.ensemble.fit import fit_ensemble
 from torchbce.training.ensemble.linear import fit_linear
 from torchbce.training.ensemble.recipe import Choices, Recipe, recipe
 from torchbce.training.examples import Examples
-from torchbce.training.history import Epoch
 from torchbce.training.screening import WIDE, worth_keeping
 from torchbce.training.splits import member_splits
 from torchbce.training.table.choose import fit_columns
@@ -53,8 +52,7 @@ def learn(
     choices: Choices,
     *,
     seed: int,
-    on_epoch: Callable[[Epoch], object] | None = None,
-    on_step: Callable[[int, int], object] | None = None,
+    watch: Watch | None = None,
     splits: list[Split] | None = None,
     start: Model | None = None,
 ) -> Learnt:
@@ -84,8 +82,7 @@ def learn(
             splits,
             chosen,
             seed=seed,
-            on_epoch=on_epoch,
-            on_step=on_step,
+            watch=watch,
             judge=judge,
             start=None if start is None else start.ensemble.networks,
         )

@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 def results(
     futures: list[Future[Result]], stop: threading.Event, on_look: Callable[[], object] | None = None
 ) -> list[Result]:
-    """Of all of them; `stop` is set at the end, also where it comes early."""
+    """Of all of them; `stop` is set at the end, also where it comes early, or `on_look` sets it."""
     try:
         while wait(futures, timeout=LOOK).not_done:
             if on_look:

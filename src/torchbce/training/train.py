@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,16 +13,18 @@ import numpy as np
 
 from torchbce.common.errors import OutputError
 from torchbce.training.ensemble.calibration import bce
+from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.data import Split
 from torchbce.training.ensemble.recipe import Choices
 from torchbce.training.estimate import Estimate, cross_validated, on_test_rows
-from torchbce.training.examples import Examples, Read, Roles, read_examples, read_test
-from torchbce.training.history import Epoch
+from torchbce.training.examples import Examples, Held, Read, Roles, read_examples, read_test
 from torchbce.training.model import FEWEST_OF_A_CLASS, Learnt, learn
 from torchbce.training.run import folder as run_folder
 from torchbce.training.run.card import model_card
+from torchbce.training.run.identity import RUN
 from torchbce.training.run.report import write_report
 from torchbce.training.run.reservation import Reservation
+from torchbce.training.run.signals import signals_held
 from torchbce.training.splits import folds, last_or_random
 from torchbce.training.table.files import write_table
 from torchbce.training.table.opened import Format
@@ -38,15 +38,6 @@ FOLDS, SHARE = 5, 0.2
 
 
 @dataclass(frozen=True)
-class Held:
-    """How rows are kept aside for the estimate: another file, a share, folds; at most one. All None: by the size."""
-
-    file: str | None = None
-    share: float | None = None  # 0: none
-    folds: int | None = None
-
-
-@dataclass(frozen=True)
 class Task:
     """A table, read and split: all that is known before training."""
 
@@ -55,6 +46,12 @@ class Task:
     test: Examples | None
     test_rows: np.ndarray  # their numbers, from 1
     splits: list[Split]  # of `train`, for cross-validation; empty without it
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Of the content of the files that were read, by their names."""
+        own = {self.name: self.read.examples.digest}
+        return own if self.test_file is None or self.test is None else own | {self.test_file: self.test.digest}
 
     @property
     def name(self) -> str:
@@ -108,15 +105,17 @@ def prepare(file: str, roles: Roles, held: Held, *, seed: int, format: Format | 
 def train(
     task: Task,
     choices: Choices,
-    place: Reservation,
+    place: Reservation | None,
     *,
     seed: int,
     compare: bool = False,
     on_fold: Callable[[int, float], object] | None = None,
-    on_epoch: Callable[[Epoch], object] | None = None,
-    on_step: Callable[[int, int], object] | None = None,
+    watch: Watch | None = None,
+    run: str | None = None,
 ) -> Trained:
-    """Train on a prepared table and write the run folder.
+    """Train on a prepared table and write the run folder, unless there is no place: in all processes but the first.
+
+    `run`: the digest of what the run depends on, to know it again.
 
     Raises:
         OutputError: the folder cannot be written; the message says where the finished model is instead.
@@ -125,16 +124,18 @@ def train(
     choices = choices.for_one_of(len(task.splits) + 1)
     if task.splits:
         estimate = cross_validated(
-            task.train, task.splits, choices, seed, compare=compare, on_fold=on_fold, on_step=on_step
+            task.train, task.splits, choices, seed, compare=compare, on_fold=on_fold, watch=watch
         )
-    learnt = learn(task.train, choices, seed=seed, on_epoch=on_epoch, on_step=on_step)
+    learnt = learn(task.train, choices, seed=seed, watch=watch)
     if task.test is not None:
         estimate = on_test_rows(learnt, task.train, task.test, task.test_rows, seed, compare=compare)
     train_bce = _train_bce(learnt, task.train)
+    if place is None:
+        return Trained(Path(), learnt, estimate, train_bce)
 
     def write(folder: Path) -> None:
         write_table(_predictions(task, learnt, estimate), folder / run_folder.PREDICTIONS_FILE)
-        described = _described(task, learnt, estimate, seed, train_bce)
+        described = _described(task, learnt, estimate, seed, train_bce, run)
         run_folder.save_model(folder, described, learnt.model.ensemble)
         (folder / run_folder.CARD_FILE).write_text(model_card(described, estimate), encoding="utf-8")
         learnt.fitted.history.to_csv(folder / run_folder.HISTORY_FILE)
@@ -170,7 +171,7 @@ def _predictions(task: Task, learnt: Learnt, estimate: Estimate | None) -> pl.Da
 
 
 def _described(
-    task: Task, learnt: Learnt, estimate: Estimate | None, seed: int, train_bce: float
+    task: Task, learnt: Learnt, estimate: Estimate | None, seed: int, train_bce: float, run: str | None
 ) -> run_folder.ModelFile:
     chosen, best = learnt.chosen, learnt.fitted.history.best
     result: dict[str, float | int | None] = {
@@ -201,6 +202,7 @@ def _described(
             "batch_size": chosen.batch_size,
             "epochs": chosen.epochs,
             "patience": chosen.patience,
+            RUN: run,
         },
         result={name: None if value != value else value for name, value in result.items()},
     )
@@ -215,21 +217,3 @@ def _saved_elsewhere(folder: Path, write: Callable[[Path], None], error: OSError
         write(other)
         return f"{why}; the finished model is in {other}"
     return f"{why}; nothing was kept"
-
-
-@contextlib.contextmanager
-def signals_held() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait for the end of the block; in another thread than the first they come as ever."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    held = signal.SIGINT, signal.SIGTERM
-    before = [signal.signal(number, lambda n, _: came.append(n)) for number in held]
-    try:
-        yield
-    finally:
-        for number, handler in zip(held, before, strict=True):
-            signal.signal(number, handler)
-        if came:
-            signal.raise_signal(signal.Signals(came[0]))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, Rows
+from torchbce.training.checkpoint.record import State
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.ensemble.schedule import Schedule
 from torchbce.training.network.compiled import compiled
@@ -40,23 +41,32 @@ class Member:
         self.schedule = Schedule(
             recipe.lr, recipe.epochs * self.steps_per_epoch, recipe.optimizer == "adamw", recipe.time_budget
         )
-        self.kept: list[Tensor] = []
+        self.kept: Tensor | None = None
         self._steps_per_call = 16
+        self.begin()
 
-    def epoch(self, stop: Callable[[], bool]) -> float:
-        """One pass over the training rows; the running sum of their losses."""
-        order = torch.from_numpy(self.generator.permutation(len(self.part.train)))
-        order = self.part.train[order]
-        total, done = 0.0, 0
-        while done < self.steps_per_epoch and not stop():
-            count = min(self._steps_per_call, self.steps_per_epoch - done)
+    def begin(self) -> None:
+        """A new epoch, in an order of its own."""
+        self._before = self.generator.bit_generator.state
+        self.order = self.part.train[torch.from_numpy(self.generator.permutation(len(self.part.train)))]
+        self.total, self.done = 0.0, 0
+
+    @property
+    def is_through(self) -> bool:
+        """Whether every row of the epoch has been learnt from; `total` is then the running sum of their losses."""
+        return self.done == self.steps_per_epoch
+
+    def advance(self, stop: Callable[[], bool]) -> None:
+        """Steps to the end of the epoch, or until told to stop."""
+        while not self.is_through and not stop():
+            count = min(self._steps_per_call, self.steps_per_epoch - self.done)
             start = time.perf_counter()
-            chunk = order[done * self.batch : (done + count) * self.batch]
-            total += self.machine.train(self.rows, chunk, self.schedule.rates(self.machine.steps, count))
+            chunk = self.order[self.done * self.batch : (self.done + count) * self.batch]
+            rates = self.schedule.rates(self.machine.steps, count)
+            self.total = self.machine.train(self.rows, chunk, rates, self.total)
             took = time.perf_counter() - start
             self._steps_per_call = max(1, min(4 * count, int(count * CALL / max(took, 1e-6))))
-            done += count
-        return total
+            self.done += count
 
     def valid_outputs(self) -> np.ndarray:
         """Logits of the validation rows, (rows, heads)."""
@@ -64,13 +74,36 @@ class Member:
 
     def keep(self) -> None:
         """The weights as they are now are the best so far."""
-        self.kept = [parameter.detach().clone() for parameter in self.network.parameters()]
+        self.kept = self.machine.parameters.clone()
 
     def restore(self) -> None:
         """Back to the best weights."""
-        with torch.no_grad():
-            for parameter, best in zip(self.network.parameters(), self.kept, strict=True):
-                parameter.copy_(best)
+        if self.kept is not None:
+            self.machine.parameters.copy_(self.kept)
+
+    def state_dict(self) -> State:
+        """Where the member is; the epoch's order is drawn again from the generator's state before it."""
+        return {
+            "weights": self.machine.parameters,
+            "moments": self.machine.moments,
+            "steps": self.machine.steps,
+            "generator": self._before,
+            "total": self.total,
+            "done": self.done,
+            "kept": self.kept,
+            "spent": self.schedule.spent,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Be where `state_dict` was taken."""
+        self.machine.parameters.copy_(state["weights"])
+        for moment, before in zip(self.machine.moments, state["moments"], strict=True):
+            moment.copy_(before)
+        self.machine.steps = state["steps"]
+        self.generator.bit_generator.state = state["generator"]
+        self.begin()
+        self.total, self.done, self.kept = state["total"], state["done"], state["kept"]
+        self.schedule.started = time.perf_counter() - state["spent"]
 
 
 def new_network(spec: NetworkSpec, edges: list[np.ndarray], base_rate: float, seed: int) -> TableNetwork:

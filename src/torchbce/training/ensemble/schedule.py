@@ -33,14 +33,15 @@ class Schedule:
     @property
     def is_over(self) -> bool:
         """Whether the budget is spent."""
-        return self.budget is not None and self._spent >= 1
+        return self.budget is not None and self.spent >= self.budget
 
     @property
-    def _spent(self) -> float:
-        return (time.perf_counter() - self.started) / (self.budget or math.inf)
+    def spent(self) -> float:
+        """Seconds."""
+        return time.perf_counter() - self.started
 
     def _by_the_clock(self, steps: Tensor) -> Tensor:
-        progress = max(min(self._spent, 1.0), float(steps[0]) / self.steps)
+        progress = max(min(self.spent / (self.budget or math.inf), 1.0), float(steps[0]) / self.steps)
         return self.rate * one_cycle(torch.full_like(steps, progress * (self.steps - 1)), self.steps)
 
 

@@ -1,7 +1,7 @@
 """The name of a run, held from its start: of two trainings that begin together, each gets a folder of its own.
 
-A hidden lock file beside the folder is locked by the system, so it is free again when its process is gone, however that
-ended. Drafts that dead runs left are removed by the next one that gets the name.
+What dead runs left half-written is removed by the next one that gets the name; what they kept in NAME.unfinished is
+not: the same run goes on with it.
 """
 
 from __future__ import annotations
@@ -10,18 +10,15 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torchbce.common.errors import OutputError
-
-fcntl: Any
-try:
-    import fcntl
-except ImportError:  # Windows: names are not held there
-    fcntl = None
+from torchbce.common.errors import InputError, OutputError
+from torchbce.common.writing import sync
+from torchbce.training.checkpoint.unfinished import Unfinished
+from torchbce.training.run import lock as locks
 
 
 @dataclass
@@ -30,7 +27,8 @@ class Reservation:
 
     folder: Path
     draft: Path
-    finished: bool = False
+    unfinished: Unfinished | None = None
+    finished: bool = False  # also where the very same run was finished before
 
     def finish(self) -> None:
         """The folder appears, whole.
@@ -42,69 +40,91 @@ class Reservation:
         self.draft.chmod(0o777 & ~mask)
         for path in self.draft.iterdir():  # safetensors writes files that only their owner may read
             path.chmod(0o666 & ~mask)
+            sync(path)
+        sync(self.draft)
         os.rename(self.draft, self.folder)
+        sync(self.folder.parent)
         self.finished = True
+        if self.unfinished is not None:
+            self.unfinished.remove()
 
 
 @contextlib.contextmanager
-def reserved(folder: Path, *, exact: bool) -> Iterator[Reservation]:
+def reserved(
+    folder: Path,
+    *,
+    exact: bool,
+    identity: dict[str, Any] | None = None,
+    resume: bool | None = None,
+    is_finished: Callable[[Path], bool] = lambda _: False,
+) -> Iterator[Reservation]:
     """The folder, or, unless it has to be `exact`, the first of folder-2, folder-3 ... that is free.
+
+    identity: what the run depends on, if it keeps checkpoints. An unfinished run of the same identity is gone on with;
+    `resume` False begins anew, True also finds the same run where it is finished.
 
     Raises:
         OutputError: it exists, another run is about to make it, or it cannot be written.
+        InputError: an unfinished run of another identity is in the way.
     """
     made = _missing_parents(folder)
-    candidate, number = folder, 2
+    candidate, number, lock = folder, 2, None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        while (lock := _lock(candidate)) is None or candidate.exists() or candidate.is_symlink():
+        while (lock := locks.take(candidate)) is None or not _is_free(candidate, identity, resume, exact=exact):
+            if resume and lock is not None and is_finished(candidate):
+                break
             if exact:
                 what = "is about to be made by another run" if lock is None else "exists already"
                 raise OutputError(f"{folder} {what}; name another folder with --out, or remove it")
-            _release(lock)
+            locks.release(lock)
             candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
         for left in candidate.parent.glob(f".{_escaped(candidate.name)}.draft-*"):
             shutil.rmtree(left, ignore_errors=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{candidate.name}.draft-", dir=candidate.parent))
-    except OutputError:
+        found = Reservation(candidate, draft, _unfinished(candidate, identity), finished=candidate.exists())
+        if found.unfinished is not None:
+            if resume is False or found.finished:
+                found.unfinished.remove()
+            if not found.finished:
+                found.unfinished.begin()
+    except (OutputError, InputError):
+        locks.release(lock)
         _remove_empty(made)
         raise
     except (OSError, ValueError) as error:
+        locks.release(lock)
         _remove_empty(made)
         raise OutputError(f"{candidate} cannot be written: {getattr(error, 'strerror', None) or error}") from error
-    found = Reservation(candidate, draft)
     try:
         yield found
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-        _release(lock)
+        if found.unfinished is not None and found.unfinished.is_empty:
+            found.unfinished.remove()
+        locks.release(lock)
         if not found.finished:
             _remove_empty(made)
 
 
-def _lock(folder: Path) -> tuple[int, Path] | None:
-    """The lock of a name, held; None where somebody else holds it."""
-    path = folder.with_name(f".{folder.name}.lock")
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        if fcntl is None:
-            return handle, path
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            return None
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), path.stat()):
-                return handle, path
-        os.close(handle)  # its last holder has removed it meanwhile
+def _unfinished(folder: Path, identity: dict[str, Any] | None) -> Unfinished | None:
+    return None if identity is None else Unfinished(folder.with_name(f"{folder.name}.unfinished"), identity)
 
 
-def _release(lock: tuple[int, Path] | None) -> None:
-    if lock is not None:
-        handle, path = lock
-        path.unlink(missing_ok=True)  # while it is held, so that nobody takes a lock that is gone
-        os.close(handle)
+def _is_free(folder: Path, identity: dict[str, Any] | None, resume: bool | None, *, exact: bool) -> bool:
+    """Whether a name is to be had: nobody's, or that of this very run, unfinished."""
+    if folder.exists() or folder.is_symlink():
+        return False
+    unfinished = _unfinished(folder, identity)
+    if unfinished is None or (resume is False and exact):
+        return True
+    try:
+        unfinished.check()
+    except InputError:
+        if exact:
+            raise
+        return False
+    return True
 
 
 def _missing_parents(folder: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class Table:
     frame: pl.DataFrame
     name: str
     kinds: Kinds
+    digest: str  # sha256 of the file's content
 
 
 def read_table(name: str, format: Format | None = None, as_text: set[str] | None = None) -> Table:
@@ -44,9 +46,11 @@ def read_table(name: str, format: Format | None = None, as_text: set[str] | None
         kind = what_it_is(source)
         read = _read_csv(source) if kind == CSV else _read_binary(source, kind)
         frame, kinds = typed(read, source.name, source.format.decimal, as_text or set())
+        with source.path.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
     if not frame.height:
         raise InputError(f"{source.name} has a header and no rows")
-    return Table(frame, source.name, kinds)
+    return Table(frame, source.name, kinds, digest)
 
 
 def what_it_is(source: Source) -> str:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from torchbce.engine.numba_cpu.trees.machine import Nodes, sums
+from torchbce.training.checkpoint.record import State
 
 Levels = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -47,6 +48,17 @@ class BoostedTrees(nn.Module):
             self.register_buffer(name, torch.zeros(spec.nodes))
         for name in ("root", "depth"):
             self.register_buffer(name, torch.zeros(spec.trees, dtype=torch.int32))
+
+    def to_state(self) -> State:
+        """All of it."""
+        return {"spec": self.spec.model_dump(), "tensors": dict(self.state_dict())}
+
+    @classmethod
+    def of_state(cls, state: State) -> BoostedTrees:
+        """What `to_state` was taken of."""
+        trees = cls(TreesSpec(**state["spec"]))
+        trees.load_state_dict(state["tensors"], assign=True)
+        return trees
 
     @property
     def nodes(self) -> Nodes:

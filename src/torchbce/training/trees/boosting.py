@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchbce.training import processes
+from torchbce.training.checkpoint.keeper import NOTHING, Keeper
 from torchbce.training.ensemble.data import Data, Split
 from torchbce.training.side_by_side import results
 from torchbce.training.trees.boosted import BoostedTrees, TreesSpec
@@ -33,7 +35,13 @@ class Boosting:
 
 
 def grow(
-    data: Data, splits: list[Split], boosting: Boosting, *, seed: int, budget: float | None = None
+    data: Data,
+    splits: list[Split],
+    boosting: Boosting,
+    *,
+    seed: int,
+    budget: float | None = None,
+    keeper: Keeper = NOTHING,
 ) -> list[BoostedTrees]:
     """Trees for each split, side by side, each on one thread: the same seed gives the same bits.
 
@@ -42,23 +50,35 @@ def grow(
     from threadpoolctl import threadpool_limits
 
     at_once = torch.get_num_threads()
-    each = None if budget is None else budget / -(-len(splits) // at_once)
+    each = None if budget is None else budget / -(-len(splits) // (at_once * processes.count()))
     stop = threading.Event()
+    kept = [keeper.kept(f"trees-{number}") for number in range(len(splits))]
 
     def one(number: int) -> BoostedTrees:
+        before = kept[number]
+        if before is not None:
+            return BoostedTrees.of_state(before)
         until = np.inf if each is None else time.perf_counter() + each
         with threadpool_limits(1, user_api="openmp"):  # of this thread
-            return _grown(
+            trees = _grown(
                 data,
                 splits[number],
                 boosting,
                 seed + number,
                 lambda: stop.is_set() or time.perf_counter() > until,
             )
+        if not stop.is_set():
+            keeper.keep(f"trees-{number}", trees.to_state())
+        return trees
 
+    mine = list(processes.shared_out(splits))
     with ThreadPoolExecutor(at_once, "trees") as threads:
-        futures = [threads.submit(one, number) for number in range(len(splits))]
-        return results(futures, stop)
+        grown = results([threads.submit(one, number) for number in mine], stop)
+    states = processes.gathered({number: trees.to_state() for number, trees in zip(mine, grown, strict=True)})
+    for number, state in enumerate(states):
+        if number not in mine and kept[number] is None:
+            keeper.keep(f"trees-{number}", state)
+    return [BoostedTrees.of_state(state) for state in states]
 
 
 @functools.cache

@@ -139,17 +139,50 @@ class Machine:
         self.gradient = torch.zeros_like(layers.parameters)
         self.steps = 0
         self._loss = torch.zeros(1, dtype=torch.float64)
+        self._partials = torch.zeros(0, 0)
+        self._no_rows = Rows(*[torch.zeros(0)] * 5)
         self._words = self._fixed(sgemm_address() or 0, seed)
 
-    def train(self, rows: Rows, order: Tensor, rates: Tensor) -> float:
-        """Steps through the rows in `order` (int32), one learning rate (float64) each; the sum of the rows' losses."""
+    def train(self, rows: Rows, order: Tensor, rates: Tensor, total: float = 0.0) -> float:
+        """Steps through the rows in `order` (int32), one learning rate (float64) each.
+
+        Returns `total` plus the rows' losses, added in their order, so that calls can be cut anywhere.
+        """
         steps = -(-len(order) // self._batch)
         assert len(rates) == steps, (len(rates), steps)
+        self._loss[0] = total
         self._call(
             rows, order=order.data_ptr(), rows_=len(order), rates=rates.data_ptr(), training=1, logits=self._scores
         )
         self.steps += steps
-        return self._loss.item()
+        return self._loss[0].item()
+
+    def lanes(self, rows: Rows, order: Tensor, *, of: int, draw: int) -> Tensor:
+        """The gradient of the mean loss of a batch of `of` rows, left in `gradient`, as far as it comes from these lanes.
+
+        The lanes have as many rows as the machine's batch. `draw`: the number of the first lane, for dropout. Returns the
+        sum of the losses of each lane's rows, float64.
+        """
+        count = -(-len(order) // self._batch)
+        self._hold(count)
+        self._loss[:count] = 0
+        self._call(
+            rows,
+            order=order.data_ptr(),
+            rows_=len(order),
+            rates=0,
+            training=1,
+            logits=self._scores,
+            of=of,
+            step=draw,
+        )
+        return self._loss[:count].clone()
+
+    def apply(self, rate: float) -> None:
+        """One step of the optimiser with what stands in `gradient`."""
+        rates = torch.tensor([rate], dtype=torch.float64)
+        self._call(self._no_rows, order=0, rows_=0, rates=rates.data_ptr(), training=1, logits=self._scores)
+        self.steps += 1
 
     def outputs(self, rows: Rows, order: Tensor | None = None) -> Tensor:
         """(N, heads), of all rows or of those in `order` (int32), without dropout."""
@@ -159,11 +192,35 @@ class Machine:
         return out
 
     @property
+    def parameters(self) -> Tensor:
+        """All of the network's, as one."""
+        return self._layers.parameters
+
+    @property
     def moments(self) -> tuple[Tensor, Tensor]:
         """Adam's, as long as the parameters."""
         return self._memory["first_moment"], self._memory["second_moment"]
 
-    def _call(self, rows: Rows, *, order: int, rows_: int, rates: int, training: int, logits: Tensor) -> None:
+    def _hold(self, lanes: int) -> None:
+        """Room for the losses of so many lanes, and for the sums of their gradients."""
+        levels = lanes.bit_length()
+        if len(self._loss) < lanes or len(self._partials) < levels:
+            self._loss = torch.zeros(lanes, dtype=torch.float64)
+            self._partials = torch.empty(levels, len(self.gradient))
+            self._words = self._words._replace(loss=self._loss.data_ptr(), partials=self._partials.data_ptr())
+
+    def _call(
+        self,
+        rows: Rows,
+        *,
+        order: int,
+        rows_: int,
+        rates: int,
+        training: int,
+        logits: Tensor,
+        of: int = 0,
+        step: int | None = None,
+    ) -> None:
         words = self._words._replace(
             bins=rows.bins.data_ptr(),
             fractions=rows.fractions.data_ptr(),
@@ -174,7 +231,8 @@ class Machine:
             order=order,
             rows=rows_,
             rates=rates,
-            step=self.steps,
+            step=self.steps if step is None else step,
+            of=of,
             training=training,
             logits=logits.data_ptr(),
         )
@@ -240,7 +298,7 @@ class Machine:
         return Words(
             **{name: tensor.data_ptr() for name, tensor in held.items()},
             **dict.fromkeys(("bins", "fractions", "numbers", "codes", "target", "weight", "order", "rows"), 0),
-            **dict.fromkeys(("rates", "step", "training", "logits"), 0),
+            **dict.fromkeys(("rates", "step", "training", "logits", "of", "partials"), 0),
             sgemm=sgemm,
             batch=batch,
             cut=cut,

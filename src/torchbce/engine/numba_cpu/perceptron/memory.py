@@ -56,6 +56,7 @@ class Buffers(NamedTuple):
     outputs: Any
     slopes: Any
     logits: Any
+    partials: Any
 
 
 @spliced
@@ -108,4 +109,5 @@ def buffers_of(a):
         to_integers(a[AT.outputs]),
         to_integers(a[AT.slopes]),
         to_floats(a[AT.logits]),
+        to_floats(a[AT.partials]),
     )

@@ -42,7 +42,7 @@ def slope_writer(loss: Loss) -> Any:
     @inlined
     def losses_and_slopes(a, rows, net, out, first, size):
         heads, as_probability = net.heads, a[AT.sigmoid] != 0
-        share = ONE / np.float32(size * heads)
+        share = ONE / np.float32((a[AT.of] if a[AT.of] > 0 else size) * heads)
         total = 0.0
         for i in range(size):
             row = row_at(rows, first + i)

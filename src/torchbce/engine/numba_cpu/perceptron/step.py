@@ -10,6 +10,7 @@ from numba import njit, types
 from torchbce.engine.numba_cpu.perceptron.cells import collect_gradient, fill_table
 from torchbce.engine.numba_cpu.perceptron.hidden import layers, layers_backward, widen
 from torchbce.engine.numba_cpu.perceptron.inputs import encode, gradient_of_encoding
+from torchbce.engine.numba_cpu.perceptron.lanes import add_lane, sum_lanes
 from torchbce.engine.numba_cpu.perceptron.memory import (
     buffers_of,
     network_of,
@@ -70,12 +71,14 @@ def compile_to_llvm(loss: Loss) -> str:
 
     def run(a):
         rows, net, memory = rows_of(a), network_of(a), buffers_of(a)
-        training, step, total = a[AT.training] != 0, a[AT.step], 0.0
-        rates = to_doubles(a[AT.rates])
-        first, stop = 0, a[AT.rows]
+        training, step, lanes = a[AT.training] != 0, a[AT.step], a[AT.of] > 0
+        rates, loss = to_doubles(a[AT.rates]), to_doubles(a[AT.loss])
+        first, stop, lane = 0, a[AT.rows], 0
+        if training and stop == 0:  # the gradient is there already
+            update(a, memory, step, rates[0])
         while first < stop:
             size = min(a[AT.batch], stop - first)
-            if training or first == 0:  # the parameters are new
+            if (training and not lanes) or first == 0:  # the parameters are new
                 fill_table(memory.table, memory.parameters, a[AT.piece_weight], a[AT.piece_bias], net.cut, net.pieces)
                 if net.heads > 1:
                     widen(a, net, memory)
@@ -84,7 +87,7 @@ def compile_to_llvm(loss: Loss) -> str:
             logits = to_floats(a[AT.logits] + (0 if training else 4 * first * net.heads))
             write_outputs(a, rows, net, memory, last, logits, first, size)
             if training:
-                total += losses_and_slopes(a, rows, net, logits, first, size)
+                loss[lane] += losses_and_slopes(a, rows, net, logits, first, size)
                 clear(memory.gradient, a[AT.parameter_count])
                 clear(memory.table_gradient, net.cut * net.pieces * CELL)
                 at_last = to_floats(memory.slopes[net.layers - 1]) if net.layers > 0 else memory.encoded_gradient
@@ -94,10 +97,15 @@ def compile_to_llvm(loss: Loss) -> str:
                 collect_gradient(
                     memory.table_gradient, memory.gradient, a[AT.piece_weight], a[AT.piece_bias], net.cut, net.pieces
                 )
-                update(a, memory, step, rates[step - a[AT.step]])
+                if lanes:
+                    lane += 1
+                    add_lane(memory.partials, memory.gradient, a[AT.parameter_count], lane)
+                else:
+                    update(a, memory, step, rates[step - a[AT.step]])
                 step += 1
             first += size
-        to_doubles(a[AT.loss])[0] = total
+        if lanes:
+            sum_lanes(memory.partials, memory.gradient, a[AT.parameter_count], lane)
 
     function: Any = njit(error_model="numpy", fastmath=FAST, **ALONE)(run)
     function.compile(types.void(types.CPointer(types.int64)))

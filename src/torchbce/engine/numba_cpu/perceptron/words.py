@@ -21,6 +21,7 @@ class Words(NamedTuple):
     order: int
     rows: int
     batch: int
+    of: int  # 0, or the rows of the whole batch: then these rows are lanes of it, of `batch` rows each; see `lanes`
     # The network
     cut: int
     pieces: int
@@ -47,7 +48,7 @@ class Words(NamedTuple):
     output_weight: int
     output_bias: int
     sigmoid: int
-    # Dropout, from `seed` and the number of the step
+    # Dropout, from `seed` and the number of the step, or of the first lane
     seed: int
     drop_below: int  # of 2^32; 0 for none
     kept_scale: float
@@ -75,8 +76,9 @@ class Words(NamedTuple):
     slopes: int
     scratch: int
     logits: int
+    partials: int  # sums of lanes' gradients
     # Results
-    loss: int
+    loss: int  # added to; of lanes, one each
 
 
 _layout = struct.Struct("=" + "".join("d" if kind is float else "q" for kind in get_type_hints(Words).values()))

@@ -1,0 +1,60 @@
+"""Runs that go on: what is said of an unfinished one, and what Ctrl-C and SIGTERM leave."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from torchbce.cli.exit_codes import Terminated
+from torchbce.cli.output import Listener, remark
+from torchbce.training import processes
+from torchbce.training.run.identity import is_finished
+from torchbce.training.run.reservation import Reservation, reserved
+
+
+@contextlib.contextmanager
+def place_of(
+    folder: Path, identity: dict[str, Any], *, exact: bool, keeps: bool, resume: bool | None
+) -> Iterator[Reservation]:
+    """The place of a run, that the first process reserves and all know."""
+    with contextlib.ExitStack() as stack:
+
+        def reserve() -> Reservation:
+            return stack.enter_context(
+                reserved(
+                    folder,
+                    exact=exact,
+                    identity=identity if keeps else None,
+                    resume=resume,
+                    is_finished=lambda candidate: is_finished(candidate, identity),
+                )
+            )
+
+        yield processes.from_first(reserve)
+
+
+@contextlib.contextmanager
+def resumable(place: Reservation, listener: Listener, label: int) -> Iterator[None]:
+    """Say that a run is gone on with, and how to go on with one that is stopped."""
+    unfinished = place.unfinished
+    if unfinished is not None and not unfinished.is_empty:
+        listener.say(
+            f"{'found':{label}}{unfinished.folder}: this run, unfinished; it goes on (--no-resume begins anew)"
+        )
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated) as stopped:
+        if unfinished is None or unfinished.is_empty:
+            raise
+        raise type(stopped)(f"{unfinished.folder} has what is done; the same command goes on with it") from None
+    finally:
+        tell_notes(place)
+
+
+def tell_notes(place: Reservation) -> None:
+    """What could not be kept, or was found damaged, each once."""
+    if place.unfinished is not None:
+        while place.unfinished.notes:
+            remark(f"torchbce: {place.unfinished.notes.pop(0)}")

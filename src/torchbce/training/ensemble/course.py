@@ -1,0 +1,211 @@
+"""The epochs of an ensemble: all members side by side, until none gets better; kept now and then, so that a killed run
+goes on where it was and ends with the same bits.
+
+Under torchrun each process trains some of the members. What all of them need to know of an epoch is told after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from torchbce.common.errors import InputError
+from torchbce.engine.numba_cpu.perceptron.machine import one_blas_thread
+from torchbce.explanation.statistics.entropy import cross_entropy
+from torchbce.training import processes
+from torchbce.training.checkpoint.keeper import NOTHING, Keeper
+from torchbce.training.checkpoint.record import State
+from torchbce.training.ensemble.calibration import bce, refined
+from torchbce.training.ensemble.data import Data
+from torchbce.training.ensemble.ensemble import mean_logits
+from torchbce.training.ensemble.member import Member
+from torchbce.training.ensemble.recipe import Recipe
+from torchbce.training.history import Epoch, History
+from torchbce.training.run.signals import signals_held
+from torchbce.training.side_by_side import results
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told of a run while it goes on; `resumed` of the epoch that it goes on with."""
+
+    epoch: Callable[[Epoch], object] | None = None
+    step: Callable[[int, int], object] | None = None
+    resumed: Callable[[int], object] | None = None
+    keeper: Keeper = NOTHING
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The rows that members are judged by: their numbers, and where among them each judgement belongs."""
+
+    rows: np.ndarray
+    place: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+    by_all: bool  # every member is judged by every row
+    baseline: float
+
+    @classmethod
+    def of(cls, members: list[Member], data: Data, *, enough: bool) -> Judge:
+        """`enough`: whether there are rows enough to speak of a baseline."""
+        judged = np.concatenate([member.part.valid.numpy() for member in members])
+        rows, place = np.unique(judged, return_inverse=True)
+        target = data.target[rows]
+        weight = np.ones(len(rows)) if data.weight is None else data.weight[rows]
+        share = float(np.average(target, weights=weight))
+        baseline = cross_entropy(share, data.base_rate) if enough else math.nan
+        return cls(rows, place, target, weight, len(judged) == len(members) * len(rows), baseline)
+
+
+@dataclass
+class Course:
+    """A run of epochs, and where it is."""
+
+    members: list[Member]
+    judge: Judge
+    chosen: Recipe
+    watch: Watch = field(default_factory=Watch)
+    history: History = field(default_factory=History)
+    best: float = math.inf
+    logits: np.ndarray = field(default_factory=lambda: np.zeros(0))  # of the best epoch, one per judged row
+    _seconds: float = 0.0  # of the epoch in progress
+
+    def run(self, weight: float) -> None:
+        """To the end; `weight` is the sum of the weights of all rows that members learn from.
+
+        Raises:
+            InputError: a loss that is not finite.
+        """
+        self._resume()
+        held = signals_held() if self._keeps_alone else contextlib.nullcontext([])
+        with held as came, one_blas_thread(), ThreadPoolExecutor(torch.get_num_threads(), "member") as threads:
+            while not (self._is_over or came):
+                self._train(threads, came)
+                if not came:
+                    self._conclude(threads, weight)
+            if came:
+                self.watch.keeper.save(self._state())
+        kept = processes.gathered({i: member.kept for i, member in self._mine.items()})
+        for member, best in zip(self.members, kept, strict=True):
+            member.kept = best
+            member.restore()
+
+    @property
+    def _mine(self) -> Mapping[int, Member]:
+        return processes.shared_out(self.members)
+
+    @property
+    def _is_over(self) -> bool:
+        done, chosen = len(self.history), self.chosen
+        return done > 0 and (
+            done == chosen.epochs
+            or done - self.history.best.number >= chosen.patience
+            or self.members[0].schedule.is_over
+        )
+
+    @property
+    def _keeps_alone(self) -> bool:
+        """Whether this process can keep the state at any time: it has all members."""
+        return self.watch.keeper.keeps and processes.count() == 1
+
+    def _train(self, threads: ThreadPoolExecutor, came: list[int]) -> None:
+        """All members through the epoch, unless a signal came."""
+        keeper = self.watch.keeper
+        if not self._keeps_alone:
+            if processes.from_first(lambda: keeper.is_due):
+                keeper.save(self._state())
+            self._side_by_side(threads, lambda: False)
+            return
+        while not (came or all(member.is_through for member in self.members)):
+            self._side_by_side(threads, lambda: bool(came) or keeper.is_due)
+            if keeper.is_due:
+                keeper.save(self._state())
+
+    def _side_by_side(self, threads: ThreadPoolExecutor, is_to_stop: Callable[[], bool]) -> None:
+        """Each member to the end of the epoch, unless it is to stop; Ctrl-C ends all of them."""
+        stop, mine = threading.Event(), list(self._mine.values())
+        start, steps = time.perf_counter(), sum(member.steps_per_epoch for member in mine)
+        futures = [threads.submit(member.advance, stop.is_set) for member in mine]
+
+        def on_look() -> None:
+            if is_to_stop():
+                stop.set()
+            if self.watch.step:
+                self.watch.step(sum(member.done for member in mine), steps)
+
+        results(futures, stop, on_look)
+        self._seconds += time.perf_counter() - start
+
+    def _conclude(self, threads: ThreadPoolExecutor, weight: float) -> None:
+        """What the epoch came to; the next begins."""
+        number = len(self.history) + 1
+        mine = self._mine
+        outputs = dict(zip(mine, threads.map(Member.valid_outputs, mine.values()), strict=True))
+        told = processes.gathered({i: (member.total, outputs[i]) for i, member in mine.items()})
+        running, judged = sum(total for total, _ in told) / weight, np.concatenate([output for _, output in told])
+        if not (math.isfinite(running) and np.isfinite(judged).all()):
+            raise InputError(
+                f"the loss of epoch {number} is {running}, or a logit after it is not finite: the learning rate is "
+                "too large; try a tenth of it"
+            )
+        logits = together(mean_logits(judged), self.judge.place, len(self.judge.rows))
+        losses = bce(logits, self.judge.target)
+        epoch = Epoch(
+            number=number,
+            running=running,
+            train=None,
+            valid=float(np.average(losses, weights=self.judge.weight)),
+            baseline=self.judge.baseline,
+            seconds=self._seconds,
+        )
+        self.history.append(epoch)
+        left = refined(logits, self.judge.target, self.judge.weight) if self.judge.by_all else epoch.judged
+        if left < self.best:
+            self.best, self.logits = left, logits
+            self.history.choose(number)
+            for member in mine.values():
+                member.keep()
+        for member in self.members:
+            member.begin()
+        self._seconds = 0.0
+        if self.watch.epoch:
+            self.watch.epoch(epoch)
+
+    def _state(self) -> State:
+        members = processes.gathered({i: member.state_dict() for i, member in self._mine.items()})
+        return {
+            "members": members,
+            "history": self.history.state_dict(),
+            "best": self.best,
+            "logits": torch.from_numpy(self.logits),
+            "seconds": self._seconds,
+        }
+
+    def _resume(self) -> None:
+        """Where the last checkpoint was taken, if there is one."""
+        state = self.watch.keeper.saved()
+        if state is None:
+            return
+        for member, before in zip(self.members, state["members"], strict=True):
+            member.load_state_dict(before)
+        self.history.load_state_dict(state["history"])
+        self.best, self.logits, self._seconds = state["best"], state["logits"].numpy(), state["seconds"]
+        if self.watch.resumed:
+            self.watch.resumed(len(self.history) + 1)
+
+
+def together(logits: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
+    """One logit per row, of the mean probability where several members were judged by it."""
+    yes, no = np.full((2, count), -np.inf)
+    np.logaddexp.at(yes, place, -np.logaddexp(0.0, -logits))
+    np.logaddexp.at(no, place, -np.logaddexp(0.0, logits))
+    return np.asarray(yes - no)
