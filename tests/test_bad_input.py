@@ -127,7 +127,7 @@ def test_a_file_that_is_not_there_names_its_neighbours(command):
     refuse(command("train", "tabel.csv", "--target", "y"), 3, r"tabel.csv: no such file; did you mean table.csv\?")
     refuse(command("train", "no/table.csv", "--target", "y"), 3, "the folder no does not exist either")
     Path("folder").mkdir()
-    refuse(command("train", "folder", "--target", "y"), 3, "folder is a folder; name a CSV or Parquet file in it")
+    refuse(command("train", "folder", "--target", "y"), 3, "folder is a folder without tables; tables are")
 
 
 def test_a_file_that_is_not_utf8_names_line_and_byte(command):
@@ -273,7 +273,7 @@ def torchbce(*arguments: object, **kwargs) -> subprocess.Popen:
     )
 
 
-def test_ctrl_c_in_mid_epoch_leaves_nothing(tmp_path):
+def test_ctrl_c_in_mid_epoch_leaves_what_is_done(tmp_path):
     rng = np.random.default_rng(0)
     table = pl.DataFrame({f"x{i}": rng.normal(size=60_000) for i in range(10)} | {"y": rng.integers(0, 2, 60_000)})
     table.write_parquet(tmp_path / "t.parquet")
@@ -286,8 +286,10 @@ def test_ctrl_c_in_mid_epoch_leaves_nothing(tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert errors.strip() == "torchbce: interrupted; nothing was written"
-    assert not (tmp_path / "runs").exists()
+    assert errors.strip() == (
+        "torchbce: interrupted; runs/t.unfinished has what is done; the same command goes on with it"
+    )
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["t.unfinished"]
 
 
 def test_a_disk_that_is_full_leaves_nothing(tmp_path):

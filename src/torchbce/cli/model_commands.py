@@ -21,6 +21,7 @@ from torchbce.cli.options import (
     Table,
     Threshold,
     at_most_one,
+    bytes_of,
     format_of,
     one_of,
     positive_rate,
@@ -182,18 +183,33 @@ def train(
             show_default="go on if it is unfinished",
         ),
     ] = None,
+    memory: Annotated[
+        Optional[str],
+        typer.Option(
+            rich_help_panel=LONG,
+            metavar="8G",
+            help="A table that needs more is packed to a cache and read in blocks.",
+            show_default="half of the machine's",
+        ),
+    ] = None,
+    cache: Annotated[
+        Optional[Path],
+        typer.Option(
+            rich_help_panel=LONG, metavar="DIR", help="Where that cache is, to be used again.", show_default="RUN.cache"
+        ),
+    ] = None,
     decimal: Decimal = ".",
     delimiter: Delimiter = None,
     encoding: Encoding = None,
 ) -> None:
     """Train a classifier on a table, and say what its BCE is on rows that it has not seen."""
     with reported():
-        from torchbce.cli.train import run
+        from torchbce.cli.train import Long, Wanted, run
         from torchbce.training.ensemble.recipe import Choices
         from torchbce.training.examples import Held, Roles
 
         at_most_one({"--test": test, "--test-share": test_share, "--folds": folds})
-        run(
+        wanted = Wanted(
             file,
             Roles(target, positive, exclude or [], categorical or [], weight, group, time),
             Held(test, test_share, folds),
@@ -208,13 +224,18 @@ def train(
                 patience=patience,
                 time_budget=seconds_of("--time-budget", time_budget),
             ),
-            seed=seed,
-            compare=compare,
-            out=out,
-            checkpoint=None if checkpoint == "off" else seconds_of("--checkpoint", checkpoint),
-            resume=resume,
-            format=format_of(decimal, delimiter, encoding),
+            seed,
+            compare,
+            out,
+            format_of(decimal, delimiter, encoding),
+            Long(
+                None if checkpoint == "off" else seconds_of("--checkpoint", checkpoint),
+                resume,
+                bytes_of("--memory", memory),
+                cache,
+            ),
         )
+        run(wanted)
 
 
 @app.command()

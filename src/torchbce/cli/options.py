@@ -93,6 +93,19 @@ def seconds_of(option: str, text: str | None) -> float | None:
     return seconds
 
 
+def bytes_of(option: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    unit = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}.get(text[-1:].upper(), 1)
+    try:
+        size = float(text.rstrip("KMGTkmgt")) * unit
+    except ValueError:
+        size = 0.0
+    if not 0 < size < float("inf"):
+        raise typer.BadParameter(f"{option} is {text!r}; write 500M or 8G")
+    return size
+
+
 def sizes_of(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None

@@ -36,6 +36,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.error: OSError | None = None
+        self.speaks = True
 
     def say(self, text: object = "") -> None:
         """Print, and see to it that it has arrived."""
@@ -55,6 +56,10 @@ class Listener:
 
 class Silent(Listener):
     """For the processes of a run that do not speak: the first does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.speaks = False
 
     def say(self, text: object = "") -> None:
         """Nothing."""

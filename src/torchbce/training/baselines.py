@@ -24,14 +24,21 @@ def base_rate(train: Examples, test: Examples, seed: int) -> np.ndarray:
 
 def logistic_regression(train: Examples, test: Examples, seed: int) -> np.ndarray:
     """scikit-learn's, with its defaults, on our encoding of the columns, codes one-hot."""
-    from sklearn.linear_model import LogisticRegression
-
     columns = _fitted(train)
     if len(train) > MAX_ROWS:
         train = train.of(np.sort(np.random.default_rng(seed).choice(len(train), MAX_ROWS, replace=False)))
-    inputs = [_one_hot(part, columns) for part in (train, test)]
-    model = LogisticRegression(max_iter=1000).fit(inputs[0], train.answers, train.weight)
-    return np.asarray(model.decision_function(inputs[1]))
+    encoded = [encode(part.frame, columns, part.name) for part in (train, test)]
+    return logistic(encoded[0], train.answers, train.weight, columns)(encoded[1])
+
+
+def logistic(
+    rows: np.ndarray, answers: np.ndarray, weight: np.ndarray | None, columns: list[FittedColumn]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """scikit-learn's logistic regression on encoded rows, codes one-hot; encoded rows to logits."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(max_iter=1000).fit(_one_hot(rows, columns), answers, weight)
+    return lambda others: np.asarray(model.decision_function(_one_hot(others, columns)))
 
 
 def boosting(train: Examples, test: Examples, seed: int) -> np.ndarray:
@@ -58,10 +65,10 @@ def _fitted(train: Examples) -> list[FittedColumn]:
     return fit_columns(train.frame, train.kinds, train.name, train.decimal, train.dates, train.weight)
 
 
-def _one_hot(examples: Examples, columns: list[FittedColumn]) -> object:
+def _one_hot(rows: np.ndarray, columns: list[FittedColumn]) -> object:
     from scipy import sparse
 
-    rows, numbers, levels = encode(examples.frame, columns, examples.name), number_count(columns), levels_of(columns)
+    numbers, levels = number_count(columns), levels_of(columns)
     if not levels:
         return rows.astype(np.float64)
     blocks = [sparse.csr_matrix(rows[:, :numbers].astype(np.float64))]

@@ -10,9 +10,10 @@ import numpy as np
 from torchbce.common.errors import InputError
 from torchbce.training.table.choose import choose_columns
 from torchbce.training.table.columns import number_values
-from torchbce.training.table.files import Table, column_of, read_table, require_columns
+from torchbce.training.table.files import Table, column_of, require_columns
 from torchbce.training.table.opened import Format
 from torchbce.training.table.target import Target
+from torchbce.training.table.whole import read_whole
 
 if TYPE_CHECKING:
     import polars as pl
@@ -101,7 +102,7 @@ def read_examples(file: str, roles: Roles, format: Format | None = None) -> Read
         InputError: a column that is not there, a target that is not yes or no, too few rows of a class, nothing to
             learn from.
     """
-    read = read_table(file, format)
+    read = read_whole(file, format)
     table, name = read.frame, read.name
     for columns, flag in roles.flags:
         require_columns(table, columns, name, flag)
@@ -131,7 +132,7 @@ def read_test(file: str, learnt_from: Read, roles: Roles, format: Format | None 
         InputError: a column that is not there, or a target that is neither of the two values.
     """
     examples = learnt_from.examples
-    read = read_table(file, format, set(examples.dates))
+    read = read_whole(file, format, set(examples.dates))
     special = [name for name in (roles.target, roles.weight, roles.group) if name is not None]
     require_columns(read.frame, [*examples.kinds, *special], read.name, f"as in {examples.name}")
     return _examples(read, learnt_from.target, examples.kinds, replace(roles, time=None), examples.dates, format)

@@ -56,7 +56,10 @@ class Predictor:
         Raises:
             InputError: a column is missing, or a value cannot be used; with its row.
         """
-        with sources([file], format) as (source,):
+        with sources([file], format) as found:
+            if len(found) > 1:
+                raise InputError(f"{file} stands for {len(found)} files; rows are named by their numbers in one file")
+            source = found[0]
             names = column_names(source)
             self._require(names, source)
             wanted = list(dict.fromkeys(column.name for column in self._model.columns))

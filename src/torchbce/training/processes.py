@@ -6,14 +6,16 @@ Alone there is one, and everything is told to itself.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 Value = TypeVar("Value")
+_GROUPS = itertools.count()  # that this process has joined
 
 
 def count() -> int:
@@ -63,13 +65,39 @@ def gathered(mine: Mapping[int, Value]) -> list[Value]:
     return [whole[i] for i in sorted(whole)]
 
 
+def in_turns(work: Callable[[], Value]) -> Value:
+    """Something that each machine, or all of them together, does once and others find done.
+
+    First by the first process, then by the first of each machine, then by all others; an error of the first is all's.
+    """
+    if count() == 1:
+        return work()
+    from_first(lambda: bool(work()))
+    first_here = os.environ.get("LOCAL_RANK", "0") == "0"
+    found = work() if first_here else None
+    distributed.barrier()
+    return work() if found is None else found
+
+
+def all_of(mine: Tensor) -> Tensor:
+    """What each process has, of one shape and dtype, as (processes, *shape)."""
+    whole = torch.empty(count() * mine.numel(), dtype=mine.dtype)
+    distributed.all_gather_into_tensor(whole, mine.reshape(-1))
+    return whole.view(count(), *mine.shape)
+
+
 @contextlib.contextmanager
 def joined() -> Iterator[None]:
     """Under torchrun, or what sets its variables, all processes for the block; elsewhere nothing."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _is_joined():
         yield
         return
-    distributed.init_process_group("gloo" if not torch.cuda.is_available() else "cpu:gloo,cuda:nccl")
+    # torchrun's store remembers the addresses of groups that are gone, so each gets a place of its own there.
+    store, rank, size = next(distributed.rendezvous("env://"))
+    alone = os.environ.get("GROUP_WORLD_SIZE") == "1"  # machines may count restarts differently
+    place = f"torchbce/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0) if alone else 0}/{next(_GROUPS)}"
+    backend = "gloo" if not torch.cuda.is_available() else "cpu:gloo,cuda:nccl"
+    distributed.init_process_group(backend, store=distributed.PrefixStore(place, store), rank=rank, world_size=size)
     try:
         yield
     finally:

@@ -6,7 +6,6 @@ Under torchrun each process trains some of the members. What all of them need to
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
@@ -86,8 +85,8 @@ class Course:
             InputError: a loss that is not finite.
         """
         self._resume()
-        held = signals_held() if self._keeps_alone else contextlib.nullcontext([])
-        with held as came, one_blas_thread(), ThreadPoolExecutor(torch.get_num_threads(), "member") as threads:
+        workers = ThreadPoolExecutor(torch.get_num_threads(), "member")
+        with signals_held(hold=self._keeps_alone) as came, one_blas_thread(), workers as threads:
             while not (self._is_over or came):
                 self._train(threads, came)
                 if not came:

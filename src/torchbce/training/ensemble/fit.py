@@ -53,7 +53,8 @@ def fit_ensemble(
     if start is not None:
         networks = [copy.deepcopy(start[i % len(start)]).train() for i in range(len(splits))]
     else:
-        networks = _new_networks(data, chosen, len(splits), seed)
+        edges = _edges(data, chosen, seed)
+        networks = new_networks(edges, data.numbers, data.levels, data.base_rate, chosen, len(splits), seed)
     weight = None if data.weight is None else data.weight / data.weight.mean()
     data = replace(data, weight=weight)
     watch = watch or Watch()
@@ -105,18 +106,20 @@ def _trees(
     return trees, chosen
 
 
-def _new_networks(data: Data, chosen: Recipe, count: int, seed: int) -> list[TableNetwork]:
-    edges = _edges(data, chosen, seed)
+def new_networks(
+    edges: list[np.ndarray], numbers: int, levels: list[int], base_rate: float, chosen: Recipe, count: int, seed: int
+) -> list[TableNetwork]:
+    """Networks before training; `edges` of every number, or none where numbers are not to be cut."""
     cut = [len(cuts) > 2 for cuts in edges]  # two values need no pieces
     spec = NetworkSpec(
-        pieces=[len(cuts) - 1 if use else 0 for cuts, use in zip(edges, cut, strict=True)] or [0] * data.numbers,
-        levels=data.levels,
-        hidden=list(chosen.hidden) if data.rows.shape[1] else [],
-        heads=chosen.heads if data.rows.shape[1] else 1,
+        pieces=[len(cuts) - 1 if use else 0 for cuts, use in zip(edges, cut, strict=True)] or [0] * numbers,
+        levels=levels,
+        hidden=list(chosen.hidden) if numbers + len(levels) else [],
+        heads=chosen.heads if numbers + len(levels) else 1,
         dropout=chosen.dropout,
     )
     used = list(itertools.compress(edges, cut))
-    return [new_network(spec, used, data.base_rate, seed + i) for i in range(count)]
+    return [new_network(spec, used, base_rate, seed + i) for i in range(count)]
 
 
 def _edges(data: Data, chosen: Recipe, seed: int) -> list[np.ndarray]:

@@ -15,6 +15,7 @@ from torchbce.training.trees.boosting import Boosting
 TINY = 100  # training rows, below which a network has nothing to work with
 SMALL = 2_000  # training rows, below which cutting numbers into pieces and dropout do harm
 MIDDLE = 8_000  # from here on more than three networks take more time than they are worth
+PIECES = 64  # quantiles of a number, and as many of its distinct values
 STEPS = 80  # of an epoch: enough to learn in the epochs that there are
 LARGE = 100_000  # from here on two networks are enough, and wide ones pay
 
@@ -70,7 +71,7 @@ def recipe(rows: int, choices: Choices) -> Recipe:
     chosen = hidden if choices.hidden is None else choices.hidden
     return Recipe(
         hidden=chosen,
-        pieces=0 if small else 64,
+        pieces=0 if small else PIECES,
         dropout=0.0 if small else 0.2,
         members=members,
         folds=max(members, 10 if large else 5),

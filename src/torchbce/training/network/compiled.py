@@ -17,6 +17,13 @@ def compiled(network: TableNetwork, optimizer: Optimizer, *, batch: int, seed: i
     return Machine(_layers(network), BCE_WITH_LOGITS, optimizer, batch=batch, seed=seed)
 
 
+def compiled_shared(network: TableNetwork, optimizer: Optimizer, count: int, *, batch: int, seed: int) -> list[Machine]:
+    """Machines for as many threads, of one set of parameters; the first has the optimiser."""
+    layers = _layers(network)
+    optimizers = [optimizer, *[Optimizer()] * (count - 1)]
+    return [Machine(layers, BCE_WITH_LOGITS, one, batch=batch, seed=seed) for one in optimizers]
+
+
 def encoded(
     rows: np.ndarray, network: TableNetwork, target: np.ndarray | None = None, weight: np.ndarray | None = None
 ) -> Rows:

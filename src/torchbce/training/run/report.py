@@ -9,29 +9,20 @@ from typing import Any
 from torchbce.explanation.explain import Explanation, explain
 from torchbce.training.effects import effect
 from torchbce.training.estimate import Estimate
-from torchbce.training.examples import Examples
 from torchbce.training.model import Learnt
-from torchbce.training.table.columns import encode
-from torchbce.training.table.target import Target
+from torchbce.training.outcome import Outcome
 
 SHOWN, DRAWN = 20, 6  # columns in the picture of their worth, and those whose effect is drawn
 
 
-def write_report(
-    path: Path,
-    source: str,
-    target: Target,
-    learnt: Learnt,
-    train: Examples,
-    estimate: Estimate | None,
-    train_bce: float,
-) -> None:
+def write_report(path: Path, outcome: Outcome) -> None:
     """What the estimate's rows cost and why, and how the model came about."""
     from torchbce.explanation.plots import LedgerDisplay, LossCurveDisplay, LossHistogramDisplay, ReliabilityDisplay
     from torchbce.explanation.plots.figure import to_svg
     from torchbce.explanation.render.html import LEDGER
     from torchbce.explanation.render.html import write_report as write_page
 
+    learnt, estimate = outcome.learnt, outcome.estimate
     history = learnt.fitted.history
     levels = {} if estimate is None else {other.name: other.bce for other in estimate.differences}
     explanation = estimate.explanation if estimate else chosen_explanation(learnt)
@@ -48,17 +39,17 @@ def write_report(
         f"What single items cost, {whose}": LossHistogramDisplay.from_explanation(explanation),
     }
     if estimate is not None:
-        displays |= _column_displays(learnt, train, estimate)
+        displays |= _column_displays(outcome, estimate)
     write_page(
         path,
-        title=f"{source}: {target.column}",
-        facts=_facts(learnt, estimate, explanation, train_bce),
+        title=f"{outcome.outline.name}: {outcome.outline.target.column}",
+        facts=_facts(learnt, estimate, explanation, outcome.train_bce),
         explanation=explanation,
         figures={name: to_svg(display.plot().figure_) for name, display in displays.items()},
     )
 
 
-def _column_displays(learnt: Learnt, train: Examples, estimate: Estimate) -> dict[str, Any]:
+def _column_displays(outcome: Outcome, estimate: Estimate) -> dict[str, Any]:
     """What the columns are worth, and what the model makes of the most important."""
     from torchbce.explanation.plots import EffectDisplay, ImportanceDisplay
 
@@ -68,12 +59,12 @@ def _column_displays(learnt: Learnt, train: Examples, estimate: Estimate) -> dic
         found["What each column is worth"] = ImportanceDisplay(
             [one.column for one in first], [one.nats for one in first], [one.error for one in first]
         )
-    used = {column.name for column in learnt.model.columns}
-    encoded = encode(train.frame, learnt.model.columns, train.name)
+    model, base_rate = outcome.learnt.model, outcome.outline.train_base_rate
+    used = {column.name for column in model.columns}
     for one in [one for one in first if one.column in used and one.nats > one.error][:DRAWN]:
-        curve = effect(learnt.model, encoded, one.column, seed=0)
+        curve = effect(model, outcome.some, one.column, seed=0)
         found[f"The answer as {one.column} varies"] = EffectDisplay(
-            curve.column, curve.values, curve.probabilities.tolist(), base_rate=train.base_rate
+            curve.column, curve.values, curve.probabilities.tolist(), base_rate=base_rate
         )
     return found
 

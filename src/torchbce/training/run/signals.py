@@ -9,10 +9,13 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def signals_held() -> Iterator[list[int]]:
-    """They wait for the end of the block, and are seen in the list; in other threads than the first they come as ever."""
+def signals_held(*, hold: bool = True) -> Iterator[list[int]]:
+    """They wait for the end of the block, and are seen in the list.
+
+    Unless they are to be held, and in other threads than the first, they come as ever.
+    """
     came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
+    if not hold or threading.current_thread() is not threading.main_thread():
         yield came
         return
     held = signal.SIGINT, signal.SIGTERM

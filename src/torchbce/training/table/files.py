@@ -43,14 +43,19 @@ def read_table(name: str, format: Format | None = None, as_text: set[str] | None
     `as_text`: columns of a CSV file that are left as they are written.
     """
     with opened(name, format) as source:
-        kind = what_it_is(source)
-        read = _read_csv(source) if kind == CSV else _read_binary(source, kind)
+        read, digest = read_raw(source)
         frame, kinds = typed(read, source.name, source.format.decimal, as_text or set())
-        with source.path.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
     if not frame.height:
         raise InputError(f"{source.name} has a header and no rows")
     return Table(frame, source.name, kinds, digest)
+
+
+def read_raw(source: Source) -> tuple[pl.DataFrame, str]:
+    """A file's table, of a CSV file all texts; and the sha256 of its content."""
+    kind = what_it_is(source)
+    with source.path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    return _read_csv(source) if kind == CSV else _read_binary(source, kind), digest
 
 
 def what_it_is(source: Source) -> str:

@@ -1,4 +1,4 @@
-"""Tables of any size, some columns of them, in batches: CSV, Parquet and Arrow files, patterns, standard input.
+"""Tables of any size, some columns of them, in batches: CSV, Parquet and Arrow files, patterns, folders, pipes.
 
 Columns of a CSV file come as text, so an error can show what was written. Rows are counted from 1 below the header,
 without blank lines.
@@ -28,26 +28,59 @@ from torchbce.training.table.files import (
 from torchbce.training.table.opened import STDIN, Format, Source, opened
 
 BATCH = 1 << 20  # rows
+SHARDS = (
+    ".csv",
+    ".csv.gz",
+    ".csv.zst",
+    ".parquet",
+    ".pq",
+    ".arrow",
+    ".feather",
+    ".ipc",
+)  # what a folder's tables end in
 BLANK, LAST = "__torchbce_blank", "__torchbce_last"
 
 
 @contextlib.contextmanager
 def sources(names: list[str], format: Format | None = None) -> Iterator[list[Source]]:
-    """The files that names, patterns and `-` (standard input) stand for, in order."""
+    """The files that names, patterns, folders and `-` (standard input) stand for, in order."""
     with contextlib.ExitStack() as stack:
-        wanted: list[str] = []
-        for name in names:
-            if name != STDIN and not Path(name).exists() and glob.has_magic(name):
-                paths = sorted(glob.glob(name, recursive=True))
-                if not paths:
-                    raise InputError(f"no file matches {name!r}")
-                wanted += paths
-            else:
-                wanted.append(name)
-        twice = {name for name in wanted if wanted.count(name) > 1}
-        if twice:
-            raise InputError(f"{', '.join(sorted(twice))} is named twice, and its rows would count twice")
-        yield [stack.enter_context(opened(name, format)) for name in wanted]
+        yield [stack.enter_context(opened(name, format)) for name in files_of(names)]
+
+
+def files_of(names: list[str]) -> list[str]:
+    """The files that names, patterns and folders of shards stand for; those of a pattern or folder sorted by name.
+
+    Raises:
+        InputError: nothing matches, a folder without tables, a file that is named twice.
+    """
+    wanted: list[str] = []
+    for name in names:
+        if name != STDIN and not Path(name).exists() and glob.has_magic(name):
+            paths = sorted(glob.glob(name, recursive=True))
+            if not paths:
+                raise InputError(f"no file matches {name!r}")
+            wanted += paths
+        elif name != STDIN and Path(name).is_dir():
+            wanted += _shards(Path(name))
+        else:
+            wanted.append(name)
+    twice = {name for name in wanted if wanted.count(name) > 1} if len(set(wanted)) < len(wanted) else set()
+    if twice:
+        raise InputError(f"{', '.join(sorted(twice))} is named twice, and its rows would count twice")
+    return wanted
+
+
+def _shards(folder: Path) -> list[str]:
+    """The tables in a folder, hidden files left out."""
+    found = sorted(
+        str(path)
+        for path in folder.iterdir()
+        if path.name.lower().endswith(SHARDS) and not path.name.startswith(".") and not path.is_dir()
+    )
+    if not found:
+        raise InputError(f"{folder} is a folder without tables; tables are {', '.join('*' + end for end in SHARDS)}")
+    return found
 
 
 def count_rows(source: Source) -> int | None:

@@ -1,13 +1,15 @@
 """The gradient of a batch as a sum over lanes, so that threads and processes can share a batch without changing a bit.
 
-A lane is a fixed number of a batch's rows. Its gradient is one sum; the lanes' gradients are added in pairs, pairs of pairs
-and so on, the order in which floats are added being the same whoever holds which lanes. A call does some lanes that are
-a branch of this tree. Lane k is counted from 1: after it, as many branches are complete as k has zeros at its end.
+A lane is a fixed number of a batch's rows. Its gradient is one sum; the lanes' gradients are added in pairs, pairs of
+pairs and so on, the order in which floats are added being the same whoever holds which lanes. A call does some lanes
+that are a branch of this tree. Lane k is counted from 1: after it, as many branches are complete as k has zeros at its
+end.
 """
 
 from __future__ import annotations
 
 from torchbce.engine.numba_cpu.primitives import spliced
+
 
 @spliced
 def add_lane(partials, gradient, count, lane):

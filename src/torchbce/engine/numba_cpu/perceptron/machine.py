@@ -158,10 +158,10 @@ class Machine:
         return self._loss[0].item()
 
     def lanes(self, rows: Rows, order: Tensor, *, of: int, draw: int) -> Tensor:
-        """The gradient of the mean loss of a batch of `of` rows, left in `gradient`, as far as it comes from these lanes.
+        """The gradient of the mean loss of a batch of `of` rows, as far as it comes from these lanes.
 
-        The lanes have as many rows as the machine's batch. `draw`: the number of the first lane, for dropout. Returns the
-        sum of the losses of each lane's rows, float64.
+        It is left in `gradient`. Lanes have as many rows as the machine's batch. `draw`: the number of the first lane,
+        for dropout. Returns the sum of the losses of each lane's rows, float64.
         """
         count = -(-len(order) // self._batch)
         self._hold(count)

@@ -1,0 +1,174 @@
+"""What `torchbce train` says of a table before training, and of a model after it."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+
+import numpy as np
+
+from torchbce.explanation.explain import Explanation
+from torchbce.explanation.render.text import counted, percent
+from torchbce.training.ensemble.recipe import Recipe
+from torchbce.training.estimate import Difference, Estimate
+from torchbce.training.importance import Importance
+from torchbce.training.outcome import Outcome, Outline
+from torchbce.training.run.report import chosen_explanation, what_rows
+from torchbce.training.table.target import NO, YES
+
+LABEL = 10  # width of the first word of a line
+
+
+def outline_lines(outline: Outline, positive: str | None) -> list[str]:
+    """What was read."""
+    kinds, target = list(outline.kinds.values()), outline.target
+    counts = [f"{kinds.count(kind)} {kind}" for kind in ("numeric", "categorical") if kind in kinds]
+    yes, no = target.positive, target.negative
+    known = positive is not None or (yes.lower() in YES and no.lower() in NO)
+    turn = "" if known else f" (to turn them: --positive {shlex.quote(no)})"
+    lines = [
+        f"{'table':{LABEL}}{outline.name}: {outline.rows:,} rows, {' and '.join(counts)} "
+        f"column{'s' * (len(kinds) > 1)}; {target.column} = {yes} in {percent(outline.base_rate)}, the other value "
+        f"is {no}{turn}"
+    ]
+    lines += _left_out(outline.left_out)
+    lines += [f"{'note':{LABEL}}{note}" for note in outline.notes]
+    lines.append(f"{'split':{LABEL}}{_split(outline)}")
+    return lines
+
+
+def _left_out(columns: dict[str, str]) -> list[str]:
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in columns.items():
+        by_reason.setdefault(reason, []).append(name)
+    shown = (f"{_some(names)} ({reason})" for reason, names in by_reason.items())
+    return [f"{'left out':{LABEL}}{', '.join(shown)}"] if by_reason else []
+
+
+def _split(outline: Outline) -> str:
+    rows = f"{outline.train_rows:,} rows"
+    if outline.test_rows is not None:
+        return f"{rows} to learn from, {outline.test_rows:,} kept aside to test"
+    if outline.folds:
+        return (
+            f"{outline.folds} folds: each is predicted by a model that has not seen it; the model that is kept "
+            f"learns from all {rows}"
+        )
+    return f"all {rows} to learn from, none kept aside: there will be no honest estimate"
+
+
+def network_line(chosen: Recipe, seed: int) -> str:
+    if chosen.linear:
+        return f"{'network':{LABEL}}none: so few rows are learnt best by logistic regression"
+    layers = "-".join(map(str, chosen.hidden)) or "none, linear only"
+    heads = f" of {chosen.heads} heads" if chosen.heads > 1 else ""
+    limit = "" if chosen.time_budget is None else f", {chosen.time_budget:g} s"
+    trees = "" if chosen.trees is None else "; boosted trees beside them"
+    return (
+        f"{'network':{LABEL}}{counted(chosen.members, 'network')}{heads}, hidden layers {layers}; {chosen.optimizer}, "
+        f"batches of {chosen.batch_size}, at most {counted(chosen.epochs, 'epoch')}{limit}, seed {seed}{trees}"
+    )
+
+
+def result_lines(outcome: Outcome, folder: Path, files: list[str]) -> list[str]:
+    """What it came to."""
+    learnt, estimate = outcome.learnt, outcome.estimate
+    history, judged = learnt.fitted.history, len(learnt.fitted.chosen_on)
+    best = history.best
+    lines = [
+        *_left_out(learnt.screened),
+        f"{'chosen':{LABEL}}epoch {best.number} of {len(history)}, on {judged:,} rows that its networks did not learn "
+        f"from: {best.judged:.6f}; train {outcome.train_bce:.6f}",
+    ]
+    if outcome.reading is not None:
+        lines.append(f"{'reading':{LABEL}}{outcome.reading:.1%} of the time of training was spent waiting for rows")
+    if learnt.fitted.blend is not None:
+        lines.append(f"{'trees':{LABEL}}{learnt.fitted.blend.in_words}")
+    calibration = learnt.fitted.calibration
+    if calibration is not None:
+        lines.append(f"{'scaled':{LABEL}}{calibration.in_words}")
+    if estimate is None:
+        explanation = chosen_explanation(learnt)
+        lines.append(
+            f"{'estimate':{LABEL}}none: no rows were kept aside (--test-share, --folds or --test); the figure above is "
+            "too good, as it was chosen"
+        )
+    else:
+        explanation = estimate.explanation
+        lines += _estimate_lines(estimate, outcome.outline)
+    lines += _explain_lines(explanation)
+    if estimate is not None and estimate.importances:
+        lines.append(f"{'columns':{LABEL}}{_worth(estimate.importances)}")
+    if estimate is not None:
+        lines += [f"{'WARNING':{LABEL}}{text}" for text in _warnings(estimate, outcome.outline)]
+    lines.append(f"{'saved':{LABEL}}{folder}/  {'  '.join(files)}")
+    return lines
+
+
+def _estimate_lines(estimate: Estimate, outline: Outline) -> list[str]:
+    found = estimate.explanation
+    auc = f", AUC {estimate.auc:.4f}" if outline.is_reliable and not math.isnan(estimate.auc) else ""
+    lines = [
+        f"{'estimate':{LABEL}}{found.mean:.6f} +- {found.standard_error:.6f} nats per item "
+        f"({found.mean / math.log(2):.4f} bits) on {len(estimate.rows):,} rows, {what_rows(estimate)}{auc}"
+    ]
+    return lines + [f"{'':{LABEL}}{_beside(other)}" for other in estimate.differences]
+
+
+def _beside(other: Difference) -> str:
+    low, high = other.more - 1.96 * other.error, other.more + 1.96 * other.error
+    difference = f"{abs(other.more):.4f} {'more' if other.more >= 0 else 'less'}"
+    return f"{other.name} costs {other.bce:.6f} on the same rows: {difference}, 95 % {low:+.4f} to {high:+.4f}"
+
+
+def _explain_lines(explanation: Explanation) -> list[str]:
+    typical = f"typical probability given to the truth {explanation.typical_probability:.4f}"
+    lines = [
+        f"{'explain':{LABEL}}total {explanation.total:.4f} over {counted(explanation.count, 'item')}, "
+        f"mean {explanation.mean:.6f}: it is a MEAN; {typical}"
+    ]
+    if explanation.calibration:
+        words = explanation.calibration.in_words(explanation.baseline)
+        lines.append(f"{'':{LABEL}}calibration: {words}")
+    worst = explanation.items[0]
+    lines.append(
+        f"{'':{LABEL}}the item that costs most is row {worst.row}: {worst.formula} = {worst.loss:.2f} "
+        f"(target {worst.target:g})"
+    )
+    return lines
+
+
+def _worth(columns: list[Importance]) -> str:
+    """The columns that the loss would miss most."""
+    first = ", ".join(f"{one.column} {one.nats:.4f} +- {one.error:.4f}" for one in columns[:4])
+    return f"worth most, in nats per item: {first}"
+
+
+def _warnings(estimate: Estimate, outline: Outline) -> list[str]:
+    """What must not be overlooked: figures that chance makes, and models that know nothing."""
+    base = estimate.differences[0]
+    rate = percent(outline.train_base_rate)
+    interval = f"{base.more - 1.96 * base.error:+.2g} to {base.more + 1.96 * base.error:+.2g}"
+    if not outline.is_reliable:
+        few = int(np.bincount(estimate.answers, minlength=2).min())
+        return [
+            f"{counted(few, 'row')} of the rarer class among those that the estimate is made on: too few to say "
+            "whether this model knows anything"
+        ]
+    if base.more < 0:
+        return [
+            f"the model is WORSE than always answering {rate}: it costs {-base.more:.4f} nats per item more "
+            f"(95 % {interval} less)"
+        ]
+    if base.more < 1.96 * base.error:
+        return [
+            f"no better than always answering {rate}, as far as these rows can tell: it costs {base.more:.2g} nats "
+            f"per item less, 95 % {interval}"
+        ]
+    return []
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:8])
+    return shown if len(names) <= 8 else f"{shown} and {counted(len(names) - 8, 'more column')}"

@@ -1,0 +1,79 @@
+"""What is shown while `torchbce train` reads and trains: lines, and a bar where a person looks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from torchbce.cli.output import Listener
+from torchbce.cli.resuming import tell_notes
+from torchbce.cli.train_lines import LABEL
+from torchbce.training.ensemble.course import Watch
+from torchbce.training.history import Epoch
+from torchbce.training.run.reservation import Reservation
+
+OnFold = Callable[[int, float], None]
+
+
+@contextlib.contextmanager
+def bar_of(listener: Listener, what: str) -> Iterator[tuple[Progress, TaskID] | None]:
+    """A bar, if a person looks."""
+    if listener.error is not None or not listener.speaks or not Console().is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.fields[what]}"),
+        BarColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(), transient=True) as bar:
+        yield bar, bar.add_task("", what=what, rate="", total=None)
+
+
+@contextlib.contextmanager
+def reading_shown(listener: Listener) -> Iterator[Callable[[int, int | None], None]]:
+    """The rows that are read before training."""
+    with bar_of(listener, "reading") as shown:
+        yield lambda done, total: _advance(shown, done, total, 1)
+
+
+@contextlib.contextmanager
+def training_shown(
+    listener: Listener, place: Reservation, folds: int, rows_per_step: int = 0
+) -> Iterator[tuple[OnFold, Watch]]:
+    """Each fold, epoch and step. `rows_per_step`: to say how many rows a second are learnt from; 0 to leave it out."""
+    with bar_of(listener, "fold 1" if folds else "epoch 1") as shown:
+
+        def say(line: str, following: str) -> None:
+            if shown is None:
+                listener.say(line)
+            else:
+                bar, task = shown
+                bar.print(line, highlight=False, soft_wrap=True)
+                bar.reset(task, what=following)
+            tell_notes(place)
+
+        def on_fold(number: int, loss: float) -> None:
+            line = f"fold {number:4d}  of {folds}: {loss:.6f} nats per item on the rows kept from it"
+            say(line, f"fold {number + 1}" if number < folds else "epoch 1")
+
+        def on_epoch(epoch: Epoch) -> None:
+            say(str(epoch), f"epoch {epoch.number + 1}")
+
+        def resumed(epoch: int) -> None:
+            say(f"{'resumed':{LABEL}}in epoch {epoch}", f"epoch {epoch}")
+
+        yield on_fold, Watch(on_epoch, lambda done, total: _advance(shown, done, total, rows_per_step), resumed)
+
+
+def _advance(shown: tuple[Progress, TaskID] | None, done: int, total: int | None, rows: int) -> None:
+    if shown is not None:
+        bar, task = shown
+        speed = bar.tasks[task].speed
+        rate = f"{speed * rows:,.0f} rows/s" if speed and rows else ""
+        bar.update(task, completed=done, total=total, rate=rate)

@@ -1,0 +1,55 @@
+"""What is known of a run before it trains, and when it has: the same for tables in memory and larger ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from torchbce.training.estimate import Estimate
+from torchbce.training.model import FEWEST_OF_A_CLASS, Learnt
+from torchbce.training.table.target import Target
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A table, and what is done with its rows.
+
+    rarer: rows of the rarer class among those that the estimate is made on.
+    """
+
+    name: str
+    rows: int
+    base_rate: float
+    kinds: dict[str, str]
+    target: Target
+    left_out: dict[str, str]
+    notes: list[str]
+    train_rows: int
+    train_base_rate: float
+    test_rows: int | None
+    test_file: str | None  # that the test rows are from, if it is another
+    folds: int  # 0 without cross-validation
+    rarer: int
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether there are rows enough of both classes, where it counts, to say how good a model is."""
+        return self.rarer >= FEWEST_OF_A_CLASS
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained model and what it is worth; without rows kept aside there is no estimate.
+
+    some: encoded rows that were learnt from, for pictures. reading: the share of the time that training waited for
+    rows, None in memory.
+    """
+
+    outline: Outline
+    learnt: Learnt
+    estimate: Estimate | None
+    train_bce: float
+    some: np.ndarray
+    seed: int
+    reading: float | None = None

@@ -1,0 +1,243 @@
+"""The epochs of networks over a table that is larger than memory, window by window; kept now and then.
+
+All processes take every step together and so have the same state at all times; the first keeps it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchbce.common.errors import InputError
+from torchbce.engine.numba_cpu.perceptron.machine import Rows
+from torchbce.explanation.statistics.entropy import cross_entropy
+from torchbce.training import processes
+from torchbce.training.checkpoint.record import State
+from torchbce.training.ensemble.calibration import bce, refined
+from torchbce.training.ensemble.course import Judge, Watch
+from torchbce.training.ensemble.ensemble import mean_logits
+from torchbce.training.ensemble.recipe import Recipe
+from torchbce.training.ensemble.schedule import Schedule
+from torchbce.training.history import Epoch, History
+from torchbce.training.run.signals import signals_held
+from torchbce.training.stream.crew import LANE, Crew
+from torchbce.training.stream.shuffled import Shuffled
+from torchbce.training.stream.stored import Stored, Window
+
+Value = TypeVar("Value")
+
+BLOCKS = 8  # that are evaluated at a time
+TOGETHER = 32  # steps between looks at the clock and for signals
+SHOWN = 5  # rows of a batch that an error names
+
+
+@dataclass
+class StreamCourse:
+    """A run of epochs, and where it is: the window that comes next or is in progress, and the steps done in it."""
+
+    train: Stored
+    valid: Stored
+    judge: Judge
+    crews: list[Crew]  # one for each network
+    chosen: Recipe
+    seed: int
+    watch: Watch = field(default_factory=Watch)
+    history: History = field(default_factory=History)
+    best: float = math.inf
+    logits: np.ndarray = field(default_factory=lambda: np.zeros(0))  # of the best epoch, one per validation row
+    seconds: float = 0.0  # of all epochs, and those of them that steps had to wait for rows
+    reading: float = 0.0
+    kept: list[Tensor] = field(default_factory=list)  # the networks' best weights
+    _total: float = 0.0  # of the losses of the epoch in progress
+    _window: int = 0
+    _done: int = 0
+    _seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.shuffled = Shuffled(self.train, self.seed)
+        self.schedule = Schedule(
+            self.chosen.lr, self.chosen.epochs * self.steps, self.chosen.optimizer == "adamw", self.chosen.time_budget
+        )
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch: batches end where windows do."""
+        full, rows = self.shuffled.window_rows, len(self.train)
+        return rows // full * -(-full // self.chosen.batch_size) + -(-(rows % full) // self.chosen.batch_size)
+
+    def run(self) -> None:
+        """To the end; the networks end with their best weights.
+
+        Raises:
+            InputError: a loss that is not finite.
+        """
+        self._resume()
+        keeper = self.watch.keeper
+        with signals_held(hold=keeper.keeps) as came:
+            while not (self._is_over or came):
+                self._epoch(came)
+                if not came:
+                    self._conclude()
+            if came:
+                keeper.save(self._state())
+        for crew, best in zip(self.crews, self.kept, strict=True):
+            crew.first.parameters.copy_(best)
+
+    @property
+    def _is_over(self) -> bool:
+        done = len(self.history)
+        return done > 0 and (
+            done == self.chosen.epochs
+            or done - self.history.best.number >= self.chosen.patience
+            or self._by_the_first(lambda: self.schedule.is_over)
+        )
+
+    def _epoch(self, came: list[int]) -> None:
+        """Through the windows that are left of it, unless a signal comes."""
+        epoch = len(self.history)
+        while self._window < self.shuffled.windows and not came:
+            start = time.perf_counter()
+            self.shuffled.load_state_dict({"epoch": epoch, "window": self._window})
+            window, order = next(self.shuffled)
+            self.reading += time.perf_counter() - start
+            batches = torch.split(order, self.chosen.batch_size)
+            for first in range(self._done, len(batches), TOGETHER):
+                self._steps(window, batches[first : first + TOGETHER])
+                self._seconds += time.perf_counter() - start
+                start = time.perf_counter()
+                if self.watch.step:
+                    self.watch.step(self.crews[0].first.steps - epoch * self.steps, self.steps)
+                if came:
+                    return
+                if self.watch.keeper.is_due:
+                    self.watch.keeper.save(self._state())
+            self._window, self._done = self._window + 1, 0
+
+    def _steps(self, window: Window, batches: tuple[Tensor, ...]) -> None:
+        """One step of every network with each batch."""
+        step = self.crews[0].first.steps
+        lanes = -(-self.chosen.batch_size // LANE)
+        rates = self._by_the_first(lambda: self.schedule.rates(step, len(batches)).tolist())
+        for batch, rate in zip(batches, rates, strict=True):
+            draw = self.crews[0].first.steps * lanes
+            for crew in self.crews:
+                loss = crew.step(window.rows, batch, rate, draw)
+                if not math.isfinite(loss):
+                    raise InputError(self._not_finite(loss, window, batch))
+                self._total += loss
+            self._done += 1
+
+    def _by_the_first(self, ask: Callable[[], Value]) -> Value:
+        """What depends on the clock, if there is a budget, is the same in all processes."""
+        return ask() if self.chosen.time_budget is None else processes.from_first(ask)
+
+    def _not_finite(self, loss: float, window: Window, batch: Tensor) -> str:
+        some = ", ".join(map(str, sorted(window.numbers[batch.numpy()])[:SHOWN]))
+        return (
+            f"the loss of epoch {len(self.history) + 1} is {loss} in batch {self.crews[0].first.steps % self.steps:,}, "
+            f"of the rows {some}, ...: the learning rate is too large; try a tenth of it"
+        )
+
+    def _conclude(self) -> None:
+        """What the epoch came to; the next begins."""
+        number = len(self.history) + 1
+        judged = np.concatenate(evaluated(self.valid, lambda rows: logits_of(self.crews, rows)))
+        if not np.isfinite(judged).all():
+            raise InputError(
+                f"after epoch {number} a logit is not finite: the learning rate is too large; try a tenth of it"
+            )
+        losses = bce(judged, self.judge.target)
+        epoch = Epoch(
+            number=number,
+            running=self._total / (self.train.weight * len(self.crews)),
+            train=None,
+            valid=float(np.average(losses, weights=self.judge.weight)),
+            baseline=self.judge.baseline,
+            seconds=self._seconds,
+        )
+        self.history.append(epoch)
+        left = refined(judged, self.judge.target, self.judge.weight)
+        if left < self.best:
+            self.best, self.logits = left, judged
+            self.history.choose(number)
+            self.kept = [crew.first.parameters.clone() for crew in self.crews]
+        self.seconds += self._seconds
+        self._total, self._window, self._done, self._seconds = 0.0, 0, 0, 0.0
+        if self.watch.epoch:
+            self.watch.epoch(epoch)
+
+    def _state(self) -> State:
+        return {
+            "networks": [
+                {"weights": crew.first.parameters, "moments": crew.first.moments, "steps": crew.first.steps}
+                for crew in self.crews
+            ],
+            "history": self.history.state_dict(),
+            "best": self.best,
+            "logits": torch.from_numpy(self.logits),
+            "kept": self.kept,
+            "total": self._total,
+            "window": self._window,
+            "done": self._done,
+            "spent": self.schedule.spent,
+            "seconds": (self._seconds, self.seconds),
+            "reading": self.reading,
+        }
+
+    def _resume(self) -> None:
+        """Where the last checkpoint was taken, if there is one."""
+        state = self.watch.keeper.saved()
+        if state is None:
+            return
+        for crew, before in zip(self.crews, state["networks"], strict=True):
+            crew.first.parameters.copy_(before["weights"])
+            for moment, kept in zip(crew.first.moments, before["moments"], strict=True):
+                moment.copy_(kept)
+            crew.first.steps = before["steps"]
+        self.history.load_state_dict(state["history"])
+        self.best, self.logits, self.kept = state["best"], state["logits"].numpy(), state["kept"]
+        self._total, self._window, self._done = state["total"], state["window"], state["done"]
+        (self._seconds, self.seconds), self.reading = state["seconds"], state["reading"]
+        self.schedule.started = time.perf_counter() - state["spent"]
+        if self.watch.resumed:
+            self.watch.resumed(len(self.history) + 1)
+
+
+def evaluated(part: Stored, evaluate: Callable[[Rows], Value]) -> list[Value]:
+    """Something of each window of a part, in order; each process does some windows."""
+    windows = list(range(-(-part.blocks // BLOCKS)))
+    found = {}
+    for number in processes.shared_out(windows):
+        blocks = range(number * BLOCKS, min((number + 1) * BLOCKS, part.blocks))
+        found[number] = evaluate(part.window(blocks).rows)
+    return processes.gathered(found)
+
+
+def logits_of(crews: list[Crew], rows: Rows) -> np.ndarray:
+    """The logit of the mean probability of all networks' heads."""
+    return mean_logits(np.concatenate([crew.outputs(rows) for crew in crews], 1))
+
+
+def judge_of(valid: Stored, base_rate: float, *, enough: bool) -> Judge:
+    """The validation rows, by their numbers from 0. `enough`: whether there are enough to speak of a baseline."""
+    parts: Iterator[tuple[np.ndarray, ...]] = (
+        (
+            window.numbers.copy(),
+            window.rows.target.numpy().copy(),
+            (torch.ones(len(window.rows)) if window.rows.weight is None else window.rows.weight).numpy().copy(),
+        )
+        for window in valid.in_order()
+    )
+    numbers, target, weight = (np.concatenate(some) for some in zip(*parts, strict=True))
+    share = float(np.average(target, weights=weight))
+    baseline = cross_entropy(share, base_rate) if enough else math.nan
+    return Judge(
+        numbers - 1, np.arange(len(numbers)), target.astype(np.float64), weight.astype(np.float64), True, baseline
+    )

@@ -1,0 +1,114 @@
+"""Threads and processes that take one step of a network together: each has some lanes of the batch.
+
+Every process has the whole network and takes the same step with the same gradient, so nothing but gradients and losses
+is told; both in one message. The number of threads and processes changes no bit (see `tree`).
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchbce.engine.numba_cpu.perceptron.machine import Machine, Optimizer, Rows
+from torchbce.training import processes
+from torchbce.training.network.compiled import compiled_shared
+from torchbce.training.network.table_network import TableNetwork
+from torchbce.training.stream.tree import Branch, branches, part_of, total
+
+LANE = 256  # rows: enough for matrix products to be fast, few enough that a batch has lanes for many
+
+
+@dataclass
+class Crew:
+    """`machines` share the network's parameters, one for each thread; the first has the optimiser's state."""
+
+    machines: list[Machine]
+    threads: ThreadPoolExecutor
+
+    @classmethod
+    def of(cls, network: TableNetwork, optimizer: Optimizer, threads: ThreadPoolExecutor, seed: int) -> Crew:
+        """As many machines as torch has threads."""
+        return cls(compiled_shared(network, optimizer, torch.get_num_threads(), batch=LANE, seed=seed), threads)
+
+    @property
+    def first(self) -> Machine:
+        return self.machines[0]
+
+    def step(self, rows: Rows, order: Tensor, rate: float, draw: int) -> float:
+        """One step with the rows in `order` (int32); returns the sum of their losses.
+
+        Where that is not finite, no step is taken. `draw`: a number that no other step has, for dropout.
+        """
+        lanes = -(-len(order) // LANE)
+        own = part_of(lanes, processes.number(), processes.count())
+        gradients, losses = self._own(rows, order, own, lanes, draw)
+        if processes.count() > 1:
+            size = len(self.first.gradient)
+            gradients, losses = _exchanged(gradients, losses, own, lanes, size)
+        loss = math.fsum(losses.tolist())  # the same whatever the order
+        if math.isfinite(loss):
+            self.first.gradient.copy_(total(gradients, (0, lanes), lanes))
+            self.first.apply(rate)
+        else:
+            self.first.steps += 1
+        return loss
+
+    def _own(
+        self, rows: Rows, order: Tensor, own: Branch, lanes: int, draw: int
+    ) -> tuple[dict[Branch, Tensor], Tensor]:
+        """This process's branches of the gradient, and the losses of all lanes, 0 for those of others."""
+        losses = torch.zeros(lanes, dtype=torch.float64)
+        count = len(self.machines)
+
+        def work(number: int) -> dict[Branch, Tensor]:
+            first, stop = part_of(own[1] - own[0], number, count)
+            found, machine = {}, self.machines[number]
+            for branch in branches((own[0] + first, own[0] + stop), lanes):
+                some = order[branch[0] * LANE : branch[1] * LANE]
+                losses[branch[0] : branch[1]] = machine.lanes(rows, some, of=len(order), draw=draw + branch[0])
+                found[branch] = machine.gradient.clone()
+            return found
+
+        others = [self.threads.submit(work, number) for number in range(1, count)]
+        parts = work(0)
+        for other in others:
+            parts |= other.result()
+        return {branch: total(parts, branch, lanes) for branch in branches(own, lanes)}, losses
+
+    def outputs(self, rows: Rows) -> np.ndarray:
+        """(rows, heads), of all rows; each thread has some, cut where lanes end, so that no bit depends on how many."""
+        lanes = -(-len(rows) // LANE)
+        every = torch.arange(len(rows), dtype=torch.int32)
+
+        def work(number: int) -> np.ndarray:
+            first, stop = part_of(lanes, number, len(self.machines))
+            return self.machines[number].outputs(rows, every[first * LANE : stop * LANE]).numpy()
+
+        others = [self.threads.submit(work, number) for number in range(1, len(self.machines))]
+        return np.concatenate([work(0), *(other.result() for other in others)])
+
+
+def _exchanged(
+    gradients: dict[Branch, Tensor], losses: Tensor, own: Branch, lanes: int, size: int
+) -> tuple[dict[Branch, Tensor], Tensor]:
+    """All processes' branches and losses, in one message of float32 words: all know who has which."""
+    count = processes.count()
+    parts = [part_of(lanes, number, count) for number in range(count)]
+    held = [branches(part, lanes) for part in parts]
+    message = torch.zeros(max(map(len, held)) * size + 2 * lanes)
+    for place, gradient in enumerate(gradients.values()):
+        message[place * size : (place + 1) * size] = gradient
+    message[-2 * lanes :] = losses.view(torch.float32)  # the bits of a float64 are two words
+    everything = processes.all_of(message)
+    found = {
+        branch: everything[number, place * size : (place + 1) * size]
+        for number, some in enumerate(held)
+        for place, branch in enumerate(some)
+    }
+    told = everything[:, -2 * lanes :].contiguous().view(torch.float64)
+    return found, torch.cat([told[number, first:stop] for number, (first, stop) in enumerate(parts)])

@@ -1,0 +1,119 @@
+"""The rows of a table to the files of a cache: encoded once, read many times."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from torchbce.common.errors import OutputError
+from torchbce.training.stream.cache import ELSEWHERE
+from torchbce.training.stream.part_file import Part, PartFile
+from torchbce.training.stream.parts import NAMES
+from torchbce.training.stream.pieces import Pieces
+from torchbce.training.stream.records import Arrays, Layout
+from torchbce.training.table.encoded_rows import Encoded
+from torchbce.training.table.shards import Batch
+
+MOST_AHEAD = 4  # batches in memory at the same time, besides the one that is written
+
+
+class Packer:
+    """The files of all parts, which are being written; use it in a `with` block."""
+
+    def __init__(self, draft: Path, place: Path, pieces: Pieces, layout: Layout, expected: list[int]) -> None:
+        self._draft, self._place, self._pieces, self._layout = draft, place, pieces, layout
+        self._needed = sum(layout.file_bytes(rows) for rows in expected)
+        self._stack = contextlib.ExitStack()
+        self._ahead = min(os.cpu_count() or 1, MOST_AHEAD)
+        self._threads = self._stack.enter_context(ThreadPoolExecutor(self._ahead, "pack"))
+        self._files: dict[str, PartFile] = {}
+
+    def __enter__(self) -> Packer:
+        free = shutil.disk_usage(self._draft).free
+        if free < self._needed:
+            self._stack.close()
+            raise self._too_small(free)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+        self._stack.close()
+
+    def add(
+        self, batches: Iterator[Batch], encode: Callable[[Batch], Encoded], on_rows: Callable[[int], object]
+    ) -> None:
+        """All rows of a table, each to its part, in their order; some batches are encoded at the same time.
+
+        Raises:
+            OutputError: the disk is full; the message says how many bytes are needed.
+        """
+        waiting: deque[Future[dict[str, Arrays]]] = deque()
+        for batch in batches:
+            waiting.append(self._threads.submit(lambda some: self._by_part(encode(some)), batch))
+            if len(waiting) > self._ahead:
+                on_rows(self._take(waiting.popleft()))
+        while waiting:
+            on_rows(self._take(waiting.popleft()))
+
+    def _take(self, encoded: Future[dict[str, Arrays]]) -> int:
+        found = encoded.result()
+        for name, arrays in found.items():
+            self._write(name, arrays)
+        return sum(len(arrays["rows"]) for arrays in found.values())
+
+    def finish(self) -> dict[str, Part]:
+        """What was written, by the part's name."""
+        with self._room():
+            return {name: self._files[name].finish() for name in NAMES if name in self._files}
+
+    def _by_part(self, batch: Encoded) -> dict[str, Arrays]:
+        """The rows of each part, as its file has them."""
+        found = {}
+        for part, name in enumerate(NAMES):
+            rows = np.flatnonzero(batch.parts == part)
+            if not len(rows):
+                continue
+            numbers = batch.numbers[rows]
+            bins, fractions = self._pieces.encode(numbers)
+            arrays: Arrays = {
+                "bins": bins,
+                "fractions": fractions,
+                "numbers": numbers[:, self._pieces.plain],
+                "codes": batch.codes[rows],
+                "target": batch.target[rows],
+                "rows": batch.rows[rows],
+            }
+            if batch.weight is not None:
+                arrays["weight"] = batch.weight[rows]
+            found[name] = arrays
+        return found
+
+    def _write(self, name: str, arrays: Arrays) -> None:
+        with self._room():
+            if name not in self._files:
+                self._files[name] = PartFile(self._draft / f"{name}.records", self._layout)
+            self._files[name].add(arrays)
+
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise self._too_small(shutil.disk_usage(self._draft).free) from error
+
+    def _too_small(self, free: int) -> OutputError:
+        return OutputError(
+            f"{self._place} needs about {self._needed:,} bytes, and {free:,} are free there; nothing was kept: "
+            f"make room, or {ELSEWHERE}"
+        )

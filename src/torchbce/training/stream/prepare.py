@@ -1,0 +1,221 @@
+"""From files of any size to parts that can be trained on: read once to learn what is in them, once to pack them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from torchbce.common.errors import InputError
+from torchbce.training.ensemble.fit import EDGE_ROWS
+from torchbce.training.examples import Held, Roles, require_of_each_class
+from torchbce.training.network.edges import quantile_edges
+from torchbce.training.stream.cache import (
+    FORMAT,
+    CacheFile,
+    DamagedCache,
+    Tensors,
+    new_cache,
+    read_description,
+    write_description,
+)
+from torchbce.training.stream.fingerprint import fingerprint
+from torchbce.training.stream.pack import Packer
+from torchbce.training.stream.parts import NAMES, TEST, Shares
+from torchbce.training.stream.pieces import Pieces
+from torchbce.training.stream.records import Layout
+from torchbce.training.stream.stored import Stored
+from torchbce.training.table.columns import FittedColumn, levels_of, number_count
+from torchbce.training.table.files import missing_columns
+from torchbce.training.table.fit_pass import FitPass
+from torchbce.training.table.opened import Format
+from torchbce.training.table.row_parts import RowParts, borders_of
+from torchbce.training.table.shards import Shards, shards_of
+from torchbce.training.table.target import Target
+
+OnRows = Callable[[int, int | None], object]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A table that is ready to be trained on, part by part.
+
+    edges: of every number, none without pieces. sample: encoded training rows, float32, as `encode` gives them, with
+    their answers and weights. Weights are such that their mean over the training rows is 1. reused: it was packed
+    before.
+    """
+
+    name: str
+    target: Target
+    kinds: dict[str, str]
+    left_out: dict[str, str]
+    notes: list[str]
+    columns: list[FittedColumn]
+    edges: list[np.ndarray]
+    train: Stored
+    valid: Stored
+    test: Stored | None
+    sample: np.ndarray
+    sample_answers: np.ndarray
+    sample_weight: np.ndarray | None
+    fingerprint: str
+    reused: bool
+
+
+def prepare_stream(
+    names: list[str],
+    roles: Roles,
+    held: Held,
+    *,
+    seed: int,
+    pieces: int,
+    format: Format | None,
+    place: Path,
+    on_rows: OnRows | None,
+    verify: bool = False,
+) -> Stream:
+    """Files, patterns and folders of shards, packed to the cache in `place`, or that cache if it was made of just them.
+
+    The folder of the cache appears whole or not at all; one made of anything else is replaced. Which part a row is in
+    depends on the seed and its number (or its group's text) alone; with times, on the times. `on_rows` hears how many
+    rows were read and how many there are to read, each row once in every pass. `verify`: compare all digests of a cache
+    that is there.
+
+    Raises:
+        InputError: as `read_examples`; also a value that contradicts the rows before it, with shard and row.
+        OutputError: the cache cannot be written; the message says how many bytes are needed.
+    """
+    if held.folds is not None:
+        raise InputError(
+            "cross-validation (--folds) needs the table in memory; keep rows aside with --test-share or --test"
+        )
+    if roles.target in roles.exclude or roles.target in roles.categorical:
+        raise InputError(f"the target column {roles.target!r} cannot be named in --exclude or --categorical")
+    with contextlib.ExitStack() as stack:
+        table = stack.enter_context(shards_of(names, format))
+        aside = None if held.file is None else stack.enter_context(shards_of([held.file], format))
+        options = _options(roles, held, table, seed, pieces)
+        both = [table, *([] if aside is None else [aside])]
+        print_ = fingerprint(
+            [path for shards in both for path in shards.files], options, complete=all(s.is_lasting for s in both)
+        )
+        found, damage = _reusable(place, print_, verify=verify)
+        if found is not None:
+            return _stream(place, *found, reused=True, notes=[])
+        with new_cache(place) as draft:
+            described, tensors = _made(draft, place, table, aside, roles, held, seed, pieces, print_, options, on_rows)
+            write_description(draft, described, tensors)
+    return _stream(place, described, tensors, reused=False, notes=damage)
+
+
+def _options(roles: Roles, held: Held, table: Shards, seed: int, pieces: int) -> dict[str, Any]:
+    """All that a cache depends on besides the files."""
+    given = {**dataclasses.asdict(roles), **dataclasses.asdict(table.format)}
+    given |= {f"held_{name}": value for name, value in dataclasses.asdict(held).items()}
+    return given | {"seed": seed, "pieces": pieces, "format_version": FORMAT, "edge_rows": EDGE_ROWS}
+
+
+def _reusable(place: Path, print_: str, *, verify: bool) -> tuple[tuple[CacheFile, Tensors] | None, list[str]]:
+    """The cache that is there, if it is of the same; and what is to be said if it is damaged."""
+    try:
+        found = read_description(place, verify=verify)
+    except DamagedCache as damage:
+        return None, [f"the cache {place} was damaged ({damage}) and has been made anew"]
+    return (found if found is not None and found[0].fingerprint == print_ else None), []
+
+
+def _made(
+    draft: Path,
+    place: Path,
+    table: Shards,
+    aside: Shards | None,
+    roles: Roles,
+    held: Held,
+    seed: int,
+    pieces: int,
+    print_: str,
+    options: dict[str, Any],
+    on_rows: OnRows | None,
+) -> tuple[CacheFile, Tensors]:
+    for columns, flag in roles.flags:
+        missing_columns([name for name in columns if name not in table.columns], table.columns, table.name, flag)
+    shares = Shares.of(held, table.rows)
+    passes = 2 if roles.time is None else 3
+    heard = _Heard(on_rows, passes * table.rows + (0 if aside is None else aside.rows))
+    borders = None
+    if roles.time is not None:
+        borders = borders_of(table, roles.time, shares, seed=seed, size=EDGE_ROWS, on_rows=heard)
+    parts = RowParts(roles, shares, seed, table.format.decimal, borders)
+    learnt = FitPass(table, roles, parts, seed).run(heard)
+    edges = quantile_edges(learnt.sample[:, : number_count(learnt.columns)], pieces) if pieces else []
+    cut = Pieces(edges, number_count(learnt.columns))
+    layout = Layout(
+        cut=len(cut.cut), plain=len(cut.plain), coded=len(levels_of(learnt.columns)), weighted=roles.weight is not None
+    )
+    expected = [*learnt.counts.sum(1).tolist(), *([] if aside is None else [aside.rows])]
+    with Packer(draft, place, cut, layout, expected) as packer:
+        packer.add(table.batches([*learnt.rows.names, *parts.names], "as before"), learnt.rows, heard)
+        if aside is not None:
+            tested = learnt.rows.all_of(TEST)
+            packer.add(aside.batches(tested.names, f"as in {table.name}"), tested, heard)
+        written = packer.finish()
+    if aside is not None:
+        test = written[NAMES[TEST]]
+        require_of_each_class(np.array([test.rows - test.ones, test.ones]), f"{aside.name}, test rows", 1)
+    described = CacheFile(
+        fingerprint=print_,
+        name=table.name,
+        options=options,
+        target=learnt.target,
+        kinds=learnt.kinds,
+        left_out=learnt.left_out,
+        notes=learnt.notes,
+        columns=learnt.columns,
+        layout=layout,
+        parts=written,
+        edges=len(edges),
+        tensors="",
+    )
+    return described, Tensors(edges, learnt.sample, learnt.sample_answers, learnt.sample_weight)
+
+
+class _Heard:
+    """Counts the rows of all passes for a listener."""
+
+    def __init__(self, on_rows: OnRows | None, total: int) -> None:
+        self._on_rows, self._total, self._done = on_rows, total, 0
+
+    def __call__(self, rows: int) -> None:
+        self._done += rows
+        if self._on_rows is not None:
+            self._on_rows(self._done, max(self._total, self._done))
+
+
+def _stream(place: Path, described: CacheFile, tensors: Tensors, *, reused: bool, notes: list[str]) -> Stream:
+    train, valid, test = (
+        Stored(place, described.parts[name], described.layout) if name in described.parts else None for name in NAMES
+    )
+    assert train is not None
+    assert valid is not None
+    return Stream(
+        name=described.name,
+        target=described.target,
+        kinds=described.kinds,
+        left_out=described.left_out,
+        notes=described.notes + notes,
+        columns=list(described.columns),
+        edges=tensors.edges,
+        train=train,
+        valid=valid,
+        test=test,
+        sample=tensors.sample,
+        sample_answers=tensors.answers,
+        sample_weight=tensors.weight,
+        fingerprint=described.fingerprint,
+        reused=reused,
+    )

@@ -1,0 +1,57 @@
+"""How the rows of a part lie in its file: in blocks, and in each block one array after the other.
+
+A block holds the arrays that training in compiled code takes, little endian, each from a multiple of 8 bytes, so a
+window is read straight into memory that is trained on. All blocks but the last are full.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+BLOCK = 8192  # rows
+ALIGNED = 8  # bytes
+
+Name = Literal["bins", "fractions", "numbers", "codes", "target", "weight", "rows"]
+Arrays = dict[Name, np.ndarray]
+
+
+class Layout(BaseModel):
+    """How many numbers in pieces, plain numbers and codes a row has, and whether it has a weight."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cut: int = Field(ge=0, le=100_000)
+    plain: int = Field(ge=0, le=100_000)
+    coded: int = Field(ge=0, le=100_000)
+    weighted: bool
+
+    def arrays(self, rows: int) -> Arrays:
+        """Memory for so many rows, in the order of the file."""
+        made: Arrays = {
+            "bins": np.empty((rows, self.cut), "<u2"),
+            "fractions": np.empty((rows, self.cut), "<f4"),
+            "numbers": np.empty((rows, self.plain), "<f4"),
+            "codes": np.empty((rows, self.coded), "<i4"),
+            "target": np.empty(rows, "<f4"),
+        }
+        if self.weighted:
+            made["weight"] = np.empty(rows, "<f4")
+        made["rows"] = np.empty(rows, "<i8")
+        return made
+
+    def block_bytes(self, rows: int) -> int:
+        """Of a block of so many rows."""
+        return sum(array.nbytes + padding(array.nbytes) for array in self.arrays(rows).values())
+
+    def file_bytes(self, rows: int) -> int:
+        """Of a part of so many rows."""
+        full, rest = divmod(rows, BLOCK)
+        return full * self.block_bytes(BLOCK) + (self.block_bytes(rest) if rest else 0)
+
+
+def padding(size: int) -> int:
+    """Bytes up to the next multiple of 8."""
+    return -size % ALIGNED

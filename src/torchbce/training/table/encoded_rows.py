@@ -1,0 +1,72 @@
+"""The rows of a batch with all that training needs of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from torchbce.training.table.answers import Answers
+from torchbce.training.table.encoder import Encoder
+from torchbce.training.table.row_parts import Weights
+from torchbce.training.table.shards import Batch
+from torchbce.training.table.target import Target
+
+
+class Encoded(NamedTuple):
+    """Rows (N, ...): numbers float32, codes int32, target float32, weight float32, numbers from 1, and parts."""
+
+    numbers: np.ndarray
+    codes: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray | None
+    rows: np.ndarray
+    parts: np.ndarray
+
+
+class RowEncoder:
+    """Encodes batches, several at once if need be. `parts_of`: the part of each row; weights count from their mean."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        answers: Answers,
+        target: Target,
+        weights: Weights | None,
+        mean_weight: float,
+        parts_of: Callable[[Batch], np.ndarray],
+    ) -> None:
+        self._encoder, self._answers, self._target = encoder, answers, target
+        self._weights, self._mean_weight, self._parts_of = weights, mean_weight, parts_of
+
+    @property
+    def names(self) -> list[str]:
+        """Of the columns that are read, besides those that `parts_of` needs."""
+        weights = [] if self._weights is None else [self._weights.column]
+        return [*self._encoder.names, self._target.column, *weights]
+
+    def all_of(self, part: int) -> RowEncoder:
+        """The same for rows that all belong to one part."""
+        found = copy.copy(self)
+        found._parts_of = lambda batch: np.full(len(batch), part, np.uint8)
+        return found
+
+    def __call__(self, batch: Batch) -> Encoded:
+        """All of a batch.
+
+        Raises:
+            InputError: a value that is not of its column's kind, or a target that is neither of the two values.
+        """
+        typed = self._encoder.typed(batch.frame, batch.name)
+        answers = self._answers.encode(batch.frame[self._target.column], self._target, batch.name)
+        weight = None if self._weights is None else self._weights.of(batch) / self._mean_weight
+        return Encoded(
+            numbers=self._encoder.numbers(typed, batch.name),
+            codes=self._encoder.codes(typed, batch.name),
+            target=answers.astype(np.float32),
+            weight=None if weight is None else weight.astype(np.float32),
+            rows=batch.first + np.arange(1, len(batch) + 1),
+            parts=self._parts_of(batch),
+        )
