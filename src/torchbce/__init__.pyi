@@ -53,9 +53,9 @@ from .losses.quality_focal import quality_focal_loss_with_logits as quality_foca
 from .losses.verify import verify as verify
 from .monitor.epoch_bce import EpochBCE as EpochBCE
 from .training.classifier import BCEClassifier as BCEClassifier
+from .training.fit.fit import fit as fit
 from .training.history import Epoch as Epoch
 from .training.history import History as History
-from .training.loop import fit as fit
 from .training.run.saved import load as load
 
 __version__: str

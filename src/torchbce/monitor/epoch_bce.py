@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -124,6 +125,21 @@ class EpochBCE:
         whole._targets_seen = sum(part[3] for part in parts)
         whole._assumed = self._assumed
         return whole
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it has seen, in numbers."""
+        return {
+            "total": float(self._total),
+            "ones": float(self._ones),
+            "count": self._count,
+            "targets_seen": self._targets_seen,
+            "assumed": self._assumed,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` was taken of."""
+        self._total, self._ones, self._count = state["total"], state["ones"], state["count"]
+        self._targets_seen, self._assumed = state["targets_seen"], state["assumed"]
 
     @property
     def count(self) -> int:

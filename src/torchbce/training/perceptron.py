@@ -7,6 +7,7 @@ optimiser, whose state is written back at the end. Whatever is not known here is
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -132,50 +133,80 @@ class CompiledTraining:
     def target(self) -> Tensor:
         return self._rows.target
 
-    def epoch(self) -> float:
-        """One pass; the sum of the losses."""
+    def epoch(self, total: float = 0.0) -> Iterator[float]:
+        """One pass, or what is left of one; after each call the sum of the losses, which `total` begins."""
         from torchbce.engine.numba_cpu.perceptron.machine import one_blas_thread
 
-        rows, size, steps, total = self._batches.rows, self._batches.batch_size, len(self._batches), 0.0
-        order = torch.randperm(rows).to(torch.int32)
+        batches = self._batches
+        batches.begin()
+        order = torch.randperm(batches.rows).to(torch.int32)
         rate = float(self._optimizer.param_groups[0]["lr"])
         self._module.train()
-        with one_blas_thread():
-            for first in range(0, steps, CALL):
-                count = min(CALL, steps - first)
-                rates = torch.full((count,), rate, dtype=torch.float64)
-                total += self._machine.train(self._rows, order[first * size : (first + count) * size], rates)
-        return total
+        while batches.done < len(batches):
+            first, last = batches.done, min(batches.done + CALL, len(batches))
+            rates = torch.full((last - first,), rate, dtype=torch.float64)
+            with one_blas_thread():
+                rows = order[first * batches.batch_size : last * batches.batch_size]
+                total = self._machine.train(self._rows, rows, rates, total)
+            batches.done = last
+            yield total
+
+    def hand_over(self) -> None:
+        """Adam's moments to where torch keeps them."""
+        if isinstance(self._optimizer, torch.optim.SGD) or not self._machine.steps:
+            return
+        for parameter, first, second in self._moments():
+            self._optimizer.state[parameter] = {
+                "step": torch.tensor(float(self._machine.steps)),
+                "exp_avg": first.clone(),
+                "exp_avg_sq": second.clone(),
+            }
+
+    def take_over(self) -> None:
+        """Adam's moments from there."""
+        for parameter, first, second in self._moments():
+            state = self._optimizer.state.get(parameter, {})
+            if "exp_avg" in state:
+                first.copy_(state["exp_avg"])
+                second.copy_(state["exp_avg_sq"])
+                self._machine.steps = int(state["step"])
+
+    def _moments(self) -> Iterator[tuple[nn.Parameter, Tensor, Tensor]]:
+        """Each parameter's, as views."""
+        place = 0
+        for parameter in self._module.parameters():
+            first, second = (
+                moment[place : place + parameter.numel()].view_as(parameter) for moment in self._machine.moments
+            )
+            yield parameter, first, second
+            place += parameter.numel()
 
     def __enter__(self) -> CompiledTraining:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Parameters of their own again, and Adam's moments where torch keeps them."""
-        moments, place = self._machine.moments, 0
+        """Parameters of their own again."""
         for parameter in self._module.parameters():
             parameter.data = parameter.data.clone()
-            if not isinstance(self._optimizer, torch.optim.SGD) and self._machine.steps:
-                first, second = (
-                    moment[place : place + parameter.numel()].view_as(parameter).clone() for moment in moments
-                )
-                self._optimizer.state[parameter] = {
-                    "step": torch.tensor(float(self._machine.steps)),
-                    "exp_avg": first,
-                    "exp_avg_sq": second,
-                }
-            place += parameter.numel()
+        self.hand_over()
 
 
 def compiled_training(
-    module: nn.Module, loss_func: Any, optimizer: torch.optim.Optimizer, batches: Batches, epochs: int
+    module: nn.Module,
+    loss_func: Any,
+    optimizer: torch.optim.Optimizer,
+    batches: Batches,
+    epochs: int,
+    before: bool | None = None,
 ) -> CompiledTraining | None:
     """What trains these in compiled code, if that is known to be the same and enough work.
 
     The first use on a machine compiles for some seconds. Whether it is used depends on the sizes alone, so that the
-    same call gives the same bits each time.
+    same call gives the same bits each time. `before`: whether a run that goes on was trained so.
     """
-    if not isinstance(batches, TensorBatches) or epochs * _seconds(batches) < WORTH_IT:
+    if not isinstance(batches, TensorBatches):
+        return None
+    if not (epochs * _seconds(batches) >= WORTH_IT if before is None else before):
         return None
     layout, loss = layout_of(module), loss_of(loss_func)
     if layout is None or loss is None or layout.sigmoid != (loss is BCE) or not is_usual(optimizer, module):

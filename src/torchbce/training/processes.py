@@ -92,12 +92,15 @@ def joined() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _is_joined():
         yield
         return
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
     # torchrun's store remembers the addresses of groups that are gone, so each gets a place of its own there.
-    store, rank, size = next(distributed.rendezvous("env://"))
+    store, rank, size = next(rendezvous("env://"))
     alone = os.environ.get("GROUP_WORLD_SIZE") == "1"  # machines may count restarts differently
     place = f"torchbce/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0) if alone else 0}/{next(_GROUPS)}"
     backend = "gloo" if not torch.cuda.is_available() else "cpu:gloo,cuda:nccl"
-    distributed.init_process_group(backend, store=distributed.PrefixStore(place, store), rank=rank, world_size=size)
+    distributed.init_process_group(backend, store=PrefixStore(place, store), rank=rank, world_size=size)
     try:
         yield
     finally:

@@ -23,10 +23,11 @@ Identity = Mapping[str, Any]  # what a run depends on, each by the name that a u
 
 @dataclass
 class Unfinished:
-    """`notes`: what was found damaged and is not used."""
+    """`anew`: how a user begins anew. `notes`: what was found damaged and is not used."""
 
     folder: Path
     identity: Identity
+    anew: str = "give --no-resume to begin anew"
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -41,7 +42,7 @@ class Unfinished:
         """
         if not self.exists:
             return
-        way_out = f"give --no-resume to begin anew, or remove {self.folder}"
+        way_out = f"{self.anew}, or remove {self.folder}"
         try:
             before = read_record(self.folder / RUN)
         except DamagedError as error:

@@ -1,0 +1,55 @@
+"""The loss over every item, while the weights stand still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from torchbce.common.batch import Batch
+from torchbce.monitor.epoch_bce import EpochBCE
+from torchbce.training import processes
+from torchbce.training.batches import Batches, empty
+from torchbce.training.fit.agreement import anywhere
+from torchbce.training.fit.forward import Forward
+
+
+@torch.no_grad()
+def evaluate(forward: Forward, batches: Batches, *, between: Callable[[], object], together: bool = False) -> EpochBCE:
+    """In evaluation mode; the module's mode is restored.
+
+    between: called after each batch. together: the module works only if all processes call it equally often.
+    """
+    meter = EpochBCE()
+    module, reduction = forward.module, forward.reduction
+    was_training = module.training
+    module.eval()
+    for inputs, target in in_step(batches.in_order()) if together else batches.in_order():
+        target = target.to(forward.device)
+        if target.numel():
+            loss = forward.loss_func(forward(inputs), target)
+            if loss.ndim:
+                loss = loss.sum() if reduction == "sum" else loss.mean()
+            meter.update(loss, target, reduction=reduction)
+        elif together:
+            forward(inputs)
+        between()
+    module.train(was_training)
+    return meter.gathered()
+
+
+def in_step(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same number in every process: who has no more gets empty ones.
+
+    Raises:
+        ValueError: a process has not even one.
+    """
+    last: Batch | None = None
+    for batch in batches:
+        last = batch
+        anywhere(True)
+        yield batch
+    if last is None:
+        raise ValueError(f"process {processes.number()} has no batch: its part of the data is empty")
+    while anywhere(False):
+        yield empty(last[0]), empty(last[1])

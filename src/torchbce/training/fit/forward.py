@@ -1,0 +1,49 @@
+"""From a batch to a module's output and its loss: on the module's device, in the precision that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchbce.common.batch import call, moved
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+NARROW = (torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Forward:
+    """`module` may be compiled or wrapped; `autocast` is the type that torch.autocast computes in."""
+
+    module: nn.Module
+    loss_func: LossFunction
+    device: torch.device
+    autocast: torch.dtype | None = None
+
+    @property
+    def reduction(self) -> str:
+        """What a 0-d loss is; a loss function that does not say is taken for a mean, as torch's default is."""
+        return "sum" if getattr(self.loss_func, "reduction", "mean") == "sum" else "mean"
+
+    def __call__(self, inputs: Any) -> Any:
+        """The output; under autocast in float32, so that the loss is."""
+        inputs = moved(inputs, lambda tensor: tensor.to(self.device))
+        if self.autocast is None:
+            return call(self.module, inputs)
+        with torch.autocast(self.device.type, dtype=self.autocast):
+            output = call(self.module, inputs)
+        return moved(output, lambda tensor: tensor.float() if tensor.dtype in NARROW else tensor)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+
+
+def devices_of(module: nn.Module) -> list[torch.device]:
+    """Those besides the processor, in order."""
+    found = {parameter.device for parameter in module.parameters() if parameter.device.type not in ("cpu", "meta")}
+    return sorted(found, key=str)
