@@ -74,7 +74,7 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/steps.py
 	$(BIN)/python benchmarks/family.py
 	$(BIN)/python benchmarks/lens.py
-	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/interval_coverage.py
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/slices.py
 	$(BIN)/python benchmarks/labels.py

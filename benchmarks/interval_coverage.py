@@ -4,7 +4,7 @@ Logits are drawn around the base rate, targets as the true probabilities say, an
 bent by a slope and a shift and blurred by noise. What each figure should be is known from a million items. An interval
 is counted where explain gives one; where it gives none there are too few items of a class, and that is counted too.
 
-Run: python benchmarks/coverage.py            (an hour)
+Run: python benchmarks/interval_coverage.py            (an hour)
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ if __name__ == "__main__":
     machine.keep(
         "coverage",
         "# How often the intervals of `explain` hold\n\n"
-        f"`python benchmarks/coverage.py`: {machine.describe('torchbce', 'scipy')}\n\n"
+        f"`python benchmarks/interval_coverage.py`: {machine.describe('torchbce', 'scipy')}\n\n"
         f"Percent of {SETS:,} simulated sets ({SETS // 4:,} of 100,000 items) whose 95 % interval holds the truth. "
         "In brackets: the percent of sets for which there is one, where not for all. - where for less than half: too "
         "few items of a class.\n\n" + machine.table(["model", "base rate", "items", *FIGURES], lines),

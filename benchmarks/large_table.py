@@ -21,10 +21,10 @@ GAPS = {"f2": 0.03, "f5": 0.2, "i2": 0.1, "s1": 0.05}
 REAL = [f"f{i}" for i in range(11)]
 
 
-def batches(rows: int, seed: int) -> Iterator[pl.DataFrame]:
-    """The table; each batch depends on the seed and its number alone."""
+def batches(rows: int, seed: int, part: int = 0) -> Iterator[pl.DataFrame]:
+    """The table; each batch depends on seed, part and number alone. Another part is more rows of the same kind."""
     for number, first in enumerate(range(0, rows, BATCH)):
-        yield _batch(min(BATCH, rows - first), np.random.default_rng([seed, number]), seed)
+        yield _batch(min(BATCH, rows - first), np.random.default_rng([seed, number, part]), seed)
 
 
 def _batch(rows: int, chance: np.random.Generator, seed: int) -> pl.DataFrame:
@@ -44,13 +44,13 @@ def _batch(rows: int, chance: np.random.Generator, seed: int) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def write(path: Path, rows: int, seed: int = 0) -> None:
+def write(path: Path, rows: int, seed: int = 0, part: int = 0) -> None:
     """CSV, or Parquet where the name ends so, in bounded memory."""
 
     def source(
         columns: list[str] | None, predicate: pl.Expr | None, limit: int | None, size: int | None
     ) -> Iterator[pl.DataFrame]:
-        yield from batches(rows, seed)
+        yield from batches(rows, seed, part)
 
     schema = next(batches(1, seed)).schema
     table = register_io_source(source, schema=schema)

@@ -13,9 +13,9 @@ from scipy.optimize import minimize
 
 from torchbce import InputError
 from torchbce.training.ensemble.calibration import AS_IT_IS, bce, calibrate, fit_scaling, refined
+from torchbce.training.ensemble.course import together
 from torchbce.training.ensemble.data import Data
 from torchbce.training.ensemble.ensemble import mean_logits
-from torchbce.training.ensemble.course import together
 from torchbce.training.ensemble.fit import fit_ensemble
 from torchbce.training.ensemble.linear import fit_linear
 from torchbce.training.ensemble.recipe import Choices, Recipe, recipe

@@ -13,8 +13,9 @@ from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, one_blas_thr
 from torchbce.training.ensemble.member import new_network
 from torchbce.training.network.compiled import compiled, compiled_shared, encoded
 from torchbce.training.network.edges import quantile_edges
+from torchbce.training.network.machines import LANE
 from torchbce.training.network.table_network import NetworkSpec, TableNetwork
-from torchbce.training.stream.crew import LANE, Crew
+from torchbce.training.stream.crew import Crew
 from torchbce.training.stream.tree import branches, part_of, total
 
 

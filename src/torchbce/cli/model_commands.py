@@ -165,6 +165,18 @@ def train(
     seed: Annotated[
         int, typer.Option(rich_help_panel=MODEL, min=0, help="The same seed gives the same run, bit for bit.")
     ] = 42,
+    device: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=MODEL, metavar="cpu|cuda|cuda:N", help="Where networks are trained; cuda: on a GPU."
+        ),
+    ] = "cpu",
+    bf16: Annotated[
+        bool, typer.Option("--bf16", rich_help_panel=MODEL, help="Train the networks in bfloat16 (torch.autocast).")
+    ] = False,
+    compile: Annotated[
+        bool, typer.Option("--compile", rich_help_panel=MODEL, help="Train the networks by torch.compile.")
+    ] = False,
     out: Annotated[
         Optional[Path], typer.Option(metavar="DIR", help="The run folder to make.", show_default="runs/FILE")
     ] = None,
@@ -183,6 +195,15 @@ def train(
             show_default="go on if it is unfinished",
         ),
     ] = None,
+    on_nan: Annotated[
+        str,
+        typer.Option(
+            "--on-nan",
+            rich_help_panel=LONG,
+            metavar="stop|skip",
+            help="At a batch whose loss is not finite: stop, or leave it out.",
+        ),
+    ] = "stop",
     memory: Annotated[
         Optional[str],
         typer.Option(
@@ -223,6 +244,10 @@ def train(
                 optimizer="sgd" if one_of("--optimizer", optimizer, ["adamw", "sgd"]) == "sgd" else "adamw",
                 patience=patience,
                 time_budget=seconds_of("--time-budget", time_budget),
+                on_nan="skip" if one_of("--on-nan", on_nan, ["stop", "skip"]) == "skip" else "stop",
+                device=device,
+                bf16=bf16,
+                compile=compile,
             ),
             seed,
             compare,

@@ -9,6 +9,7 @@ from typing import Any
 
 from torchbce.cli.exit_codes import Terminated
 from torchbce.cli.output import Listener, remark
+from torchbce.common.errors import InputError
 from torchbce.training import processes
 from torchbce.training.run.identity import is_finished
 from torchbce.training.run.reservation import Reservation, reserved
@@ -49,6 +50,10 @@ def resumable(place: Reservation, listener: Listener, label: int) -> Iterator[No
         if unfinished is None or unfinished.is_empty:
             raise
         raise type(stopped)(f"{unfinished.folder} has what is done; the same command goes on with it") from None
+    except InputError as error:
+        if unfinished is None or unfinished.is_empty:
+            raise
+        raise InputError(f"{error}; {unfinished.folder} keeps what was done before") from error
     finally:
         tell_notes(place)
 

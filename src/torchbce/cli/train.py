@@ -21,6 +21,7 @@ from torchbce.training.checkpoint.keeper import Keeper
 from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.recipe import Choices, Recipe, recipe
 from torchbce.training.examples import Held, Roles
+from torchbce.training.network.devices import device_named
 from torchbce.training.outcome import Outcome
 from torchbce.training.run.identity import digest, identity
 from torchbce.training.run.reservation import Reservation
@@ -68,6 +69,7 @@ def run(wanted: Wanted) -> None:
     Under torchrun the first process reserves, writes and speaks.
     """
     with processes.joined():
+        device_named(wanted.choices.device, bf16=wanted.choices.bf16)  # before anything is read
         listener = Listener() if processes.is_first() else Silent()
         small = processes.from_first(lambda: fits([wanted.file], wanted.long.memory, wanted.format))
         task = _in_memory(wanted) if small else _in_blocks(wanted, listener)

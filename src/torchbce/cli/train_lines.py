@@ -65,9 +65,11 @@ def network_line(chosen: Recipe, seed: int) -> str:
     heads = f" of {chosen.heads} heads" if chosen.heads > 1 else ""
     limit = "" if chosen.time_budget is None else f", {chosen.time_budget:g} s"
     trees = "" if chosen.trees is None else "; boosted trees beside them"
+    where = "" if chosen.device == "cpu" else f", on {chosen.device}"
+    how = f"{where}{', in bfloat16' * chosen.bf16}{', by torch.compile' * chosen.compile}"
     return (
         f"{'network':{LABEL}}{counted(chosen.members, 'network')}{heads}, hidden layers {layers}; {chosen.optimizer}, "
-        f"batches of {chosen.batch_size}, at most {counted(chosen.epochs, 'epoch')}{limit}, seed {seed}{trees}"
+        f"batches of {chosen.batch_size}, at most {counted(chosen.epochs, 'epoch')}{limit}, seed {seed}{how}{trees}"
     )
 
 

@@ -46,6 +46,9 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         lr: the learning rate.
         optimizer: ``"adamw"`` on a one-cycle schedule, or plain ``"sgd"``.
         patience: epochs without a better validation BCE, after which training stops.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``: where the networks are trained; they predict on the CPU.
+        bf16: train the networks in bfloat16 (``torch.autocast``).
+        compile: train the networks by ``torch.compile``.
         time_budget: seconds of training at most. With it, a seed does not repeat a run bit for bit.
         categorical: names of columns of numbers to take as categories.
         warm_start: a further ``fit`` goes on with the networks of the last; trees begin anew.
@@ -78,6 +81,9 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         optimizer: OptimizerName = "adamw",
         patience: int | None = None,
         time_budget: float | None = None,
+        device: str = "cpu",
+        bf16: bool = False,
+        compile: bool = False,
         categorical: Sequence[str] = (),
         warm_start: bool = False,
         on_epoch: Callable[[Epoch], object] | None = None,
@@ -93,6 +99,9 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.optimizer = optimizer
         self.patience = patience
         self.time_budget = time_budget
+        self.device = device
+        self.bf16 = bf16
+        self.compile = compile
         self.categorical = categorical
         self.warm_start = warm_start
         self.on_epoch = on_epoch
@@ -182,6 +191,9 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             optimizer=self.optimizer,
             patience=self.patience,
             time_budget=self.time_budget,
+            device=self.device,
+            bf16=self.bf16,
+            compile=self.compile,
         )
 
     def _frame(self, X: Any, y: Any = "no_validation") -> tuple[Any, Any]:

@@ -29,6 +29,7 @@ class Epoch:
     valid: float | None
     baseline: float
     seconds: float
+    skipped: int = 0  # batches that were left out, as their loss was not finite
 
     @property
     def judged(self) -> float:
@@ -44,6 +45,8 @@ class Epoch:
         ]
         if not math.isnan(self.baseline):
             parts.append(percent_below(self.judged, self.baseline))
+        if self.skipped:
+            parts.append(f"{self.skipped:,} batch{'es' * (self.skipped > 1)} left out: their loss was not finite")
         return "  ".join(parts)
 
 

@@ -37,6 +37,22 @@ def take_one(_context: Any, counter: Any) -> Any:
     return types.int64(types.CPointer(types.int64)), generate
 
 
+def _prefetch(_context: Any, pointer: Any, by: Any) -> Any:
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        ask = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        place = builder.bitcast(builder.gep(args[0], [args[1]]), byte)
+        builder.call(ask, [place, *(ir.Constant(word, number) for number in (0, 3, 1))])  # to read, often, data
+        return _context.get_dummy_value()
+
+    return types.void(pointer, by), generate
+
+
+prefetch: Any = intrinsic(_prefetch)  # (pointer, by): the cache line of a later element, that is to be read soon
+
+
 @functools.cache
 def pointer_to(element: Any) -> Any:
     """`pointer(address)`"""

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from torchbce.common.errors import InputError
-from torchbce.engine.numba_cpu.perceptron.machine import one_blas_thread
 from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.training import processes
 from torchbce.training.checkpoint.keeper import NOTHING, Keeper
@@ -25,7 +24,7 @@ from torchbce.training.checkpoint.record import State
 from torchbce.training.ensemble.calibration import bce, refined
 from torchbce.training.ensemble.data import Data
 from torchbce.training.ensemble.ensemble import mean_logits
-from torchbce.training.ensemble.member import Member
+from torchbce.training.ensemble.member import Member, NotFinite
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.history import Epoch, History
 from torchbce.training.run.signals import signals_held
@@ -86,7 +85,8 @@ class Course:
         """
         self._resume()
         workers = ThreadPoolExecutor(torch.get_num_threads(), "member")
-        with signals_held(hold=self._keeps_alone) as came, one_blas_thread(), workers as threads:
+        alone = self.members[0].machines.one_thread_each()
+        with signals_held(hold=self._keeps_alone) as came, alone, workers as threads:
             while not (self._is_over or came):
                 self._train(threads, came)
                 if not came:
@@ -141,7 +141,11 @@ class Course:
             if self.watch.step:
                 self.watch.step(sum(member.done for member in mine), steps)
 
-        results(futures, stop, on_look)
+        try:
+            results(futures, stop, on_look)
+        except NotFinite as found:
+            where = f"a batch from {found.first:,} to {found.last:,}"
+            raise InputError(not_finite(len(self.history) + 1, found.loss, where)) from None
         self._seconds += time.perf_counter() - start
 
     def _conclude(self, threads: ThreadPoolExecutor, weight: float) -> None:
@@ -149,13 +153,19 @@ class Course:
         number = len(self.history) + 1
         mine = self._mine
         outputs = dict(zip(mine, threads.map(Member.valid_outputs, mine.values()), strict=True))
-        told = processes.gathered({i: (member.total, outputs[i]) for i, member in mine.items()})
-        running, judged = sum(total for total, _ in told) / weight, np.concatenate([output for _, output in told])
-        if not (math.isfinite(running) and np.isfinite(judged).all()):
-            raise InputError(
-                f"the loss of epoch {number} is {running}, or a logit after it is not finite: the learning rate is "
-                "too large; try a tenth of it"
-            )
+        told = processes.gathered(
+            {
+                i: (member.total, member.machine.skipped, member.machine.skipped_weight, outputs[i])
+                for i, member in mine.items()
+            }
+        )
+        totals, skipped, left_out, found = zip(*told, strict=True)
+        judged = np.concatenate(found)
+        if not np.isfinite(judged).all():
+            raise InputError(not_finite(number, math.nan, "its last batch"))
+        if sum(left_out) >= weight:
+            raise InputError(not_finite(number, math.nan, "every batch"))
+        running = sum(totals) / (weight - sum(left_out))
         logits = together(mean_logits(judged), self.judge.place, len(self.judge.rows))
         losses = bce(logits, self.judge.target)
         epoch = Epoch(
@@ -165,6 +175,7 @@ class Course:
             valid=float(np.average(losses, weights=self.judge.weight)),
             baseline=self.judge.baseline,
             seconds=self._seconds,
+            skipped=sum(skipped),
         )
         self.history.append(epoch)
         left = refined(logits, self.judge.target, self.judge.weight) if self.judge.by_all else epoch.judged
@@ -200,6 +211,14 @@ class Course:
         self.best, self.logits, self._seconds = state["best"], state["logits"].numpy(), state["seconds"]
         if self.watch.resumed:
             self.watch.resumed(len(self.history) + 1)
+
+
+def not_finite(epoch: int, loss: float, where: str) -> str:
+    """What is said of a loss that is not finite."""
+    return (
+        f"the loss of epoch {epoch} is {loss} in {where}: the learning rate is too large; try a tenth of it (--lr), or "
+        "leave such batches out (--on-nan skip)"
+    )
 
 
 def together(logits: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:

@@ -25,6 +25,7 @@ from torchbce.training.ensemble.member import Member, Part, new_network
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.network.compiled import encoded
 from torchbce.training.network.edges import quantile_edges
+from torchbce.training.network.machines import Machines
 from torchbce.training.network.table_network import NetworkSpec, TableNetwork
 from torchbce.training.trees.boosted import BoostedTrees
 from torchbce.training.trees.boosting import grow
@@ -48,8 +49,9 @@ def fit_ensemble(
     `start`: networks to go on with instead of new ones. `judge`: whether there are rows enough to speak of a baseline.
 
     Raises:
-        InputError: a loss that is not finite.
+        InputError: a loss that is not finite; a device that is not there.
     """
+    machines = Machines(chosen.device, bf16=chosen.bf16, compile=chosen.compile)
     if start is not None:
         networks = [copy.deepcopy(start[i % len(start)]).train() for i in range(len(splits))]
     else:
@@ -62,14 +64,14 @@ def fit_ensemble(
     rows = encoded(data.rows, networks[0], data.target, data.weight)
     parts = [Part(*(torch.from_numpy(np.sort(some).astype(np.int32)) for some in split)) for split in splits]
     members = [
-        Member(network, rows, part, chosen, seed + i)
+        Member(network, rows, part, chosen, machines, seed + i)
         for i, (network, part) in enumerate(zip(networks, parts, strict=True))
     ]
     by = Judge.of(members, data, enough=judge)
     course = Course(members, by, chosen, watch)
     course.run(sum(_weight_of(data, member.part.train) for member in members))
     for network in networks:
-        network.eval()
+        network.cpu().eval()
     ensemble, target, chosen_on, logits = Ensemble(networks), by.target, by.rows, course.logits
     judged_weight = None if weight is None else weight[chosen_on]
     blended = calibration = None

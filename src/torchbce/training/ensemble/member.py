@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +15,18 @@ from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, Rows
 from torchbce.training.checkpoint.record import State
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.ensemble.schedule import Schedule
-from torchbce.training.network.compiled import compiled
+from torchbce.training.network.machines import Machines
 from torchbce.training.network.table_network import NetworkSpec, TableNetwork
 
-CALL = 0.1  # seconds that a call in compiled code should take: between calls, Ctrl-C is seen
+CALL = 0.1  # seconds that a call of the machine should take: between calls, Ctrl-C is seen
+
+
+class NotFinite(ArithmeticError):
+    """A loss that is not finite, in one of the batches from the first to the last of those named."""
+
+    def __init__(self, loss: float, first: int, last: int) -> None:
+        super().__init__(loss, first, last)
+        self.loss, self.first, self.last = loss, first, last
 
 
 @dataclass(frozen=True)
@@ -31,12 +40,14 @@ class Part:
 class Member:
     """Trains `network` on its part of the rows; one thread at a time may call it."""
 
-    def __init__(self, network: TableNetwork, rows: Rows, part: Part, recipe: Recipe, seed: int) -> None:
-        self.network, self.rows, self.part = network, rows, part
+    def __init__(
+        self, network: TableNetwork, rows: Rows, part: Part, recipe: Recipe, machines: Machines, seed: int
+    ) -> None:
+        self.network, self.rows, self.part, self.machines = network, rows, part, machines
         self.batch = min(recipe.batch_size, len(part.train))
         self.steps_per_epoch = -(-len(part.train) // self.batch)
         optimizer = Optimizer(recipe.optimizer, recipe.weight_decay)
-        self.machine = compiled(network, optimizer, batch=self.batch, seed=seed)
+        self.machine = machines.one(network, optimizer, batch=self.batch, seed=seed, skip=recipe.on_nan == "skip")
         self.generator = np.random.default_rng(seed)
         self.schedule = Schedule(
             recipe.lr, recipe.epochs * self.steps_per_epoch, recipe.optimizer == "adamw", recipe.time_budget
@@ -50,6 +61,7 @@ class Member:
         self._before = self.generator.bit_generator.state
         self.order = self.part.train[torch.from_numpy(self.generator.permutation(len(self.part.train)))]
         self.total, self.done = 0.0, 0
+        self.machine.skipped, self.machine.skipped_weight = 0, 0.0
 
     @property
     def is_through(self) -> bool:
@@ -67,6 +79,8 @@ class Member:
             took = time.perf_counter() - start
             self._steps_per_call = max(1, min(4 * count, int(count * CALL / max(took, 1e-6))))
             self.done += count
+            if not math.isfinite(self.total):
+                raise NotFinite(self.total, self.done - count + 1, self.done)
 
     def valid_outputs(self) -> np.ndarray:
         """Logits of the validation rows, (rows, heads)."""
@@ -74,7 +88,7 @@ class Member:
 
     def keep(self) -> None:
         """The weights as they are now are the best so far."""
-        self.kept = self.machine.parameters.clone()
+        self.kept = self.machine.parameters.to("cpu", copy=True)
 
     def restore(self) -> None:
         """Back to the best weights."""
@@ -84,9 +98,10 @@ class Member:
     def state_dict(self) -> State:
         """Where the member is; the epoch's order is drawn again from the generator's state before it."""
         return {
-            "weights": self.machine.parameters,
-            "moments": self.machine.moments,
+            "weights": self.machine.parameters.cpu(),
+            "moments": tuple(moment.cpu() for moment in self.machine.moments),
             "steps": self.machine.steps,
+            "skipped": (self.machine.skipped, self.machine.skipped_weight),
             "generator": self._before,
             "total": self.total,
             "done": self.done,
@@ -102,6 +117,7 @@ class Member:
         self.machine.steps = state["steps"]
         self.generator.bit_generator.state = state["generator"]
         self.begin()
+        self.machine.skipped, self.machine.skipped_weight = state["skipped"]
         self.total, self.done, self.kept = state["total"], state["done"], state["kept"]
         self.schedule.started = time.perf_counter() - state["spent"]
 

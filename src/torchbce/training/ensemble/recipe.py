@@ -20,6 +20,7 @@ STEPS = 80  # of an epoch: enough to learn in the epochs that there are
 LARGE = 100_000  # from here on two networks are enough, and wide ones pay
 
 OptimizerName = Literal["adamw", "sgd"]
+OnNan = Literal["stop", "skip"]  # at a batch whose loss is not finite
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Choices:
     patience: int | None = None
     time_budget: float | None = None  # seconds of training
     trees: bool = True
+    on_nan: OnNan = "stop"
+    device: str = "cpu"
+    bf16: bool = False
+    compile: bool = False
 
     def for_one_of(self, models: int) -> Choices:
         """Where several models share the time."""
@@ -60,7 +65,15 @@ class Recipe:
     weight_decay: float
     time_budget: float | None = None
     trees: Boosting | None = None
+    on_nan: OnNan = "stop"
     linear: bool = False  # logistic regression by Newton's method instead
+    device: str = "cpu"
+    bf16: bool = False
+    compile: bool = False
+
+
+# Choices that leave a model without a network as it is.
+ALSO_LINEAR = ("time_budget", "patience", "trees", "on_nan", "device", "bf16", "compile")
 
 
 def recipe(rows: int, choices: Choices) -> Recipe:
@@ -83,9 +96,12 @@ def recipe(rows: int, choices: Choices) -> Recipe:
         lr=choices.lr or {"adamw": 5e-3, "sgd": 0.1}[choices.optimizer],
         weight_decay=0.1 if choices.optimizer == "adamw" else 0.0,
         time_budget=choices.time_budget,
+        on_nan=choices.on_nan,
         trees=_boosting(rows) if choices.trees and rows >= TINY else None,
-        linear=rows < TINY
-        and choices == Choices(time_budget=choices.time_budget, patience=choices.patience, trees=choices.trees),
+        linear=rows < TINY and choices == replace(Choices(), **{name: getattr(choices, name) for name in ALSO_LINEAR}),
+        device=choices.device,
+        bf16=choices.bf16,
+        compile=choices.compile,
     )
 
 

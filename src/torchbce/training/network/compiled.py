@@ -12,9 +12,9 @@ from torchbce.training.network.flat import flattened
 from torchbce.training.network.table_network import TableNetwork
 
 
-def compiled(network: TableNetwork, optimizer: Optimizer, *, batch: int, seed: int) -> Machine:
+def compiled(network: TableNetwork, optimizer: Optimizer, *, batch: int, seed: int, skip: bool = False) -> Machine:
     """The network's machine; the network must live, and not be moved, while it is used."""
-    return Machine(_layers(network), BCE_WITH_LOGITS, optimizer, batch=batch, seed=seed)
+    return Machine(_layers(network), BCE_WITH_LOGITS, optimizer, batch=batch, seed=seed, skip=skip)
 
 
 def compiled_shared(network: TableNetwork, optimizer: Optimizer, count: int, *, batch: int, seed: int) -> list[Machine]:

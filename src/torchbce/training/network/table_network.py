@@ -8,7 +8,8 @@ all layers (after Gorishniy, Kotelnikov and Babenko, "TabM", ICLR 2025); it is t
 Numbers may be cut into pieces first (Gorishniy, Rubachev and Babenko, "On Embeddings for Numerical Features in Tabular
 Deep Learning", NeurIPS 2022): piece k holds how much of the interval between edge k and edge k + 1 a value has passed.
 
-`compiled` computes the same without Python; this is what it is compared with, and what is exported.
+`compiled` computes the same without Python; this is what it is compared with, what is exported, and what is trained on
+a GPU.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchbce.engine.numba_cpu.perceptron.words import WIDTH
+from torchbce.training.network.dropout import dropped
 
 EMBEDDING_WIDTH = 16  # at most, per categorical column
 
@@ -99,22 +101,33 @@ class TableNetwork(nn.Module):
         numbers, codes = rows[:, : len(self.spec.pieces)], rows[:, len(self.spec.pieces) :].long()
         cut, plain = numbers[:, self.spec.cut], numbers[:, self.spec.plain]
         passed = self._passed(cut)
-        pieces = torch.baddbmm(self.piece_bias, passed.transpose(0, 1), self.piece_weight).relu()
         within = self.start[:, 0] + (passed * self.length).sum(2) if len(self.spec.cut) else cut  # the edges' range
+        return self.logits(passed, within, plain, codes)
+
+    def logits(
+        self, passed: Tensor, within: Tensor, plain: Tensor, codes: Tensor, keys: Tensor | None = None
+    ) -> Tensor:
+        """Of encoded rows: how much of each piece a cut number has passed, the number itself, other numbers, codes.
+
+        keys: of each hidden layer's dropout, see `dropout_keys`; without them nothing is dropped.
+        """
+        pieces = torch.baddbmm(self.piece_bias, passed.transpose(0, 1), self.piece_weight).relu()
         direct = torch.cat([within, plain], 1) @ self.direct
         parts = [pieces.transpose(0, 1).flatten(1), plain]
         for i, (weights, embedding) in enumerate(zip(self.level_weights, self.embeddings, strict=True)):
             direct = direct + weights[codes[:, i]]
             parts.append(F.embedding(codes[:, i], embedding))
-        return direct.unsqueeze(1) + self._perceptron(torch.cat(parts, 1)) + self.output_bias
+        return direct.unsqueeze(1) + self._perceptron(torch.cat(parts, 1), keys) + self.output_bias
 
     def _passed(self, numbers: Tensor) -> Tensor:
         """How much of each piece a number has passed, (N, numbers, pieces)."""
         used = self.length > 0
         return ((numbers.unsqueeze(-1) - self.start) / self.length.where(used, 1)).clamp(0, 1) * used
 
-    def _perceptron(self, encoded: Tensor) -> Tensor:
+    def _perceptron(self, encoded: Tensor, keys: Tensor | None) -> Tensor:
         hidden = encoded.unsqueeze(1) if self.signs is None else encoded.unsqueeze(1) * self.signs
-        for layer in self.layers:
-            hidden = F.dropout(F.silu(layer(hidden)), self.spec.dropout, self.training)
+        for i, layer in enumerate(self.layers):
+            hidden = F.silu(layer(hidden))
+            if keys is not None and self.spec.dropout:
+                hidden = dropped(hidden, self.spec.dropout, keys[i])
         return (hidden * self.output_weight).sum(2)

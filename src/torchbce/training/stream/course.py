@@ -21,13 +21,13 @@ from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.training import processes
 from torchbce.training.checkpoint.record import State
 from torchbce.training.ensemble.calibration import bce, refined
-from torchbce.training.ensemble.course import Judge, Watch
+from torchbce.training.ensemble.course import Judge, Watch, not_finite
 from torchbce.training.ensemble.ensemble import mean_logits
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.ensemble.schedule import Schedule
 from torchbce.training.history import Epoch, History
 from torchbce.training.run.signals import signals_held
-from torchbce.training.stream.crew import LANE, Crew
+from torchbce.training.stream.crew import Crew
 from torchbce.training.stream.shuffled import Shuffled
 from torchbce.training.stream.stored import Stored, Window
 
@@ -56,6 +56,8 @@ class StreamCourse:
     reading: float = 0.0
     kept: list[Tensor] = field(default_factory=list)  # the networks' best weights
     _total: float = 0.0  # of the losses of the epoch in progress
+    _skipped: int = 0  # batches left out of it, and the weight of their rows
+    _left_out: float = 0.0
     _window: int = 0
     _done: int = 0
     _seconds: float = 0.0
@@ -123,15 +125,19 @@ class StreamCourse:
     def _steps(self, window: Window, batches: tuple[Tensor, ...]) -> None:
         """One step of every network with each batch."""
         step = self.crews[0].first.steps
-        lanes = -(-self.chosen.batch_size // LANE)
+        lanes = -(-self.chosen.batch_size // self.crews[0].lane)
         rates = self._by_the_first(lambda: self.schedule.rates(step, len(batches)).tolist())
         for batch, rate in zip(batches, rates, strict=True):
             draw = self.crews[0].first.steps * lanes
             for crew in self.crews:
                 loss = crew.step(window.rows, batch, rate, draw)
-                if not math.isfinite(loss):
+                if math.isfinite(loss):
+                    self._total += loss
+                elif self.chosen.on_nan == "stop":
                     raise InputError(self._not_finite(loss, window, batch))
-                self._total += loss
+                else:
+                    self._skipped += 1
+                    self._left_out += weight_of(window.rows, batch)
             self._done += 1
 
     def _by_the_first(self, ask: Callable[[], Value]) -> Value:
@@ -140,43 +146,48 @@ class StreamCourse:
 
     def _not_finite(self, loss: float, window: Window, batch: Tensor) -> str:
         some = ", ".join(map(str, sorted(window.numbers[batch.numpy()])[:SHOWN]))
-        return (
-            f"the loss of epoch {len(self.history) + 1} is {loss} in batch {self.crews[0].first.steps % self.steps:,}, "
-            f"of the rows {some}, ...: the learning rate is too large; try a tenth of it"
-        )
+        where = f"batch {self.crews[0].first.steps % self.steps:,}, of the rows {some}, ..."
+        return not_finite(len(self.history) + 1, loss, where)
 
     def _conclude(self) -> None:
         """What the epoch came to; the next begins."""
         number = len(self.history) + 1
         judged = np.concatenate(evaluated(self.valid, lambda rows: logits_of(self.crews, rows)))
         if not np.isfinite(judged).all():
-            raise InputError(
-                f"after epoch {number} a logit is not finite: the learning rate is too large; try a tenth of it"
-            )
+            raise InputError(not_finite(number, math.nan, "its last batch"))
+        weight = self.train.weight * len(self.crews)
+        if self._left_out >= weight:
+            raise InputError(not_finite(number, math.nan, "every batch"))
         losses = bce(judged, self.judge.target)
         epoch = Epoch(
             number=number,
-            running=self._total / (self.train.weight * len(self.crews)),
+            running=self._total / (weight - self._left_out),
             train=None,
             valid=float(np.average(losses, weights=self.judge.weight)),
             baseline=self.judge.baseline,
             seconds=self._seconds,
+            skipped=self._skipped,
         )
         self.history.append(epoch)
         left = refined(judged, self.judge.target, self.judge.weight)
         if left < self.best:
             self.best, self.logits = left, judged
             self.history.choose(number)
-            self.kept = [crew.first.parameters.clone() for crew in self.crews]
+            self.kept = [crew.first.parameters.to("cpu", copy=True) for crew in self.crews]
         self.seconds += self._seconds
         self._total, self._window, self._done, self._seconds = 0.0, 0, 0, 0.0
+        self._skipped, self._left_out = 0, 0.0
         if self.watch.epoch:
             self.watch.epoch(epoch)
 
     def _state(self) -> State:
         return {
             "networks": [
-                {"weights": crew.first.parameters, "moments": crew.first.moments, "steps": crew.first.steps}
+                {
+                    "weights": crew.first.parameters.cpu(),
+                    "moments": tuple(moment.cpu() for moment in crew.first.moments),
+                    "steps": crew.first.steps,
+                }
                 for crew in self.crews
             ],
             "history": self.history.state_dict(),
@@ -184,6 +195,7 @@ class StreamCourse:
             "logits": torch.from_numpy(self.logits),
             "kept": self.kept,
             "total": self._total,
+            "skipped": (self._skipped, self._left_out),
             "window": self._window,
             "done": self._done,
             "spent": self.schedule.spent,
@@ -204,6 +216,7 @@ class StreamCourse:
         self.history.load_state_dict(state["history"])
         self.best, self.logits, self.kept = state["best"], state["logits"].numpy(), state["kept"]
         self._total, self._window, self._done = state["total"], state["window"], state["done"]
+        self._skipped, self._left_out = state["skipped"]
         (self._seconds, self.seconds), self.reading = state["seconds"], state["reading"]
         self.schedule.started = time.perf_counter() - state["spent"]
         if self.watch.resumed:
@@ -218,6 +231,11 @@ def evaluated(part: Stored, evaluate: Callable[[Rows], Value]) -> list[Value]:
         blocks = range(number * BLOCKS, min((number + 1) * BLOCKS, part.blocks))
         found[number] = evaluate(part.window(blocks).rows)
     return processes.gathered(found)
+
+
+def weight_of(rows: Rows, some: Tensor) -> float:
+    """Of some rows together."""
+    return float(len(some)) if rows.weight is None else float(rows.weight[some.long()].sum(dtype=torch.float64))
 
 
 def logits_of(crews: list[Crew], rows: Rows) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Threads and processes that take one step of a network together: each has some lanes of the batch.
 
 Every process has the whole network and takes the same step with the same gradient, so nothing but gradients and losses
-is told; both in one message. The number of threads and processes changes no bit (see `tree`).
+is told; both in one message, by the processors, to which a GPU's are copied: they are small. The number of threads and
+processes changes no bit (see `tree`).
 """
 
 from __future__ import annotations
@@ -14,29 +15,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchbce.engine.numba_cpu.perceptron.machine import Machine, Optimizer, Rows
+from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, Rows
 from torchbce.training import processes
-from torchbce.training.network.compiled import compiled_shared
+from torchbce.training.network.machines import Machines, TableMachine
 from torchbce.training.network.table_network import TableNetwork
 from torchbce.training.stream.tree import Branch, branches, part_of, total
-
-LANE = 256  # rows: enough for matrix products to be fast, few enough that a batch has lanes for many
 
 
 @dataclass
 class Crew:
-    """`machines` share the network's parameters, one for each thread; the first has the optimiser's state."""
+    """`machines` share the network's parameters, one for each thread; the first has the optimiser's state.
 
-    machines: list[Machine]
+    lane: rows of one.
+    """
+
+    machines: list[TableMachine]
     threads: ThreadPoolExecutor
+    lane: int
 
     @classmethod
-    def of(cls, network: TableNetwork, optimizer: Optimizer, threads: ThreadPoolExecutor, seed: int) -> Crew:
-        """As many machines as torch has threads."""
-        return cls(compiled_shared(network, optimizer, torch.get_num_threads(), batch=LANE, seed=seed), threads)
+    def of(
+        cls,
+        network: TableNetwork,
+        optimizer: Optimizer,
+        threads: ThreadPoolExecutor,
+        seed: int,
+        machines: Machines | None = None,
+    ) -> Crew:
+        """As many machines as torch has threads, or one where threads are of no use."""
+        machines = machines or Machines()
+        shared = machines.sharing(network, optimizer, torch.get_num_threads(), seed=seed)
+        return cls(shared, threads, machines.lane)
 
     @property
-    def first(self) -> Machine:
+    def first(self) -> TableMachine:
         return self.machines[0]
 
     def step(self, rows: Rows, order: Tensor, rate: float, draw: int) -> float:
@@ -44,7 +56,7 @@ class Crew:
 
         Where that is not finite, no step is taken. `draw`: a number that no other step has, for dropout.
         """
-        lanes = -(-len(order) // LANE)
+        lanes = -(-len(order) // self.lane)
         own = part_of(lanes, processes.number(), processes.count())
         gradients, losses = self._own(rows, order, own, lanes, draw)
         if processes.count() > 1:
@@ -69,7 +81,7 @@ class Crew:
             first, stop = part_of(own[1] - own[0], number, count)
             found, machine = {}, self.machines[number]
             for branch in branches((own[0] + first, own[0] + stop), lanes):
-                some = order[branch[0] * LANE : branch[1] * LANE]
+                some = order[branch[0] * self.lane : branch[1] * self.lane]
                 losses[branch[0] : branch[1]] = machine.lanes(rows, some, of=len(order), draw=draw + branch[0])
                 found[branch] = machine.gradient.clone()
             return found
@@ -82,12 +94,12 @@ class Crew:
 
     def outputs(self, rows: Rows) -> np.ndarray:
         """(rows, heads), of all rows; each thread has some, cut where lanes end, so that no bit depends on how many."""
-        lanes = -(-len(rows) // LANE)
+        lanes = -(-len(rows) // self.lane)
         every = torch.arange(len(rows), dtype=torch.int32)
 
         def work(number: int) -> np.ndarray:
             first, stop = part_of(lanes, number, len(self.machines))
-            return self.machines[number].outputs(rows, every[first * LANE : stop * LANE]).numpy()
+            return self.machines[number].outputs(rows, every[first * self.lane : stop * self.lane]).numpy()
 
         others = [self.threads.submit(work, number) for number in range(1, len(self.machines))]
         return np.concatenate([work(0), *(other.result() for other in others)])

@@ -13,19 +13,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, Rows, one_blas_thread
+from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, Rows
 from torchbce.training.ensemble.calibration import bce, calibrate
 from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.data import Fitted
 from torchbce.training.ensemble.ensemble import Ensemble
 from torchbce.training.ensemble.fit import new_networks
 from torchbce.training.ensemble.recipe import Choices, Recipe, recipe
+from torchbce.training.network.machines import Machines
 from torchbce.training.stream.course import StreamCourse, evaluated, judge_of, logits_of
 from torchbce.training.stream.crew import Crew
 from torchbce.training.stream.prepare import Stream
 from torchbce.training.table.columns import levels_of, number_count
 
-HIDDEN = (64, 64)
+HIDDEN = (128, 128)
 BATCH = 4096  # lanes for many threads and processes
 PASSES = 30_000_000  # rows that are learnt from, in epochs of the table
 FEWEST_EPOCHS, MOST_EPOCHS = 2, 12
@@ -64,8 +65,9 @@ def fit_stream(
     """Train `chosen.members` networks. `judge`: whether there are rows enough to speak of a baseline.
 
     Raises:
-        InputError: a loss that is not finite.
+        InputError: a loss that is not finite; a device that is not there.
     """
+    machines = Machines(chosen.device, bf16=chosen.bf16, compile=chosen.compile)
     networks = new_networks(
         stream.edges,
         number_count(stream.columns),
@@ -77,8 +79,9 @@ def fit_stream(
     )
     optimizer = Optimizer(chosen.optimizer, chosen.weight_decay)
     by = judge_of(stream.valid, stream.train.share, enough=judge)
-    with one_blas_thread(), ThreadPoolExecutor(torch.get_num_threads(), "lanes") as threads:
-        crews = [Crew.of(network, optimizer, threads, seed + i) for i, network in enumerate(networks)]
+    threads = ThreadPoolExecutor(torch.get_num_threads(), "lanes")
+    crews = [Crew.of(network, optimizer, threads, seed + i, machines) for i, network in enumerate(networks)]
+    with machines.one_thread_each(), threads:
         course = StreamCourse(stream.train, stream.valid, by, crews, chosen, seed, watch or Watch())
         course.run()
         for network in networks:
@@ -96,5 +99,7 @@ def fit_stream(
 
         train_bce = math.fsum(evaluated(stream.train, cost)) / stream.train.weight
         test_logits = None if stream.test is None else np.concatenate(evaluated(stream.test, scaled))
+    for network in networks:
+        network.cpu()
     fitted = Fitted(ensemble, course.history, by.rows, course.logits, by.target, None, calibration)
     return StreamFitted(fitted, train_bce, test_logits, course.reading / course.seconds if course.seconds else math.nan)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numba import int64
 
+from torchbce.engine.numba_cpu.intrinsics import prefetch
 from torchbce.engine.numba_cpu.perceptron.cells import add_to_cell, look_up
 from torchbce.engine.numba_cpu.perceptron.words import AT, CELL, WIDTH
 from torchbce.engine.numba_cpu.primitives import spliced
 
 ZERO = np.float32(0.0)
+AHEAD = 12  # rows: about the time that memory takes to answer
+LINE = 64  # bytes of a cache line
 
 
 @spliced
@@ -24,11 +27,27 @@ def piece_of(rows, net, row, c):
 
 
 @spliced
+def ask_for(rows, net, row):
+    """A row that will be read soon: in a table larger than the caches, rows in a random order come too late else."""
+    for line in range(0, net.cut, LINE // 2):
+        prefetch(rows.bins, row * net.cut + line)
+    for line in range(0, net.cut, LINE // 4):
+        prefetch(rows.fractions, row * net.cut + line)
+    for line in range(0, net.plain, LINE // 4):
+        prefetch(rows.numbers, row * net.plain + line)
+    for line in range(0, net.coded, LINE // 4):
+        prefetch(rows.codes, row * net.coded + line)
+    prefetch(rows.target, row)
+
+
+@spliced
 def encode(rows, net, memory, first, size):
     """Pieces, then numbers as they are, then embeddings."""
     parameters, out = memory.parameters, memory.encoded
     for i in range(size):
         row = row_at(rows, first + i)
+        if rows.ordered and i + AHEAD < size:
+            ask_for(rows, net, row_at(rows, first + i + AHEAD))
         place = i * net.inputs
         for c in range(net.cut):
             cell = piece_of(rows, net, row, c) * CELL

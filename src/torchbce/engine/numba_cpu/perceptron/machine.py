@@ -124,9 +124,14 @@ def _libraries() -> ThreadpoolController:
 
 
 class Machine:
-    """A network that is trained and evaluated in compiled code, with its optimiser's state. Not for several threads."""
+    """A network trained and evaluated in compiled code, with its optimiser's state. Not for several threads.
 
-    def __init__(self, layers: Layers, loss: Loss, optimizer: Optimizer, *, batch: int, seed: int = 0) -> None:
+    `skip`: batches whose loss is not finite are left out, and counted.
+    """
+
+    def __init__(
+        self, layers: Layers, loss: Loss, optimizer: Optimizer, *, batch: int, seed: int = 0, skip: bool = False
+    ) -> None:
         from torchbce.engine.numba_cpu.perceptron.blas import sgemm_address
 
         def to_llvm() -> str:
@@ -138,10 +143,11 @@ class Machine:
         self._layers, self._optimizer, self._batch = layers, optimizer, batch
         self.gradient = torch.zeros_like(layers.parameters)
         self.steps = 0
-        self._loss = torch.zeros(1, dtype=torch.float64)
+        self.skipped, self.skipped_weight = 0, 0.0  # batches whose loss was not finite, and the weight of their rows
+        self._loss = torch.zeros(3, dtype=torch.float64)
         self._partials = torch.zeros(0, 0)
         self._no_rows = Rows(*[torch.zeros(0)] * 5)
-        self._words = self._fixed(sgemm_address() or 0, seed)
+        self._words = self._fixed(sgemm_address() or 0, seed)._replace(skip=int(skip))
 
     def train(self, rows: Rows, order: Tensor, rates: Tensor, total: float = 0.0) -> float:
         """Steps through the rows in `order` (int32), one learning rate (float64) each.
@@ -150,11 +156,13 @@ class Machine:
         """
         steps = -(-len(order) // self._batch)
         assert len(rates) == steps, (len(rates), steps)
-        self._loss[0] = total
+        self._loss[0], self._loss[1:3] = total, 0.0
         self._call(
             rows, order=order.data_ptr(), rows_=len(order), rates=rates.data_ptr(), training=1, logits=self._scores
         )
         self.steps += steps
+        self.skipped += int(self._loss[1])
+        self.skipped_weight += self._loss[2].item()
         return self._loss[0].item()
 
     def lanes(self, rows: Rows, order: Tensor, *, of: int, draw: int) -> Tensor:
@@ -298,7 +306,7 @@ class Machine:
         return Words(
             **{name: tensor.data_ptr() for name, tensor in held.items()},
             **dict.fromkeys(("bins", "fractions", "numbers", "codes", "target", "weight", "order", "rows"), 0),
-            **dict.fromkeys(("rates", "step", "training", "logits", "of", "partials"), 0),
+            **dict.fromkeys(("rates", "step", "training", "logits", "of", "partials", "skip"), 0),
             sgemm=sgemm,
             batch=batch,
             cut=cut,

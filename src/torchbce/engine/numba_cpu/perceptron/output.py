@@ -35,6 +35,15 @@ def write_outputs(a, rows, net, memory, last, out, first, size):
             out[i * heads + head] = sigmoid(logit) if as_probability else logit
 
 
+@spliced
+def weight_of(rows, first, size):
+    """Of all rows of a batch."""
+    total = 0.0
+    for i in range(size):
+        total += rows.weight[row_at(rows, first + i)] if rows.weighted else 1.0
+    return total
+
+
 def slope_writer(loss: Loss) -> Any:
     """`losses_and_slopes(...)`: the sum of the rows' losses; `out` becomes the slope of the batch's mean."""
     value, derivative = formula(loss.value, False), formula(loss.dx, False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from torchbce.engine.numba_cpu.perceptron.memory import (
     to_integers,
 )
 from torchbce.engine.numba_cpu.perceptron.optimizers import adamw, sgd
-from torchbce.engine.numba_cpu.perceptron.output import output_backward, slope_writer, write_outputs
+from torchbce.engine.numba_cpu.perceptron.output import output_backward, slope_writer, weight_of, write_outputs
 from torchbce.engine.numba_cpu.perceptron.words import ADAM, AT, CELL, SGD
 from torchbce.engine.numba_cpu.primitives import ALONE, float64_of, spliced
 from torchbce.formula.loss import Loss
@@ -87,7 +88,14 @@ def compile_to_llvm(loss: Loss) -> str:
             logits = to_floats(a[AT.logits] + (0 if training else 4 * first * net.heads))
             write_outputs(a, rows, net, memory, last, logits, first, size)
             if training:
-                loss[lane] += losses_and_slopes(a, rows, net, logits, first, size)
+                of_batch = losses_and_slopes(a, rows, net, logits, first, size)
+                if a[AT.skip] != 0 and not math.isfinite(of_batch):
+                    loss[1] += 1.0
+                    loss[2] += weight_of(rows, first, size)
+                    step += 1
+                    first += size
+                    continue
+                loss[lane] += of_batch
                 clear(memory.gradient, a[AT.parameter_count])
                 clear(memory.table_gradient, net.cut * net.pieces * CELL)
                 at_last = to_floats(memory.slopes[net.layers - 1]) if net.layers > 0 else memory.encoded_gradient

@@ -65,6 +65,7 @@ class Words(NamedTuple):
     epsilon: float
     decay: float
     training: int
+    skip: int  # whether batches whose loss is not finite are left out
     # Working memory
     table: int
     table_gradient: int
@@ -78,7 +79,7 @@ class Words(NamedTuple):
     logits: int
     partials: int  # sums of lanes' gradients
     # Results
-    loss: int  # added to; of lanes, one each
+    loss: int  # added to, and what is left out: batches, and the weight of their rows; of lanes, one each
 
 
 _layout = struct.Struct("=" + "".join("d" if kind is float else "q" for kind in get_type_hints(Words).values()))

@@ -1,0 +1,163 @@
+"""Training on tables that are larger than memory.
+
+10 million rows of 20 columns (see large_table.py), as Parquet and as CSV; a million more of the same kind to judge by.
+Every run is a process of its own. The rate is rows that are learnt from per second of training, reading included; the
+memory is the largest resident size, pages of files included. In memory: the same network, batch and epochs, all rows
+shuffled in each epoch; two seeds show how much chance there is in it.
+
+Run: python benchmarks/large.py FOLDER [ROWS]            (half an hour and 10 GB of disk; the files stay there)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import large_table
+import machine
+
+TEST = 1_000_000
+EPOCHS = 2
+WIDTHS = {"none": (), "16": (16,), "32-32": (32, 32), "64-64": (64, 64), "128-128": (128, 128)}
+SEEDS = (1, 2)
+
+
+def child(arguments: dict[str, Any]) -> None:
+    """One run, which prints what it came to."""
+    from torchbce.training.ensemble.course import Watch
+    from torchbce.training.ensemble.recipe import Choices
+    from torchbce.training.examples import Held, Roles
+
+    epochs: list[tuple[float, float]] = []
+    watch = Watch(epoch=lambda epoch: epochs.append((epoch.seconds, epoch.valid)))
+    roles, held = Roles("y"), Held(file=arguments["test"])
+    choices = Choices(
+        hidden=tuple(arguments["hidden"]), epochs=EPOCHS, members=1, trees=False, batch_size=arguments.get("batch")
+    )
+    seed, start = arguments["seed"], time.perf_counter()
+    if arguments["cache"] is None:
+        from torchbce.training import train as in_memory
+
+        task: Any = in_memory.prepare(arguments["file"], roles, held, seed=seed)
+        ready = time.perf_counter()
+        outcome = in_memory.train(task, choices, seed=seed, watch=watch)
+    else:
+        from torchbce.training.stream import train as in_blocks
+
+        place = Path(arguments["cache"])
+        task = in_blocks.prepare([arguments["file"]], roles, held, seed=seed, format=None, cache=place, on_rows=None)
+        ready = time.perf_counter()
+        outcome = in_blocks.train(task, choices, seed=seed, watch=watch)
+    assert outcome.estimate is not None
+    found = {
+        "prepared": ready - start,
+        "rate": task.outline.train_rows / statistics.mean(seconds for seconds, _ in epochs),
+        "reading": outcome.reading,
+        "bce": outcome.estimate.explanation.mean,
+        "error": outcome.estimate.explanation.standard_error,
+        "seconds": time.perf_counter() - start,
+    }
+    print(json.dumps(found))
+
+
+def run(**arguments: Any) -> dict[str, float]:
+    """What a process of its own came to, and its memory in GiB."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(arguments.pop("threads", os.cpu_count()))}
+    process = subprocess.Popen(
+        [sys.executable, __file__, "--child", json.dumps(arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert process.stdout is not None
+    said = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0, said
+    found: dict[str, float] = json.loads(said.splitlines()[-1])
+    found["memory"] = usage.ru_maxrss / 2**20
+    print(arguments, found, file=sys.stderr, flush=True)
+    return found
+
+
+def main(folder: Path, rows: int) -> None:
+    files = {kind: folder / f"table-{rows}.{kind}" for kind in ("parquet", "csv")}
+    test = folder / "test.parquet"
+    for path in files.values():
+        if not path.exists():
+            large_table.write(path, rows)
+    if not test.exists():
+        large_table.write(test, TEST, part=1)
+    common = {"test": str(test), "seed": 1}
+    reading, training, shuffling = [], [], []
+    for kind, path in files.items():
+        cache = folder / f"cache-{kind}"
+        first = run(file=str(path), cache=str(cache), hidden=[32], **common)
+        again = run(file=str(path), cache=str(cache), hidden=[32], **common)
+        size = sum(part.stat().st_size for part in cache.iterdir())
+        reading.append(
+            [
+                f"{kind}, {path.stat().st_size / 2**30:.2f} GiB",
+                f"{first['prepared']:.0f} s",
+                f"{again['prepared']:.1f} s",
+                f"{size / 2**30:.2f} GiB",
+                f"{first['memory']:.2f} GiB",
+                f"{again['memory']:.2f} GiB",
+            ]
+        )
+    cache = folder / "cache-parquet"
+    for name, hidden in WIDTHS.items():
+        best = run(file=str(files["parquet"]), cache=str(cache), hidden=hidden, **common)
+        training.append(
+            [
+                name,
+                f"{best['rate'] / 1e6:.2f} M",
+                f"{best['reading']:.1%}",
+                f"{best['memory']:.2f} GiB",
+                f"{best['bce']:.5f} ± {best['error']:.5f}",
+            ]
+        )
+    for seed in SEEDS:
+        more = {"file": str(files["parquet"]), "test": str(test), "hidden": [32, 32], "seed": seed}
+        blocks = run(cache=str(folder / f"cache-{seed}"), **more)
+        whole = run(cache=None, batch=4096, **more)
+        shuffling.append(
+            [
+                str(seed),
+                f"{blocks['bce']:.5f}",
+                f"{whole['bce']:.5f}",
+                f"{blocks['bce'] / whole['bce'] - 1:+.3%}",
+                f"{blocks['memory']:.2f} GiB",
+                f"{whole['memory']:.2f} GiB",
+            ]
+        )
+    text = [
+        f"# Tables larger than memory: {rows:,} rows of 20 columns",
+        "",
+        machine.describe("numpy", "polars", "scikit-learn"),
+        "",
+        "## Packing",
+        "",
+        machine.table(["file", "packed in", "found in", "cache", "memory, packing", "memory, training"], reading),
+        "",
+        f"## Training from the cache, batches of 4,096, {EPOCHS} epochs, one network",
+        "",
+        machine.table(["hidden layers", "rows a second", "reading", "memory", "BCE on a million other rows"], training),
+        "",
+        "## In blocks and in memory, hidden layers 32-32",
+        "",
+        machine.table(["seed", "BCE in blocks", "in memory", "difference", "memory", "in memory"], shuffling),
+    ]
+    machine.keep("large" if rows == 10_000_000 else f"large-{rows}", "\n".join(text))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--child":
+        child(json.loads(sys.argv[2]))
+    else:
+        main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 10_000_000)

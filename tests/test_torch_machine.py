@@ -1,0 +1,394 @@
+"""Tables trained by torch: the same steps as compiled code, to rounding; in bfloat16; compiled; on devices."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from test_network import SHAPES, twins
+from torch_machines import (
+    NONE,
+    ORDER,
+    a_hundred_steps_are_those_of_compiled_code,
+    by_torch,
+    calls_may_be_cut_and_resumed_anywhere,
+    gradients_are_those_of_autograd_and_compiled_code,
+    outputs_are_those_of_the_network,
+    rows_of,
+    stepped,
+    trained,
+    weights,
+)
+from torchbce.common.errors import InputError
+from torchbce.engine.numba_cpu.perceptron.machine import Machine, Optimizer
+from torchbce.training.checkpoint.keeper import Keeper
+from torchbce.training.ensemble.recipe import Choices, recipe
+from torchbce.training.network.compiled import compiled, encoded
+from torchbce.training.network.device_rows import DeviceRows
+from torchbce.training.network.devices import device_named
+from torchbce.training.network.dropout import dropout_keys, dropped
+from torchbce.training.network.machines import LANE, Machines
+from torchbce.training.network.table_network import NetworkSpec, TableNetwork
+from torchbce.training.network.torch_forward import TorchForward
+from torchbce.training.network.torch_machine import TorchMachine
+
+BF16 = 2.0**-8  # the largest relative error of rounding to 8 binary digits
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As in a run: these batches are too small for more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """torch.compile without a compiler: the graphs, with their backward pass, run by torch."""
+    original = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **options: original(f, backend="aot_eager", **options))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("changes", SHAPES)
+def test_gradients_are_those_of_autograd_and_compiled_code(changes, weighted):
+    gradients_are_those_of_autograd_and_compiled_code(changes, weighted, "cpu")
+
+
+@pytest.mark.parametrize("changes", SHAPES)
+def test_outputs_are_those_of_the_network_whatever_it_is_trained_in(changes):
+    outputs_are_those_of_the_network(changes, "cpu")
+    outputs_are_those_of_the_network(changes, "cpu", bf16=True)
+
+
+@pytest.mark.parametrize(("changes", "name"), [*((changes, "adamw") for changes in SHAPES), ({"heads": 2}, "sgd")])
+def test_a_hundred_steps_are_those_of_compiled_code(changes, name):
+    a_hundred_steps_are_those_of_compiled_code(changes, name, name == "sgd", "cpu")
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_calls_may_be_cut_and_resumed_anywhere(bf16):
+    calls_may_be_cut_and_resumed_anywhere("cpu", bf16=bf16)
+
+
+def test_without_columns_of_one_kind_it_learns_all_the_same():
+    for pieces, levels in (([0, 0], []), ([3], []), ([], [4])):
+        found = []
+        for make in (compiled, by_torch):
+            net = TableNetwork(NetworkSpec(pieces=pieces, levels=levels, hidden=[5]))
+            torch.manual_seed(1)
+            for parameter in net.parameters():
+                torch.nn.init.normal_(parameter)
+            net.set_edges([np.array([0.0, 0.2, 0.5, 1.0], np.float32)] * len(net.spec.cut))
+            rows = np.random.default_rng(0).random((300, len(pieces) + len(levels))).astype(np.float32)
+            rows[:, len(pieces) :] = np.floor(4 * rows[:, len(pieces) :])
+            machine = make(net, Optimizer("none"), batch=300, seed=0)
+            machine.train(encoded(rows, net, np.float32(rows[:, 0] > 0.5)), ORDER, NONE)
+            found.append(machine.gradient.numpy())
+        assert found[1] == pytest.approx(found[0], abs=float(1e-5 * np.abs(found[0]).max()))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_lanes_are_those_of_compiled_code(weighted):
+    found = []
+    for make in (compiled, by_torch):
+        net, _, rows, target = twins({"dropout": 0.3})
+        machine = make(net, Optimizer("adamw"), batch=64, seed=3)
+        losses = machine.lanes(encoded(rows, net, target, weights(weighted)), ORDER, of=900, draw=11)
+        assert losses.dtype == torch.float64
+        gradient = machine.gradient.clone()
+        machine.apply(1e-2)
+        assert machine.steps == 1
+        found.append((losses.numpy(), gradient.numpy(), machine.parameters.numpy()))
+    assert len(found[0][0]) == 5
+    for one, other in zip(*found, strict=True):
+        assert other == pytest.approx(one, abs=float(1e-5 * np.abs(one).max()))
+
+
+def test_batches_that_are_not_finite_are_left_out_as_in_compiled_code():
+    found = []
+    for make in (compiled, by_torch):
+        net, _, rows, target = twins({})
+        target[ORDER[70]] = np.inf
+        ready = encoded(rows, net, target, weights(True))
+        machine = make(net, Optimizer("adamw", 0.1), batch=64, seed=0, skip=True)
+        total = machine.train(ready, ORDER, torch.full((5,), 1e-2, dtype=torch.float64), 1.0)
+        found.append((total, machine.skipped, machine.skipped_weight, machine.steps))
+        assert machine.parameters.isfinite().all()
+        before = [part.clone() for part in (machine.parameters, *machine.moments)]
+        assert machine.train(ready, ORDER[64:128], NONE + 1e-2) == 0.0
+        after = machine.parameters, *machine.moments
+        assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+        assert machine.skipped == 2
+    assert found[0][1:] == pytest.approx(found[1][1:], rel=1e-6)
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    assert found[0][1] == 1
+
+
+def test_a_loss_that_is_not_finite_is_told():
+    net, _, rows, target = twins({})
+    target[0] = np.inf
+    machine = by_torch(net, Optimizer("sgd"), batch=300)
+    assert not np.isfinite(machine.train(encoded(rows, net, target), ORDER, NONE))
+    assert machine.skipped == 0
+
+
+def test_random_states_are_left_as_they_were():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    trained([2, 3])
+    torch.manual_seed(5)
+    assert torch.equal(torch.get_rng_state(), before)
+    net, _, rows, target = twins({"dropout": 0.5})
+    torch.manual_seed(5)
+    machine = by_torch(net, Optimizer("adamw"), batch=100)
+    machine.train(encoded(rows, net, target), ORDER, torch.full((3,), 1e-2, dtype=torch.float64))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean():
+    values = torch.ones(400, 500)
+    keys = dropout_keys(7, 3, 2, 2).flatten()
+    found = [dropped(values, 0.2, key) for key in keys]
+    for one in found:
+        assert set(one.unique().tolist()) == {0.0, 1.25}
+        assert abs((one == 0).float().mean().item() - 0.2) < 5 * (0.2 * 0.8 / values.numel()) ** 0.5
+    both = ((found[0] == 0) & (found[1] == 0)).float().mean().item()
+    assert abs(both - 0.04) < 5 * (0.04 * 0.96 / values.numel()) ** 0.5
+    assert len(set(keys.tolist())) == 4
+    assert torch.equal(dropout_keys(7, 4, 1, 2), dropout_keys(7, 3, 2, 2)[1:])
+
+
+class Reads(TorchDispatchMode):
+    """Counts what a GPU would have to be waited for."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        self.count += name in ("_local_scalar_dense", "nonzero", "item")
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_nothing_is_read_from_the_device_between_steps(skip):
+    net, _, rows, target = twins({"dropout": 0.3})
+    machine = by_torch(net, Optimizer("adamw", 0.1), batch=50, skip=skip)
+    counts = []
+    for steps in (1, 6):
+        with Reads() as reads:
+            machine.train(encoded(rows, net, target), ORDER[: 50 * steps], torch.full((steps,), 1e-2).double())
+        counts.append(reads.count)
+    assert counts[0] == counts[1]
+
+
+def test_rows_are_moved_once():
+    place, rows = DeviceRows(torch.device("cpu")), rows_of()
+    there = place.of(rows)
+    assert place.of(rows) is there
+    assert there.bins.dtype == torch.int16
+    other = place.of(rows_of(100))
+    assert len(other) == 100
+    assert place.of(rows) is not other
+
+
+@pytest.mark.parametrize("changes", SHAPES)
+def test_shapes_without_memory(changes):
+    net, _, rows, target = twins(changes)
+    ready = encoded(rows, net, target)
+    forward = TorchForward(net.to("meta"), bf16=False, compile=False)
+    there = DeviceRows(torch.device("meta")).of(ready)
+    logits = forward(there, dropout_keys(0, 0, 1, len(net.layers))[0].to("meta"))
+    assert logits.shape == forward.outputs(there).shape == (300, net.spec.heads)
+    assert logits.is_meta
+
+
+@pytest.mark.parametrize("changes", SHAPES)
+def test_bfloat16_is_as_close_as_its_digits(changes):
+    """Each term is a product along a path through the layers; each layer rounds input, weight and result."""
+    net, _, rows, target = twins(changes)
+    ready = encoded(rows, net, target)
+    keys = dropout_keys(0, 0, 1, len(net.layers))[0]
+    there = DeviceRows(torch.device("cpu")).of(ready)
+    exact, found = (TorchForward(net, bf16=bf16, compile=False)(there, keys) for bf16 in (False, True))
+    bound = 3 * (len(net.layers) + 2) * BF16 * sum_of_terms(net, rows)
+    assert found.dtype == torch.float32
+    assert ((exact - found).abs() <= bound).all()
+    assert not torch.equal(exact, found)
+    totals = [by_torch(net, Optimizer(), batch=300, bf16=bf16).train(ready, ORDER, NONE) for bf16 in (False, True)]
+    assert abs(totals[0] - totals[1]) <= bound.sum().item()  # the loss has slopes of at most 1
+
+
+def sum_of_terms(net, rows: np.ndarray) -> torch.Tensor:
+    """Of each logit, all terms by their sizes; |silu(x)| <= |x|, and its slope is at most 1.1."""
+    with torch.no_grad():
+        table, spec = torch.from_numpy(rows), net.spec
+        numbers, codes = table[:, : len(spec.pieces)], table[:, len(spec.pieces) :].long()
+        cut, plain = numbers[:, spec.cut], numbers[:, spec.plain]
+        passed = net._passed(cut)
+        parts = [torch.einsum("ncp,cpw->ncw", passed, net.piece_weight.abs()) + net.piece_bias.abs().squeeze(1)]
+        parts = [parts[0].flatten(1), plain.abs()]
+        within = net.start[:, 0] + (passed * net.length).sum(2)
+        direct = torch.cat([within, plain], 1).abs() @ net.direct.abs()
+        for i, (level, embedding) in enumerate(zip(net.level_weights, net.embeddings, strict=True)):
+            direct = direct + level[codes[:, i]].abs()
+            parts.append(embedding[codes[:, i]].abs())
+        hidden = torch.cat(parts, 1).unsqueeze(1) * (torch.ones(()) if net.signs is None else net.signs.abs())
+        for layer in net.layers:
+            hidden = 1.1 * (hidden @ layer.weight.abs().T + layer.bias.abs())
+        return direct.unsqueeze(1) + (hidden * net.output_weight.abs()).sum(2) + net.output_bias.abs()
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_the_number_of_threads_changes_no_bit(threads, monkeypatch):
+    one, other = (stepped(Machines(bf16=True), count, monkeypatch) for count in (1, threads))
+    assert one[0] == other[0]
+    assert torch.equal(one[1], other[1])
+    assert np.array_equal(one[2], other[2])
+
+
+def test_threads_of_a_run_have_no_threads_of_their_own():
+    torch.set_num_threads(2)
+    seen: list[int] = []
+    with Machines(bf16=True).one_thread_each():
+        worker = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        worker.start()
+        worker.join()
+    assert seen == [1]
+    assert torch.get_num_threads() == 2
+    with Machines().one_thread_each():
+        assert torch.get_num_threads() == 2
+
+
+def test_compiled_code_trains_where_nothing_else_is_asked_for():
+    optimizer = Optimizer("adamw")
+    for machines, kind in ((Machines(), Machine), (Machines(bf16=True), TorchMachine)):
+        machine = machines.one(twins({})[0], optimizer, batch=64, seed=0, skip=True)
+        shared = machines.sharing(twins({})[0], optimizer, 3, seed=0)
+        assert [type(one) for one in (machine, *shared)] == [kind] * 4
+        assert len({one.parameters.data_ptr() for one in shared}) == 1
+        assert machines.lane == LANE
+    assert len(Machines(compile=True).sharing(twins({})[0], optimizer, 3, seed=0)) == 1
+
+
+@pytest.mark.slow
+def test_compiled_steps_are_the_same_and_may_be_cut_anywhere(traced):
+    gradients_are_those_of_autograd_and_compiled_code({"heads": 3, "hidden": [5]}, True, "cpu", compile=True)
+    outputs_are_those_of_the_network({}, "cpu", compile=True)
+    whole, cut = (trained(calls, compile=True, bf16=True) for calls in ([5], [2, 3]))
+    assert torch.equal(torch.cat(whole[:2]), torch.cat(cut[:2]))
+    assert whole[2] == cut[2]
+
+
+@pytest.mark.slow
+def test_the_compiler_of_this_machine_gives_the_same_steps():
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        pytest.skip("there is no C++ compiler")
+    gradients_are_those_of_autograd_and_compiled_code({}, True, "cpu", compile=True)
+
+
+def test_a_missing_compiler_is_named(monkeypatch):
+    def missing(*_: object) -> None:
+        raise RuntimeError("\nInvalidCxxCompiler: No working C++ compiler found\n\nSet TORCHDYNAMO_VERBOSE=1")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: missing)
+    net, _, rows, target = twins({})
+    machine = by_torch(net, Optimizer("sgd"), batch=300, compile=True)
+    with pytest.raises(InputError, match="No working C.. compiler found; on the CPU it needs a C.. compiler"):
+        machine.train(encoded(rows, net, target), ORDER, NONE)
+    with pytest.raises(InputError, match="leave --compile out"):
+        machine.outputs(encoded(rows, net, target))
+
+
+def test_devices_are_named_where_they_are_there(monkeypatch):
+    assert device_named("cpu", bf16=True) == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("cuda", "cuda:0", "cuda:12"):
+        with pytest.raises(InputError, match="no CUDA device is to be seen here .*; the device that there is is cpu"):
+            device_named(name)
+    for name in ("gpu", "cuda:", "cuda:-1", "CUDA", "mps", "meta", ""):
+        with pytest.raises(InputError, match=f"the device is '{name}'; it is cpu, cuda, or cuda:1"):
+            device_named(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Old GPU")
+    assert [str(device_named(name)) for name in ("cuda", "cuda:1")] == ["cuda:0", "cuda:1"]
+    with pytest.raises(InputError, match="no cuda:2; the devices that there are are cpu, cuda:0, cuda:1$"):
+        device_named("cuda:2")
+    with pytest.raises(InputError, match="Old GPU cannot compute in bfloat16"):
+        device_named("cuda", bf16=True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert [str(device_named(name)) for name in ("cuda", "cuda:0")] == ["cuda:1", "cuda:0"]
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InputError, match="torchrun --nproc-per-node"):
+        device_named("cuda")
+
+
+def test_where_it_is_trained_does_not_change_what_is_trained():
+    how = {"device": "cuda", "bf16": True, "compile": True}
+    for rows in (50, 500, 200_000):
+        plain, other = recipe(rows, Choices()), recipe(rows, Choices(**how))
+        assert {**plain.__dict__, **how} == other.__dict__
+
+
+class Killed(BaseException):
+    """As kill -9: nothing in the program expects it."""
+
+
+FILES = ["MODEL_CARD.md", "history.csv", "model.json", "model.safetensors", "predictions.parquet"]
+
+
+@pytest.mark.parametrize("memory", ["1G", "1K"], ids=["in memory", "in blocks"])
+def test_a_run_in_bfloat16_that_is_killed_ends_with_the_same_bytes(mixed_table, memory, tmp_path, monkeypatch, command):
+    mixed_table.head(400).write_csv("shop.csv")
+    options = ["train", "shop.csv", "--target", "bought", "--test-share", 0.2, "--no-trees", "--epochs", 3]
+    options += ["--members", 2, "--hidden", 4, "--batch-size", 64, "--bf16", "--memory", memory]
+    whole = command(*options, "--out", "whole")
+    assert whole.exit_code == 0, whole.output
+    assert "in bfloat16" in whole.stdout
+    monkeypatch.setattr(Keeper, "is_due", property(lambda keeper: keeper.keeps))
+    original, left, kills = Keeper.save, 0, 0
+
+    def save(self, state):
+        nonlocal left
+        original(self, state)
+        left -= 1
+        if left == 0:
+            raise Killed
+
+    monkeypatch.setattr(Keeper, "save", save)
+    for saves in (1, 1, 10**9):
+        left = saves
+        try:
+            found = command(*options, "--out", "run")
+        except Killed:
+            kills += 1
+    assert kills == 2
+    assert found.exit_code == 0, found.output
+    assert "resumed" in found.stdout
+    for name in FILES:
+        assert Path("run", name).read_bytes() == Path("whole", name).read_bytes(), name
+    refused = command(*[option for option in options if option != "--bf16"], "--out", "run", "--resume")
+    assert refused.exit_code != 0
+
+
+def test_a_device_that_is_not_there_is_told_before_the_table_is_read(tmp_path, monkeypatch, command):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(pl, "read_csv", lambda *_, **__: pytest.fail("it was read"))
+    Path("t.csv").write_text("x,y\n1,0\n2,1\n")
+    found = command("train", "t.csv", "--target", "y", "--device", "cuda")
+    assert found.exit_code == 3
+    assert "no CUDA device is to be seen here" in found.stderr
