@@ -55,7 +55,8 @@ def check_page(text: str) -> int:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_block_runs_and_prints_what_is_shown(page):
+def test_every_block_runs_and_prints_what_is_shown(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     check_page(page.read_text())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,12 +12,14 @@ import torch
 from torch import Tensor
 
 from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, one_blas_thread
+from torchbce.training import processes
 from torchbce.training.ensemble.member import new_network
 from torchbce.training.network.compiled import compiled, compiled_shared, encoded
 from torchbce.training.network.edges import quantile_edges
 from torchbce.training.network.machines import LANE
 from torchbce.training.network.table_network import NetworkSpec, TableNetwork
 from torchbce.training.stream.crew import Crew
+from torchbce.training.stream.exchange import exchanged
 from torchbce.training.stream.tree import branches, part_of, total
 
 
@@ -140,3 +144,43 @@ def test_lanes_draw_different_dropout():
     machine = compiled_shared(net, Optimizer(), 1, batch=LANE, seed=0)[0]
     losses = [machine.lanes(ready, order, of=LANE, draw=draw).item() for draw in range(20)]
     assert len(set(losses)) == 20
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 6, 8])
+def test_what_processes_tell_each_other_sums_to_the_same_bits(count, monkeypatch):
+    """Threads stand for processes, and queues for the network."""
+    here = threading.local()
+    mail = {(a, b): queue.Queue() for a in range(count) for b in range(count)}
+
+    def exchanged_with(other: int, mine: Tensor) -> Tensor:
+        mail[here.number, other].put(mine.clone())
+        return mail[other, here.number].get(timeout=10)
+
+    def all_of(mine: Tensor) -> Tensor:
+        for other in range(count):
+            mail[here.number, other].put(mine.clone())
+        return torch.stack([mail[other, here.number].get(timeout=10) for other in range(count)])
+
+    for name, stand_in in (
+        ("number", lambda: here.number),
+        ("count", lambda: count),
+        ("exchanged_with", exchanged_with),
+        ("all_of", all_of),
+    ):
+        monkeypatch.setattr(processes, name, stand_in)
+    torch.manual_seed(1)
+    for lanes in (1, 5, 8, 16, 24, 32):
+        each, losses = list(torch.randn(lanes, 30)), torch.rand(lanes, dtype=torch.float64)
+
+        def work(number: int, lanes=lanes, each=each, losses=losses) -> tuple[Tensor, Tensor]:
+            here.number = number
+            own = part_of(lanes, number, count)
+            parts = {branch: reference(each, branch[0], size_of(branch)) for branch in branches(own, lanes)}
+            told = torch.zeros(lanes, dtype=torch.float64)
+            told[own[0] : own[1]] = losses[own[0] : own[1]]
+            return exchanged(parts, told, lanes, 30)
+
+        with ThreadPoolExecutor(count) as pool:
+            for gradient, found in pool.map(work, range(count)):
+                assert torch.equal(gradient, reference(each, 0, 32))
+                assert torch.equal(found, losses)

@@ -86,6 +86,16 @@ def all_of(mine: Tensor) -> Tensor:
     return whole.view(count(), *mine.shape)
 
 
+def exchanged_with(other: int, mine: Tensor) -> Tensor:
+    """What another process has, of the same shape and dtype, for what this one has."""
+    theirs = torch.empty_like(mine)
+    sent = distributed.isend(mine, other)
+    distributed.recv(theirs, other)
+    if sent is not None:
+        sent.wait()
+    return theirs
+
+
 @contextlib.contextmanager
 def joined() -> Iterator[None]:
     """Under torchrun, or what sets its variables, all processes for the block; elsewhere nothing."""

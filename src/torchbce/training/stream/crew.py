@@ -19,6 +19,7 @@ from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, Rows
 from torchbce.training import processes
 from torchbce.training.network.machines import Machines, TableMachine
 from torchbce.training.network.table_network import TableNetwork
+from torchbce.training.stream.exchange import exchanged
 from torchbce.training.stream.tree import Branch, branches, part_of, total
 
 
@@ -60,11 +61,12 @@ class Crew:
         own = part_of(lanes, processes.number(), processes.count())
         gradients, losses = self._own(rows, order, own, lanes, draw)
         if processes.count() > 1:
-            size = len(self.first.gradient)
-            gradients, losses = _exchanged(gradients, losses, own, lanes, size)
+            gradient, losses = exchanged(gradients, losses, lanes, len(self.first.gradient))
+        else:
+            gradient = total(gradients, (0, lanes), lanes)
         loss = math.fsum(losses.tolist())  # the same whatever the order
         if math.isfinite(loss):
-            self.first.gradient.copy_(total(gradients, (0, lanes), lanes))
+            self.first.gradient.copy_(gradient)
             self.first.apply(rate)
         else:
             self.first.steps += 1
@@ -103,24 +105,3 @@ class Crew:
 
         others = [self.threads.submit(work, number) for number in range(1, len(self.machines))]
         return np.concatenate([work(0), *(other.result() for other in others)])
-
-
-def _exchanged(
-    gradients: dict[Branch, Tensor], losses: Tensor, own: Branch, lanes: int, size: int
-) -> tuple[dict[Branch, Tensor], Tensor]:
-    """All processes' branches and losses, in one message of float32 words: all know who has which."""
-    count = processes.count()
-    parts = [part_of(lanes, number, count) for number in range(count)]
-    held = [branches(part, lanes) for part in parts]
-    message = torch.zeros(max(map(len, held)) * size + 2 * lanes)
-    for place, gradient in enumerate(gradients.values()):
-        message[place * size : (place + 1) * size] = gradient
-    message[-2 * lanes :] = losses.view(torch.float32)  # the bits of a float64 are two words
-    everything = processes.all_of(message)
-    found = {
-        branch: everything[number, place * size : (place + 1) * size]
-        for number, some in enumerate(held)
-        for place, branch in enumerate(some)
-    }
-    told = everything[:, -2 * lanes :].contiguous().view(torch.float64)
-    return found, torch.cat([told[number, first:stop] for number, (first, stop) in enumerate(parts)])
