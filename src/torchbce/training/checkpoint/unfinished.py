@@ -5,7 +5,7 @@ Only one process may write into it; who opens it holds a lock (see `run/reservat
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,9 +65,7 @@ class Unfinished:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for left in OWN:  # by a kill before it was a run; whatever else lies there is not ours
-                for path in self.folder.glob(left):
-                    path.unlink()
+            self._clear()  # what a kill left before it was a run
             write_record(self.folder / RUN, dict(self.identity))
         except OSError as error:
             raise OutputError(f"{self.folder} cannot be written: {error.strerror or error}") from error
@@ -118,9 +116,16 @@ class Unfinished:
 
     def remove(self) -> None:
         """The run is finished, or to begin anew."""
-        if self.folder.exists():
-            (self.folder / RUN).unlink(missing_ok=True)  # first: without it what a kill leaves is no run
-            shutil.rmtree(self.folder)
+        (self.folder / RUN).unlink(missing_ok=True)  # first: without it what a kill leaves is no run
+        self._clear()
+        with contextlib.suppress(OSError):  # somebody else's files lie there too
+            self.folder.rmdir()
+
+    def _clear(self) -> None:
+        """Without what a run writes; whatever else lies there is not ours."""
+        for own in OWN:
+            for path in self.folder.glob(own):
+                path.unlink()
 
     def _numbers(self) -> list[int]:
         found = (path.stem.removeprefix("checkpoint-") for path in self.folder.glob("checkpoint-*.safetensors"))
