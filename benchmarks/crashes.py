@@ -41,7 +41,7 @@ MODES = {
     "in memory": ["--test-share", "0.2", "--members", "2", "--hidden", "16", "--epochs", "12", "--batch-size", "32"],
     "in blocks": ["--memory", "1K", "--cache", "cache", "--hidden", "16", "--epochs", "8", "--batch-size", "512"],
 }
-ROWS = 30_000
+ROWS = 12_000
 PATIENCE = 120.0  # seconds until a process that hangs is killed
 PARTNER = 10.0  # until one is whose partner is gone
 
@@ -256,7 +256,7 @@ def main() -> None:
                             fill(run, tally, seconds, expected, disk)
                         else:
                             number = signal.SIGKILL if what == "kill -9" else signal.SIGTERM
-                            kill(run, tally, seconds, expected, min(4, share - tally.disturbed), number)
+                            kill(run, tally, seconds, expected, min(8, share - tally.disturbed), number)
                     shutil.rmtree(folder)
                 cells = [tally.disturbed, tally.runs, tally.resumed, tally.same]
                 rows.append([f"{mode}, {count} process{'es' * (count > 1)}: {what}", *map(str, cells)])
