@@ -172,8 +172,8 @@ def main(folder: Path, rows: int) -> None:
         "",
         machine.table(["hidden layers", "rows a second", "reading", "memory", "BCE on a million other rows"], training),
         "",
-        f"A checkpoint of the last network takes {1e3 * often['save']:.0f} ms, a mean of {often['saves']:.0f}: one every "
-        f"5 minutes is {often['save'] / 300:.3%} of the time, one a second {often['save']:.1%}.",
+        f"A checkpoint of the last network takes {1e3 * often['save']:.0f} ms, a mean of {often['saves']:.0f}: one "
+        f"every 5 minutes is {often['save'] / 300:.3%} of the time, one a second {often['save']:.1%}.",
         "",
         "## In blocks and in memory, hidden layers 32-32",
         "",
