@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL := $(PIP) -c constraints.txt
 LOCKED := $(PIP) --no-deps --require-hashes -r
 
-.PHONY: setup node demo test test-without-node test-fast fuzz check bench lock clean
+.PHONY: setup node demo test test-processes test-without-node test-fast fuzz check bench lock clean
 
 setup: node
 
@@ -49,6 +49,10 @@ demo: breast_cancer.csv
 test: node
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
+# Runs that are killed and gone on with, and runs of several processes; minutes.
+test-processes: node
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m processes
+
 # What depends on how a loss is called, once more as on a machine without a compiler.
 test-without-node: .venv/.dev
 	TORCHBCE_NODE=0 $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/test_engines.py \
@@ -57,7 +61,7 @@ test-without-node: .venv/.dev
 
 # For the loop of whoever changes code: what needs no compiler, no other process and no training.
 test-fast: .venv/.dev
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not slow and not processes"
 
 # Thousands of hostile files, and every public and healthy program; minutes.
 fuzz: .venv/.dev

@@ -81,7 +81,7 @@ def bound_of(name: str) -> float:
     return 1e-4 if name in ("float32", "bfloat16") else 1e-11
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.parametrize("name", SAME)
 @pytest.mark.parametrize("count", ["by_two", "by_three"])
 def test_processes_train_as_one_does(count, name, request):
@@ -90,7 +90,7 @@ def test_processes_train_as_one_does(count, name, request):
         assert_close(found[name], expected, bound_of(name))
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.parametrize("count", ["by_two", "by_three"])
 def test_each_epoch_has_every_row_once(count, request):
     seen = [row for found in request.getfixturevalue(count) for row in found["rows"]]
@@ -98,20 +98,20 @@ def test_each_epoch_has_every_row_once(count, request):
     assert sorted(seen) == sorted(2 * x[:, 0].tolist())
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_all_begin_with_the_first_ones_weights(by_two):
     expected = ranks.PROGRAMS["other start"]()
     for found in by_two:
         assert_close(found["other start"], expected, 1e-11)
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_running_statistics_are_the_first_ones(by_two):
     one, other = (found["normed"] for found in by_two)
     assert_close(one, other, 0.0)
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["uneven", "uneven ddp"])
 def test_parts_of_different_lengths_are_trained_to_their_ends(name, by_two):
     expected = ranks.PROGRAMS["uneven"]()  # the same batches, put together
@@ -120,7 +120,7 @@ def test_parts_of_different_lengths_are_trained_to_their_ends(name, by_two):
         assert_close(found[name]["history"], expected["history"], 1e-11)
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_a_distributed_sampler_is_used_and_its_repeated_rows_are_named(by_two):
     (one, warned), (other, silent) = (found["sampler"] for found in by_two)
     assert any("DistributedSampler repeats 1 row each epoch" in text for text in warned)
@@ -140,7 +140,7 @@ def loss_of(weights, x, y):
         return nn.functional.binary_cross_entropy_with_logits(module(x), y).item()
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("name", "error", "text"),
     [
@@ -158,7 +158,7 @@ def test_what_cannot_be_is_said_by_all(name, error, text, by_two):
     assert text in texts[0]
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["nan skipped", "nan skipped ddp"])
 def test_a_batch_is_left_out_by_all(name, by_two):
     expected, _ = ranks.PROGRAMS["nan skipped"]()
@@ -167,20 +167,20 @@ def test_a_batch_is_left_out_by_all(name, by_two):
         assert_close(found[name][0], expected, 1e-11)
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_autocast_goes_together(by_two):
     one, other = (found["bfloat16"] for found in by_two)
     assert_close(one, other, 0.0)
     assert_close(one["history"], ranks.PROGRAMS["bfloat16"]()["history"], 1e-2)
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_fit_joins_the_processes_and_leaves_them(by_two):
     for found in by_two:
         assert_close(found["joined by fit"], ranks.PROGRAMS["plain"](), 1e-11)
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_goes_on_with_another_number_of_processes(kind, by_three):
     expected = ranks.PROGRAMS["plain"]()
@@ -189,19 +189,19 @@ def test_a_run_goes_on_with_another_number_of_processes(kind, by_three):
         assert_close(result, {**expected, "resumed": (2, 1)}, 1e-11)
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.parametrize(("name", "whole"), [("killed, gone on", "plain"), ("killed, gone on fsdp", "fsdp")])
 def test_processes_go_on_with_the_same_bits(name, whole, by_two):
     for found in by_two:
         assert_close(found[name], {**found[whole], "resumed": (1, 3)}, 0.0)
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_a_signal_to_one_stops_all(by_two):
     assert [found["asked to stop"] for found in by_two] == [143, 143]
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_two_runs_in_one_folder_are_refused_by_all(by_two):
     for found in by_two:
         kind, text = found["in use"]
@@ -229,7 +229,7 @@ if rank == 0:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_a_killed_process_is_started_again_and_the_run_goes_on(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(ELASTIC)

@@ -557,7 +557,7 @@ torch.save([net.state_dict(), kept.state_dict(), [e.running for e in history], h
 """
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_killed_programs_go_on(tmp_path):
     def start(how, folder):
         argv = [sys.executable, "-c", PROGRAM, how, str(folder), str(tmp_path / "end")]

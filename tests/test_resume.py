@@ -268,7 +268,7 @@ def start(*arguments: object, cwd: Path) -> subprocess.Popen:
 
 
 @POSIX
-@pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_signal_in_the_middle_of_training_changes_no_byte(shop, tmp_path, command, number):
     options = ("train", shop, "--target", "bought", "--test-share", 0.2, "--no-trees", "--epochs", 3000)

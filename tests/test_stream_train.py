@@ -259,7 +259,7 @@ def torchrun(count: int, *arguments: object, cwd: Path) -> subprocess.Popen:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_processes_come_and_go_and_the_bytes_stay(file, undisturbed, tmp_path):
     """Two processes, killed; then one, stopped; then three."""
@@ -282,7 +282,7 @@ def test_processes_come_and_go_and_the_bytes_stay(file, undisturbed, tmp_path):
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_members_in_memory_are_shared_out_without_changing_a_byte(table, tmp_path, command):
     table.head(2000).write_csv(tmp_path / "t.csv")
     options = ("train", "t.csv", "--target", "y", "--folds", 2, "--epochs", 3, "--members", 3, "--hidden", 4)

@@ -282,7 +282,7 @@ def test_compiled_code_trains_where_nothing_else_is_asked_for():
     assert len(Machines(compile=True).sharing(twins({})[0], optimizer, 3, seed=0)) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_compiled_steps_are_the_same_and_may_be_cut_anywhere(traced):
     gradients_are_those_of_autograd_and_compiled_code({"heads": 3, "hidden": [5]}, True, "cpu", compile=True)
     outputs_are_those_of_the_network({}, "cpu", compile=True)
@@ -291,7 +291,7 @@ def test_compiled_steps_are_the_same_and_may_be_cut_anywhere(traced):
     assert whole[2] == cut[2]
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_the_compiler_of_this_machine_gives_the_same_steps():
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         pytest.skip("there is no C++ compiler")
