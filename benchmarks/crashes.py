@@ -15,6 +15,7 @@ Run: python benchmarks/crashes.py            (half an hour; --quick: a tenth of 
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import os
 import random
@@ -26,9 +27,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import machine
 import numpy as np
@@ -232,36 +235,18 @@ def main() -> None:
     import torchbce.cli.train  # noqa: F401
 
     torch.set_num_threads(1)
-    random.seed(1)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    rows, problems = [], []
-    kinds = [(mode, count) for mode in MODES for count in (1, 2)]
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         writer = multiprocessing.get_context("spawn").Process(target=write_table, args=(root / "t.parquet",))
         writer.start()  # elsewhere: polars' threads do not live on in what is forked
         writer.join()
-        for mode, count in kinds:
-            expected, seconds = undisturbed(root, mode, count)
-            for what, goal in (("kill -9", KILLS), ("SIGTERM", TERMS), ("full disk", FULL)):
-                tally = Tally()
-                share = -(-goal // len(kinds))
-                while tally.disturbed < share:
-                    folder = root / "one"
-                    folder.mkdir()
-                    with small_disk(folder) if what == "full disk" else contextlib.nullcontext() as disk:
-                        shutil.copy2(root / "t.parquet", folder)
-                        run = Run(folder, mode, count)
-                        if what == "full disk":
-                            fill(run, tally, seconds, expected, disk)
-                        else:
-                            number = signal.SIGKILL if what == "kill -9" else signal.SIGTERM
-                            kill(run, tally, seconds, expected, min(8, share - tally.disturbed), number)
-                    shutil.rmtree(folder)
-                cells = [tally.disturbed, tally.runs, tally.resumed, tally.same]
-                rows.append([f"{mode}, {count} process{'es' * (count > 1)}: {what}", *map(str, cells)])
-                problems += tally.problems
-                print(rows[-1], tally.problems, flush=True)
+        workers = [os.fork() or in_child(root, mode) for mode in MODES]  # side by side
+        for worker in workers:
+            os.waitpid(worker, 0)
+        found = [json.loads((root / f"{mode}.json").read_text()) for mode in MODES]
+    rows = [row for part in found for row in part["rows"]]
+    problems = [problem for part in found for problem in part["problems"]]
     head = ["", "disturbed", "runs", "went on from a checkpoint, or without one", "the same bytes"]
     text = "\n".join(
         [
@@ -280,6 +265,55 @@ def main() -> None:
     else:
         machine.keep("crashes", text)
     sys.exit(bool(problems))
+
+
+def in_child(root: Path, mode: str) -> NoReturn:
+    """All runs of one kind, in a process of its own."""
+    try:
+        of_mode(root, mode)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def of_mode(root: Path, mode: str) -> None:
+    """All runs of one kind; what came of them is left in a file."""
+    random.seed(1)
+    rows: list[list[str]] = []
+    problems: list[str] = []
+    home = root / mode.replace(" ", "-")
+    home.mkdir()
+    shutil.copy2(root / "t.parquet", home)
+    for count in (1, 2):
+        expected, seconds = undisturbed(home, mode, count)
+        for what, goal in (("kill -9", KILLS), ("SIGTERM", TERMS), ("full disk", FULL)):
+            tally = Tally()
+            share = -(-goal // (2 * len(MODES)))
+            while tally.disturbed < share:
+                one(home, mode, count, what, tally, share, seconds, expected)
+            cells = [tally.disturbed, tally.runs, tally.resumed, tally.same]
+            rows.append([f"{mode}, {count} process{'es' * (count > 1)}: {what}", *map(str, cells)])
+            problems += tally.problems
+            print(rows[-1], tally.problems, flush=True)
+    (root / f"{mode}.json").write_text(json.dumps({"rows": rows, "problems": problems}))
+
+
+def one(
+    home: Path, mode: str, count: int, what: str, tally: Tally, share: int, seconds: float, expected: dict[str, bytes]
+) -> None:
+    """A run, disturbed, gone on with and compared."""
+    folder = home / "one"
+    folder.mkdir()
+    with small_disk(folder) if what == "full disk" else contextlib.nullcontext() as disk:
+        shutil.copy2(home / "t.parquet", folder)
+        run = Run(folder, mode, count)
+        if what == "full disk":
+            fill(run, tally, seconds, expected, disk)
+        else:
+            number = signal.SIGKILL if what == "kill -9" else signal.SIGTERM
+            kill(run, tally, seconds, expected, min(8, share - tally.disturbed), number)
+    shutil.rmtree(folder)
 
 
 def undisturbed(root: Path, mode: str, count: int) -> tuple[dict[str, bytes], float]:

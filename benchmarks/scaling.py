@@ -109,8 +109,14 @@ def main() -> None:
                 f"{BATCH / two.step / 1e6:.2f} M",
             ]
         )
-        for rows, count in ((1e9, 16), (1e9, 64), (1e12, 256), (1e12, 4096)):
-            batch = max(BATCH, 256 * count)
+        for rows, count, each in (
+            (1e9, 16, 256),
+            (1e9, 16, 4096),
+            (1e9, 64, 4096),
+            (1e12, 256, 4096),
+            (1e12, 4096, 4096),
+        ):
+            batch = each * count
             exchange = math.log2(count) * (two.exchange + one.size / BANDWIDTH)
             step = batch / (count * rate) + exchange
             model.append(
