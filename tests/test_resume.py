@@ -280,7 +280,7 @@ def test_a_signal_in_the_middle_of_training_changes_no_byte(shop, tmp_path, comm
         if line.startswith("epoch 100"):
             break
     if number == signal.SIGKILL:
-        while not list((tmp_path / "run.unfinished").glob("checkpoint*")):
+        while process.poll() is None and not list((tmp_path / "run.unfinished").glob("checkpoint*")):
             time.sleep(0.01)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
