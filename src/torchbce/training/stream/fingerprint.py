@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ PIECES, PIECE = 64, 1 << 16  # so many pieces of a file, evenly spaced, of so ma
 def fingerprint(files: list[Path], options: dict[str, Any], *, complete: bool) -> str:
     """Of the names, sizes, times and samples of the content of files, and of options that JSON can hold.
 
-    Files of a gigabyte are not read through; one that was changed keeping its size, its time and all sampled pieces is
+    A file may move to another folder. Files of a gigabyte are not read through; one that was changed keeping its size, its time and all sampled pieces is
     not told apart. Not `complete`: something is read that has no name, so no two are the same.
 
     Raises:
@@ -36,7 +35,7 @@ def fingerprint(files: list[Path], options: dict[str, Any], *, complete: bool) -
 
 def _add(digest: hashlib._Hash, path: Path) -> None:
     state = path.stat()
-    digest.update(json.dumps([os.path.realpath(path), state.st_size, state.st_mtime_ns]).encode("utf-8", "replace"))
+    digest.update(json.dumps([path.name, state.st_size, state.st_mtime_ns]).encode("utf-8", "replace"))
     with path.open("rb", buffering=0) as file:
         last = max(0, state.st_size - PIECE)
         for place in sorted({last * i // (PIECES + 1) for i in range(PIECES + 2)}):
