@@ -16,8 +16,9 @@ PIECES, PIECE = 64, 1 << 16  # so many pieces of a file, evenly spaced, of so ma
 def fingerprint(files: list[Path], options: dict[str, Any], *, complete: bool) -> str:
     """Of the names, sizes, times and samples of the content of files, and of options that JSON can hold.
 
-    A file may move to another folder. Files of a gigabyte are not read through; one that was changed keeping its size, its time and all sampled pieces is
-    not told apart. Not `complete`: something is read that has no name, so no two are the same.
+    A file may move to another folder. Files of a gigabyte are not read through; one that was changed keeping its size,
+    its time and all sampled pieces is not told apart. Not `complete`: something is read that has no name, so no two are
+    the same.
 
     Raises:
         InputError: a file cannot be read.
