@@ -8,8 +8,8 @@ from pathlib import Path
 from torchbce.training.table.opened import STDIN, Format
 from torchbce.training.table.shards import shards_of
 
-# That training in memory takes for each number or text of a table: 28 without trees (benchmarks/large.py), and trees take
-# more than as much again.
+# That training in memory takes for each number or text of a table: 28 without trees (benchmarks/large.py), and trees
+# take more than as much again.
 BYTES = 80
 SHARE = 0.5  # of the machine's memory, that a run takes unless it is told
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
