@@ -301,3 +301,10 @@ def test_members_in_memory_are_shared_out_without_changing_a_byte(table, tmp_pat
     assert process.returncode == 0, said
     assert said.count("estimate  ") == 1
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_the_epochs_that_are_announced_are_those_of_the_training(file, tmp_path):
+    """They depend on the rows that are learnt from, without those that choose the epoch."""
+    task = prepare([str(file)], Roles("y"), Held(), seed=1, format=None, cache=tmp_path / "c", on_rows=None)
+    assert len(task.stream.train) < task.outline.train_rows
+    assert task.recipe(Choices()) == stream_recipe(len(task.stream.train), Choices())

@@ -19,7 +19,7 @@ from torchbce.training import processes
 from torchbce.training import train as in_memory
 from torchbce.training.checkpoint.keeper import Keeper
 from torchbce.training.ensemble.course import Watch
-from torchbce.training.ensemble.recipe import Choices, Recipe, recipe
+from torchbce.training.ensemble.recipe import Choices, Recipe
 from torchbce.training.examples import Held, Roles
 from torchbce.training.network.devices import device_named
 from torchbce.training.outcome import Outcome
@@ -27,7 +27,6 @@ from torchbce.training.run.identity import digest, identity
 from torchbce.training.run.reservation import Reservation
 from torchbce.training.run.write import write_run
 from torchbce.training.stream import train as in_blocks
-from torchbce.training.stream.fit import stream_recipe
 from torchbce.training.stream.size import fits
 from torchbce.training.table.opened import Format
 
@@ -75,7 +74,7 @@ def run(wanted: Wanted) -> None:
         task = _in_memory(wanted) if small else _in_blocks(wanted, listener)
         for line in outline_lines(task.outline, wanted.roles.positive):
             listener.say(line)
-        chosen = (recipe if small else stream_recipe)(task.outline.train_rows, wanted.choices)
+        chosen = task.recipe(wanted.choices)
         listener.say(network_line(chosen, wanted.seed))
         with _place(wanted, task) as (place, run):
             if place.finished:

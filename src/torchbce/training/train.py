@@ -11,7 +11,7 @@ import numpy as np
 from torchbce.training.ensemble.calibration import bce
 from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.data import Split
-from torchbce.training.ensemble.recipe import Choices
+from torchbce.training.ensemble.recipe import Choices, Recipe, recipe
 from torchbce.training.estimate import cross_validated, on_test_rows
 from torchbce.training.examples import Examples, Held, Read, Roles, read_examples, read_test
 from torchbce.training.model import learn
@@ -40,6 +40,10 @@ class Task:
         """Of the content of the files that were read, by their names."""
         own, other = {self.outline.name: self.read.examples.digest}, self.outline.test_file
         return own if other is None or self.test is None else own | {other: self.test.digest}
+
+    def recipe(self, choices: Choices) -> Recipe:
+        """What the model that is kept is trained by."""
+        return recipe(len(self.train), choices)
 
     @property
     def outline(self) -> Outline:

@@ -10,7 +10,7 @@ import numpy as np
 
 from torchbce.training import baselines, processes
 from torchbce.training.ensemble.course import Watch
-from torchbce.training.ensemble.recipe import PIECES, Choices
+from torchbce.training.ensemble.recipe import PIECES, Choices, Recipe
 from torchbce.training.estimate import Estimate
 from torchbce.training.examples import Held, Roles
 from torchbce.training.importance import ROWS, importances, rises
@@ -34,6 +34,10 @@ class StreamTask:
     def digests(self) -> dict[str, str]:
         """Of all that was read."""
         return {self.outline.name: self.stream.fingerprint}
+
+    def recipe(self, choices: Choices) -> Recipe:
+        """What is trained."""
+        return stream_recipe(len(self.stream.train), choices)
 
     @property
     def outline(self) -> Outline:
@@ -83,7 +87,7 @@ def train(task: StreamTask, choices: Choices, *, seed: int, watch: Watch | None 
         InputError: a loss that is not finite.
     """
     stream = task.stream
-    chosen = stream_recipe(len(stream.train), choices)
+    chosen = task.recipe(choices)
     rare = min(stream.valid.ones, len(stream.valid) - stream.valid.ones)
     found = fit_stream(stream, chosen, seed=seed, watch=watch, judge=rare >= FEWEST_OF_A_CLASS)
     learnt = Learnt(Model(stream.columns, found.fitted.ensemble), chosen, found.fitted, {})
