@@ -6,7 +6,6 @@ Under torchrun each process trains some of the members. What all of them need to
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,16 +16,15 @@ import numpy as np
 import torch
 
 from torchbce.common.errors import InputError
-from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.training import processes
 from torchbce.training.checkpoint.keeper import NOTHING, Keeper
 from torchbce.training.checkpoint.record import State
-from torchbce.training.ensemble.calibration import bce, refined
 from torchbce.training.ensemble.data import Data
 from torchbce.training.ensemble.ensemble import mean_logits
+from torchbce.training.ensemble.judged import Judge, Judged, Learning, not_finite
 from torchbce.training.ensemble.member import Member, NotFinite
 from torchbce.training.ensemble.recipe import Recipe
-from torchbce.training.history import Epoch, History
+from torchbce.training.history import Epoch
 from torchbce.training.run.signals import signals_held
 from torchbce.training.side_by_side import results
 
@@ -41,40 +39,14 @@ class Watch:
     keeper: Keeper = NOTHING
 
 
-@dataclass(frozen=True)
-class Judge:
-    """The rows that members are judged by: their numbers, and where among them each judgement belongs."""
-
-    rows: np.ndarray
-    place: np.ndarray
-    target: np.ndarray
-    weight: np.ndarray
-    by_all: bool  # every member is judged by every row
-    baseline: float
-
-    @classmethod
-    def of(cls, members: list[Member], data: Data, *, enough: bool) -> Judge:
-        """`enough`: whether there are rows enough to speak of a baseline."""
-        judged = np.concatenate([member.part.valid.numpy() for member in members])
-        rows, place = np.unique(judged, return_inverse=True)
-        target = data.target[rows]
-        weight = np.ones(len(rows)) if data.weight is None else data.weight[rows]
-        share = float(np.average(target, weights=weight))
-        baseline = cross_entropy(share, data.base_rate) if enough else math.nan
-        return cls(rows, place, target, weight, len(judged) == len(members) * len(rows), baseline)
-
-
 @dataclass
 class Course:
     """A run of epochs, and where it is."""
 
     members: list[Member]
-    judge: Judge
+    judged: Judged
     chosen: Recipe
     watch: Watch = field(default_factory=Watch)
-    history: History = field(default_factory=History)
-    best: float = math.inf
-    logits: np.ndarray = field(default_factory=lambda: np.zeros(0))  # of the best epoch, one per judged row
     _seconds: float = 0.0  # of the epoch in progress
 
     def run(self, weight: float) -> None:
@@ -104,12 +76,7 @@ class Course:
 
     @property
     def _is_over(self) -> bool:
-        done, chosen = len(self.history), self.chosen
-        return done > 0 and (
-            done == chosen.epochs
-            or done - self.history.best.number >= chosen.patience
-            or self.members[0].schedule.is_over
-        )
+        return self.judged.is_over(self.chosen) or (len(self.judged.history) > 0 and self.members[0].schedule.is_over)
 
     @property
     def _keeps_alone(self) -> bool:
@@ -145,12 +112,11 @@ class Course:
             results(futures, stop, on_look)
         except NotFinite as found:
             where = f"a batch from {found.first:,} to {found.last:,}"
-            raise InputError(not_finite(len(self.history) + 1, found.loss, where)) from None
+            raise InputError(not_finite(len(self.judged.history) + 1, found.loss, where)) from None
         self._seconds += time.perf_counter() - start
 
     def _conclude(self, threads: ThreadPoolExecutor, weight: float) -> None:
         """What the epoch came to; the next begins."""
-        number = len(self.history) + 1
         mine = self._mine
         outputs = dict(zip(mine, threads.map(Member.valid_outputs, mine.values()), strict=True))
         told = processes.gathered(
@@ -160,45 +126,25 @@ class Course:
             }
         )
         totals, skipped, left_out, found = zip(*told, strict=True)
-        judged = np.concatenate(found)
-        if not np.isfinite(judged).all():
-            raise InputError(not_finite(number, math.nan, "its last batch"))
-        if sum(left_out) >= weight:
-            raise InputError(not_finite(number, math.nan, "every batch"))
-        running = sum(totals) / (weight - sum(left_out))
-        logits = together(mean_logits(judged), self.judge.place, len(self.judge.rows))
-        losses = bce(logits, self.judge.target)
-        epoch = Epoch(
-            number=number,
-            running=running,
-            train=None,
-            valid=float(np.average(losses, weights=self.judge.weight)),
-            baseline=self.judge.baseline,
-            seconds=self._seconds,
-            skipped=sum(skipped),
+        every = np.concatenate(found)
+        judge = self.judged.judge
+        is_best = self.judged.add(
+            together(mean_logits(every), judge.place, len(judge.rows)),
+            Learning(sum(totals), weight, sum(left_out), sum(skipped), self._seconds),
+            finite=bool(np.isfinite(every).all()),
         )
-        self.history.append(epoch)
-        left = refined(logits, self.judge.target, self.judge.weight) if self.judge.by_all else epoch.judged
-        if left < self.best:
-            self.best, self.logits = left, logits
-            self.history.choose(number)
+        if is_best:
             for member in mine.values():
                 member.keep()
         for member in self.members:
             member.begin()
         self._seconds = 0.0
         if self.watch.epoch:
-            self.watch.epoch(epoch)
+            self.watch.epoch(self.judged.history[-1])
 
     def _state(self) -> State:
         members = processes.gathered({i: member.state_dict() for i, member in self._mine.items()})
-        return {
-            "members": members,
-            "history": self.history.state_dict(),
-            "best": self.best,
-            "logits": torch.from_numpy(self.logits),
-            "seconds": self._seconds,
-        }
+        return {"members": members, "judged": self.judged.state_dict(), "seconds": self._seconds}
 
     def _resume(self) -> None:
         """Where the last checkpoint was taken, if there is one."""
@@ -207,17 +153,23 @@ class Course:
             return
         for member, before in zip(self.members, state["members"], strict=True):
             member.load_state_dict(before)
-        self.history.load_state_dict(state["history"])
-        self.best, self.logits, self._seconds = state["best"], state["logits"].numpy(), state["seconds"]
+        self.judged.load_state_dict(state["judged"])
+        self._seconds = state["seconds"]
         if self.watch.resumed:
-            self.watch.resumed(len(self.history) + 1)
+            self.watch.resumed(len(self.judged.history) + 1)
 
 
-def not_finite(epoch: int, loss: float, where: str) -> str:
-    """What is said of a loss that is not finite."""
-    return (
-        f"the loss of epoch {epoch} is {loss} in {where}: the learning rate is too large; try a tenth of it (--lr), or "
-        "leave such batches out (--on-nan skip)"
+def judge_of(members: list[Member], data: Data, *, enough: bool) -> Judge:
+    """All rows that any member is judged by. `enough`: whether there are enough to speak of a baseline."""
+    judged = np.concatenate([member.part.valid.numpy() for member in members])
+    rows, place = np.unique(judged, return_inverse=True)
+    return Judge(
+        rows=rows,
+        place=place,
+        target=data.target[rows],
+        weight=np.ones(len(rows)) if data.weight is None else data.weight[rows],
+        by_all=len(judged) == len(members) * len(rows),
+        base_rate=data.base_rate if enough else None,
     )
 
 

@@ -18,9 +18,10 @@ import torch
 from torchbce.training.checkpoint.keeper import Keeper
 from torchbce.training.ensemble.blend import blend, mixed
 from torchbce.training.ensemble.calibration import calibrate
-from torchbce.training.ensemble.course import Course, Judge, Watch, together
+from torchbce.training.ensemble.course import Course, Watch, judge_of, together
 from torchbce.training.ensemble.data import Data, Fitted, Split
 from torchbce.training.ensemble.ensemble import Ensemble
+from torchbce.training.ensemble.judged import Judged
 from torchbce.training.ensemble.member import Member, Part, new_network
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.network.compiled import encoded
@@ -67,12 +68,12 @@ def fit_ensemble(
         Member(network, rows, part, chosen, machines, seed + i)
         for i, (network, part) in enumerate(zip(networks, parts, strict=True))
     ]
-    by = Judge.of(members, data, enough=judge)
-    course = Course(members, by, chosen, watch)
+    by = judge_of(members, data, enough=judge)
+    course = Course(members, Judged(by), chosen, watch)
     course.run(sum(_weight_of(data, member.part.train) for member in members))
     for network in networks:
         network.cpu().eval()
-    ensemble, target, chosen_on, logits = Ensemble(networks), by.target, by.rows, course.logits
+    ensemble, target, chosen_on, logits = Ensemble(networks), by.target, by.rows, course.judged.logits
     judged_weight = None if weight is None else weight[chosen_on]
     blended = calibration = None
     if trees:
@@ -85,7 +86,7 @@ def fit_ensemble(
     if by.by_all:  # the mean of several is less sure of itself than each: what scales one does not fit it
         calibration = calibrate(logits, target, judged_weight, seed)
         ensemble = replace(ensemble, scaling=calibration.scaling)
-    return Fitted(ensemble, course.history, chosen_on, logits, target, blended, calibration)
+    return Fitted(ensemble, course.judged.history, chosen_on, logits, target, blended, calibration)
 
 
 def _trees(

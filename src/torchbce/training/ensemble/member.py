@@ -15,7 +15,7 @@ from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, Rows
 from torchbce.training.checkpoint.record import State
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.ensemble.schedule import Schedule
-from torchbce.training.network.machines import Machines
+from torchbce.training.network.machines import Machines, load_state, state_of
 from torchbce.training.network.table_network import NetworkSpec, TableNetwork
 
 CALL = 0.1  # seconds that a call of the machine should take: between calls, Ctrl-C is seen
@@ -98,9 +98,7 @@ class Member:
     def state_dict(self) -> State:
         """Where the member is; the epoch's order is drawn again from the generator's state before it."""
         return {
-            "weights": self.machine.parameters.cpu(),
-            "moments": tuple(moment.cpu() for moment in self.machine.moments),
-            "steps": self.machine.steps,
+            "machine": state_of(self.machine),
             "skipped": (self.machine.skipped, self.machine.skipped_weight),
             "generator": self._before,
             "total": self.total,
@@ -111,10 +109,7 @@ class Member:
 
     def load_state_dict(self, state: State) -> None:
         """Be where `state_dict` was taken."""
-        self.machine.parameters.copy_(state["weights"])
-        for moment, before in zip(self.machine.moments, state["moments"], strict=True):
-            moment.copy_(before)
-        self.machine.steps = state["steps"]
+        load_state(self.machine, state["machine"])
         self.generator.bit_generator.state = state["generator"]
         self.begin()
         self.machine.skipped, self.machine.skipped_weight = state["skipped"]

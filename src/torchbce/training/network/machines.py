@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, Rows, one_blas_thread
+from torchbce.training.checkpoint.record import State
 from torchbce.training.network.compiled import compiled, compiled_shared
 from torchbce.training.network.device_rows import DeviceRows
 from torchbce.training.network.devices import device_named
@@ -43,6 +44,23 @@ class TableMachine(Protocol):
     def apply(self, rate: float) -> None: ...
 
     def outputs(self, rows: Rows, order: Tensor | None = None) -> Tensor: ...
+
+
+def state_of(machine: TableMachine) -> State:
+    """Its weights and its optimiser's state, on the processor."""
+    return {
+        "weights": machine.parameters.cpu(),
+        "moments": tuple(moment.cpu() for moment in machine.moments),
+        "steps": machine.steps,
+    }
+
+
+def load_state(machine: TableMachine, state: State) -> None:
+    """Be what `state_of` was taken of."""
+    machine.parameters.copy_(state["weights"])
+    for moment, before in zip(machine.moments, state["moments"], strict=True):
+        moment.copy_(before)
+    machine.steps = state["steps"]
 
 
 class Machines:

@@ -17,15 +17,14 @@ from torch import Tensor
 
 from torchbce.common.errors import InputError
 from torchbce.engine.numba_cpu.perceptron.machine import Rows
-from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.training import processes
 from torchbce.training.checkpoint.record import State
-from torchbce.training.ensemble.calibration import bce, refined
-from torchbce.training.ensemble.course import Judge, Watch, not_finite
+from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.ensemble import mean_logits
+from torchbce.training.ensemble.judged import Judge, Judged, Learning, not_finite
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.ensemble.schedule import Schedule
-from torchbce.training.history import Epoch, History
+from torchbce.training.network.machines import load_state, state_of
 from torchbce.training.run.signals import signals_held
 from torchbce.training.stream.crew import Crew
 from torchbce.training.stream.shuffled import Shuffled
@@ -44,14 +43,11 @@ class StreamCourse:
 
     train: Stored
     valid: Stored
-    judge: Judge
+    judged: Judged
     crews: list[Crew]  # one for each network
     chosen: Recipe
     seed: int
     watch: Watch = field(default_factory=Watch)
-    history: History = field(default_factory=History)
-    best: float = math.inf
-    logits: np.ndarray = field(default_factory=lambda: np.zeros(0))  # of the best epoch, one per validation row
     seconds: float = 0.0  # of all epochs, and those of them that steps had to wait for rows
     reading: float = 0.0
     kept: list[Tensor] = field(default_factory=list)  # the networks' best weights
@@ -94,16 +90,13 @@ class StreamCourse:
 
     @property
     def _is_over(self) -> bool:
-        done = len(self.history)
-        return done > 0 and (
-            done == self.chosen.epochs
-            or done - self.history.best.number >= self.chosen.patience
-            or self._by_the_first(lambda: self.schedule.is_over)
+        return self.judged.is_over(self.chosen) or (
+            len(self.judged.history) > 0 and self._by_the_first(lambda: self.schedule.is_over)
         )
 
     def _epoch(self, came: list[int]) -> None:
         """Through the windows that are left of it, unless a signal comes."""
-        epoch = len(self.history)
+        epoch = len(self.judged.history)
         while self._window < self.shuffled.windows and not came:
             start = time.perf_counter()
             self.shuffled.load_state_dict({"epoch": epoch, "window": self._window})
@@ -147,52 +140,28 @@ class StreamCourse:
     def _not_finite(self, loss: float, window: Window, batch: Tensor) -> str:
         some = ", ".join(map(str, sorted(window.numbers[batch.numpy()])[:SHOWN]))
         where = f"batch {self.crews[0].first.steps % self.steps:,}, of the rows {some}, ..."
-        return not_finite(len(self.history) + 1, loss, where)
+        return not_finite(len(self.judged.history) + 1, loss, where)
 
     def _conclude(self) -> None:
         """What the epoch came to; the next begins."""
-        number = len(self.history) + 1
-        judged = np.concatenate(evaluated(self.valid, lambda rows: logits_of(self.crews, rows)))
-        if not np.isfinite(judged).all():
-            raise InputError(not_finite(number, math.nan, "its last batch"))
-        weight = self.train.weight * len(self.crews)
-        if self._left_out >= weight:
-            raise InputError(not_finite(number, math.nan, "every batch"))
-        losses = bce(judged, self.judge.target)
-        epoch = Epoch(
-            number=number,
-            running=self._total / (weight - self._left_out),
-            train=None,
-            valid=float(np.average(losses, weights=self.judge.weight)),
-            baseline=self.judge.baseline,
-            seconds=self._seconds,
-            skipped=self._skipped,
+        logits = np.concatenate(evaluated(self.valid, lambda rows: logits_of(self.crews, rows)))
+        is_best = self.judged.add(
+            logits,
+            Learning(self._total, self.train.weight * len(self.crews), self._left_out, self._skipped, self._seconds),
+            finite=bool(np.isfinite(logits).all()),
         )
-        self.history.append(epoch)
-        left = refined(judged, self.judge.target, self.judge.weight)
-        if left < self.best:
-            self.best, self.logits = left, judged
-            self.history.choose(number)
+        if is_best:
             self.kept = [crew.first.parameters.to("cpu", copy=True) for crew in self.crews]
         self.seconds += self._seconds
         self._total, self._window, self._done, self._seconds = 0.0, 0, 0, 0.0
         self._skipped, self._left_out = 0, 0.0
         if self.watch.epoch:
-            self.watch.epoch(epoch)
+            self.watch.epoch(self.judged.history[-1])
 
     def _state(self) -> State:
         return {
-            "networks": [
-                {
-                    "weights": crew.first.parameters.cpu(),
-                    "moments": tuple(moment.cpu() for moment in crew.first.moments),
-                    "steps": crew.first.steps,
-                }
-                for crew in self.crews
-            ],
-            "history": self.history.state_dict(),
-            "best": self.best,
-            "logits": torch.from_numpy(self.logits),
+            "networks": [state_of(crew.first) for crew in self.crews],
+            "judged": self.judged.state_dict(),
             "kept": self.kept,
             "total": self._total,
             "skipped": (self._skipped, self._left_out),
@@ -209,18 +178,15 @@ class StreamCourse:
         if state is None:
             return
         for crew, before in zip(self.crews, state["networks"], strict=True):
-            crew.first.parameters.copy_(before["weights"])
-            for moment, kept in zip(crew.first.moments, before["moments"], strict=True):
-                moment.copy_(kept)
-            crew.first.steps = before["steps"]
-        self.history.load_state_dict(state["history"])
-        self.best, self.logits, self.kept = state["best"], state["logits"].numpy(), state["kept"]
+            load_state(crew.first, before)
+        self.judged.load_state_dict(state["judged"])
+        self.kept = state["kept"]
         self._total, self._window, self._done = state["total"], state["window"], state["done"]
         self._skipped, self._left_out = state["skipped"]
         (self._seconds, self.seconds), self.reading = state["seconds"], state["reading"]
         self.schedule.started = time.perf_counter() - state["spent"]
         if self.watch.resumed:
-            self.watch.resumed(len(self.history) + 1)
+            self.watch.resumed(len(self.judged.history) + 1)
 
 
 def evaluated(part: Stored, evaluate: Callable[[Rows], Value]) -> list[Value]:
@@ -254,8 +220,11 @@ def judge_of(valid: Stored, base_rate: float, *, enough: bool) -> Judge:
         for window in valid.in_order()
     )
     numbers, target, weight = (np.concatenate(some) for some in zip(*parts, strict=True))
-    share = float(np.average(target, weights=weight))
-    baseline = cross_entropy(share, base_rate) if enough else math.nan
     return Judge(
-        numbers - 1, np.arange(len(numbers)), target.astype(np.float64), weight.astype(np.float64), True, baseline
+        rows=numbers - 1,
+        place=np.arange(len(numbers)),
+        target=target.astype(np.float64),
+        weight=weight.astype(np.float64),
+        by_all=True,
+        base_rate=base_rate if enough else None,
     )

@@ -19,6 +19,7 @@ from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.data import Fitted
 from torchbce.training.ensemble.ensemble import Ensemble
 from torchbce.training.ensemble.fit import new_networks
+from torchbce.training.ensemble.judged import Judged
 from torchbce.training.ensemble.recipe import Choices, Recipe, recipe
 from torchbce.training.network.machines import Machines
 from torchbce.training.stream.course import StreamCourse, evaluated, judge_of, logits_of
@@ -82,11 +83,13 @@ def fit_stream(
     threads = ThreadPoolExecutor(torch.get_num_threads(), "lanes")
     crews = [Crew.of(network, optimizer, threads, seed + i, machines) for i, network in enumerate(networks)]
     with machines.one_thread_each(), threads:
-        course = StreamCourse(stream.train, stream.valid, by, crews, chosen, seed, watch or Watch())
+        course = StreamCourse(stream.train, stream.valid, Judged(by), crews, chosen, seed, watch or Watch())
         course.run()
         for network in networks:
             network.eval()
-        calibration = calibrate(course.logits, by.target, by.weight if stream.valid.layout.weighted else None, seed)
+        calibration = calibrate(
+            course.judged.logits, by.target, by.weight if stream.valid.layout.weighted else None, seed
+        )
         ensemble = Ensemble(networks, scaling=calibration.scaling)
         scaling = calibration.scaling
 
@@ -101,5 +104,5 @@ def fit_stream(
         test_logits = None if stream.test is None else np.concatenate(evaluated(stream.test, scaled))
     for network in networks:
         network.cpu()
-    fitted = Fitted(ensemble, course.history, by.rows, course.logits, by.target, None, calibration)
+    fitted = Fitted(ensemble, course.judged.history, by.rows, course.judged.logits, by.target, None, calibration)
     return StreamFitted(fitted, train_bce, test_logits, course.reading / course.seconds if course.seconds else math.nan)
