@@ -127,11 +127,11 @@ class Course:
         )
         totals, skipped, left_out, found = zip(*told, strict=True)
         every = np.concatenate(found)
+        self.judged.require_finite(every)
         judge = self.judged.judge
         is_best = self.judged.add(
             together(mean_logits(every), judge.place, len(judge.rows)),
             Learning(sum(totals), weight, sum(left_out), sum(skipped), self._seconds),
-            finite=bool(np.isfinite(every).all()),
         )
         if is_best:
             for member in mine.values():

@@ -61,15 +61,22 @@ class Judged:
     best: float = math.inf
     logits: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
-    def add(self, logits: np.ndarray, learning: Learning, *, finite: bool) -> bool:
-        """One more epoch, by its logits of the judged rows; whether it is the best. `finite`: all outputs are.
+    def require_finite(self, outputs: np.ndarray) -> None:
+        """What networks say after an epoch, before it is averaged.
 
         Raises:
-            InputError: they are not, or no batch has a finite loss.
+            InputError: some of it is not finite.
+        """
+        if not np.isfinite(outputs).all():
+            raise InputError(not_finite(len(self.history) + 1, math.nan, "its last batch"))
+
+    def add(self, logits: np.ndarray, learning: Learning) -> bool:
+        """One more epoch, by its logits of the judged rows; whether it is the best.
+
+        Raises:
+            InputError: no batch has a finite loss.
         """
         number = len(self.history) + 1
-        if not finite:
-            raise InputError(not_finite(number, math.nan, "its last batch"))
         if learning.left_out >= learning.weight:
             raise InputError(not_finite(number, math.nan, "every batch"))
         target, weight = self.judge.target, self.judge.weight

@@ -145,10 +145,10 @@ class StreamCourse:
     def _conclude(self) -> None:
         """What the epoch came to; the next begins."""
         logits = np.concatenate(evaluated(self.valid, lambda rows: logits_of(self.crews, rows)))
+        self.judged.require_finite(logits)
         is_best = self.judged.add(
             logits,
             Learning(self._total, self.train.weight * len(self.crews), self._left_out, self._skipped, self._seconds),
-            finite=bool(np.isfinite(logits).all()),
         )
         if is_best:
             self.kept = [crew.first.parameters.to("cpu", copy=True) for crew in self.crews]
