@@ -81,28 +81,24 @@ def at_most_one(options: dict[str, object]) -> None:
 
 
 def seconds_of(option: str, text: str | None) -> float | None:
-    if text is None:
-        return None
-    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 1)
-    try:
-        seconds = float(text.rstrip("smh")) * unit
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise typer.BadParameter(f"{option} is {text!r}; write 90s, 5m or 2h")
-    return seconds
+    return _measure(option, text, {"s": 1, "m": 60, "h": 3600}, "90s, 5m or 2h")
 
 
 def bytes_of(option: str, text: str | None) -> float | None:
+    units = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+    return _measure(option, text, units | {unit.lower(): size for unit, size in units.items()}, "500M or 8G")
+
+
+def _measure(option: str, text: str | None, units: dict[str, int], such_as: str) -> float | None:
+    """A number with a unit, or without one."""
     if text is None:
         return None
-    unit = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}.get(text[-1:].upper(), 1)
     try:
-        size = float(text.rstrip("KMGTkmgt")) * unit
+        size = float(text.rstrip("".join(units))) * units.get(text[-1:], 1)
     except ValueError:
         size = 0.0
     if not 0 < size < float("inf"):
-        raise typer.BadParameter(f"{option} is {text!r}; write 500M or 8G")
+        raise typer.BadParameter(f"{option} is {text!r}; write {such_as}")
     return size
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from torchbce.common.errors import InputError
 from torchbce.training.table.choose import choose_columns
 from torchbce.training.table.columns import number_values
-from torchbce.training.table.files import Table, column_of, require_columns
+from torchbce.training.table.files import Table, column_of, require_columns, row_number
 from torchbce.training.table.opened import Format
 from torchbce.training.table.target import Target
 from torchbce.training.table.whole import read_whole
@@ -173,16 +173,22 @@ def require_of_each_class(counts: np.ndarray, name: str, fewest: int = FEWEST) -
 
 def _weights(read: Table, column: str, decimal: str) -> np.ndarray:
     weights = number_values(read.frame, column, read.name, decimal)
-    wrong = ~(weights >= 0)
-    if wrong.any():
-        row = int(wrong.argmax())
-        what = "missing" if np.isnan(weights[row]) else f"{weights[row]:g}"
-        raise InputError(
-            f"{read.name}: row {row + 1} of the weights {column!r} is {what}; a weight is a finite number from 0"
-        )
+    require_weights(weights, column, read.name)
     if not weights.any():
         raise InputError(f"{read.name}: all weights in {column!r} are 0; no row would count")
     return weights
+
+
+def require_weights(weights: np.ndarray, column: str, name: str) -> None:
+    """Each is a finite number from 0; the error names the first that is not, by its row in the file."""
+    wrong = ~(weights >= 0)
+    if wrong.any():
+        place = int(wrong.argmax())
+        what = "missing" if np.isnan(weights[place]) else f"{weights[place]:g}"
+        raise InputError(
+            f"{name}: row {row_number(name, place)} of the weights {column!r} is {what}; a weight is a finite number "
+            "from 0"
+        )
 
 
 def _groups(read: Table, column: str) -> np.ndarray:

@@ -55,13 +55,18 @@ def shared_out(items: list[Value]) -> Mapping[int, Value]:
     return {i: item for i, item in enumerate(items) if i % count() == number()}
 
 
-def gathered(mine: Mapping[int, Value]) -> list[Value]:
-    """What all processes have made of what was shared out, in order."""
+def of_each(mine: Value) -> list[Value]:
+    """What each process has, in their order."""
     parts: list[Any] = [mine]
     if count() > 1:
         parts *= count()
         distributed.all_gather_object(parts, mine)
-    whole = {i: value for part in parts for i, value in part.items()}
+    return parts
+
+
+def gathered(mine: Mapping[int, Value]) -> list[Value]:
+    """What all processes have made of what was shared out, in order."""
+    whole = {i: value for part in of_each(mine) for i, value in part.items()}
     return [whole[i] for i in sorted(whole)]
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, distributed, nn
 
 from torchbce.training import processes
-
-Value = TypeVar("Value")
 
 
 class Agreed(NamedTuple):
@@ -25,15 +23,6 @@ def part_of_batches() -> slice | None:
     """Of every batch, what this process takes."""
     count = processes.count()
     return slice(processes.number(), None, count) if count > 1 else None
-
-
-def of_all(mine: Value) -> list[Value]:
-    """What each process has, in their order."""
-    parts: list[Any] = [mine]
-    if processes.count() > 1:
-        parts *= processes.count()
-        distributed.all_gather_object(parts, mine)
-    return parts
 
 
 def summed(*numbers: float) -> list[float]:

@@ -17,7 +17,7 @@ from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.monitor.epoch_bce import EpochBCE
 from torchbce.training import processes
 from torchbce.training.batches import Batches, IterableBatches, TensorBatches
-from torchbce.training.fit.agreement import anywhere, of_all, same_buffers, summed
+from torchbce.training.fit.agreement import anywhere, same_buffers, summed
 from torchbce.training.fit.evaluate import evaluate, in_step
 from torchbce.training.fit.forward import devices_of
 from torchbce.training.fit.keeping import LOG, Keeping, place
@@ -182,7 +182,7 @@ class Loop:
         here = "" if self.every > 1 else in_batch(inputs, target, training.indices)
         # Else the step of a batch before it may be the cause, whose loss was finite and its gradient not.
         here = here or in_data(training) or ("" if self.every > 1 else in_output(output, training.indices))
-        found = of_all((value, here))
+        found = processes.of_each((value, here))
         value = next((value for value, _ in found if not math.isfinite(value)), math.nan)
         text = "; ".join(dict.fromkeys(text for _, text in found if text))
         batch = f"batch {training.done}" if self.every == 1 else f"batches up to {training.done}"
@@ -230,7 +230,11 @@ class Loop:
     def _place(self) -> dict[str, Any]:
         """Where the data and the random numbers of all processes are."""
         random = random_state(devices_of(self.module))
-        return {"source": of_all(self.training.state_dict()), "random": of_all(random), "done": self.training.done}
+        return {
+            "source": processes.of_each(self.training.state_dict()),
+            "random": processes.of_each(random),
+            "done": self.training.done,
+        }
 
     def _state(self, here: dict[str, Any]) -> dict[str, Any]:
         """All that the rest of the run depends on."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from torchbce.monitor.epoch_bce import EpochBCE
 from torchbce.training import processes
-from torchbce.training.fit.agreement import of_all
 from torchbce.training.history import History
+from torchbce.training.processes import of_each
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Progress:
             "epoch": self.epoch,
             "share": self.share,
             "total": self.total,
-            "running": of_all(self.running.state_dict()),
+            "running": of_each(self.running.state_dict()),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

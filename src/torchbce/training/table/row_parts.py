@@ -10,7 +10,7 @@ import polars as pl
 
 from torchbce.common.errors import InputError
 from torchbce.common.splitmix import hashed, key_of
-from torchbce.training.examples import Roles
+from torchbce.training.examples import Roles, require_weights
 from torchbce.training.stream.parts import OF_TIMES, Borders, Shares, by_chance
 from torchbce.training.table.columns import number_values
 from torchbce.training.table.decided import Decided
@@ -102,14 +102,7 @@ class Weights:
         """
         values = self._decided.of(batch.frame[self.column], batch.name)
         weights = number_values(pl.DataFrame([values]), self.column, batch.name)
-        wrong = ~(weights >= 0)
-        if wrong.any():
-            place = int(wrong.argmax())
-            what = "missing" if np.isnan(weights[place]) else f"{weights[place]:g}"
-            raise InputError(
-                f"{batch.name}: row {row_number(batch.name, place)} of the weights {self.column!r} is {what}; a "
-                "weight is a finite number from 0"
-            )
+        require_weights(weights, self.column, batch.name)
         return weights
 
 

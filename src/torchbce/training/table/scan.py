@@ -105,7 +105,7 @@ def batches(
     Raises:
         InputError: no such file or column, a damaged file, one that changes while it is read.
     """
-    before = _stamp(source)
+    before = stamp(source.path)
     kind = what_it_is(source)
     table = _lazy(source)
     names = {name.strip(): name for name in table.collect_schema().names()}
@@ -143,7 +143,7 @@ def batches(
                 checked = True
         yield number, frame
         number += frame.height
-    after = _stamp(source)
+    after = stamp(source.path)
     if after != before:
         raise InputError(
             f"{source.name} changed while it was read: it had {before[0]:,} bytes, now {after[0]:,}; read it "
@@ -160,8 +160,16 @@ def _batches(table: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
         yield from stream(chunk_size=rows, maintain_order=True)
 
 
-def _stamp(source: Source) -> tuple[int, int]:
-    state = source.path.stat()
+def stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file does: its size in bytes, and its time in nanoseconds.
+
+    Raises:
+        InputError: it is not there any more.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read any more: {error.strerror or error}") from error
     return state.st_size, state.st_mtime_ns
 
 

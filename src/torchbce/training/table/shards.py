@@ -16,7 +16,7 @@ import polars as pl
 from torchbce.common.errors import InputError
 from torchbce.training.table.files import PartName, part_name, read_header
 from torchbce.training.table.opened import STDIN, Format, Source, opened
-from torchbce.training.table.scan import batches, column_names, count_rows, files_of
+from torchbce.training.table.scan import batches, column_names, count_rows, files_of, stamp
 
 ROWS = 1 << 16  # at a time
 CHUNK = 1 << 22  # bytes, in which lines are counted
@@ -136,19 +136,6 @@ def shards_of(names: list[str], format: Format | None = None) -> Iterator[Shards
         for name in missing:
             stack.enter_context(opened(name, format))  # says what is near it
         yield Shards(found, format, held)
-
-
-def stamp(path: Path) -> tuple[int, int]:
-    """What changes when a file does: its size in bytes, and its time in nanoseconds.
-
-    Raises:
-        InputError: it is not there any more.
-    """
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read any more: {error.strerror or error}") from error
-    return state.st_size, state.st_mtime_ns
 
 
 def _lines(source: Source) -> int:
