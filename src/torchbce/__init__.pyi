@@ -52,6 +52,11 @@ from .losses.quality_focal import quality_focal_loss as quality_focal_loss
 from .losses.quality_focal import quality_focal_loss_with_logits as quality_focal_loss_with_logits
 from .losses.verify import verify as verify
 from .monitor.epoch_bce import EpochBCE as EpochBCE
+from .tiled.linear import linear_binary_cross_entropy as linear_binary_cross_entropy
+from .tiled.linear_module import LinearBCELoss as LinearBCELoss
+from .tiled.pairwise import pairwise_sigmoid_loss as pairwise_sigmoid_loss
+from .tiled.siglip import SigLipLoss as SigLipLoss
+from .tiled.topk import linear_topk as linear_topk
 from .training.classifier import BCEClassifier as BCEClassifier
 from .training.fit.fit import fit as fit
 from .training.history import Epoch as Epoch

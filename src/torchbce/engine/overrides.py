@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
@@ -17,7 +18,7 @@ from torchbce.engine.options import Range, check_ranges, known, spell_out
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["handled", "has_torch_function_variadic", "loss_function", "scripted_as"]
+__all__ = ["handled", "has_torch_function_variadic", "loss_function", "not_compiled", "scripted_as"]
 
 
 def handled(
@@ -42,6 +43,16 @@ def scripted_as(original: Callable[..., Tensor]) -> Callable[[F], F]:
     def marked(function: F) -> F:
         function.__prepare_scriptable__ = lambda: original  # type: ignore[attr-defined]
         return function
+
+    return marked
+
+
+def not_compiled(reason: str) -> Callable[[F], F]:
+    """`torch.compile` leaves the function out of its graph, and says why where it must not."""
+    told = {"reason": reason} if "reason" in inspect.signature(torch.compiler.disable).parameters else {}
+
+    def marked(function: F) -> F:
+        return torch.compiler.disable(function, **told)  # type: ignore[no-untyped-call, no-any-return]
 
     return marked
 

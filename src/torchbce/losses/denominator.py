@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, distributed
 
 from torchbce.engine import reference
-from torchbce.engine.call import LossCall
+from torchbce.engine.call import LossCall, Weight
 from torchbce.engine.validate import number
 from torchbce.losses.bce_with_logits import BCE_WITH_LOGITS
 
@@ -59,23 +59,28 @@ def global_denominator(
     ignored = None if ignore_index is None else number("ignore_index", ignore_index)
     total = torch.zeros((), dtype=torch.float64, device=batches[0].device if batches else None)
     for target, mask, weight in zip(batches, kept, weighed, strict=True):
-        if ignored is None and mask is None:
-            mask = torch.ones((), dtype=torch.bool, device=target.device)
-        call = LossCall(
-            loss=BCE_WITH_LOGITS,
-            parameters=(None,),
-            weight=weight,
-            reduction="mean",
-            result_dtype=torch.float64,
-            checked=False,
-            ignored=ignored,
-            mask=mask,
-        )
-        total = total + reference.count(target, target, call)
+        total = total + counted_items(target, ignored, mask, weight)
     if not (distributed.is_available() and distributed.is_initialized()):
         return total
     distributed.all_reduce(total, group=group)
     return total / distributed.get_world_size(group) if averaged else total
+
+
+def counted_items(target: Tensor, ignored: float | None, mask: Tensor | None, weight: Weight) -> Tensor:
+    """How many items count, or what they weigh together if there are weights; 0-d float64."""
+    if ignored is None and mask is None:
+        mask = torch.ones((), dtype=torch.bool, device=target.device)
+    call = LossCall(
+        loss=BCE_WITH_LOGITS,
+        parameters=(None,),
+        weight=weight,
+        reduction="mean",
+        result_dtype=torch.float64,
+        checked=False,
+        ignored=ignored,
+        mask=mask,
+    )
+    return reference.count(target, target, call)
 
 
 def _for_each(name: str, given: Tensor | Sequence[Tensor] | None, batches: list[Tensor]) -> list[Tensor | None]:

@@ -1,0 +1,51 @@
+"""How a matrix of logits is cut into tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+BYTES = 24 << 20  # of a tile: its logits, their slopes and its targets
+PER_LOGIT = {torch.float64: 8 + 8 + 8, torch.float32: 4 + 4 + 4}
+
+
+class Grid(NamedTuple):
+    """A matrix of `rows` by `columns` in tiles of at most `height` by `width`."""
+
+    rows: int
+    columns: int
+    height: int
+    width: int
+
+    def column_blocks(self) -> Iterator[slice]:
+        return _cut(self.columns, self.width)
+
+    def row_blocks(self) -> Iterator[slice]:
+        return _cut(self.rows, self.height)
+
+    def tiles(self) -> Iterator[tuple[slice, slice]]:
+        """Down the rows first: a block of the weight is read once."""
+        return ((rows, columns) for columns in self.column_blocks() for rows in self.row_blocks())
+
+
+def grid_of(rows: int, columns: int, dtype: torch.dtype, chunk: int | None = None) -> Grid:
+    """Tiles of `chunk` by `chunk`; else with as many rows as leave a thousand columns: flat products are slow."""
+    if chunk is not None:
+        return Grid(rows, columns, min(chunk, max(1, rows)), min(chunk, max(1, columns)))
+    logits = BYTES // PER_LOGIT[dtype]
+    height = max(1, min(rows, logits // min(max(columns, 1), 1024)))
+    return Grid(rows, columns, height, max(1, min(columns, logits // height)))
+
+
+def part(tensor: Tensor, grid: Grid, rows: slice, columns: slice) -> Tensor:
+    """The tile of a tensor that broadcasts to the grid."""
+    if tensor.ndim and tensor.size(-1) > 1:
+        tensor = tensor[..., columns]
+    return tensor[rows] if tensor.ndim == 2 and tensor.size(0) > 1 else tensor
+
+
+def _cut(size: int, step: int) -> Iterator[slice]:
+    return (slice(first, min(first + step, size)) for first in range(0, size, step))

@@ -1,0 +1,207 @@
+"""One call, checked: which loss of which targets, with the options that it has at a tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchbce.engine.options import REDUCTIONS, Normalize, Reduction
+from torchbce.engine.validate import check_tensors, check_weight, number, refuse_dtype
+from torchbce.losses.denominator import counted_items
+from torchbce.losses.fused_loss import FusedLoss
+from torchbce.tiled.grid import Grid, grid_of, part
+from torchbce.tiled.products import working_dtype
+from torchbce.tiled.targets import Target, target_of
+
+Tile = tuple[slice, slice]
+LossFunction = Callable[..., Tensor]
+
+
+class Head(NamedTuple):
+    """What logits are made of: features (N, D), a weight (C, D) and perhaps a bias (C,)."""
+
+    input: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+
+class Problem(NamedTuple):
+    """What a call asks of the logits.
+
+    Attributes:
+        loss: a function of logits and targets.
+        numbers, tensors: its options; each tensor broadcasts to the logits.
+        target, grid: the targets, and how the logits are cut.
+        reduction: of all losses.
+        divisor: of a mean.
+        result_dtype: of the value.
+    """
+
+    loss: LossFunction
+    numbers: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+    target: Target
+    grid: Grid
+    reduction: Reduction
+    divisor: float
+    result_dtype: torch.dtype
+
+    @property
+    def scale(self) -> float:
+        """What the sum of the losses is multiplied by; a mean of nothing is NaN, and its gradients are 0."""
+        return 1.0 / self.divisor if self.divisor else 1.0
+
+    @property
+    def all_tensors(self) -> tuple[Tensor, ...]:
+        return (*self.target.tensors, *self.tensors.values())
+
+    def loss_of(self, logits: Tensor, tile: Tile, reduction: str) -> Tensor:
+        """Of the logits of a tile."""
+        tensors = {name: part(tensor, self.grid, *tile) for name, tensor in self.tensors.items()}
+        try:
+            return self.loss(logits, self.target.tile(*tile), reduction=reduction, **self.numbers, **tensors)
+        except (ValueError, RuntimeError) as error:
+            rows, columns = tile
+            if (rows.start, columns.start) != (0, 0):
+                error.add_note(f"Positions count from row {rows.start}, column {columns.start} of the target.")
+            raise
+
+
+def problem_of(
+    head: Head,
+    target: object,
+    loss: LossFunction,
+    reduction: str,
+    normalize: Normalize,
+    options: Mapping[str, Any],
+    chunk: int | None = None,
+) -> Problem:
+    """The arguments of a call, checked.
+
+    Raises:
+        TypeError: not tensors, or not a loss of logits.
+        ValueError, RuntimeError: shapes, dtypes, devices, positions or options that do not fit.
+    """
+    check_head(head)
+    _check_loss(loss)
+    mode = _reduction(reduction)
+    for name in ("num_classes", "class_dim"):
+        if options.get(name) is not None:
+            raise ValueError(
+                f"{name} has no use here: labels are the rows of the weight; write target=numbers[:, None]"
+            )
+    grid = grid_of(head.input.size(0), head.weight.size(0), working_dtype(head.input.dtype), chunk)
+    given = {name: value for name, value in options.items() if value is not None}
+    tensors = {name: value for name, value in given.items() if isinstance(value, Tensor)}
+    like = head.input.detach().new_empty(()).expand(grid.rows, grid.columns)
+    for name, tensor in tensors.items():
+        check_weight(name, tensor, like)
+    numbers = {name: value for name, value in given.items() if name not in tensors}
+    targets = target_of(target, grid, head.input.device, working_dtype(head.input.dtype))
+    return Problem(
+        loss=loss,
+        numbers=numbers,
+        tensors=tensors,
+        target=targets,
+        grid=grid,
+        reduction=mode,
+        divisor=_divisor(mode, normalize, targets, grid, numbers, tensors),
+        result_dtype=result_dtype(head.input, targets.dtype),
+    )
+
+
+def check_head(head: Head) -> None:
+    """The shapes, dtypes and devices of a head fit."""
+    input, weight, bias = head
+    check_tensors(input=input, linear_weight=weight)
+    if bias is not None:
+        check_tensors(input=input, linear_bias=bias)
+    if input.ndim != 2 or weight.ndim != 2 or input.size(1) != weight.size(1):
+        raise ValueError(
+            f"input is (N, D) and linear_weight (C, D); they have the shapes {tuple(input.shape)} and "
+            f"{tuple(weight.shape)}" + ("; write input.flatten(0, -2)" if input.ndim > 2 else "")
+        )
+    if bias is not None and bias.size() != weight.size()[:1]:
+        raise ValueError(
+            f"linear_bias has the shape {tuple(bias.shape)}; it has one value for each of the {weight.size(0)} rows of "
+            "linear_weight"
+        )
+    named = {"input": input, "linear_weight": weight} | ({} if bias is None else {"linear_bias": bias})
+    alike = _is_autocast(input) or len({tensor.dtype for tensor in named.values()}) == 1
+    if not alike or not all(tensor.is_floating_point() for tensor in named.values()):
+        refuse_dtype(RuntimeError, "input, weight and bias must be floating point, of one dtype", **named)
+
+
+def _check_loss(loss: LossFunction) -> None:
+    if isinstance(loss, torch.nn.Module):
+        raise TypeError(
+            f"loss is a module, {type(loss).__name__}; pass the function, and its options by name, such as "
+            "loss=torchbce.focal_loss_with_logits, gamma=2.0"
+        )
+    if not callable(loss):
+        raise TypeError(f"loss is a function of logits and targets, got {type(loss).__name__}")
+    name = getattr(loss, "__name__", "")
+    ours = getattr(loss, "__module__", "").startswith("torchbce.losses") and not isinstance(loss, FusedLoss)
+    if (ours and not name.endswith("_with_logits")) or (isinstance(loss, FusedLoss) and loss.loss.checks_input):
+        raise TypeError(
+            f"{name} takes probabilities; a product of features and weights is a logit: pass a loss of logits"
+        )
+
+
+def _reduction(reduction: str) -> Reduction:
+    for known in REDUCTIONS:
+        if reduction == known:
+            return known
+    raise ValueError(
+        f"{reduction!r} is not a valid value for reduction; it is one of {', '.join(map(repr, REDUCTIONS))}"
+    )
+
+
+def result_dtype(input: Tensor, target: torch.dtype) -> torch.dtype:
+    """As the losses have it: the wider of input and target; float32 at least under autocast."""
+    dtype = torch.promote_types(input.dtype, target) if target.is_floating_point else input.dtype
+    return torch.promote_types(dtype, torch.float32) if _is_autocast(input) else dtype
+
+
+def _is_autocast(tensor: Tensor) -> bool:
+    device = tensor.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
+def _divisor(
+    reduction: Reduction,
+    normalize: Normalize,
+    target: Target,
+    grid: Grid,
+    numbers: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+) -> float:
+    """What the sum is divided by; 1 but for means."""
+    plain = isinstance(normalize, str) and normalize == "numel"
+    if reduction != "mean":
+        if plain:
+            return 1.0
+        raise ValueError(f"normalize is what reduction='mean' divides by; with reduction={reduction!r} it has no use")
+    if plain:
+        return float(grid.rows * grid.columns)
+    if isinstance(normalize, Tensor):
+        return normalize.item()
+    if not isinstance(normalize, str):
+        return number("normalize", normalize)
+    if normalize == "batch":
+        return float(grid.rows)
+    if normalize not in ("valid", "weight"):
+        raise ValueError(f"normalize is {normalize!r}; it is 'numel', 'valid', 'weight', 'batch', a number or a tensor")
+    weighed = {**numbers, **tensors}.get("weight") if normalize == "weight" else None
+    ignored = numbers.get("ignore_index")
+
+    total = 0.0
+    for tile in grid.tiles():
+        mask, weight = (
+            part(given, grid, *tile) if isinstance(given, Tensor) else given for given in (tensors.get("mask"), weighed)
+        )
+        total += counted_items(target.tile(*tile), ignored, mask, weight).item()
+    return total

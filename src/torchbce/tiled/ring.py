@@ -1,0 +1,150 @@
+"""All pairs of rows that several processes hold: the rows of y go round, and their gradients with them.
+
+Each process works on its own rows of x and, one after the other, on the rows of y of all. While it does, the rows go
+on to the next process. Gradients by the rows of y follow them and grow on the way, until they are at home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from torch.autograd.function import once_differentiable
+
+from torchbce.functional import binary_cross_entropy_with_logits
+from torchbce.tiled import passes
+from torchbce.tiled.passes import Wanted
+from torchbce.tiled.problem import Head, Problem, problem_of, result_dtype
+from torchbce.tiled.products import full_precision, working_dtype
+
+Pairs = tuple[Tensor, Tensor]
+
+
+def pairs(positives: object, x: Tensor, y: Tensor, first: int) -> object:
+    """The positions of the positives; `first` is the number of this process's first row of y among all."""
+    if not isinstance(positives, str):
+        return positives
+    if positives != "diagonal":
+        raise ValueError(f"positives is {positives!r}; it is 'diagonal' or a pair (rows, columns) of Tensors")
+    if x.size(0) != y.size(0):
+        raise ValueError(
+            f"positives='diagonal' needs as many rows of x as of y, got {x.size(0)} and {y.size(0)}; pass "
+            "positives=(rows, columns)"
+        )
+    rows = torch.arange(x.size(0), device=x.device)
+    return rows, rows + first
+
+
+def loss(x: Tensor, y: Tensor, bias: Tensor, positives: object, reduction: str, side: int | None, group: Any) -> Tensor:
+    """This process's part of the loss of all pairs."""
+    problems = _Problems(x, y, positives, reduction, side, group)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, y, bias)):
+        return _Ring.apply(x, y, bias, problems)  # type: ignore[no-any-return, no-untyped-call]
+    return _go_round(x, y, bias, problems, Wanted(False, False, False))[0]
+
+
+class _Problems:
+    """What each process's rows of y ask of this process's rows of x."""
+
+    def __init__(self, x: Tensor, y: Tensor, positives: object, reduction: str, side: int | None, group: Any) -> None:
+        self.group, self.rank, self.world = group, distributed.get_rank(group), distributed.get_world_size(group)
+        self.reduction, self.side = reduction, side
+        mine = torch.tensor([x.size(0), y.size(0)], device=x.device)
+        every = [torch.empty_like(mine) for _ in range(self.world)]
+        distributed.all_gather(every, mine, group=group)
+        self.rows_of_x, self.rows_of_y = zip(*(sizes.tolist() for sizes in every), strict=True)
+        self.positives = pairs(positives, x, y, sum(self.rows_of_y[: self.rank]))
+
+    @property
+    def scale(self) -> float:
+        """So that the mean over the processes is the mean over all rows."""
+        return self.world / max(1, sum(self.rows_of_x)) if self.reduction == "mean" else 1.0
+
+    def of(self, head: Head, owner: int) -> Problem:
+        """The pairs with the rows of one process."""
+        first = sum(self.rows_of_y[:owner])
+        target = self.positives
+        if isinstance(target, tuple) and len(target) == 2:
+            rows, columns = target
+            if owner == self.rank:
+                self._check(rows, columns)
+            here = (columns >= first) & (columns < first + self.rows_of_y[owner])
+            target = rows[here], columns[here] - first
+        return problem_of(head, target, binary_cross_entropy_with_logits, "sum", "numel", {}, self.side)
+
+    def _check(self, rows: Tensor, columns: Tensor) -> None:
+        outside = (columns < 0) | (columns >= sum(self.rows_of_y))
+        if bool(outside.any()):
+            first = int(outside.nonzero()[0])
+            raise ValueError(
+                f"positive {first} is at row {int(rows[first])}, column {int(columns[first])}; columns go from 0 to "
+                f"{sum(self.rows_of_y) - 1}, over the rows of y of all processes"
+            )
+
+
+class _Ring(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, bias: Tensor, problems: _Problems) -> Tensor:
+        value, *ctx.gradients = _go_round(x, y, bias, problems, Wanted(*ctx.needs_input_grad[:3]))
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        found = [None if gradient is None else gradient * grad_output for gradient in ctx.gradients]
+        return *found, None
+
+
+def _go_round(
+    x: Tensor, y: Tensor, bias: Tensor, problems: _Problems, wanted: Wanted
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """This process's part of the loss, and the gradients of the sum of all parts by its own x, y and bias."""
+    wide = working_dtype(x.dtype)
+    total = torch.zeros((), dtype=torch.float64, device=x.device)
+    of_x = torch.zeros_like(x, dtype=wide) if wanted.input else None
+    of_bias = torch.zeros((), dtype=wide, device=x.device) if wanted.bias else None
+    rows, of_rows = y.detach().contiguous(), torch.zeros(y.size(), dtype=wide, device=y.device)
+    for step in range(problems.world):
+        owner = (problems.rank - step) % problems.world
+        size = problems.rows_of_y[(owner - 1) % problems.world]
+        coming = _pass_on(rows, size, problems) if step < problems.world - 1 else None
+        head = Head(x.detach(), rows, bias.detach().to(x.dtype).expand(rows.size(0)))
+        with torch.no_grad(), full_precision(x):
+            value, found = passes.total_and_gradients(head, problems.of(head, owner), problems.scale, wanted)
+        total += value
+        if of_x is not None and found.input is not None:
+            of_x += found.input
+        if of_bias is not None and found.bias is not None:
+            of_bias += found.bias.sum(dtype=wide)
+        if found.weight is not None:
+            of_rows = _pass_on(of_rows.add_(found.weight), size, problems)()
+        if coming is not None:
+            rows = coming()
+    gradients = (
+        None if of_x is None else of_x.to(x.dtype),
+        of_rows.to(y.dtype) if wanted.weight else None,
+        None if of_bias is None else of_bias.to(bias.dtype),
+    )
+    return (total * problems.scale).to(result_dtype(x, torch.uint8)), *gradients
+
+
+def _pass_on(tensor: Tensor, size: int, problems: _Problems) -> Callable[[], Tensor]:
+    """Sends to the next process, receives from the one before: what comes has `size` rows, and is there when called."""
+    right, left = ((problems.rank + way) % problems.world for way in (1, -1))
+    received = tensor.new_empty(size, tensor.size(1))
+    group = problems.group
+    calls = distributed.batch_isend_irecv(
+        [
+            distributed.P2POp(distributed.isend, tensor, distributed.get_global_rank(group, right), group),
+            distributed.P2POp(distributed.irecv, received, distributed.get_global_rank(group, left), group),
+        ]
+    )
+
+    def wait() -> Tensor:
+        for call in calls:
+            call.wait()
+        return received
+
+    return wait

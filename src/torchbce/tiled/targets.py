@@ -1,0 +1,184 @@
+"""The targets of a grid of logits: a matrix, or the positions of its positives; read a tile at a time."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from torchbce.tiled.grid import Grid
+
+PADDING = -1
+
+
+class Target(Protocol):
+    """What the tile loop reads."""
+
+    dtype: torch.dtype
+    tensors: tuple[Tensor, ...]  # those that were given
+
+    def tile(self, rows: slice, columns: slice) -> Tensor:
+        """The targets of a tile, valid until the next is asked for."""
+        ...
+
+    def matrix(self) -> Tensor:
+        """All of them."""
+        ...
+
+
+class Matrix:
+    """Targets given as a matrix."""
+
+    def __init__(self, target: Tensor, wide: torch.dtype) -> None:
+        self.target, self.wide, self.dtype = target, wide, target.dtype
+        self.tensors: tuple[Tensor, ...] = (target,)
+
+    def tile(self, rows: slice, columns: slice) -> Tensor:
+        here = self.target[rows, columns]
+        return here.to(torch.promote_types(here.dtype, self.wide)) if here.is_floating_point() else here
+
+    def matrix(self) -> Tensor:
+        return self.target
+
+
+class Positions:
+    """Targets given by row and column; 1 where there are no values, and 0 everywhere else.
+
+    The positions are sorted by tile once, and one tile of targets is written and cleaned again and again.
+    """
+
+    def __init__(self, rows: Tensor, columns: Tensor, values: Tensor | None, grid: Grid, wide: torch.dtype) -> None:
+        self.grid = grid
+        self.dtype = torch.uint8 if values is None else values.dtype
+        self.tensors: tuple[Tensor, ...] = (rows, columns) if values is None else (rows, columns, values)
+        down = -(-grid.rows // grid.height) if grid.rows else 1
+        tiles = columns.div(grid.width, rounding_mode="floor").mul_(down)
+        tiles += rows.div(grid.height, rounding_mode="floor")
+        tiles, order = tiles.sort(stable=True)
+        self._rows, self._columns = rows[order], columns[order]
+        self._values = None if values is None else values[order].to(torch.promote_types(values.dtype, wide))
+        count = down * (-(-grid.columns // grid.width) if grid.columns else 1)
+        ends = torch.searchsorted(tiles, torch.arange(count + 1, device=tiles.device))
+        self._ends, self._down = ends.tolist(), down
+        dtype = wide if self._values is None else self._values.dtype
+        self._tile = torch.zeros(grid.height * grid.width, dtype=dtype, device=rows.device)
+        self._written: Tensor | None = None
+
+    def tile(self, rows: slice, columns: slice) -> Tensor:
+        if self._written is not None:
+            self._tile[self._written] = 0
+        width = columns.stop - columns.start
+        number = columns.start // self.grid.width * self._down + rows.start // self.grid.height
+        here = slice(self._ends[number], self._ends[number + 1])
+        at = (self._rows[here] - rows.start) * width + (self._columns[here] - columns.start)
+        if self._values is None:
+            self._tile[at] = 1
+        else:
+            self._tile.index_put_((at,), self._values[here], accumulate=True)
+        self._written = at
+        height = rows.stop - rows.start
+        return self._tile[: height * width].view(height, width)
+
+    def matrix(self) -> Tensor:
+        full = torch.zeros(self.grid.rows, self.grid.columns, dtype=self._tile.dtype, device=self._tile.device)
+        if self._values is None:
+            full[self._rows, self._columns] = 1
+        else:
+            full.index_put_((self._rows, self._columns), self._values, accumulate=True)
+        return full
+
+
+def target_of(target: object, grid: Grid, device: torch.device, wide: torch.dtype) -> Target:
+    """Whatever a caller gives for targets, as one of the two; tiles are at least as wide as the logits, `wide`.
+
+    Raises:
+        TypeError: not a tensor, nor two tensors of whole numbers.
+        ValueError: another size, or a position outside the grid, which is named.
+    """
+    if isinstance(target, Tensor):
+        _check_device("target", target, device)
+        if target.requires_grad:
+            raise RuntimeError("the loss is not differentiable with respect to its target; pass target.detach()")
+        if target.layout is not torch.strided:
+            return _sparse(target, grid, wide)
+        if target.size() == (grid.rows, grid.columns):
+            return Matrix(_checked_matrix(target), wide)
+        if target.ndim == 2 and target.size(0) == grid.rows and _is_index(target):
+            return _padded(target, grid, wide)
+        raise ValueError(
+            f"target has the shape {tuple(target.shape)} and dtype {target.dtype}; for {grid.rows} rows and "
+            f"{grid.columns} labels it is a matrix of ({grid.rows}, {grid.columns}), the numbers of each row's "
+            f"positive labels as int64 of ({grid.rows}, any), padded with -1, a pair (rows, columns), or a sparse "
+            "tensor"
+        )
+    if isinstance(target, tuple | list) and len(target) == 2 and all(isinstance(t, Tensor) for t in target):
+        rows, columns = target
+        for name, given in (("rows", rows), ("columns", columns)):
+            _check_device(name, given, device)
+            if not _is_index(given) or given.ndim != 1 or given.size() != columns.size():
+                raise ValueError(
+                    f"target is (rows, columns) of positives: two vectors of whole numbers, as long as each other; "
+                    f"{name} has the shape {tuple(given.shape)} and dtype {given.dtype}"
+                )
+        return _positions(rows.long(), columns.long(), None, grid, wide)
+    if hasattr(target, "tocsr"):
+        raise TypeError(
+            f"target is a {type(target).__name__} of SciPy; write torch.sparse_csr_tensor(t.indptr, t.indices, t.data, "
+            "t.shape)"
+        )
+    raise TypeError(f"target must be a Tensor or a pair (rows, columns) of Tensors, got {type(target).__name__}")
+
+
+def _checked_matrix(target: Tensor) -> Tensor:
+    """A matrix of whole numbers holds 0 and 1; one as wide as there are labels may be meant as their numbers."""
+    if _is_index(target) and target.numel() and int(target.min()) == PADDING:
+        raise ValueError(
+            f"target has the shape {tuple(target.shape)} of the logits, so it holds 0 and 1, and it has -1; if these "
+            "are numbers of labels padded with -1, add a column: torch.nn.functional.pad(target, (0, 1), value=-1)"
+        )
+    return target
+
+
+def _is_index(tensor: Tensor) -> bool:
+    return tensor.dtype in (torch.int64, torch.int32, torch.int16, torch.int8)
+
+
+def _padded(target: Tensor, grid: Grid, wide: torch.dtype) -> Positions:
+    there = target != PADDING
+    rows, places = there.nonzero(as_tuple=True)
+    return _positions(rows, target[rows, places].long(), None, grid, wide)
+
+
+def _sparse(target: Tensor, grid: Grid, wide: torch.dtype) -> Positions:
+    if target.ndim != 2 or target.size() != (grid.rows, grid.columns):
+        raise ValueError(
+            f"the sparse target has the shape {tuple(target.shape)}; there are {grid.rows} rows and {grid.columns} "
+            "labels"
+        )
+    if target.layout is torch.sparse_csr:
+        counts = target.crow_indices().diff()
+        rows = torch.arange(grid.rows, device=target.device).repeat_interleave(counts)
+        return _positions(rows, target.col_indices().long(), target.values(), grid, wide)
+    coo: Tensor = target.to_sparse_coo().coalesce()  # type: ignore[no-untyped-call]
+    rows, columns = coo.indices()
+    return _positions(rows, columns, coo.values(), grid, wide)
+
+
+def _positions(rows: Tensor, columns: Tensor, values: Tensor | None, grid: Grid, wide: torch.dtype) -> Positions:
+    outside = (rows < 0) | (rows >= grid.rows) | (columns < 0) | (columns >= grid.columns)
+    if bool(outside.any()):
+        first = int(outside.nonzero()[0])
+        raise ValueError(
+            f"positive {first} of the target is at row {int(rows[first])}, column {int(columns[first])}; rows go from "
+            f"0 to {grid.rows - 1} and columns from 0 to {grid.columns - 1}"
+        )
+    return Positions(rows, columns, values, grid, wide)
+
+
+def _check_device(name: str, tensor: Tensor, device: torch.device) -> None:
+    if tensor.device != device:
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but found input on {device} and {name} on "
+            f"{tensor.device}; move one with .to()"
+        )
