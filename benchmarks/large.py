@@ -30,6 +30,7 @@ TEST = 1_000_000
 EPOCHS = 2
 WIDTHS = {"none": (), "16": (16,), "32-32": (32, 32), "64-64": (64, 64), "128-128": (128, 128)}
 SEEDS = (1, 2)
+IN_MEMORY = 20_000_000  # rows; of more, only Parquet, and no run in memory
 
 
 class Timed(Unfinished):
@@ -106,22 +107,15 @@ def run(**arguments: Any) -> dict[str, float]:
     return found
 
 
-def main(folder: Path, rows: int) -> None:
-    files = {kind: folder / f"table-{rows}.{kind}" for kind in ("parquet", "csv")}
-    test = folder / "test.parquet"
-    for path in files.values():
-        if not path.exists():
-            large_table.write(path, rows)
-    if not test.exists():
-        large_table.write(test, TEST, part=1)
-    common = {"test": str(test), "seed": 1}
-    reading, training, shuffling = [], [], []
+def packing(files: dict[str, Path], folder: Path, common: dict[str, Any]) -> str:
+    """What it takes to pack each file, and to find it packed."""
+    lines = []
     for kind, path in files.items():
         cache = folder / f"cache-{kind}"
         first = run(file=str(path), cache=str(cache), hidden=[32], **common)
         again = run(file=str(path), cache=str(cache), hidden=[32], **common)
         size = sum(part.stat().st_size for part in cache.iterdir())
-        reading.append(
+        lines.append(
             [
                 f"{kind}, {path.stat().st_size / 2**30:.2f} GiB",
                 f"{first['prepared']:.0f} s",
@@ -131,10 +125,15 @@ def main(folder: Path, rows: int) -> None:
                 f"{again['memory']:.2f} GiB",
             ]
         )
-    cache = folder / "cache-parquet"
-    for name, hidden in WIDTHS.items():
-        best = run(file=str(files["parquet"]), cache=str(cache), hidden=hidden, **common)
-        training.append(
+    return machine.table(["file", "packed in", "found in", "cache", "memory, packing", "memory, training"], lines)
+
+
+def training(widths: dict[str, tuple[int, ...]], **common: Any) -> str:
+    """The rate, the share of reading and the BCE of networks of each size."""
+    lines = []
+    for name, hidden in widths.items():
+        best = run(hidden=hidden, **common)
+        lines.append(
             [
                 name,
                 f"{best['rate'] / 1e6:.2f} M",
@@ -143,13 +142,17 @@ def main(folder: Path, rows: int) -> None:
                 f"{best['bce']:.5f} ± {best['error']:.5f}",
             ]
         )
-    more = {"hidden": [128, 128], "checkpoint": 1.0, "place": str(folder)}
-    often = run(file=str(files["parquet"]), cache=str(cache), **common, **more)
+    return machine.table(["hidden layers", "rows a second", "reading", "memory", "BCE on a million other rows"], lines)
+
+
+def shuffling(folder: Path, **common: Any) -> str:
+    """What windows of blocks cost in BCE, beside all rows shuffled in memory."""
+    lines = []
     for seed in SEEDS:
-        more = {"file": str(files["parquet"]), "test": str(test), "hidden": [32, 32], "seed": seed}
+        more = {**common, "hidden": [32, 32], "seed": seed}
         blocks = run(cache=str(folder / f"cache-{seed}"), **more)
         whole = run(cache=None, batch=4096, **more)
-        shuffling.append(
+        lines.append(
             [
                 str(seed),
                 f"{blocks['bce']:.5f}",
@@ -159,6 +162,21 @@ def main(folder: Path, rows: int) -> None:
                 f"{whole['memory']:.2f} GiB",
             ]
         )
+    return machine.table(["seed", "BCE in blocks", "in memory", "difference", "memory", "in memory"], lines)
+
+
+def main(folder: Path, rows: int) -> None:
+    small = rows <= IN_MEMORY
+    files = {kind: folder / f"table-{rows}.{kind}" for kind in (("parquet", "csv") if small else ("parquet",))}
+    test = folder / "test.parquet"
+    for path in files.values():
+        if not path.exists():
+            large_table.write(path, rows)
+    if not test.exists():
+        large_table.write(test, TEST, part=1)
+    common = {"test": str(test), "seed": 1}
+    widths = WIDTHS if small else {name: WIDTHS[name] for name in ("none", "32-32")}
+    packed = {"file": str(files["parquet"]), "cache": str(folder / "cache-parquet"), **common}
     text = [
         f"# Tables larger than memory: {rows:,} rows of 20 columns",
         "",
@@ -166,19 +184,23 @@ def main(folder: Path, rows: int) -> None:
         "",
         "## Packing",
         "",
-        machine.table(["file", "packed in", "found in", "cache", "memory, packing", "memory, training"], reading),
+        packing(files, folder, common),
         "",
         f"## Training from the cache, batches of 4,096, {EPOCHS} epochs, one network",
         "",
-        machine.table(["hidden layers", "rows a second", "reading", "memory", "BCE on a million other rows"], training),
-        "",
-        f"A checkpoint of the last network takes {1e3 * often['save']:.0f} ms, a mean of {often['saves']:.0f}: one "
-        f"every 5 minutes is {often['save'] / 300:.3%} of the time, one a second {often['save']:.1%}.",
-        "",
-        "## In blocks and in memory, hidden layers 32-32",
-        "",
-        machine.table(["seed", "BCE in blocks", "in memory", "difference", "memory", "in memory"], shuffling),
+        training(widths, **packed),
     ]
+    if small:
+        often = run(hidden=[128, 128], checkpoint=1.0, place=str(folder), **packed)
+        text += [
+            "",
+            f"A checkpoint of the last network takes {1e3 * often['save']:.0f} ms, a mean of {often['saves']:.0f}: one "
+            f"every 5 minutes is {often['save'] / 300:.3%} of the time, one a second {often['save']:.1%}.",
+            "",
+            "## In blocks and in memory, hidden layers 32-32",
+            "",
+            shuffling(folder, file=str(files["parquet"]), test=str(test)),
+        ]
     machine.keep("large" if rows == 10_000_000 else f"large-{rows}", "\n".join(text))
 
 
