@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL := $(PIP) -c constraints.txt
 LOCKED := $(PIP) --no-deps --require-hashes -r
 
-.PHONY: setup node demo test test-processes test-without-node test-fast fuzz check bench lock clean
+.PHONY: setup node demo test test-processes test-without-node test-fast fuzz check bench docs linkcheck dist lock clean
 
 setup: node
 
@@ -25,6 +25,10 @@ setup: node
 	$(LOCKED) locks/dev.txt
 	$(INSTALL) -e '.[dev]'
 	$(INSTALL) --no-deps timm  # for its loss files; the rest of it needs torchvision
+	touch $@
+
+.venv/.docs: .venv/.dev
+	$(INSTALL) -e '.[docs]'
 	touch $@
 
 .venv/.bench: .venv/.dev
@@ -86,6 +90,22 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/tables.py
+
+# The site, into build/docs; a warning is an error. linkcheck looks at the links to other sites.
+docs: node .venv/.docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -d build/docs-pages docs build/docs
+	@echo "Open build/docs/index.html"
+
+linkcheck: node .venv/.docs
+	$(BIN)/python -m sphinx --quiet -b linkcheck -d build/docs-pages docs build/docs-links
+
+.venv/.dist: .venv/.python release/tools.txt
+	$(INSTALL) -r release/tools.txt
+	touch $@
+
+# A release into dist/, tried as a stranger would: in empty environments, from what the archives hold; minutes.
+dist: .venv/.dist
+	$(BIN)/python release/dist.py
 
 lock: .venv/.python
 	$(PIP) pip-tools

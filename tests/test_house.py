@@ -132,6 +132,13 @@ def test_what_dir_shows_is_public():
     assert dir(torchbce) == sorted([*torchbce.__all__, "__version__"])
 
 
+def test_a_name_whose_library_is_missing_says_what_to_install():
+    script = "import sys; sys.modules['sklearn'] = None; import torchbce; torchbce.BCEClassifier"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "torchbce.BCEClassifier needs sklearn" in found.stderr.splitlines()[-1]
+    assert "pip install 'torchbce[train]'" in found.stderr.splitlines()[-1]
+
+
 def test_imports_are_found():
     source = "if TYPE_CHECKING:\n    import a\nimport b.c\ndef f():\n    from torchbce.cli import app\n"
     assert imports(source) == {"b.c", "torchbce.cli.app"}

@@ -7,10 +7,23 @@ The public names stand in `__init__.pyi`, and are imported on use: a training sc
 the losses only.
 """
 
+from typing import Any
+
 import lazy_loader
 
 __version__ = "0.1.0"
-__getattr__, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_find, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return _find(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("torchbce"):
+            raise
+        raise ModuleNotFoundError(
+            f"torchbce.{name} needs {error.name}; install it with: pip install 'torchbce[train]'", name=error.name
+        ) from error
 
 
 def __dir__() -> list[str]:

@@ -37,6 +37,10 @@ ELEMENTS = {torch.float32: "F32", torch.float64: "F64", torch.int32: "I32"}  # a
 ClassKind = Literal["text", "integer", "number", "boolean"]  # what the target's two values are
 
 
+FORMATS = "torchbce-table-"
+FORMAT: Literal["torchbce-table-4"] = "torchbce-table-4"  # rises with every field
+
+
 class ModelFile(BaseModel):
     """All of a trained model but its weights; `network` is what each of its `members` is, `share` is the trees'."""
 
@@ -65,7 +69,7 @@ def describe(model: Model, **more: Any) -> ModelFile:
     """What is known of a model by itself, and `more` that its maker knows."""
     ensemble = model.ensemble
     return ModelFile(
-        format="torchbce-table-4",
+        format=FORMAT,
         columns=model.columns,
         network=ensemble.networks[0].spec,
         members=len(ensemble.networks),
@@ -155,7 +159,12 @@ def _load_described(path: Path) -> ModelFile:
     try:
         found = ModelFile.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first = error.errors(include_url=False)[0]
+        if first["loc"] == ("format",) and str(first.get("input")).startswith(FORMATS):
+            raise RunFolderError(
+                f"{path} was written by another version of torchbce: its format is {first['input']}, and this one reads "
+                f"{FORMAT}; load it with that version, or train again"
+            ) from error
         place = ".".join(map(str, first["loc"])) or "the whole file"
         raise RunFolderError(f"{path} is damaged: {place}: {first['msg']}; train again") from error
     if found.sha256.get(MODEL_FILE) != _own_digest(found):
