@@ -60,7 +60,10 @@ def test_a_whole_run_is_loaded(run):
         (lambda run: (run / "model.json").write_text("{"), "model.json is damaged: the whole file"),
         (lambda run: (run / "model.json").write_bytes(b"\xff\xfe"), "model.json is damaged"),
         (lambda run: (run / "model.json").write_bytes(b" " * (65 * 2**20)), "larger than 64 MiB"),
-        (lambda run: edit(run, lambda c: c.update(format="torchbce-table-99")), "another version of torchbce: its format is torchbce-table-99"),
+        (
+            lambda run: edit(run, lambda c: c.update(format="torchbce-table-99")),
+            "another version of torchbce: its format is torchbce-table-99",
+        ),
         (lambda run: edit(run, lambda c: c.update(run_this="rm")), "model.json is damaged: run_this: Extra inputs"),
         (lambda run: edit(run, lambda c: c["columns"].pop()), "its columns and its network do not fit"),
         (lambda run: edit(run, lambda c: c.update(members=3)), "does not fit model.json"),
