@@ -55,7 +55,8 @@ def training_shown(
             else:
                 bar, task = shown
                 bar.print(line, highlight=False, soft_wrap=True)
-                bar.reset(task, what=following)
+                bar.reset(task)
+                bar.update(task, what=following, rate="")
             tell_notes(place)
 
         def on_fold(number: int, loss: float) -> None:
