@@ -151,12 +151,9 @@ def _denominator(input: Tensor, target: Tensor, call: LossCall, normalize: Norma
         raise ValueError(
             f"normalize is what reduction='mean' divides by; with reduction={call.reduction!r} it has no use"
         )
-    if isinstance(normalize, Tensor):
-        if normalize.numel() != 1 or normalize.requires_grad:
-            raise ValueError(f"normalize is one number without requires_grad, got a tensor of {tuple(normalize.shape)}")
-        return normalize.detach().reshape(()).to(device=input.device, dtype=torch.float64)
     if not isinstance(normalize, str):
-        return number("normalize", normalize)
+        given = given_denominator(normalize)
+        return given.to(device=input.device) if isinstance(given, Tensor) else given
     if normalize == "batch":
         return float(input.size(0)) if input.ndim else 1.0
     if normalize not in ("valid", "weight"):
@@ -167,6 +164,15 @@ def _denominator(input: Tensor, target: Tensor, call: LossCall, normalize: Norma
             return None if weight is None else weight * input.numel()
         return weight.sum(dtype=torch.float64) * (input.numel() / max(1, weight.numel()))
     return count(input, target, call._replace(weight=weight))
+
+
+def given_denominator(normalize: Tensor | float) -> Tensor | float:
+    """A denominator that is a number or a tensor of one, checked; a tensor as 0-d float64."""
+    if not isinstance(normalize, Tensor):
+        return number("normalize", normalize)
+    if normalize.numel() != 1 or normalize.requires_grad:
+        raise ValueError(f"normalize is one number without requires_grad, got a tensor of {tuple(normalize.shape)}")
+    return normalize.detach().reshape(()).to(dtype=torch.float64)
 
 
 def with_strides_of(like: Tensor, result: Tensor) -> Tensor:

@@ -197,7 +197,7 @@ def rescale(grad_input: Tensor, factor: Tensor) -> bool:
 
 def count(input: Tensor, target: Tensor, call: LossCall) -> Tensor:
     """How many items count, or what they weigh together if there are weights."""
-    counted = targets_and_counted(input, target, call, torch.float64)[1]
+    counted = targets_and_counted(input, target, call, _item_dtype(input, target))[1]
     assert counted is not None
     counted = counted if call.weight is None else torch.where(counted, _in_dtype(call.weight, torch.float64), 0.0)
     return counted.expand(input.shape).sum(dtype=torch.float64)
@@ -230,9 +230,7 @@ def targets_and_counted(
 
 
 def _weighted(formula: Formula, input: Tensor, target: Tensor, call: LossCall) -> Tensor:
-    dtype = torch.promote_types(torch.promote_types(input.dtype, target.dtype), torch.float32)
-    if not dtype.is_floating_point:
-        dtype = torch.promote_types(input.dtype, torch.float32)
+    dtype = _item_dtype(input, target)
     x, y, counted = input.to(dtype), target, None
     if call.counts_all:
         y = target.to(dtype)
@@ -248,6 +246,12 @@ def _weighted(formula: Formula, input: Tensor, target: Tensor, call: LossCall) -
     if call.weight is not None:
         items = items * _in_dtype(call.weight, dtype)
     return items if counted is None else torch.where(counted, items, 0.0)
+
+
+def _item_dtype(input: Tensor, target: Tensor) -> torch.dtype:
+    """In which items are computed, and targets compared with the one that is ignored."""
+    dtype = torch.promote_types(torch.promote_types(input.dtype, target.dtype), torch.float32)
+    return dtype if dtype.is_floating_point else torch.promote_types(input.dtype, torch.float32)
 
 
 def _in_dtype(weight: Tensor | float, dtype: torch.dtype) -> Tensor | float:

@@ -18,7 +18,7 @@ from torchbce.engine.torch_internals import PLAIN_TYPES
 from torchbce.tiled import passes
 from torchbce.tiled.passes import Gradients, Wanted
 from torchbce.tiled.problem import Head, Problem
-from torchbce.tiled.products import HALVES, full_precision
+from torchbce.tiled.products import HALVES, full_precision, working_dtype
 
 
 def compute(head: Head, problem: Problem, learning_rate: float | None = None) -> Tensor:
@@ -36,13 +36,15 @@ def compute(head: Head, problem: Problem, learning_rate: float | None = None) ->
 
 
 def plain(head: Head, problem: Problem) -> Tensor:
-    """The loss by torch operations on all logits."""
+    """The loss by torch operations on all logits, in the dtype that tiles are computed in."""
+    wide = working_dtype(head.input.dtype)
     with full_precision(head.input):
-        logits = torch.nn.functional.linear(*head)
+        input, weight, bias = head.input.to(wide), head.weight.to(wide), head.bias
+        logits = torch.nn.functional.linear(input, weight, None if bias is None else bias.to(wide))
         reduction = "none" if problem.reduction == "none" else "sum"
         target, options = problem.target.matrix(), {**problem.numbers, **problem.tensors}
         value = problem.loss(logits, target, reduction=reduction, **options)
-    return value if reduction == "none" else _reduced(value, head, problem)
+    return value.to(problem.result_dtype) if reduction == "none" else _reduced(value, head, problem)
 
 
 class _Tiled(torch.autograd.Function):
@@ -77,13 +79,15 @@ class _Stepped(torch.autograd.Function):
     def forward(
         ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None, problem: Problem, learning_rate: float
     ) -> Tensor:
-        ctx.learning_rate = learning_rate
+        ctx.learning_rate, ctx.address = learning_rate, weight.data_ptr()
         return _value(_keep(ctx, input, weight, bias, problem), problem)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         head, problem = _kept(ctx)
+        if head.weight.data_ptr() != ctx.address:
+            raise RuntimeError("sgd_lr steps the weight itself; a hook on saved tensors gives backward a copy of it")
         with full_precision(head.input):
             scale = problem.scale * grad_output.item()
             of_input = passes.step(head, problem, scale, ctx.learning_rate, ctx.wanted)
@@ -129,9 +133,14 @@ def _rescale(gradients: Gradients, factor: Tensor) -> bool:
 
 
 def _differentiable(head: Head, problem: Problem, wanted: Wanted, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-    """The gradients as functions that can be differentiated."""
+    """The gradients as functions that can be differentiated.
+
+    By views of the head's tensors: one of them may be made from another, and that way is not this function's.
+    """
     with torch.enable_grad():
-        value = plain(head, problem)
-        chosen = [tensor for tensor, wants in zip(head, wanted, strict=True) if wants and tensor is not None]
+        input, weight, bias = head
+        views = Head(input.view_as(input), weight.view_as(weight), None if bias is None else bias.view_as(bias))
+        value = plain(views, problem)
+        chosen = [tensor for tensor, wants in zip(views, wanted, strict=True) if wants and tensor is not None]
         found = iter(torch.autograd.grad(value, chosen, grad_output, create_graph=True))
     return tuple(next(found) if wants else None for wants in wanted)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, distributed
 
 from torchbce.engine.options import Normalize
 from torchbce.engine.overrides import not_compiled
@@ -25,7 +26,7 @@ def linear_binary_cross_entropy(
     linear_bias: Tensor | None = None,
     loss: LossFunction = binary_cross_entropy_with_logits,
     reduction: str = "mean",
-    normalize: Normalize = "numel",
+    normalize: Normalize | None = "numel",
     sgd_lr: float | None = None,
     **options: Any,
 ) -> Tensor:
@@ -50,8 +51,9 @@ def linear_binary_cross_entropy(
         normalize: what ``mean`` divides by, as for
             :func:`torchbce.functional.binary_cross_entropy_with_logits`: ``'numel'`` N x C, ``'batch'`` N, ...
         sgd_lr: backward takes a step of plain SGD with this learning rate for weight and bias, block by block, and
-            stores no gradient of theirs; their ``.grad`` stays None, so the optimizer leaves them alone. It costs a
-            second product for the logits.
+            stores no gradient of theirs; their ``.grad`` stays None, so the optimizer leaves them alone. Whatever runs
+            backward through the loss takes the step, `torch.autograd.grad` too; a loss that is scaled takes a scaled
+            step. It costs a second product for the logits.
         options: of the loss: ``weight``, ``pos_weight``, ``mask``, ``label_smoothing``, ``ignore_index`` ...; tensors
             broadcast to (N, C).
 
@@ -64,7 +66,8 @@ def linear_binary_cross_entropy(
         RuntimeError: dtypes or devices that differ.
 
     A gradient of the gradient (``create_graph=True``), torch.func and tensor subclasses store the logits, by plain
-    torch. torch.compile leaves the call out of its graph.
+    torch; the last two need a target that is a matrix of floating point. torch.compile leaves the call out of its
+    graph.
 
     Example:
         >>> import torch
@@ -82,4 +85,21 @@ def linear_binary_cross_entropy(
         return compute(head, problem)
     if reduction == "none":
         raise ValueError("sgd_lr is for a reduced loss; with reduction='none' there is no one gradient to step by")
-    return compute(head, problem, number("sgd_lr", sgd_lr))
+    rate = learning_rate(sgd_lr)
+    for name, tensor in (("linear_weight", linear_weight), ("linear_bias", linear_bias)):
+        if tensor is not None and not tensor.is_leaf:
+            raise ValueError(
+                f"sgd_lr takes a step for {name} itself, which is made from other tensors here: its step would be "
+                "lost; pass the parameter, or leave sgd_lr out"
+            )
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+        raise ValueError("sgd_lr is for one process: each of several would step by its own rows alone; leave it out")
+    return compute(head, problem, rate)
+
+
+def learning_rate(sgd_lr: float) -> float:
+    """A learning rate, checked."""
+    rate = number("sgd_lr", sgd_lr)
+    if not 0 <= rate < math.inf:
+        raise ValueError(f"sgd_lr is {rate:g}; a learning rate is at least 0 and finite")
+    return rate

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from torchbce.engine.options import Normalize, in_words
 from torchbce.functional import binary_cross_entropy_with_logits
-from torchbce.tiled.linear import SparseTarget, linear_binary_cross_entropy
-from torchbce.tiled.problem import LossFunction
+from torchbce.losses.fused_loss import FusedLoss
+from torchbce.losses.module import check_names
+from torchbce.tiled.linear import SparseTarget, learning_rate, linear_binary_cross_entropy
+from torchbce.tiled.problem import LossFunction, check_loss, reduction_of
 from torchbce.tiled.topk import linear_topk
 
 
@@ -23,7 +25,8 @@ class LinearBCELoss(torch.nn.Module):
     Args:
         in_features, num_labels: the sizes of features and of targets.
         bias: whether logits have one.
-        loss, reduction, sgd_lr, options: as for the function; tensors among the options become buffers.
+        loss, reduction, sgd_lr, options: as for the function; tensors among the options become buffers, which move with
+            the module and are not part of its state_dict.
         device, dtype: of weight and bias.
 
     Shape: features (N, in_features); a target as for the function; the loss is 0-d, or (N, num_labels) for ``'none'``.
@@ -53,12 +56,25 @@ class LinearBCELoss(torch.nn.Module):
         super().__init__()
         self.in_features, self.num_labels = in_features, num_labels
         self.loss, self.reduction, self.sgd_lr = loss, reduction, sgd_lr
+        check_loss(loss)
+        if isinstance(loss, FusedLoss) or loss.__module__.startswith(
+            "torchbce."
+        ):  # others say themselves what they take
+            check_names(loss, options, "LinearBCELoss")
+        reduction_of(reduction)
+        if sgd_lr is not None:
+            learning_rate(sgd_lr)
         made = torch.nn.Linear(in_features, num_labels, bias=bias, device=device, dtype=dtype)
         self.weight, self.bias = made.weight, made.bias
-        self.options = {name: value for name, value in options.items() if not isinstance(value, Tensor)}
-        self.option_tensors = tuple(name for name, value in options.items() if isinstance(value, Tensor))
-        for name in self.option_tensors:
-            self.register_buffer(f"loss_{name}", options[name])
+        tensors = [name for name, value in options.items() if isinstance(value, Tensor) and name != "normalize"]
+        self.options = {name: value for name, value in options.items() if name not in tensors}
+        self.option_tensors = tuple(tensors)
+        for name in tensors:
+            self.register_buffer(f"loss_{name}", options[name], persistent=False)
+
+    def reset_parameters(self) -> None:
+        """Weight and bias as `torch.nn.Linear` starts them."""
+        torch.nn.Linear.reset_parameters(self)  # type: ignore[arg-type]
 
     def forward(
         self,

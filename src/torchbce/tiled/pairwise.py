@@ -7,6 +7,7 @@ from torch import Tensor, distributed
 
 from torchbce.engine.options import Normalize
 from torchbce.engine.overrides import not_compiled
+from torchbce.engine.validate import check_tensors
 from torchbce.functional import binary_cross_entropy_with_logits
 from torchbce.tiled import ring
 from torchbce.tiled.autograd import compute
@@ -61,6 +62,7 @@ def pairwise_sigmoid_loss(
 
     Source: https://arxiv.org/abs/2303.15343
     """
+    _check_sides(x, y)
     if reduction not in REDUCTIONS:
         raise ValueError(f"{reduction!r} is not a valid value for reduction; it is 'mean' or 'sum'")
     side = _side(chunk)
@@ -69,12 +71,20 @@ def pairwise_sigmoid_loss(
         _scalar("logit_bias", 0.0 if logit_bias is None else logit_bias, x),
     )
     scaled = x * scale
-    if group is not None and distributed.get_world_size(group) > 1:
+    if group is not None and not isinstance(group, distributed.ProcessGroup):
+        raise TypeError(f"group is a process group, such as torch.distributed.group.WORLD, got {group!r}")
+    if group is not None and distributed.get_world_size(group) != 1:
         return ring.loss(scaled, y, bias, positives, reduction, side, group)
     head = Head(scaled, y, bias.to(y.dtype).expand(y.size(0)))
     target = ring.pairs(positives, x, y, 0)
     problem = problem_of(head, target, binary_cross_entropy_with_logits, reduction, _rows(reduction), {}, side)
     return compute(head, problem)
+
+
+def _check_sides(x: Tensor, y: Tensor) -> None:
+    check_tensors(x=x, y=y)
+    if x.ndim != 2 or y.ndim != 2 or x.size(1) != y.size(1):
+        raise ValueError(f"x is (B, D) and y (M, D); they have the shapes {tuple(x.shape)} and {tuple(y.shape)}")
 
 
 def _rows(reduction: str) -> Normalize:

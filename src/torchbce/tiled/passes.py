@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torchbce.tiled.problem import Head, Problem, Tile
-from torchbce.tiled.products import add_product, factor_dtype, logits_of, working_dtype
+from torchbce.tiled.products import add_product, logits_of, working_dtype
 
 Slopes = Callable[[Tensor, Tile], Tensor]
 
@@ -91,7 +91,7 @@ def gradients(
 
     `finished` takes the gradients of a block of weight and bias, in place of storing them.
     """
-    dtype, factors = working_dtype(head.input.dtype), factor_dtype(head.input)
+    dtype, factors = working_dtype(head.input.dtype), problem.factors
     of_input = torch.zeros_like(head.input, dtype=dtype) if wanted.input else None
     stored = Gradients(of_input, None, None) if finished is not None else _storage(head, of_input, wanted)
     for columns in problem.grid.column_blocks():

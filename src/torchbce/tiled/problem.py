@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from torchbce.engine.call import FLOATS
+from torchbce.engine.compute import given_denominator
 from torchbce.engine.options import REDUCTIONS, Normalize, Reduction
-from torchbce.engine.validate import check_tensors, check_weight, number, refuse_dtype
+from torchbce.engine.validate import check_tensors, check_weight, ignored, refuse_dtype
 from torchbce.losses.denominator import counted_items
 from torchbce.losses.fused_loss import FusedLoss
 from torchbce.tiled.grid import Grid, grid_of, part
-from torchbce.tiled.products import working_dtype
-from torchbce.tiled.targets import Target, target_of
+from torchbce.tiled.products import factor_dtype, working_dtype
+from torchbce.tiled.targets import Matrix, Target, target_of
 
 Tile = tuple[slice, slice]
 LossFunction = Callable[..., Tensor]
@@ -38,6 +40,7 @@ class Problem(NamedTuple):
         reduction: of all losses.
         divisor: of a mean.
         result_dtype: of the value.
+        factors: the dtype of the factors of products.
     """
 
     loss: LossFunction
@@ -48,6 +51,7 @@ class Problem(NamedTuple):
     reduction: Reduction
     divisor: float
     result_dtype: torch.dtype
+    factors: torch.dtype
 
     @property
     def scale(self) -> float:
@@ -75,7 +79,7 @@ def problem_of(
     target: object,
     loss: LossFunction,
     reduction: str,
-    normalize: Normalize,
+    normalize: Normalize | None,
     options: Mapping[str, Any],
     chunk: int | None = None,
 ) -> Problem:
@@ -86,13 +90,17 @@ def problem_of(
         ValueError, RuntimeError: shapes, dtypes, devices, positions or options that do not fit.
     """
     check_head(head)
-    _check_loss(loss)
-    mode = _reduction(reduction)
+    check_loss(loss)
+    mode = reduction_of(reduction)
+    normalize = "numel" if normalize is None else normalize
     for name in ("num_classes", "class_dim"):
         if options.get(name) is not None:
             raise ValueError(
                 f"{name} has no use here: labels are the rows of the weight; write target=numbers[:, None]"
             )
+    for name in ("size_average", "reduce"):
+        if options.get(name) is not None:
+            raise TypeError(f"there is no option {name!r}, which torch has deprecated; write reduction='mean' or 'sum'")
     grid = grid_of(head.input.size(0), head.weight.size(0), working_dtype(head.input.dtype), chunk)
     given = {name: value for name, value in options.items() if value is not None}
     tensors = {name: value for name, value in given.items() if isinstance(value, Tensor)}
@@ -100,7 +108,10 @@ def problem_of(
     for name, tensor in tensors.items():
         check_weight(name, tensor, like)
     numbers = {name: value for name, value in given.items() if name not in tensors}
+    plain = numbers.get("target_threshold") is None
     targets = target_of(target, grid, head.input.device, working_dtype(head.input.dtype))
+    if plain and isinstance(targets, Matrix):
+        targets.check_whole_numbers(ignored(numbers))  # type: ignore[arg-type]
     return Problem(
         loss=loss,
         numbers=numbers,
@@ -110,6 +121,7 @@ def problem_of(
         reduction=mode,
         divisor=_divisor(mode, normalize, targets, grid, numbers, tensors),
         result_dtype=result_dtype(head.input, targets.dtype),
+        factors=factor_dtype(head.input),
     )
 
 
@@ -131,14 +143,16 @@ def check_head(head: Head) -> None:
         )
     named = {"input": input, "linear_weight": weight} | ({} if bias is None else {"linear_bias": bias})
     alike = _is_autocast(input) or len({tensor.dtype for tensor in named.values()}) == 1
-    if not alike or not all(tensor.is_floating_point() for tensor in named.values()):
+    if not alike or not all(tensor.dtype in FLOATS for tensor in named.values()):
         refuse_dtype(RuntimeError, "input, weight and bias must be floating point, of one dtype", **named)
 
 
-def _check_loss(loss: LossFunction) -> None:
-    if isinstance(loss, torch.nn.Module):
+def check_loss(loss: LossFunction) -> None:
+    """A function of logits, not a module, and not a loss of probabilities."""
+    if isinstance(loss, torch.nn.Module) or (isinstance(loss, type) and issubclass(loss, torch.nn.Module)):
+        named = loss if isinstance(loss, type) else type(loss)
         raise TypeError(
-            f"loss is a module, {type(loss).__name__}; pass the function, and its options by name, such as "
+            f"loss is a module, {named.__name__}; pass the function, and its options by name, such as "
             "loss=torchbce.focal_loss_with_logits, gamma=2.0"
         )
     if not callable(loss):
@@ -151,7 +165,8 @@ def _check_loss(loss: LossFunction) -> None:
         )
 
 
-def _reduction(reduction: str) -> Reduction:
+def reduction_of(reduction: str) -> Reduction:
+    """A reduction's name, checked."""
     for known in REDUCTIONS:
         if reduction == known:
             return known
@@ -162,7 +177,7 @@ def _reduction(reduction: str) -> Reduction:
 
 def result_dtype(input: Tensor, target: torch.dtype) -> torch.dtype:
     """As the losses have it: the wider of input and target; float32 at least under autocast."""
-    dtype = torch.promote_types(input.dtype, target) if target.is_floating_point else input.dtype
+    dtype = torch.promote_types(input.dtype, target) if target in FLOATS else input.dtype
     return torch.promote_types(dtype, torch.float32) if _is_autocast(input) else dtype
 
 
@@ -187,21 +202,19 @@ def _divisor(
         raise ValueError(f"normalize is what reduction='mean' divides by; with reduction={reduction!r} it has no use")
     if plain:
         return float(grid.rows * grid.columns)
-    if isinstance(normalize, Tensor):
-        return normalize.item()
     if not isinstance(normalize, str):
-        return number("normalize", normalize)
+        given = given_denominator(normalize)
+        return given.item() if isinstance(given, Tensor) else given
     if normalize == "batch":
         return float(grid.rows)
     if normalize not in ("valid", "weight"):
         raise ValueError(f"normalize is {normalize!r}; it is 'numel', 'valid', 'weight', 'batch', a number or a tensor")
     weighed = {**numbers, **tensors}.get("weight") if normalize == "weight" else None
-    ignored = numbers.get("ignore_index")
 
-    total = 0.0
+    without, total = ignored(numbers), 0.0  # type: ignore[arg-type]
     for tile in grid.tiles():
         mask, weight = (
             part(given, grid, *tile) if isinstance(given, Tensor) else given for given in (tensors.get("mask"), weighed)
         )
-        total += counted_items(target.tile(*tile), ignored, mask, weight).item()
+        total += counted_items(target.tile(*tile), without, mask, weight).item()
     return total

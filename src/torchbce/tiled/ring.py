@@ -17,17 +17,18 @@ from torchbce.functional import binary_cross_entropy_with_logits
 from torchbce.tiled import passes
 from torchbce.tiled.passes import Wanted
 from torchbce.tiled.problem import Head, Problem, problem_of, result_dtype
-from torchbce.tiled.products import full_precision, working_dtype
+from torchbce.tiled.products import factor_dtype, full_precision, working_dtype
+from torchbce.tiled.targets import check_positions
 
-Pairs = tuple[Tensor, Tensor]
 
-
-def pairs(positives: object, x: Tensor, y: Tensor, first: int) -> object:
+def pairs(positives: object, x: Tensor, y: Tensor, first: int) -> tuple[Tensor, Tensor]:
     """The positions of the positives; `first` is the number of this process's first row of y among all."""
-    if not isinstance(positives, str):
-        return positives
+    if isinstance(positives, tuple | list) and len(positives) == 2 and all(isinstance(t, Tensor) for t in positives):
+        rows, columns = positives
+        return rows, columns
     if positives != "diagonal":
-        raise ValueError(f"positives is {positives!r}; it is 'diagonal' or a pair (rows, columns) of Tensors")
+        said = repr(positives) if isinstance(positives, str) else type(positives).__name__
+        raise ValueError(f"positives is {said}; it is 'diagonal' or a pair (rows, columns) of Tensors")
     if x.size(0) != y.size(0):
         raise ValueError(
             f"positives='diagonal' needs as many rows of x as of y, got {x.size(0)} and {y.size(0)}; pass "
@@ -50,12 +51,34 @@ class _Problems:
 
     def __init__(self, x: Tensor, y: Tensor, positives: object, reduction: str, side: int | None, group: Any) -> None:
         self.group, self.rank, self.world = group, distributed.get_rank(group), distributed.get_world_size(group)
-        self.reduction, self.side = reduction, side
-        mine = torch.tensor([x.size(0), y.size(0)], device=x.device)
+        if self.rank < 0:
+            raise ValueError("this process is not in the group")
+        self.reduction, self.side, self.factors = reduction, side, factor_dtype(x)
+        self.result_dtype = result_dtype(x, torch.uint8)
+        self.positives = self._agreed(x, y, positives)
+
+    def _agreed(self, x: Tensor, y: Tensor, positives: object) -> tuple[Tensor, Tensor]:
+        """The positives. What is wrong in one process is an error in all: others would wait for it."""
+        wrong, last = None, -1
+        try:
+            last = check_positions(*pairs(positives, x, y, 0), x.size(0), x.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            wrong = error
+        mine = torch.tensor([x.size(0), y.size(0), last, wrong is None], device=x.device)
         every = [torch.empty_like(mine) for _ in range(self.world)]
-        distributed.all_gather(every, mine, group=group)
-        self.rows_of_x, self.rows_of_y = zip(*(sizes.tolist() for sizes in every), strict=True)
-        self.positives = pairs(positives, x, y, sum(self.rows_of_y[: self.rank]))
+        distributed.all_gather(every, mine, group=self.group)
+        self.rows_of_x, self.rows_of_y, lasts, right = zip(*(one.tolist() for one in every), strict=True)
+        if wrong is not None:
+            raise wrong
+        if not all(right):
+            raise RuntimeError(f"process {right.index(0)} was given positives that do not fit; it says what is wrong")
+        columns = sum(self.rows_of_y)
+        if max(lasts) >= columns:
+            raise ValueError(
+                f"process {lasts.index(max(lasts))} has a positive in column {max(lasts)}; columns go from 0 to "
+                f"{columns - 1}, over the rows of y of all processes"
+            )
+        return pairs(positives, x, y, sum(self.rows_of_y[: self.rank]))
 
     @property
     def scale(self) -> float:
@@ -65,36 +88,26 @@ class _Problems:
     def of(self, head: Head, owner: int) -> Problem:
         """The pairs with the rows of one process."""
         first = sum(self.rows_of_y[:owner])
-        target = self.positives
-        if isinstance(target, tuple) and len(target) == 2:
-            rows, columns = target
-            if owner == self.rank:
-                self._check(rows, columns)
-            here = (columns >= first) & (columns < first + self.rows_of_y[owner])
-            target = rows[here], columns[here] - first
-        return problem_of(head, target, binary_cross_entropy_with_logits, "sum", "numel", {}, self.side)
-
-    def _check(self, rows: Tensor, columns: Tensor) -> None:
-        outside = (columns < 0) | (columns >= sum(self.rows_of_y))
-        if bool(outside.any()):
-            first = int(outside.nonzero()[0])
-            raise ValueError(
-                f"positive {first} is at row {int(rows[first])}, column {int(columns[first])}; columns go from 0 to "
-                f"{sum(self.rows_of_y) - 1}, over the rows of y of all processes"
-            )
+        rows, columns = self.positives
+        here = (columns >= first) & (columns < first + self.rows_of_y[owner])
+        target = rows[here], columns[here] - first
+        made = problem_of(head, target, binary_cross_entropy_with_logits, "sum", "numel", {}, self.side)
+        return made._replace(factors=self.factors)
 
 
 class _Ring(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, bias: Tensor, problems: _Problems) -> Tensor:
+        ctx.dtypes = x.dtype, y.dtype, bias.dtype
         value, *ctx.gradients = _go_round(x, y, bias, problems, Wanted(*ctx.needs_input_grad[:3]))
         return value
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        found = [None if gradient is None else gradient * grad_output for gradient in ctx.gradients]
-        return *found, None
+        # Wide until here: narrow gradients would be lost before they are multiplied.
+        given = zip(ctx.gradients, ctx.dtypes, strict=True)
+        return *(None if gradient is None else (gradient * grad_output).to(dtype) for gradient, dtype in given), None
 
 
 def _go_round(
@@ -102,32 +115,29 @@ def _go_round(
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """This process's part of the loss, and the gradients of the sum of all parts by its own x, y and bias."""
     wide = working_dtype(x.dtype)
+    x, bias = x.detach().to(wide), bias.detach().to(wide)
     total = torch.zeros((), dtype=torch.float64, device=x.device)
-    of_x = torch.zeros_like(x, dtype=wide) if wanted.input else None
+    of_x = torch.zeros_like(x) if wanted.input else None
     of_bias = torch.zeros((), dtype=wide, device=x.device) if wanted.bias else None
     rows, of_rows = y.detach().contiguous(), torch.zeros(y.size(), dtype=wide, device=y.device)
     for step in range(problems.world):
         owner = (problems.rank - step) % problems.world
         size = problems.rows_of_y[(owner - 1) % problems.world]
         coming = _pass_on(rows, size, problems) if step < problems.world - 1 else None
-        head = Head(x.detach(), rows, bias.detach().to(x.dtype).expand(rows.size(0)))
+        head = Head(x, rows.to(wide), bias.expand(rows.size(0)))
         with torch.no_grad(), full_precision(x):
             value, found = passes.total_and_gradients(head, problems.of(head, owner), problems.scale, wanted)
         total += value
         if of_x is not None and found.input is not None:
             of_x += found.input
         if of_bias is not None and found.bias is not None:
-            of_bias += found.bias.sum(dtype=wide)
+            of_bias += found.bias.sum()
         if found.weight is not None:
             of_rows = _pass_on(of_rows.add_(found.weight), size, problems)()
         if coming is not None:
             rows = coming()
-    gradients = (
-        None if of_x is None else of_x.to(x.dtype),
-        of_rows.to(y.dtype) if wanted.weight else None,
-        None if of_bias is None else of_bias.to(bias.dtype),
-    )
-    return (total * problems.scale).to(result_dtype(x, torch.uint8)), *gradients
+    value = (total * problems.scale).to(problems.result_dtype)
+    return value, of_x, of_rows if wanted.weight else None, of_bias
 
 
 def _pass_on(tensor: Tensor, size: int, problems: _Problems) -> Callable[[], Tensor]:

@@ -35,11 +35,28 @@ class Matrix:
         self.tensors: tuple[Tensor, ...] = (target,)
 
     def tile(self, rows: slice, columns: slice) -> Tensor:
-        here = self.target[rows, columns]
-        return here.to(torch.promote_types(here.dtype, self.wide)) if here.is_floating_point() else here
+        return self._widened(self.target[rows, columns])
 
     def matrix(self) -> Tensor:
-        return self.target
+        return self._widened(self.target)
+
+    def _widened(self, part: Tensor) -> Tensor:
+        if not part.is_floating_point() or part.dtype is torch.float64:
+            return part
+        return part.to(self.wide)
+
+    def check_whole_numbers(self, ignored: float | None) -> None:
+        """A matrix of whole numbers holds 0 and 1; one as wide as there are labels may be meant as their numbers."""
+        if not _is_index(self.target) or not self.target.numel() or self.target.is_meta:
+            return
+        low, high = (int(value) for value in self.target.aminmax())
+        for value in (low, high):
+            if value not in (0, 1) and value != ignored:
+                raise ValueError(
+                    f"target has the shape {tuple(self.target.shape)} of the logits, so it holds 0 and 1, and it holds "
+                    f"{value}; if these are numbers of labels padded with -1, add a column: "
+                    "torch.nn.functional.pad(target, (0, 1), value=-1)"
+                )
 
 
 class Positions:
@@ -103,7 +120,7 @@ def target_of(target: object, grid: Grid, device: torch.device, wide: torch.dtyp
         if target.layout is not torch.strided:
             return _sparse(target, grid, wide)
         if target.size() == (grid.rows, grid.columns):
-            return Matrix(_checked_matrix(target), wide)
+            return Matrix(target, wide)
         if target.ndim == 2 and target.size(0) == grid.rows and _is_index(target):
             return _padded(target, grid, wide)
         raise ValueError(
@@ -114,30 +131,14 @@ def target_of(target: object, grid: Grid, device: torch.device, wide: torch.dtyp
         )
     if isinstance(target, tuple | list) and len(target) == 2 and all(isinstance(t, Tensor) for t in target):
         rows, columns = target
-        for name, given in (("rows", rows), ("columns", columns)):
-            _check_device(name, given, device)
-            if not _is_index(given) or given.ndim != 1 or given.size() != columns.size():
-                raise ValueError(
-                    f"target is (rows, columns) of positives: two vectors of whole numbers, as long as each other; "
-                    f"{name} has the shape {tuple(given.shape)} and dtype {given.dtype}"
-                )
-        return _positions(rows.long(), columns.long(), None, grid, wide)
+        check_positions(rows, columns, grid.rows, device, grid.columns)
+        return Positions(rows.long(), columns.long(), None, grid, wide)
     if hasattr(target, "tocsr"):
         raise TypeError(
             f"target is a {type(target).__name__} of SciPy; write torch.sparse_csr_tensor(t.indptr, t.indices, t.data, "
             "t.shape)"
         )
     raise TypeError(f"target must be a Tensor or a pair (rows, columns) of Tensors, got {type(target).__name__}")
-
-
-def _checked_matrix(target: Tensor) -> Tensor:
-    """A matrix of whole numbers holds 0 and 1; one as wide as there are labels may be meant as their numbers."""
-    if _is_index(target) and target.numel() and int(target.min()) == PADDING:
-        raise ValueError(
-            f"target has the shape {tuple(target.shape)} of the logits, so it holds 0 and 1, and it has -1; if these "
-            "are numbers of labels padded with -1, add a column: torch.nn.functional.pad(target, (0, 1), value=-1)"
-        )
-    return target
 
 
 def _is_index(tensor: Tensor) -> bool:
@@ -156,24 +157,48 @@ def _sparse(target: Tensor, grid: Grid, wide: torch.dtype) -> Positions:
             f"the sparse target has the shape {tuple(target.shape)}; there are {grid.rows} rows and {grid.columns} "
             "labels"
         )
+    if target.dense_dim():
+        raise ValueError("each value of a sparse target is one number; these have dimensions of their own")
     if target.layout is torch.sparse_csr:
         counts = target.crow_indices().diff()
         rows = torch.arange(grid.rows, device=target.device).repeat_interleave(counts)
-        return _positions(rows, target.col_indices().long(), target.values(), grid, wide)
+        return _valued(rows, target.col_indices().long(), target.values(), grid, wide)
     coo: Tensor = target.to_sparse_coo().coalesce()  # type: ignore[no-untyped-call]
     rows, columns = coo.indices()
-    return _positions(rows, columns, coo.values(), grid, wide)
+    return _valued(rows, columns, coo.values(), grid, wide)
+
+
+def _valued(rows: Tensor, columns: Tensor, values: Tensor, grid: Grid, wide: torch.dtype) -> Positions:
+    if values.dtype is torch.bool:  # no numbers that could be added up
+        return _positions(rows[values], columns[values], None, grid, wide)
+    return _positions(rows, columns, values, grid, wide)
 
 
 def _positions(rows: Tensor, columns: Tensor, values: Tensor | None, grid: Grid, wide: torch.dtype) -> Positions:
-    outside = (rows < 0) | (rows >= grid.rows) | (columns < 0) | (columns >= grid.columns)
+    check_positions(rows, columns, grid.rows, rows.device, grid.columns)
+    return Positions(rows, columns, values, grid, wide)
+
+
+def check_positions(rows: Tensor, columns: Tensor, height: int, device: torch.device, width: int | None = None) -> int:
+    """Two vectors of whole numbers, within the matrix; the largest column, or -1. A width of None is not known."""
+    for name, given in (("rows", rows), ("columns", columns)):
+        _check_device(name, given, device)
+        whole = _is_index(given) or given.dtype is torch.uint8
+        if not whole or given.ndim != 1 or given.size() != columns.size():
+            raise ValueError(
+                f"target is (rows, columns) of positives: two vectors of whole numbers, as long as each other; {name} "
+                f"has the shape {tuple(given.shape)} and dtype {given.dtype}"
+            )
+    outside = (rows < 0) | (rows >= height) | (columns < 0)
+    if width is not None:
+        outside |= columns >= width
     if bool(outside.any()):
         first = int(outside.nonzero()[0])
         raise ValueError(
             f"positive {first} of the target is at row {int(rows[first])}, column {int(columns[first])}; rows go from "
-            f"0 to {grid.rows - 1} and columns from 0 to {grid.columns - 1}"
+            f"0 to {height - 1} and columns from 0" + ("" if width is None else f" to {width - 1}")
         )
-    return Positions(rows, columns, values, grid, wide)
+    return int(columns.max()) if columns.numel() else -1
 
 
 def _check_device(name: str, tensor: Tensor, device: torch.device) -> None:

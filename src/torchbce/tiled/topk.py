@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import torch
 from torch import Tensor
 
@@ -38,8 +40,9 @@ def linear_topk(
     head = Head(input, linear_weight, linear_bias)
     check_head(head)
     labels = linear_weight.size(0)
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= labels:
+    if isinstance(k, bool) or not hasattr(k, "__index__") or not 1 <= operator.index(k) <= labels:
         raise ValueError(f"k is {k!r}; it is a whole number from 1 to the {labels} labels")
+    k = operator.index(k)
     dtype, factors = working_dtype(input.dtype), factor_dtype(input)
     grid = grid_of(input.size(0), labels, dtype)
     best = torch.empty(input.size(0), k, dtype=dtype, device=input.device)

@@ -162,8 +162,8 @@ def _load_described(path: Path) -> ModelFile:
         first = error.errors(include_url=False)[0]
         if first["loc"] == ("format",) and str(first.get("input")).startswith(FORMATS):
             raise RunFolderError(
-                f"{path} was written by another version of torchbce: its format is {first['input']}, and this one reads "
-                f"{FORMAT}; load it with that version, or train again"
+                f"{path} was written by another version of torchbce: its format is {first['input']}, and this one "
+                f"reads {FORMAT}; load it with that version, or train again"
             ) from error
         place = ".".join(map(str, first["loc"])) or "the whole file"
         raise RunFolderError(f"{path} is damaged: {place}: {first['msg']}; train again") from error
