@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL := $(PIP) -c constraints.txt
 LOCKED := $(PIP) --no-deps --require-hashes -r
 
-.PHONY: setup node demo test test-processes test-without-node test-fast fuzz check bench docs linkcheck dist lock clean
+.PHONY: setup node demo test test-processes test-site test-without-node test-fast fuzz check bench docs linkcheck dist lock clean
 
 setup: node
 
@@ -57,6 +57,10 @@ test: node
 test-processes: node
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m processes
 
+# The programs, cells and commands that the documentation shows; minutes.
+test-site: node
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m site
+
 # What depends on how a loss is called, once more as on a machine without a compiler.
 test-without-node: .venv/.dev
 	TORCHBCE_NODE=0 $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/test_engines.py \
@@ -65,7 +69,7 @@ test-without-node: .venv/.dev
 
 # For the loop of whoever changes code: what needs no compiler, no other process and no training.
 test-fast: .venv/.dev
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not slow and not processes"
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not slow and not processes and not site"
 
 # Thousands of hostile files, and every public and healthy program; minutes.
 fuzz: .venv/.dev

@@ -3,7 +3,7 @@
 Every figure is of a process of its own; ways alternate. Memory is the largest resident size of a step beyond what there
 was before it: gradients, logits, and what is made of them. Inputs are float32.
 
-Run: python benchmarks/tiled.py            (about ten minutes; 12 GB of memory)
+Run: python benchmarks/tiled.py            (a quarter of an hour; 12 GB of memory)
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def run_cells(text: str) -> int:
     return len(cells)
 
 
-@pytest.mark.slow
+@pytest.mark.site
 @pytest.mark.parametrize("page", CELL_PAGES, ids=lambda page: page.stem)
 def test_every_cell_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -122,7 +122,7 @@ def test_a_cell_that_fails_is_found(tmp_path, monkeypatch):
         run_cells("```{code-cell}\n:tags: [remove-output]\n1 / 0\n```\n")
 
 
-@pytest.mark.slow
+@pytest.mark.site
 @pytest.mark.parametrize("program", GALLERY, ids=lambda program: program.stem)
 def test_every_gallery_program_runs(program, tmp_path, monkeypatch):
     matplotlib = pytest.importorskip("matplotlib")
@@ -210,7 +210,7 @@ def files(tmp_path, monkeypatch, command):
     return tmp_path
 
 
-@pytest.mark.slow
+@pytest.mark.site
 @pytest.mark.parametrize("name", ["explain", "compare", "checks"])
 def test_commands_of_the_pages_run(name, files, command):
     lines = [line for line in commands_of(DOCS / f"{name}.md") if line.startswith("torchbce")]
