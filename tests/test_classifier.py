@@ -213,3 +213,16 @@ def test_new_rows_far_out_are_as_the_furthest_known(data):
     limits = model.decision_function(ends)
     far = model.decision_function(np.array([[1e300, 1e300], [-1e300, -1e300], [2.0, 1e6], [1e-300, -1e6]]))
     assert far == pytest.approx(limits[[3, 0, 3, 0]], abs=1e-5)
+
+
+def test_codes_that_lost_a_zero_in_front_are_refused(tmp_path):
+    """Read as numbers, 01007 is 1007: every place would be unknown, and the probabilities wrong without a word."""
+    rng = np.random.default_rng(0)
+    places = np.array(["01007", "02139", "90210"])[rng.integers(0, 3, 300)]
+    frame = pl.DataFrame({"zip": places, "x": rng.normal(size=300)})
+    y = (rng.random(300) < np.where(places == "01007", 0.9, 0.2)).astype(int)
+    BCEClassifier(epochs=2, random_state=0, trees=False).fit(frame, y).save(tmp_path / "run")
+    model = load(tmp_path / "run")
+    assert model.predict_proba(frame).shape == (300, 2)
+    with pytest.raises(InputError, match=r"numbers in column 'zip', where the model knows texts such as '0\d+'"):
+        model.predict_proba(frame.with_columns(pl.col("zip").cast(pl.Int64)))

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import torchbce
 from torchbce import EpochBCE
 from torchbce.explanation.statistics.entropy import cross_entropy, percent_below
 from torchbce.functional import binary_cross_entropy_with_logits
@@ -113,3 +114,32 @@ def test_percent_below_says_above_and_undefined():
     assert percent_below(0.3, 0.6) == "50.0 % below baseline"
     assert percent_below(0.9, 0.6) == "50.0 % above baseline"
     assert percent_below(0.1, 0.0) == "no baseline (one class only)"
+
+
+LOSSES = {
+    "BCE": (lambda: torchbce.BCELoss(), True),
+    "torch's": (lambda: torch.nn.BCEWithLogitsLoss(), True),
+    "functions": (lambda: torchbce.functional.binary_cross_entropy, True),
+    "a function of the user's own": (lambda: lambda x, y: (x - y).square().mean(), True),
+    "no smoothing": (lambda: torchbce.BCEWithLogitsLoss(label_smoothing=0.0), True),
+    "pos_weight": (lambda: torch.nn.BCEWithLogitsLoss(pos_weight=torch.ones(2)), False),
+    "weight": (lambda: torchbce.BCELoss(weight=torch.ones(2)), False),
+    "smoothing": (lambda: torchbce.BCEWithLogitsLoss(label_smoothing=0.1), False),
+    "focal": (lambda: torchbce.FocalLoss(), False),
+    "focal's function": (lambda: torchbce.focal_loss_with_logits, False),
+    "fused": (lambda: torchbce.fused_loss(squared), False),
+}
+
+
+def squared(x, y):
+    return (x - y) ** 2
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_only_plain_bce_is_compared_with_the_base_rate(name):
+    """A weighted or focal loss has another unit: a percentage of the entropy would say nothing."""
+    make, compared = LOSSES[name]
+    meter = torchbce.EpochBCE(make())
+    meter.update(torch.tensor(0.9), torch.tensor([0.0, 1.0]), reduction="mean")
+    assert ("baseline" in str(meter)) == compared
+    assert math.isnan(meter.gathered().baseline) != compared

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchbce.explanation.statistics.entropy import cross_entropy, percent_below
+from torchbce.explanation.statistics.plain_bce import is_plain_bce
 
 __all__ = ["EpochBCE"]
 
@@ -22,7 +23,8 @@ class EpochBCE:
 
     Args:
         loss_func: the loss whose values it gets; its ``reduction`` says what a 0-d loss is. Without one, or for a loss
-            that does not say, a 0-d loss is taken for a mean, and the printed text says so.
+            that does not say, a 0-d loss is taken for a mean, and the printed text says so. Where it is weighted,
+            smoothed or another loss than BCE, it is not compared with the base rate.
 
     Example:
         >>> meter = EpochBCE()
@@ -35,6 +37,7 @@ class EpochBCE:
     def __init__(self, loss_func: object = None) -> None:
         known = getattr(loss_func, "reduction", None)
         self._reduction = known if known in ("mean", "sum") else None
+        self._plain = is_plain_bce(loss_func)
         self.reset()
 
     def reset(self) -> None:
@@ -123,7 +126,7 @@ class EpochBCE:
         whole._ones = math.fsum(ones for _, ones, *_ in parts)
         whole._count = sum(part[2] for part in parts)
         whole._targets_seen = sum(part[3] for part in parts)
-        whole._assumed = self._assumed
+        whole._assumed, whole._plain = self._assumed, self._plain
         return whole
 
     def state_dict(self) -> dict[str, Any]:
@@ -162,8 +165,8 @@ class EpochBCE:
 
     @property
     def baseline(self) -> float:
-        """What always answering the base rate would cost, in nats; NaN where that is not known."""
-        return cross_entropy(self.share, self.share) if 0 <= self.share <= 1 else math.nan
+        """What always answering the base rate would cost, in nats; NaN where that is not known, or of another loss."""
+        return cross_entropy(self.share, self.share) if self._plain and 0 <= self.share <= 1 else math.nan
 
     def __str__(self) -> str:
         if not self._count:

@@ -108,9 +108,8 @@ def problem_of(
     for name, tensor in tensors.items():
         check_weight(name, tensor, like)
     numbers = {name: value for name, value in given.items() if name not in tensors}
-    plain = numbers.get("target_threshold") is None
     targets = target_of(target, grid, head.input.device, working_dtype(head.input.dtype))
-    if plain and isinstance(targets, Matrix):
+    if isinstance(targets, Matrix) and "target_threshold" not in numbers:
         targets.check_whole_numbers(ignored(numbers))  # type: ignore[arg-type]
     return Problem(
         loss=loss,

@@ -22,6 +22,7 @@ from torchbce.training.examples import USABLE, Examples
 from torchbce.training.history import Epoch
 from torchbce.training.model import Model, learn
 from torchbce.training.table.choose import choose_columns
+from torchbce.training.table.columns import zero_in_front
 from torchbce.training.table.frames import frame_of, is_frame, stacked
 
 __all__ = ["BCEClassifier"]
@@ -233,6 +234,13 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         missing = [column.name for column in self.model_.columns if column.name not in frame.columns]
         if missing:
             raise InputError(f"X has no column {missing[0]!r}, which the model needs; add what is missing")
+        for column in self.model_.columns:
+            lost = zero_in_front(column)
+            if lost is not None and frame[column.name].dtype.is_numeric():
+                raise InputError(
+                    f"X has numbers in column {column.name!r}, where the model knows texts such as {lost!r}: numbers "
+                    f"have lost that zero; read it as text, as pd.read_csv(file, dtype={{{column.name!r}: str}}) does"
+                )
         return frame
 
     def _classes(self, counted: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from torchbce.checks.probing.trial import Trial, take_rows, tensors_in
 from torchbce.checks.rule import rule
 from torchbce.checks.rules.targets import are_probabilities, is_binary
 from torchbce.explanation.statistics.entropy import cross_entropy
+from torchbce.explanation.statistics.plain_bce import is_plain_bce
 from torchbce.functional import binary_cross_entropy
 
 LN2 = math.log(2)
@@ -69,6 +70,8 @@ def head_bias(t: Trial) -> Finding:
     heads = [m for m in t.model.modules() if isinstance(m, nn.Linear | nn.Conv2d) and m.bias is not None]
     if not heads or not 0 < share < 1 or t.labels.numel() < 32:
         return not_applicable("no last bias, one class only, or fewer than 32 items")
+    if not is_plain_bce(t.loss_func):
+        return not_applicable("the loss is weighted or not BCE, and so is the best start")
     gain = LN2 - cross_entropy(share, share)
     mean = t.probabilities.mean().item()
     if gain > 0.1 and abs(mean - 0.5) < 0.1:

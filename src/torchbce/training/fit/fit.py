@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from torchbce.explanation.statistics.plain_bce import is_plain_bce
 from torchbce.losses.bce_with_logits import BCEWithLogitsLoss
 from torchbce.training import processes
 from torchbce.training.batches import Unpack, batches_of
@@ -78,7 +79,8 @@ def fit(
         unpack: turns a batch of another form into ``(inputs, target)``; inputs may be a tuple.
         on_epoch: called with each :class:`Epoch`; by default ``print``. ``None`` is silent.
         on_step: called with the batches done and their number (0 if unknown) in the epoch.
-        baseline: set False where there are too few items of a class to compare the loss with the base rate's.
+        baseline: set False where there are too few items of a class to compare the loss with the base rate's. A loss
+            that is weighted, smoothed or not BCE is never compared.
         checkpoint: a folder in which everything is kept: weights, optimizer, schedule, random numbers, and where in the
             data. After a kill the same call goes on there, and ends with the same bits; a finished run returns at once,
             and goes on with more ``epochs``. Ctrl-C and SIGTERM are obeyed after a batch, once all is kept.
@@ -187,7 +189,7 @@ def fit(
             epochs=epochs,
             patience=patience,
             evaluates_train=training.in_memory if evaluate_train is None else evaluate_train,
-            baseline=baseline,
+            baseline=baseline and is_plain_bce(loss_func),
             on_epoch=on_epoch,
             on_step=on_step,
             skips=on_nan == "skip",

@@ -64,6 +64,12 @@ class CategoricalColumn(BaseModel):
         return [codes.fill_null(0).to_numpy()]
 
 
+def zero_in_front(column: object) -> str | None:
+    """A level that is digits with a zero in front, as postcodes are: read as a number, it is another text."""
+    levels = column.levels if isinstance(column, CategoricalColumn) else []
+    return next((level for level in levels if level.isdigit() and len(level) > 1 and level[0] == "0"), None)
+
+
 CalendarPart = Literal["month", "weekday", "hour"]
 CALENDAR_LEVELS: dict[CalendarPart, int] = {"month": 12, "weekday": 7, "hour": 24}
 

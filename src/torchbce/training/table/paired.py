@@ -186,5 +186,6 @@ def _check_targets(first: Model, batch: Batch, other: Model, its: Batch) -> None
         raise InputError(
             f"the targets differ: row {batch.rows[place]} of {first.source.name} has {batch.targets[place].item():g} "
             f"and row {its.rows[place]} of {other.source.name} {its.targets[place].item():g} ({len(differ):,} such "
-            "rows); a comparison takes the same items"
+            "rows); a comparison takes the same items: if one file has them in another order, name the column that "
+            "says which is which, as --key id"
         )
