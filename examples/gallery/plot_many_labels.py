@@ -57,7 +57,7 @@ best = head.predict_topk(x, k=PER_ITEM)[1]
 found = (numbers[:, :, None] == best[:, None]).any(2)
 times = seen[numbers]
 edges = [0, 20, 40, 80, 160, float("inf")]
-shares = [found[(times >= low) & (times < high)].float().mean() for low, high in pairwise(edges)]
+shares = [found[(times >= low) & (times < high)].float().mean().item() for low, high in pairwise(edges)]
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
 left.plot(losses)

@@ -56,9 +56,9 @@ for _ in range(80):
 # The probability that picture i belongs to text j, before and after: only the diagonal is left.
 
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained")
-left.imshow(before, vmin=0, vmax=1)
+left.imshow(before.numpy(), vmin=0, vmax=1)
 left.set(title="Before", xlabel="text", ylabel="picture")
-middle.imshow(probabilities(), vmin=0, vmax=1)
+middle.imshow(probabilities().numpy(), vmin=0, vmax=1)
 middle.set(title="After 80 steps", xlabel="text")
 right.plot(losses)
 right.set(title="Loss", xlabel="step", ylabel="BCE of a row of pairs (nats)")
