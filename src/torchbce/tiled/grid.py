@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 BYTES = 24 << 20  # of a tile: its logits, their slopes and its targets
 PER_LOGIT = {torch.float64: 8 + 8 + 8, torch.float32: 4 + 4 + 4}
+
+Place = TypeVar("Place", int, Tensor)  # one, or of many positions
 
 
 class Grid(NamedTuple):
@@ -19,6 +21,20 @@ class Grid(NamedTuple):
     columns: int
     height: int
     width: int
+
+    @property
+    def down(self) -> int:
+        """Tiles below each other; where there are no rows, one that is empty."""
+        return max(1, -(-self.rows // self.height))
+
+    @property
+    def across(self) -> int:
+        """Tiles beside each other."""
+        return max(1, -(-self.columns // self.width))
+
+    def number(self, row: Place, column: Place) -> Place:
+        """Of the tile that a position lies in, in the order of `tiles`."""
+        return column // self.width * self.down + row // self.height
 
     def column_blocks(self) -> Iterator[slice]:
         return _cut(self.columns, self.width)

@@ -108,7 +108,7 @@ def problem_of(
     for name, tensor in tensors.items():
         check_weight(name, tensor, like)
     numbers = {name: value for name, value in given.items() if name not in tensors}
-    targets = target_of(target, grid, head.input.device, working_dtype(head.input.dtype))
+    targets = target_of(target, grid, head.input, working_dtype(head.input.dtype))
     if isinstance(targets, Matrix) and "target_threshold" not in numbers:
         targets.check_whole_numbers(ignored(numbers))  # type: ignore[arg-type]
     return Problem(

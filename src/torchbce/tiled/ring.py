@@ -18,14 +18,14 @@ from torchbce.tiled import passes
 from torchbce.tiled.passes import Wanted
 from torchbce.tiled.problem import Head, Problem, problem_of, result_dtype
 from torchbce.tiled.products import factor_dtype, full_precision, working_dtype
-from torchbce.tiled.targets import check_positions
+from torchbce.tiled.targets import check_positions, pair_of
 
 
 def pairs(positives: object, x: Tensor, y: Tensor, first: int) -> tuple[Tensor, Tensor]:
     """The positions of the positives; `first` is the number of this process's first row of y among all."""
-    if isinstance(positives, tuple | list) and len(positives) == 2 and all(isinstance(t, Tensor) for t in positives):
-        rows, columns = positives
-        return rows, columns
+    given = pair_of(positives)
+    if given is not None:
+        return given
     if positives != "diagonal":
         said = repr(positives) if isinstance(positives, str) else type(positives).__name__
         raise ValueError(f"positives is {said}; it is 'diagonal' or a pair (rows, columns) of Tensors")
@@ -61,7 +61,7 @@ class _Problems:
         """The positives. What is wrong in one process is an error in all: others would wait for it."""
         wrong, last = None, -1
         try:
-            last = check_positions(*pairs(positives, x, y, 0), x.size(0), x.device)
+            last = check_positions(*pairs(positives, x, y, 0), x)
         except (TypeError, ValueError, RuntimeError) as error:
             wrong = error
         mine = torch.tensor([x.size(0), y.size(0), last, wrong is None], device=x.device)

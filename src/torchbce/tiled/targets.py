@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from torchbce.engine.validate import check_tensors
 from torchbce.tiled.grid import Grid
 
 PADDING = -1
@@ -69,15 +70,11 @@ class Positions:
         self.grid = grid
         self.dtype = torch.uint8 if values is None else values.dtype
         self.tensors: tuple[Tensor, ...] = (rows, columns) if values is None else (rows, columns, values)
-        down = -(-grid.rows // grid.height) if grid.rows else 1
-        tiles = columns.div(grid.width, rounding_mode="floor").mul_(down)
-        tiles += rows.div(grid.height, rounding_mode="floor")
-        tiles, order = tiles.sort(stable=True)
+        tiles, order = grid.number(rows, columns).sort(stable=True)
         self._rows, self._columns = rows[order], columns[order]
         self._values = None if values is None else values[order].to(torch.promote_types(values.dtype, wide))
-        count = down * (-(-grid.columns // grid.width) if grid.columns else 1)
-        ends = torch.searchsorted(tiles, torch.arange(count + 1, device=tiles.device))
-        self._ends, self._down = ends.tolist(), down
+        ends = torch.searchsorted(tiles, torch.arange(grid.down * grid.across + 1, device=tiles.device))
+        self._ends = ends.tolist()
         dtype = wide if self._values is None else self._values.dtype
         self._tile = torch.zeros(grid.height * grid.width, dtype=dtype, device=rows.device)
         self._written: Tensor | None = None
@@ -86,7 +83,7 @@ class Positions:
         if self._written is not None:
             self._tile[self._written] = 0
         width = columns.stop - columns.start
-        number = columns.start // self.grid.width * self._down + rows.start // self.grid.height
+        number = self.grid.number(rows.start, columns.start)
         here = slice(self._ends[number], self._ends[number + 1])
         at = (self._rows[here] - rows.start) * width + (self._columns[here] - columns.start)
         if self._values is None:
@@ -106,7 +103,7 @@ class Positions:
         return full
 
 
-def target_of(target: object, grid: Grid, device: torch.device, wide: torch.dtype) -> Target:
+def target_of(target: object, grid: Grid, input: Tensor, wide: torch.dtype) -> Target:
     """Whatever a caller gives for targets, as one of the two; tiles are at least as wide as the logits, `wide`.
 
     Raises:
@@ -114,25 +111,24 @@ def target_of(target: object, grid: Grid, device: torch.device, wide: torch.dtyp
         ValueError: another size, or a position outside the grid, which is named.
     """
     if isinstance(target, Tensor):
-        _check_device("target", target, device)
+        check_tensors(input=input, target=target)
         if target.requires_grad:
             raise RuntimeError("the loss is not differentiable with respect to its target; pass target.detach()")
         if target.layout is not torch.strided:
-            return _sparse(target, grid, wide)
+            return _sparse(target, grid, input, wide)
         if target.size() == (grid.rows, grid.columns):
             return Matrix(target, wide)
         if target.ndim == 2 and target.size(0) == grid.rows and _is_index(target):
-            return _padded(target, grid, wide)
+            return _padded(target, grid, input, wide)
         raise ValueError(
             f"target has the shape {tuple(target.shape)} and dtype {target.dtype}; for {grid.rows} rows and "
             f"{grid.columns} labels it is a matrix of ({grid.rows}, {grid.columns}), the numbers of each row's "
             f"positive labels as int64 of ({grid.rows}, any), padded with -1, a pair (rows, columns), or a sparse "
             "tensor"
         )
-    if isinstance(target, tuple | list) and len(target) == 2 and all(isinstance(t, Tensor) for t in target):
-        rows, columns = target
-        check_positions(rows, columns, grid.rows, device, grid.columns)
-        return Positions(rows.long(), columns.long(), None, grid, wide)
+    pair = pair_of(target)
+    if pair is not None:
+        return _positions(*pair, None, grid, input, wide)
     if hasattr(target, "tocsr"):
         raise TypeError(
             f"target is a {type(target).__name__} of SciPy; write torch.sparse_csr_tensor(t.indptr, t.indices, t.data, "
@@ -141,17 +137,24 @@ def target_of(target: object, grid: Grid, device: torch.device, wide: torch.dtyp
     raise TypeError(f"target must be a Tensor or a pair (rows, columns) of Tensors, got {type(target).__name__}")
 
 
+def pair_of(given: object) -> tuple[Tensor, Tensor] | None:
+    """(rows, columns), if that is what is given."""
+    if isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(one, Tensor) for one in given):
+        return given[0], given[1]
+    return None
+
+
 def _is_index(tensor: Tensor) -> bool:
     return tensor.dtype in (torch.int64, torch.int32, torch.int16, torch.int8)
 
 
-def _padded(target: Tensor, grid: Grid, wide: torch.dtype) -> Positions:
+def _padded(target: Tensor, grid: Grid, input: Tensor, wide: torch.dtype) -> Positions:
     there = target != PADDING
     rows, places = there.nonzero(as_tuple=True)
-    return _positions(rows, target[rows, places].long(), None, grid, wide)
+    return _positions(rows, target[rows, places], None, grid, input, wide)
 
 
-def _sparse(target: Tensor, grid: Grid, wide: torch.dtype) -> Positions:
+def _sparse(target: Tensor, grid: Grid, input: Tensor, wide: torch.dtype) -> Positions:
     if target.ndim != 2 or target.size() != (grid.rows, grid.columns):
         raise ValueError(
             f"the sparse target has the shape {tuple(target.shape)}; there are {grid.rows} rows and {grid.columns} "
@@ -162,27 +165,30 @@ def _sparse(target: Tensor, grid: Grid, wide: torch.dtype) -> Positions:
     if target.layout is torch.sparse_csr:
         counts = target.crow_indices().diff()
         rows = torch.arange(grid.rows, device=target.device).repeat_interleave(counts)
-        return _valued(rows, target.col_indices().long(), target.values(), grid, wide)
+        return _valued(rows, target.col_indices(), target.values(), grid, input, wide)
     coo: Tensor = target.to_sparse_coo().coalesce()  # type: ignore[no-untyped-call]
     rows, columns = coo.indices()
-    return _valued(rows, columns, coo.values(), grid, wide)
+    return _valued(rows, columns, coo.values(), grid, input, wide)
 
 
-def _valued(rows: Tensor, columns: Tensor, values: Tensor, grid: Grid, wide: torch.dtype) -> Positions:
+def _valued(rows: Tensor, columns: Tensor, values: Tensor, grid: Grid, input: Tensor, wide: torch.dtype) -> Positions:
     if values.dtype is torch.bool:  # no numbers that could be added up
-        return _positions(rows[values], columns[values], None, grid, wide)
-    return _positions(rows, columns, values, grid, wide)
+        return _positions(rows[values], columns[values], None, grid, input, wide)
+    return _positions(rows, columns, values, grid, input, wide)
 
 
-def _positions(rows: Tensor, columns: Tensor, values: Tensor | None, grid: Grid, wide: torch.dtype) -> Positions:
-    check_positions(rows, columns, grid.rows, rows.device, grid.columns)
-    return Positions(rows, columns, values, grid, wide)
+def _positions(
+    rows: Tensor, columns: Tensor, values: Tensor | None, grid: Grid, input: Tensor, wide: torch.dtype
+) -> Positions:
+    check_positions(rows, columns, input, grid.columns)
+    return Positions(rows.long(), columns.long(), values, grid, wide)
 
 
-def check_positions(rows: Tensor, columns: Tensor, height: int, device: torch.device, width: int | None = None) -> int:
+def check_positions(rows: Tensor, columns: Tensor, input: Tensor, width: int | None = None) -> int:
     """Two vectors of whole numbers, within the matrix; the largest column, or -1. A width of None is not known."""
+    height = input.size(0)
     for name, given in (("rows", rows), ("columns", columns)):
-        _check_device(name, given, device)
+        check_tensors(**{"input": input, name: given})
         whole = _is_index(given) or given.dtype is torch.uint8
         if not whole or given.ndim != 1 or given.size() != columns.size():
             raise ValueError(
@@ -199,11 +205,3 @@ def check_positions(rows: Tensor, columns: Tensor, height: int, device: torch.de
             f"0 to {height - 1} and columns from 0" + ("" if width is None else f" to {width - 1}")
         )
     return int(columns.max()) if columns.numel() else -1
-
-
-def _check_device(name: str, tensor: Tensor, device: torch.device) -> None:
-    if tensor.device != device:
-        raise RuntimeError(
-            f"Expected all tensors to be on the same device, but found input on {device} and {name} on "
-            f"{tensor.device}; move one with .to()"
-        )
