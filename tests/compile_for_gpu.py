@@ -51,20 +51,30 @@ def main() -> None:
             "ignoring": options in ("labels", "classes"),
             "transformed": options == "labels",
             "by_class": options == "classes",
+            "by_count": options == "none",
+            "BLOCKS": 8 if options == "none" else 1,
+            "unless_one": what == "gradient" and options == "weights",
             "BLOCK": 1024,
         }
         if options == "weights":
             arguments |= dict.fromkeys(("W", "G"), f"*{dtype}") | {"MASK": "*u8"}
         else:
             constants |= {"W": None, "G": None, "MASK": None}
+        if options == "none":  # one program does all
+            arguments["RESULT"] = f"*{dtype}"
+            constants |= {"SUMS": None, "DIVISOR": None}
+        else:
+            constants["RESULT"] = None
         if options == "classes":
             arguments["Y"] = "*i64"
         compile_kernel(passes.item_pass, arguments, constants)
         count += 1
     for dtype in ("fp32", "bf16"):
         sums = {"SUMS": "*fp64", "WRONGS": "*i32", "RESULT": f"*{dtype}", "WRONG": "*i32", "DIVISOR": "*fp64"}
-        compile_kernel(passes.add_up, sums, {"BLOCK": 1024})
-        compile_kernel(passes.multiply, {"GRAD_INPUT": f"*{dtype}", "FACTOR": f"*{dtype}"}, {"BLOCK": 1024})
+        compile_kernel(passes.add_up, sums, {"by_count": False, "BLOCK": 1024})
+        compile_kernel(
+            passes.multiply, {"GRAD_INPUT": f"*{dtype}", "FACTOR": f"*{dtype}"}, {"BLOCKS": 8, "BLOCK": 1024}
+        )
         count += 2
     print(count, "kernels")
 

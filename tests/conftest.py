@@ -8,14 +8,17 @@ from pathlib import Path
 if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared already: threads that wait for them only spin
     os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["KERAS_BACKEND"] = "torch"
-os.environ["TRITON_INTERPRET"] = "1"  # the GPU kernels, on the CPU; read when triton is imported
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from hypothesis import settings
 from sklearn.datasets import load_breast_cancer
 from typer.testing import CliRunner
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # the GPU kernels, on the CPU; read when triton is imported
 
 # Left out by `make test-fast`: other processes, trainings, Triton's interpreter, programs by the hundreds.
 SLOW = {
@@ -40,6 +43,18 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.name in SLOW or "gpu" in item.name:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def on_the_gpu(request):
+    """Tests of the GPU's kernels make their tensors there, where there is one."""
+    given = getattr(getattr(request.node, "callspec", None), "params", {})
+    of_kernels = any(isinstance(value, str) and value == "gpu" for value in given.values())
+    if not (of_kernels and torch.cuda.is_available()):
+        yield
+        return
+    with torch.device("cuda"):
+        yield
 
 
 # The first call of a loss on a machine compiles, which takes seconds.

@@ -145,7 +145,7 @@ def test_modules_are_copied_and_pickled(engine):
 
 def test_autocast_takes_the_kernels(engine):
     x, y = data(dtype=torch.bfloat16)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
         loss = functional.binary_cross_entropy(x, y)
     assert loss.dtype == torch.float32
     loss.backward()

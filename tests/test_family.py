@@ -128,15 +128,18 @@ def only_by_pass(engine, options):
 def test_options_are_what_composed_operations_give(engine, options, name):
     compiled = only_by_pass(engine, options)
     x, y = data(name, dtype=torch.float32)
+    given = {key: value.to(x.device) if torch.is_tensor(value) else value for key, value in OPTIONS[options].items()}
+    # A slope of probabilities is (x - y) / (x (1 - x)), and y may be rounded after smoothing.
+    atol = 1e-7 if "logits" in name else 2.0**-24 / (x * (1 - x)).min().item()
     for reduction in ("mean", "sum") if compiled else ("mean", "sum", "none"):
-        wanted = OPTIONS[options] | {"reduction": reduction}
+        wanted = given | {"reduction": reduction}
         if reduction != "mean":
             wanted.pop("normalize", None)
         with select.forced(engine):
             value, slopes = both(getattr(functional, name), x, y, **wanted)
         expected, expected_slopes = both(partial(by_hand, name), x.double(), y, **wanted)
         torch.testing.assert_close(value.double(), expected, rtol=2e-6, atol=1e-7)
-        torch.testing.assert_close(slopes.double(), expected_slopes, rtol=2e-5, atol=1e-7)
+        torch.testing.assert_close(slopes.double(), expected_slopes, rtol=2e-5, atol=atol)
 
 
 @pytest.mark.parametrize("engine", ["cpu", "reference"])
@@ -639,6 +642,8 @@ def test_help_shows_every_option_with_the_default_that_holds():
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_probabilities_outside_are_found_where_the_loss_is_a_number(engine, reduction):
+    if engine == "gpu" and torch.cuda.is_available():
+        pytest.skip("a GPU says it in a later call: test_gpu_losses")
     # The margin takes what is outside to a loss that is finite.
     with select.forced(engine), pytest.raises(RuntimeError, match=r"input should be between 0 and 1, but element \(0,"):
         torchbce.asymmetric_loss(torch.tensor([1.02, 0.5]), torch.tensor([0.0, 1.0]), reduction=reduction)

@@ -103,8 +103,9 @@ def test_a_loss_of_ones_own_has_every_option(engine):
         torch.testing.assert_close(
             both(article, p, y), both(torchbce.functional.binary_cross_entropy, p, y), rtol=1e-5, atol=1e-7
         )
-        with pytest.raises(RuntimeError, match=r"input should be between 0 and 1, but element \(0,\)"):
-            article(x - 9, y)
+        if x.is_cpu:  # a GPU says it in a later call
+            with pytest.raises(RuntimeError, match=r"input should be between 0 and 1, but element \(0,\)"):
+                article(x - 9, y)
 
 
 def test_double_backward_and_transforms():

@@ -52,8 +52,9 @@ def launches(monkeypatch):
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_every_launch_asks_for_the_device_of_its_tensors(launches, reduction):
-    x = torch.tensor([0.25, 0.5], requires_grad=True)
-    with select.forced("gpu"):
+    device = "cuda" if torch.cuda.is_available() else "cpu"  # there Triton's interpreter
+    with torch.device(device), select.forced("gpu"):
+        x = torch.tensor([0.25, 0.5], requires_grad=True)
         loss = functional.binary_cross_entropy(x, torch.ones(2), reduction=reduction, normalize="numel")
         (3.0 * loss.sum()).backward()
         functional.binary_cross_entropy_with_logits(

@@ -419,6 +419,8 @@ def test_empty_and_single_tensors(engine, name):
     [(engine, count) for engine in ENGINES for count in (3, 50, 500, 20000) if (engine, count) != ("gpu", 20000)],
 )
 def test_a_value_outside_is_named_wherever_it_is(engine, wrong, who, reduction, count):
+    if engine == "gpu" and torch.cuda.is_available():
+        pytest.skip("a GPU says it in a later call: test_gpu_losses")
     for position in (0, count // 2, count - 1):
         for hard in (True, False):
             x, y = data("bce", count)

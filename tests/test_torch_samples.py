@@ -21,7 +21,7 @@ LOSSES = ["binary_cross_entropy", "binary_cross_entropy_with_logits"]
 
 def samples(name, dtype):
     torch.manual_seed(0)
-    return list(getattr(common_methods, f"sample_inputs_{name}")(None, "cpu", dtype, True))
+    return list(getattr(common_methods, f"sample_inputs_{name}")(None, torch.get_default_device(), dtype, True))
 
 
 def assert_as_close_to_exact_as_torch(ours, theirs, exact):
@@ -96,7 +96,7 @@ def test_sample_gradients_of_first_and_second_order(name):
 def test_module_inputs(name, dtype, engine):
     torch.manual_seed(0)
     make = getattr(common_modules, f"module_inputs_torch_nn_{name}")
-    cases = make(None, device="cpu", dtype=dtype, requires_grad=True, training=True)
+    cases = make(None, device=torch.get_default_device(), dtype=dtype, requires_grad=True, training=True)
     assert len(cases) >= 5
     for case in cases:
         args, kwargs = case.constructor_input.args, case.constructor_input.kwargs

@@ -64,7 +64,7 @@ class _Fused(torch.autograd.Function):
         if torch.is_grad_enabled() or torch_internals.gradients_are_transformed(grad_output):  # first: create_graph
             scale = grad_output / reference.divisor(input, call) if call.reduction == "mean" else grad_output
             grad_input = reference.grad(input, target, call, scale)
-        elif grad_input is None or not ctx.engine.rescale(grad_input, grad_output):
+        elif grad_input is None or not ctx.engine.rescale(grad_input, grad_output, input, target, call):
             if call.reduction == "none":
                 grad_input = ctx.engine.grad(input, target, call, grad_output)
             else:

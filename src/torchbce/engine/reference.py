@@ -190,7 +190,7 @@ def grad(input: Tensor, target: Tensor, call: LossCall, grad_output: Tensor | fl
     return (_weighted(call.loss.dx, input, target, call) * grad_output).to(input.dtype)
 
 
-def rescale(grad_input: Tensor, factor: Tensor) -> bool:
+def rescale(grad_input: Tensor, factor: Tensor, input: Tensor, target: Tensor, call: LossCall) -> bool:
     """Autograd does it."""
     return False
 

@@ -46,8 +46,8 @@ class Kernels(Protocol):
         """How many items count, or what they weigh together if there are weights; 0-d float64."""
         ...
 
-    def rescale(self, grad_input: Tensor, factor: Tensor) -> bool:
-        """Multiply in place; False where that would lose digits, and the gradient has to be computed again."""
+    def rescale(self, grad_input: Tensor, factor: Tensor, input: Tensor, target: Tensor, call: LossCall) -> bool:
+        """Multiply in place, rounding once; False where for that the gradient has to be computed again."""
         ...
 
 

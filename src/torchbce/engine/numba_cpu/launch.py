@@ -75,7 +75,7 @@ def count(input: Tensor, target: Tensor, call: LossCall) -> Tensor:
     return torch.scalar_tensor(_add(_run("count", input, target, call, options, None, 1.0)), dtype=torch.float64)
 
 
-def rescale(grad_input: Tensor, factor: Tensor) -> bool:
+def rescale(grad_input: Tensor, factor: Tensor, input: Tensor, target: Tensor, call: LossCall) -> bool:
     """False where it would round a 16-bit gradient twice, or lose it to underflow."""
     number = factor.item()
     if number == 1.0:

@@ -1,6 +1,6 @@
 """Values that are not allowed, found on a GPU, raised without waiting for it.
 
-A kernel counts them. The count travels to the host by itself, and the first call after its arrival raises; until then
+A kernel counts them. The count travels to the host by itself, and the first check after its arrival raises; until then
 the loss is NaN, so a wrong number is never shown. (torch aborts the device's context here, and with it the process.)
 """
 
@@ -30,8 +30,8 @@ def passed(wrong: Tensor) -> bool:
         _, count = _on_their_way.popleft()
         if count.item():
             raise RuntimeError(
-                f"{count.item()} items of an earlier call on this GPU had values that are not allowed, and its loss "
-                "was NaN: probabilities and targets lie in [0, 1], class numbers are those of a class; logits go "
-                "to functions whose name ends with _with_logits"
+                f"{count.item()} items of this call or one before it on this GPU had values that are not allowed, and "
+                "its loss was NaN: probabilities and targets lie in [0, 1], class numbers are those of a class; logits "
+                "go to functions whose name ends with _with_logits"
             )
     return True

@@ -24,6 +24,8 @@ from torchbce.engine.triton_gpu.primitives import Bound
 from torchbce.formula.loss import Loss
 
 BLOCK = 1024
+MANY = 8  # blocks of a program
+LARGE = 1 << 22  # items
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -48,23 +50,19 @@ def current(device: torch.device) -> contextlib.AbstractContextManager[object]:
 def forward(
     input: Tensor, target: Tensor, call: LossCall, *, need_grad: bool = False, scale: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None, bool]:
-    if call.reduction == "none":
-        return _items(input, target, call)
     input, target, numbers = _in_order(input, target, call)
-    n, device = input.numel(), input.device
+    device, dtype, total = input.device, call.result_dtype, call.reduction != "none"
+    if total and input.numel() == 0:
+        nothing = torch.full((), math.nan if call.reduction == "mean" else 0.0, dtype=dtype, device=device)
+        return nothing, torch.empty_like(input) if need_grad else None, True
+    if not total:
+        out = torch.empty_like(input, dtype=dtype)
+        wrong = _run("items", input, target, numbers, call, None, out)
+        return out, None, wrong is None or late_check.passed(wrong)
+    result = torch.empty((), dtype=dtype, device=device)
     grad_input = torch.empty_like(input) if need_grad else None
-    mean = call.reduction == "mean"
-    result = torch.full((), math.nan if mean else 0.0, dtype=call.result_dtype, device=device)
-    if n == 0:
-        return result, grad_input, True
-    blocks = triton.cdiv(n, BLOCK)
-    sums = torch.empty(blocks, dtype=torch.float64, device=device)
-    wrongs = torch.empty(blocks, dtype=torch.int32, device=device) if call.checked else None
-    wrong = torch.empty((), dtype=torch.int32, device=device) if call.checked else None
-    divisor = _divisor(n, call, device)
     what = "total and gradient" if need_grad else "total"
-    _run(what, input, target, numbers, call, scale, grad_input, sums, wrongs, divisor)
-    passes.add_up[(1,)](sums, wrongs, result, wrong, divisor, blocks, BLOCK)
+    wrong = _run(what, input, target, numbers, call, scale, grad_input, result)
     return result, grad_input, wrong is None or late_check.passed(wrong)
 
 
@@ -72,45 +70,34 @@ def forward(
 def grad(input: Tensor, target: Tensor, call: LossCall, grad_output: Tensor) -> Tensor:
     input, target, numbers = _in_order(input, target, call)
     out = torch.empty_like(input)
-    if out.numel():
-        one = torch.ones((), dtype=torch.float64, device=input.device)
-        _run("gradient", input, target, numbers, call, grad_output, out, None, None, one)
+    _run("gradient", input, target, numbers, call, grad_output, out)
     return out
 
 
 @on_its_device
 def count(input: Tensor, target: Tensor, call: LossCall) -> Tensor:
     input, target, numbers = _in_order(input, target, call)
-    n, device = input.numel(), input.device
-    result = torch.zeros((), dtype=torch.float64, device=device)
-    if n:
-        blocks = triton.cdiv(n, BLOCK)
-        sums = torch.empty(blocks, dtype=torch.float64, device=device)
-        _run("count", input, target, numbers, call, None, None, sums, None, None)
-        passes.add_up[(1,)](sums, None, result, None, torch.ones_like(result), blocks, BLOCK)
+    result = torch.zeros((), dtype=torch.float64, device=input.device)
+    _run("count", input, target, numbers, call._replace(reduction="sum", checked=False), None, None, result)
     return result
 
 
 @on_its_device
-def rescale(grad_input: Tensor, factor: Tensor) -> bool:
-    """The factor stays on the device, so a 16-bit gradient is always computed again, in float32."""
-    if grad_input.dtype in (torch.float16, torch.bfloat16):
-        return False
+def rescale(grad_input: Tensor, factor: Tensor, input: Tensor, target: Tensor, call: LossCall) -> bool:
+    """The device decides, as the factor stays there: where it is 1, memory is not touched."""
     n = grad_input.numel()
-    if n:
-        passes.multiply[(triton.cdiv(n, BLOCK),)](grad_input, factor, n, BLOCK)
+    if grad_input.dtype in (torch.float16, torch.bfloat16):  # computed again, to be rounded once
+        input, target, numbers = _in_order(input, target, call)
+        _run("gradient", input, target, numbers, call, factor, grad_input, unless_one=True)
+    elif n:
+        blocks = _blocks(n)
+        passes.multiply[(triton.cdiv(n, blocks * BLOCK),)](grad_input, factor, n, blocks, BLOCK)
     return True
 
 
-def _items(input: Tensor, target: Tensor, call: LossCall) -> tuple[Tensor, None, bool]:
-    input, target, numbers = _in_order(input, target, call)
-    out = torch.empty_like(input, dtype=call.result_dtype)
-    if out.numel() == 0:
-        return out, None, True
-    blocks = triton.cdiv(out.numel(), BLOCK)
-    wrongs = torch.empty(blocks, dtype=torch.int32, device=input.device) if call.checked else None
-    _run("items", input, target, numbers, call, None, out, None, wrongs, None)
-    return out, None, wrongs is None or late_check.passed(wrongs.sum())
+def _blocks(n: int) -> int:
+    """Of each program: many where one program then does all, or where there are a great many."""
+    return MANY if n <= MANY * BLOCK or n > LARGE else 1
 
 
 def _in_order(input: Tensor, target: Tensor, call: LossCall) -> tuple[Tensor, Tensor, ClassNumbers]:
@@ -119,16 +106,12 @@ def _in_order(input: Tensor, target: Tensor, call: LossCall) -> tuple[Tensor, Te
     return class_numbers(input, target, call.class_dim)
 
 
-def _divisor(n: int, call: LossCall, device: torch.device) -> Tensor:
-    """On the device, as it may be computed there; 1 where nothing counts, so that the mean is 0."""
-    if call.reduction == "sum":
-        return torch.ones((), dtype=torch.float64, device=device)
-    if isinstance(call.denominator, Tensor):
-        given = call.denominator.to(device=device, dtype=torch.float64)
-        return torch.where(given == 0, 1.0, given)
-    return torch.full(
-        (), (n if call.denominator is None else call.denominator) or 1.0, dtype=torch.float64, device=device
-    )
+def _divisor(call: LossCall, device: torch.device) -> Tensor | None:
+    """A number that stays on the device, as it may be computed there; None is 1, or for a mean the number of items."""
+    given = call.denominator if call.reduction == "mean" else None
+    if given is None or isinstance(given, Tensor):
+        return None if given is None else given.to(device=device, dtype=torch.float64)
+    return torch.full((), given, dtype=torch.float64, device=device)
 
 
 def _run(
@@ -139,10 +122,14 @@ def _run(
     call: LossCall,
     grad_output: Tensor | None,
     out: Tensor | None,
-    sums: Tensor | None,
-    wrongs: Tensor | None,
-    divisor: Tensor | None,
-) -> None:
+    result: Tensor | None = None,
+    *,
+    unless_one: bool = False,
+) -> Tensor | None:
+    """Fills `out` item by item and `result` with the sum; how many values are not allowed, where that is checked."""
+    n, device = input.numel(), input.device
+    if n == 0:
+        return None
     wide = computed_in_float64(input, target)
     bound = _bound(call.loss, torch.float64 if wide else torch.float32)
     mask = None if call.mask is None else call.mask.to(torch.bool).view(torch.uint8)
@@ -151,8 +138,14 @@ def _run(
     counted, mask_run = _spread(mask, input)
     given = zip(call.parameters, call.loss.defaults, strict=True)
     parameters = [_spread(default if value is None else value, input) for value, default in given]
-    n = input.numel()
-    passes.item_pass[(triton.cdiv(n, BLOCK),)](
+    blocks = _blocks(n)
+    programs = triton.cdiv(n, blocks * BLOCK)
+    adding = result is not None and programs > 1
+    sums = torch.empty(programs, dtype=torch.float64, device=device) if adding else None
+    checked = call.checked and what != "gradient"
+    wrongs = torch.empty(programs, dtype=torch.int32, device=device) if checked else None
+    divisor, by_count = _divisor(call, device), call.reduction == "mean"
+    passes.item_pass[(programs,)](
         input,
         target,
         w,
@@ -161,8 +154,9 @@ def _run(
         out,
         sums,
         wrongs,
+        None if adding else result,
         divisor,
-        _target_options(call, input.device),
+        _target_options(call, device),
         tuple(values for values, _ in parameters),
         n,
         w_run,
@@ -178,8 +172,16 @@ def _run(
         ignoring=call.ignored is not None,
         transformed=call.target_transform is not None,
         by_class=call.class_dim is not None,
+        by_count=by_count,
+        unless_one=unless_one,
+        BLOCKS=blocks,
         BLOCK=BLOCK,
     )
+    if not adding:
+        return None if wrongs is None else wrongs.sum()
+    wrong = None if wrongs is None else torch.empty((), dtype=torch.int32, device=device)
+    passes.add_up[(1,)](sums, wrongs, result, wrong, divisor, n, programs, by_count=by_count, BLOCK=BLOCK)
+    return wrong
 
 
 def _spread(weight: Weight, like: Tensor) -> tuple[Tensor | None, tuple[int, int]]:
@@ -187,14 +189,20 @@ def _spread(weight: Weight, like: Tensor) -> tuple[Tensor | None, tuple[int, int
     if weight is None:
         return None, ONCE
     if not isinstance(weight, Tensor):
-        weight = torch.tensor(weight, dtype=torch.float64, device=like.device)
+        weight = torch.full((), weight, dtype=torch.float64, device=like.device)  # torch.tensor would wait
     found = pattern(weight, like)
     return found.values, (found.inner, found.period)
 
 
-def _target_options(call: LossCall, device: torch.device) -> Tensor:
+def _target_options(call: LossCall, device: torch.device) -> Tensor | None:
+    """Filled in on the device: a copy from the host would wait for it, and could not be captured."""
+    if call.target_transform is None and call.ignored is None:
+        return None
     numbers = *(call.target_transform or TargetTransform()), 0.0 if call.ignored is None else call.ignored
-    return torch.tensor(numbers, dtype=torch.float64, device=device)
+    options = torch.empty(len(numbers), dtype=torch.float64, device=device)
+    for place, number in zip(options, numbers, strict=True):
+        place.fill_(number)
+    return options
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """The passes over the items as Triton kernels: partial sums with or without gradient, their sum, items, gradient.
 
-Each program sums its own block in float64 and one program adds the blocks in order: no atomics, so the same bits every
+Each program sums its own blocks in float64 and one program adds these sums in order: no atomics, so the same bits every
 time. Nothing waits for the host.
 """
 
@@ -34,15 +34,15 @@ def load_target(
     inside,
     mask_run,
     classes,
-    options,
+    OPTIONS,
     number: tl.constexpr,
     ignoring: tl.constexpr,
     transformed: tl.constexpr,
     by_class: tl.constexpr,
 ):
     """An item's target before smoothing and after, and whether it counts; `classes` is (inner, count)."""
-    threshold, factor, shift, ignored = options
-    threshold, factor, shift = threshold.to(number), factor.to(number), shift.to(number)
+    if ignoring:
+        ignored = tl.load(OPTIONS + 3)
     if by_class:
         inner, count = classes
         place = i // (inner * count) * inner + i % inner
@@ -65,6 +65,11 @@ def load_target(
         y = tl.where(counted, y, 0.0)
     checked = y
     if transformed:
+        threshold, factor, shift = (
+            tl.load(OPTIONS).to(number),
+            tl.load(OPTIONS + 1).to(number),
+            tl.load(OPTIONS + 2).to(number),
+        )
         hard = tl.where(y > threshold, 1.0, 0.0).to(number)
         checked = tl.where(threshold != threshold, y, tl.where(y != y, y, hard))
         y = checked * factor + shift
@@ -80,6 +85,18 @@ def store(pointer, value, inside):
 
 
 @triton.jit
+def divisor_of(n, DIVISOR, by_count: tl.constexpr):
+    """Of a sum, in float64: how many items there are, a number on the device, or 1."""
+    found = tl.full((), 1.0, tl.float64)
+    if DIVISOR is not None:
+        found = tl.load(DIVISOR)
+        found = tl.where(found == 0, 1.0, found)  # nothing counts: a mean of 0
+    elif by_count:
+        found = found * n
+    return found
+
+
+@triton.jit
 def item_pass(
     X,
     Y,
@@ -89,8 +106,9 @@ def item_pass(
     OUT,
     SUMS,
     WRONGS,
-    DIVISOR,  # one number on the device, as the count of items that count may be; Triton passes floats as float32
-    TARGET_OPTIONS,  # four numbers: threshold, factor, shift, ignored
+    RESULT,
+    DIVISOR,  # a number on the device, as the count of items that count may be; Triton passes floats as float32
+    TARGET_OPTIONS,  # four numbers, where there are any: threshold, factor, shift, ignored
     parameters,
     n,
     w_run,
@@ -106,77 +124,91 @@ def item_pass(
     ignoring: tl.constexpr,
     transformed: tl.constexpr,
     by_class: tl.constexpr,
+    by_count: tl.constexpr,  # a mean of n items
+    unless_one: tl.constexpr,  # there is nothing to do where G is 1
+    BLOCKS: tl.constexpr,  # of each program
     BLOCK: tl.constexpr,
 ):
-    """One block of items: their sum, and into OUT their losses, or their derivatives times G / DIVISOR."""
+    """Some blocks of items: their sum, and into OUT their losses, or their derivatives times G / divisor.
+
+    The sum goes to SUMS, or where one program does all, divided to RESULT.
+    """
+    if unless_one:  # noqa: SIM102 - Triton decides the outer one when it compiles
+        if tl.load(G) == 1.0:
+            return
     program = tl.program_id(0)
-    i = program.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = i < n
-    options = (
-        tl.load(TARGET_OPTIONS),
-        tl.load(TARGET_OPTIONS + 1),
-        tl.load(TARGET_OPTIONS + 2),
-        tl.load(TARGET_OPTIONS + 3),
-    )
-    checked, y, counted = load_target(
-        Y, MASK, i, inside, mask_run, classes, options, number, ignoring, transformed, by_class
-    )
-    weight = tl.full((BLOCK,), 1.0, number)
-    if W is not None:
-        weight = load_weight(W, i, inside, w_run[0], w_run[1], number)
-    if what == "count":
-        tl.store(SUMS + program, tl.sum(tl.where(inside & counted, weight.to(tl.float64), 0.0), axis=0))
-    else:
-        x = tl.load(X + i, mask=inside, other=0.5).to(number)
-        if ignoring or MASK is not None:
-            x = tl.where(counted, x, 0.5)
-        p = load_parameters(parameters, parameter_runs, i, inside, number)
-        if what != "gradient":
-            loss = value(x, y, *p)
-            if W is not None:
-                loss = loss * weight
+    total = tl.zeros((BLOCK,), tl.float64)
+    wrong = tl.zeros((BLOCK,), tl.int32)
+    divisor = divisor_of(n, DIVISOR, by_count)
+    for block in range(BLOCKS):
+        i = (program.to(tl.int64) * BLOCKS + block) * BLOCK + tl.arange(0, BLOCK)
+        inside = i < n
+        checked, y, counted = load_target(
+            Y, MASK, i, inside, mask_run, classes, TARGET_OPTIONS, number, ignoring, transformed, by_class
+        )
+        weight = tl.full((BLOCK,), 1.0, number)
+        if W is not None:
+            weight = load_weight(W, i, inside, w_run[0], w_run[1], number)
+        if what == "count":
+            total += tl.where(inside & counted, weight.to(tl.float64), 0.0)
+        else:
+            x = tl.load(X + i, mask=inside, other=0.5).to(number)
             if ignoring or MASK is not None:
-                loss = tl.where(counted, loss, 0.0)
-            wrong = tl.sum(tl.where(inside & (defined(x, checked) == 0), 1, 0), axis=0)
-            if WRONGS is not None:
-                tl.store(WRONGS + program, wrong)
-            if what == "items":
-                store(OUT + i, loss, inside)
-            else:
-                total = tl.sum(tl.where(inside, loss.to(tl.float64), 0.0), axis=0)
-                if WRONGS is not None:
-                    total = tl.where(wrong > 0, float("nan"), total)
-                tl.store(SUMS + program, total)
-        if what == "gradient" or what == "total and gradient":
-            step = derivative(x, y, *p) * (1.0 / tl.load(DIVISOR).to(number))
-            if G is not None:
-                step = step * load_weight(G, i, inside, g_run[0], g_run[1], number)
-            if W is not None:
-                step = step * weight
-            if ignoring or MASK is not None:
-                step = tl.where(counted, step, 0.0)
-            store(OUT + i, step, inside)
+                x = tl.where(counted, x, 0.5)
+            p = load_parameters(parameters, parameter_runs, i, inside, number)
+            if what != "gradient":
+                loss = value(x, y, *p)
+                if W is not None:
+                    loss = loss * weight
+                if ignoring or MASK is not None:
+                    loss = tl.where(counted, loss, 0.0)
+                wrong += tl.where(inside & (defined(x, checked) == 0), 1, 0)
+                if what == "items":
+                    store(OUT + i, loss, inside)
+                else:
+                    total += tl.where(inside, loss.to(tl.float64), 0.0)
+            if what == "gradient" or what == "total and gradient":
+                step = derivative(x, y, *p) * (1.0 / divisor.to(number))
+                if G is not None:
+                    step = step * load_weight(G, i, inside, g_run[0], g_run[1], number)
+                if W is not None:
+                    step = step * weight
+                if ignoring or MASK is not None:
+                    step = tl.where(counted, step, 0.0)
+                store(OUT + i, step, inside)
+    wrongs = tl.sum(wrong, axis=0)
+    if WRONGS is not None:
+        tl.store(WRONGS + program, wrongs)
+    if what != "items" and what != "gradient":
+        found = tl.sum(total, axis=0)
+        if WRONGS is not None:
+            found = tl.where(wrongs > 0, float("nan"), found)
+        if RESULT is not None:
+            store(RESULT, found / divisor, None)
+        else:
+            tl.store(SUMS + program, found)
 
 
 @triton.jit
-def add_up(SUMS, WRONGS, RESULT, WRONG, DIVISOR, blocks, BLOCK: tl.constexpr):
-    """The blocks' sums, in order, divided; and how many values were not allowed."""
+def add_up(SUMS, WRONGS, RESULT, WRONG, DIVISOR, n, programs, by_count: tl.constexpr, BLOCK: tl.constexpr):
+    """The programs' sums, in order, divided; and how many values were not allowed."""
     total = tl.zeros((BLOCK,), dtype=tl.float64)
     wrong = tl.zeros((BLOCK,), dtype=tl.int32)
-    for start in range(0, blocks, BLOCK):
+    for start in range(0, programs, BLOCK):
         i = start + tl.arange(0, BLOCK)
-        total += tl.load(SUMS + i, mask=i < blocks, other=0.0)
+        total += tl.load(SUMS + i, mask=i < programs, other=0.0)
         if WRONGS is not None:
-            wrong += tl.load(WRONGS + i, mask=i < blocks, other=0)
-    store(RESULT, tl.sum(total, axis=0) / tl.load(DIVISOR), None)
+            wrong += tl.load(WRONGS + i, mask=i < programs, other=0)
+    store(RESULT, tl.sum(total, axis=0) / divisor_of(n, DIVISOR, by_count), None)
     if WRONGS is not None:
         tl.store(WRONG, tl.sum(wrong, axis=0))
 
 
 @triton.jit
-def multiply(GRAD_INPUT, FACTOR, n, BLOCK: tl.constexpr):
+def multiply(GRAD_INPUT, FACTOR, n, BLOCKS: tl.constexpr, BLOCK: tl.constexpr):
     """A gradient times a factor in place; where it is 1, as after `loss.backward()`, memory is not touched."""
     factor = tl.load(FACTOR)
     if factor != 1.0:
-        i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-        store(GRAD_INPUT + i, tl.load(GRAD_INPUT + i, mask=i < n) * factor, i < n)
+        for block in range(BLOCKS):
+            i = (tl.program_id(0).to(tl.int64) * BLOCKS + block) * BLOCK + tl.arange(0, BLOCK)
+            store(GRAD_INPUT + i, tl.load(GRAD_INPUT + i, mask=i < n) * factor, i < n)
