@@ -33,8 +33,8 @@ def linear_binary_cross_entropy(
     r"""Binary cross-entropy of the logits ``input @ linear_weight.T + linear_bias``, which are never stored.
 
     The same value and gradients as ``loss(torch.nn.functional.linear(input, linear_weight, linear_bias), target)``, in
-    the memory of one tile of logits (24 MiB) instead of a few times N x C: forward makes one tile after the other, and
-    of each at once the loss and its part of all gradients. For many labels, or all pairs of two batches.
+    the memory of one tile of logits (24 MiB, on a GPU 512) instead of a few times N x C: forward makes one tile after
+    the other, and of each at once the loss and its part of all gradients. For many labels, or all pairs of two batches.
 
     Args:
         input: features (N, D); float16 to float64. Products of 16-bit numbers are added up in float32.

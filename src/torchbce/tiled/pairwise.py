@@ -40,7 +40,7 @@ def pairwise_sigmoid_loss(
         positives: ``'diagonal'``, each row of x belongs to the same row of y; or ``(rows, columns)``, two vectors of
             whole numbers.
         reduction: ``'mean'`` divides by B, the rows of x, as SigLIP does; or ``'sum'``.
-        chunk: the largest side of a tile; ``'auto'`` takes tiles of 24 MiB.
+        chunk: the largest side of a tile; ``'auto'`` takes tiles of 24 MiB, on a GPU 512.
         group: the processes that share the batch, such as ``torch.distributed.group.WORLD``; None is this process
             alone. The rows of y go round from process to process, so that each holds its own and one other's. The
             processes may have different numbers of rows. Columns of `positives` are then counted over the rows of y of

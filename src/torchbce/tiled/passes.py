@@ -102,12 +102,13 @@ def gradients(
         for rows in problem.grid.row_blocks():
             input = head.input[rows].to(factors)
             slope = slopes(logits_of(input, weight, bias), (rows, columns))
+            if of_bias is not None:
+                of_bias.add_(slope.sum(0), alpha=scale)
+            slope = slope.to(factors)
             if of_input is not None:
                 add_product(of_input[rows], slope, weight, scale)
             if of_weight is not None:
                 add_product(of_weight, slope.T, input, scale)
-            if of_bias is not None:
-                of_bias.add_(slope.sum(0), alpha=scale)
         if finished is not None:
             finished(columns, of_weight, of_bias)
         for whole, block in ((stored.weight, of_weight), (stored.bias, of_bias)):

@@ -101,14 +101,15 @@ def problem_of(
     for name in ("size_average", "reduce"):
         if options.get(name) is not None:
             raise TypeError(f"there is no option {name!r}, which torch has deprecated; write reduction='mean' or 'sum'")
-    grid = grid_of(head.input.size(0), head.weight.size(0), working_dtype(head.input.dtype), chunk)
+    rows, labels, dtype = head.input.size(0), head.weight.size(0), working_dtype(head.input.dtype)
+    grid = grid_of(rows, labels, dtype, chunk, on_gpu=head.input.is_cuda)
     given = {name: value for name, value in options.items() if value is not None}
     tensors = {name: value for name, value in given.items() if isinstance(value, Tensor)}
     like = head.input.detach().new_empty(()).expand(grid.rows, grid.columns)
     for name, tensor in tensors.items():
         check_weight(name, tensor, like)
     numbers = {name: value for name, value in given.items() if name not in tensors}
-    targets = target_of(target, grid, head.input, working_dtype(head.input.dtype))
+    targets = target_of(target, grid, head.input, dtype)
     if isinstance(targets, Matrix) and "target_threshold" not in numbers:
         targets.check_whole_numbers(ignored(numbers))  # type: ignore[arg-type]
     return Problem(

@@ -36,7 +36,7 @@ def logits_of(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def add_product(total: Tensor, left: Tensor, right: Tensor, scale: float) -> None:
     """total += scale left right."""
     if right.dtype in HALVES:
-        total.add_(torch.mm(left.to(right.dtype), right, out_dtype=torch.float32), alpha=scale)
+        total.add_(torch.mm(left, right, out_dtype=torch.float32), alpha=scale)
     else:
         total.addmm_(left, right, alpha=scale)
 

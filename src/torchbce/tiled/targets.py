@@ -81,13 +81,13 @@ class Positions:
 
     def tile(self, rows: slice, columns: slice) -> Tensor:
         if self._written is not None:
-            self._tile[self._written] = 0
+            self._tile.index_fill_(0, self._written, 0)  # `[...] = 0` would wait for a GPU
         width = columns.stop - columns.start
         number = self.grid.number(rows.start, columns.start)
         here = slice(self._ends[number], self._ends[number + 1])
         at = (self._rows[here] - rows.start) * width + (self._columns[here] - columns.start)
         if self._values is None:
-            self._tile[at] = 1
+            self._tile.index_fill_(0, at, 1)
         else:
             self._tile.index_put_((at,), self._values[here], accumulate=True)
         self._written = at

@@ -44,7 +44,7 @@ def linear_topk(
         raise ValueError(f"k is {k!r}; it is a whole number from 1 to the {labels} labels")
     k = operator.index(k)
     dtype, factors = working_dtype(input.dtype), factor_dtype(input)
-    grid = grid_of(input.size(0), labels, dtype)
+    grid = grid_of(input.size(0), labels, dtype, on_gpu=input.is_cuda)
     best = torch.empty(input.size(0), k, dtype=dtype, device=input.device)
     where = torch.empty(input.size(0), k, dtype=torch.int64, device=input.device)
     with full_precision(input):
