@@ -325,6 +325,63 @@ def test_rare_events_are_not_stuck():
     assert codes(check_log([0.5] * 10)) == ["BCE020"]
 
 
+def trained(share, *last, epochs=8, seed=0):
+    """The share of ones and the loss of each epoch of a small network on separable items."""
+    torch.manual_seed(seed)
+    y = (torch.rand(2000, 1) < share).float()
+    x = torch.randn(2000, 4) + 2 * y
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1), *last)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    losses = []
+    for _ in range(epochs):
+        total = 0.0
+        for rows in torch.randperm(2000).split(100):
+            loss = bce(model(x[rows]), y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() / 20
+        losses.append(total)
+    return y.mean().item(), losses
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.95])
+def test_a_sigmoid_applied_twice_shows_in_the_log_where_ones_are_not_half(share):
+    base_rate, losses = trained(share, torch.nn.Sigmoid())
+    found = check_log(losses, base_rate=base_rate)
+    assert codes(found) == ["BCE035"]
+    entropy = -(base_rate * math.log(base_rate) + (1 - base_rate) * math.log(1 - base_rate))
+    floor = (1 - base_rate) * math.log(2) + base_rate * math.log(1 + math.exp(-1))
+    assert f"above {entropy:.4f} in all 8 epochs" in found["BCE035"].message
+    assert "A sigmoid applied twice" in found["BCE035"].message
+    assert f"= {floor:.4f}" in found["BCE035"].message
+    assert min(losses) > floor
+    assert codes(check_log(trained(share)[1], base_rate=base_rate)) == []
+
+
+def test_a_loss_above_the_cost_of_the_base_rate_is_no_sigmoid_twice_outside_of_its_range():
+    found = check_log([2.9, 2.1, 1.9, 1.85, 1.84, 1.84], base_rate=0.2)
+    assert codes(found) == ["BCE035"]
+    assert "worse than always predicting 20 %" in found["BCE035"].message
+    assert "sigmoid" not in found["BCE035"].message
+
+
+def test_a_loss_that_still_falls_or_was_below_the_cost_of_the_base_rate_once_is_none_above_it():
+    slow = [0.69 - 0.003 * epoch for epoch in range(20)]  # a small rate: rare events cost 0.2 at the end
+    assert check_log(slow, base_rate=0.05)["BCE035"].level is Level.PASS
+    assert check_log([0.6, 0.3, 0.29, 0.5, 0.5, 0.5], base_rate=0.1)["BCE035"].level is Level.PASS
+    dropout = [0.75, 0.70, 0.68, 0.68, 0.68, 0.68]
+    assert check_log(dropout, [0.6, 0.55, 0.55, 0.55, 0.55, 0.55], base_rate=0.3)["BCE035"].level is Level.PASS
+    assert check_log(dropout)["BCE035"].level is Level.NOT_APPLICABLE
+
+
+def test_log_two_is_set_beside_the_cost_of_the_base_rate_and_names_the_sigmoid_twice():
+    found = check_log([0.9, 0.7, 0.6935, 0.6933, 0.6932], base_rate=0.1)
+    assert codes(found) == ["BCE020"]  # not a second time as BCE035
+    assert "always answering 10 % costs 0.3251" in found["BCE020"].message
+    assert "a sigmoid before a loss of logits" in found["BCE020"].fix
+
+
 def test_sums_over_batches_are_recognised_beside_noise():
     train = np.array([0.6, 0.5, 0.42, 0.36])
     valid = train * np.array([1.05, 1.1, 1.2, 1.3])

@@ -50,6 +50,52 @@ def test_tips_are_no_issues():
     assert doubled.ok
 
 
+class Headed(nn.Module):
+    """Layers that are not in the order in which they run."""
+
+    def __init__(self, labels=1):
+        super().__init__()
+        self.head = nn.ModuleDict({"out": nn.Linear(16, labels)})
+        self.body = nn.Sequential(nn.Linear(4, 16), nn.Tanh())
+        self.spare = nn.Linear(4, labels)
+
+    def forward(self, x):
+        return self.head["out"](self.body(x) + 0 * self.spare(x).sum())
+
+
+@pytest.mark.parametrize(
+    ("model", "layer"), [(net(), "model[2]"), (Headed(), "model.head['out']"), (nn.Linear(4, 1), "model")]
+)
+def test_the_layer_whose_bias_is_meant_is_named_as_its_owner_writes_it(model, layer):
+    fix = check(model, batch(400, share=0.05), LOGITS)["BCE012"].fix
+    assert fix.startswith(f"{layer}.bias.data.fill_(-")
+    exec(fix, {"model": model})
+
+
+def test_of_several_labels_each_ones_own_share_of_ones_counts():
+    x, _ = batch(400)
+    rare = (torch.rand(400, 3) < torch.tensor([0.02, 0.05, 0.98])).float()
+    found = check(Headed(3), (x, rare), LOGITS)
+    low, high = (100 * rare.mean(0)).min().item(), (100 * rare.mean(0)).max().item()
+    assert f"each label has its own share of ones, {low:.3g} % to {high:.3g} % for 3 labels" in found["BCE012"].message
+    model = Headed(3)
+    exec(found["BCE012"].fix, {"model": model, "torchbce": torchbce, "targets": rare})
+    torch.testing.assert_close(model.head["out"].bias.sigmoid(), rare.mean(0))
+    assert check(model, (x, rare), LOGITS)["BCE012"].level is Level.PASS
+    opposite = torch.stack([rare[:, 0], 1 - rare[:, 0]], 1)  # half ones together, and as much to gain
+    model = Headed(2)
+    assert check(model, (x, opposite), LOGITS)["BCE012"].level is Level.TIP
+    model.head["out"].bias.data.copy_(torchbce.prior_bias(opposite))
+    assert check(model, (x, opposite), LOGITS)["BCE012"].level is Level.PASS
+
+
+def test_items_of_several_labels_are_not_said_to_have_no_two_classes():
+    x, y = batch()
+    found = check(Headed(3), (x, y.repeat(1, 3)), LOGITS)["BCE013"]
+    assert found.level is Level.NOT_APPLICABLE
+    assert found.message == "each item has 3 labels, and so no class of its own"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.02])

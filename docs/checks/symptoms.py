@@ -6,8 +6,9 @@ SYMPTOMS: dict[str, dict[str, tuple[str, ...]]] = {
     "The loss does not move": {
         "The loss is stuck at 0.693": ("BCE020", "BCE004", "BCE003", "BCE016", "BCE018", "BCE017", "BCE013"),
         "The loss is stuck at another value, the cost of the base rate": ("BCE020", "BCE015", "BCE027", "BCE003"),
-        "The loss is the same in every epoch, to the last digit": ("BCE017", "BCE018", "BCE016", "BCE006"),
+        "The loss is the same in every epoch, to the last digit": ("BCE020", "BCE017", "BCE018", "BCE016", "BCE006"),
         "The loss falls a little and stays near 0.5": ("BCE004", "BCE003"),
+        "The loss stays above the cost of the base rate": ("BCE035", "BCE004", "BCE011"),
         "Not even a few items can be learnt": ("BCE013", "BCE014", "BCE016"),
         "With rare events the first epochs are lost": ("BCE012",),
     },

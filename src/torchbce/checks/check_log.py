@@ -34,7 +34,8 @@ def check_log(
     Args:
         train: the loss of each epoch, as it was printed.
         valid: the same for validation data.
-        base_rate: the mean of the targets.
+        base_rate: the mean of the targets, if the loss is plain BCE, neither weighted nor smoothed: then it is known
+            what a constant answer costs.
         from_logits: whether the loss takes logits, so that one item may cost more than 100.
         batch_size: of the training data.
         batch_losses: for each epoch the mean loss of each of its batches, with

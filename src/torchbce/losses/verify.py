@@ -54,6 +54,9 @@ class Verification:
 def verify(loss: FusedLoss) -> Verification:
     """Compare a loss with autograd through its formula, with finite differences, and with the fused kernels.
 
+    The first call for a loss takes some seconds, in which its two kernels, for the value and the derivative, are
+    compiled; they are kept on disk, for other processes too. A change of the formula compiles anew.
+
     Args:
         loss: made by :func:`torchbce.fused_loss`.
 

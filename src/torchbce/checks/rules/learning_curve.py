@@ -37,7 +37,13 @@ class Log:
     decompositions: Sequence[Decomposition] | None
 
 
-@rule("BCE021", "impossible-loss", "the loss is possible", on="log", explains=("BCE020", "BCE023", "BCE025", "BCE026"))
+@rule(
+    "BCE021",
+    "impossible-loss",
+    "the loss is possible",
+    on="log",
+    explains=("BCE020", "BCE023", "BCE025", "BCE026", "BCE035"),
+)
 def impossible_loss(log: Log) -> Finding:
     """BCE021."""
     train, valid, from_logits = log.train, log.valid, log.from_logits
@@ -59,7 +65,7 @@ def impossible_loss(log: Log) -> Finding:
     return passed()
 
 
-@rule("BCE020", "stuck", "the loss moves", on="log", explains=("BCE025", "BCE026"))
+@rule("BCE020", "stuck", "the loss moves", on="log", explains=("BCE025", "BCE026", "BCE035"))
 def stuck(log: Log) -> Finding:
     """BCE020: the two places where losses get stuck mean different things."""
     train, base_rate = log.train, log.base_rate
@@ -72,13 +78,17 @@ def stuck(log: Log) -> Finding:
             "does the optimizer have the parameters and a learning rate? run check(model, batch, loss_func, optimizer)",
             {"place": float(train[0])},
         )
-    places: list[tuple[str, float, str]] = [
-        ("log 2, what outputs of 0 cost", LN2, "did anything move? run check(model, batch, loss_func, optimizer)")
-    ]
+    at_zero, why = "log 2, what outputs of 0 cost", "did anything move? run check(model, batch, loss_func, optimizer)"
+    if base_rate is None or base_rate < 0.5:  # a sigmoid of 0 is taken for a logit of 0
+        why += "; with rare ones, a sigmoid before a loss of logits ends here too"
+    places: list[tuple[str, float, str]] = [(at_zero, LN2, why)]
     if base_rate is not None and 0 < base_rate < 1:
         entropy = cross_entropy(base_rate, base_rate)
         if abs(entropy - LN2) < 0.01:
             places = []
+        else:
+            at_zero += f", where always answering {100 * base_rate:.4g} % costs {entropy:.4f}"
+            places = [(at_zero, LN2, why)]
         words = f"{entropy:.4f}, what always answering {100 * base_rate:.4g} % costs: only the base rate was learned"
         places.append((words, entropy, "are the inputs used? run check(model, batch, loss_func, optimizer)"))
     for words, place, fix in places:
@@ -91,7 +101,7 @@ def stuck(log: Log) -> Finding:
     return passed()
 
 
-@rule("BCE022", "epoch-average", "the epoch's loss is the mean over items", on="log")
+@rule("BCE022", "epoch-average", "the epoch's loss is the mean over items", on="log", explains=("BCE035",))
 def epoch_average(log: Log) -> Finding:
     """BCE022: what is printed beside the mean over items, and which other number of these batches it is."""
     train, batch_losses, batch_counts = log.train, log.batch_losses, log.batch_counts
@@ -155,7 +165,9 @@ def _rounding(printed: float) -> float:
     return max(0.5001 * 10.0**-digits, 1e-6 * abs(printed))
 
 
-@rule("BCE023", "other-unit", "losses that are compared have one unit and one objective", on="log")
+@rule(
+    "BCE023", "other-unit", "losses that are compared have one unit and one objective", on="log", explains=("BCE035",)
+)
 def other_unit(log: Log) -> Finding:
     """BCE023: a constant ratio of two curves is a unit; that of the first epochs says which."""
     train, valid, batch_size = log.train, log.valid, log.batch_size
@@ -271,7 +283,7 @@ def _rise(valid: np.ndarray, best: int) -> tuple[float, bool]:
     return end - start, (score - 1) / error > 3.1  # p < 0.001
 
 
-@rule("BCE034", "diverging", "the training loss falls", on="log", explains=("BCE026",))
+@rule("BCE034", "diverging", "the training loss falls", on="log", explains=("BCE026", "BCE035"))
 def diverging(log: Log) -> Finding:
     """BCE034: one epoch up is noise; several to twice the best are not."""
     train = log.train

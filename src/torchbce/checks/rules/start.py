@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchbce.checks.findings import Finding, not_applicable, passed, tip, warn
+from torchbce.checks.probing.head import last_layer
 from torchbce.checks.probing.trial import Trial, take_rows, tensors_in
 from torchbce.checks.rule import rule
 from torchbce.checks.rules.targets import are_probabilities, is_binary
@@ -66,27 +67,46 @@ def head_bias(t: Trial) -> Finding:
     """BCE012."""
     if not is_binary(t.labels):
         return not_applicable("targets are not 0 and 1")
-    share = t.labels.double().mean().item()
-    heads = [m for m in t.model.modules() if isinstance(m, nn.Linear | nn.Conv2d) and m.bias is not None]
-    if not heads or not 0 < share < 1 or t.labels.numel() < 32:
+    shares = _base_rates(t)
+    layer = last_layer(t)
+    if layer is None or not any(0 < share < 1 for share in shares) or t.labels.numel() < 32:
         return not_applicable("no last bias, one class only, or fewer than 32 items")
     if not is_plain_bce(t.loss_func):
         return not_applicable("the loss is weighted or not BCE, and so is the best start")
-    gain = LN2 - cross_entropy(share, share)
+    gain = sum(LN2 - cross_entropy(share, share) for share in shares) / len(shares)
     mean = t.probabilities.mean().item()
-    if gain > 0.1 and abs(mean - 0.5) < 0.1:
-        return tip(
-            f"{100 * share:.3g} % of the targets are 1, and the outputs start at {100 * mean:.3g} %: the first steps "
-            f"only learn the base rate, worth {gain:.4f} nats",
-            f"model[-1].bias.data.fill_({math.log(share / (1 - share)):.3f})  # log(p / (1 - p))",
-            {"base rate": share, "gain": gain},
-        )
-    return passed()
+    starts = t.probabilities.mean(0) if len(shares) > 1 and t.outputs.shape == t.targets.shape else torch.tensor(mean)
+    if not (gain > 0.1 and bool(((starts - 0.5).abs() < 0.1).all())):
+        return passed()
+    if len(shares) == 1:
+        text = f"{100 * shares[0]:.3g} % of the targets are 1, and the outputs start at {100 * mean:.3g} %: the first "
+        text += f"steps only learn the base rate, worth {gain:.4f} nats"
+        fix = f"{layer}.bias.data.fill_({math.log(shares[0] / (1 - shares[0])):.3f})  # log(p / (1 - p))"
+        return tip(text, fix, {"base rate": shares[0], "gain": gain})
+    text = f"each label has its own share of ones, {100 * min(shares):.3g} % to {100 * max(shares):.3g} % for "
+    text += f"{len(shares)} labels, and the outputs start at {100 * mean:.3g} %: the first steps only learn these "
+    text += f"base rates, worth {gain:.4f} nats per label and item on average"
+    fix = f"{layer}.bias.data.copy_(torchbce.prior_bias(targets))  # log(p / (1 - p)) of each label"
+    return tip(text, fix, {"base rates": shares, "gain": gain})
+
+
+def _base_rates(t: Trial) -> list[float]:
+    """The share of ones; of several labels, (items, labels), that of each one that has items which count."""
+    y = t.targets.detach().double()
+    if y.ndim != 2 or y.shape[1] < 2:
+        return [t.labels.double().mean().item()]
+    counts = torch.ones_like(y, dtype=torch.bool) if t.counts is None else t.counts
+    known = counts.sum(0)
+    ones = torch.where(counts, y, 0.0).sum(0)
+    return (ones[known > 0] / known[known > 0]).tolist()
 
 
 @rule("BCE013", "overfits-one-batch", "a few items can be memorized", on="model")
 def overfits_one_batch(t: Trial) -> Finding:
     """BCE013: with a capable optimizer any working network memorizes eight items."""
+    why = _why_not_cut(t)
+    if why:
+        return not_applicable(why)
     rows = _few_distinct(t)
     if rows is None:
         return not_applicable("the batch has no two classes with distinct inputs")
@@ -158,11 +178,19 @@ def conflicting_items(t: Trial) -> Finding:
     )
 
 
+def _why_not_cut(t: Trial) -> str:
+    """Why no eight items of two classes can be taken from the batch, if so."""
+    if t.targets.ndim > 1 and t.targets.numel() != len(t.targets):
+        return f"each item has {t.targets[0].numel()} labels, and so no class of its own"
+    if t.targets.ndim == 0 or not t.can_be_cut:
+        return "inputs or targets are not one per item"
+    if t.counts is not None:
+        return "some labels are missing"
+    return "" if is_binary(t.targets) else "targets are not 0 and 1"
+
+
 def _few_distinct(t: Trial) -> Tensor | None:
     """Up to eight items, of both classes, whose inputs differ."""
-    alone = t.targets.ndim > 0 and t.targets.numel() == len(t.targets) and t.can_be_cut
-    if not alone or t.counts is not None or not is_binary(t.targets):
-        return None
     y = t.targets.flatten()
     chosen: list[int] = []
     for label in (0, 1):
