@@ -215,6 +215,23 @@ def test_new_rows_far_out_are_as_the_furthest_known(data):
     assert far == pytest.approx(limits[[3, 0, 3, 0]], abs=1e-5)
 
 
+def test_unknown_categories_are_warned_of_once_in_a_call_by_column_and_value(fitted, data, tmp_path):
+    frame = data[0].head(8).assign(b=["x", "new", None, "new", "other", "y", "z", "x"], a=1000.0)
+    gap = frame.assign(b=frame["b"].where(frame["b"].isin(["x", "y", "z"]), None))
+    fitted.save(tmp_path / "run")
+    text = "X: b: 3 rows with categories not seen in training, or once only, treated as missing: 'new', 'other'"
+    for model in (fitted, load(tmp_path / "run")):
+        for method in (model.predict_proba, model.predict, model.decision_function):
+            with pytest.warns(UserWarning, match="^X: b: 3 rows") as found:
+                answers = method(frame)
+            assert [str(one.message) for one in found] == [text]
+            assert found[0].filename == __file__
+            assert (answers == method(gap)).all()  # which warns of nothing, or the test fails
+    many = frame.assign(b=list("klmnopqr"), c=list("uuuuvvwv"))
+    with pytest.warns(UserWarning, match=r"missing: 'k', 'l', 'm', 'n', 'o', \.\.\.; c: 1 row with .* missing: 'w'$"):
+        fitted.predict(many)
+
+
 def test_codes_that_lost_a_zero_in_front_are_refused(tmp_path):
     """Read as numbers, 01007 is 1007: every place would be unknown, and the probabilities wrong without a word."""
     rng = np.random.default_rng(0)

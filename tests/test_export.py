@@ -51,6 +51,7 @@ def run(model: BCEClassifier, frame: pl.DataFrame) -> list[np.ndarray]:
     return onnxruntime.InferenceSession(made.SerializeToString()).run(["probability", "logit"], fed(frame))
 
 
+@pytest.mark.filterwarnings("ignore:X. text. .* categories not seen in training:UserWarning")  # on purpose
 @pytest.mark.parametrize(
     "choices", [{}, {"hidden": ()}, {"members": 1, "heads": 1, "hidden": (8,)}, {"members": 1, "heads": 3}]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from torchbce.training.model import Model, learn
 from torchbce.training.table.choose import choose_columns
 from torchbce.training.table.columns import zero_in_front
 from torchbce.training.table.frames import frame_of, is_frame, stacked
+from torchbce.training.table.noticed import unknown_categories
 
 __all__ = ["BCEClassifier"]
 
@@ -150,18 +152,31 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def decision_function(self, X: Any) -> np.ndarray:
         """The logit of the positive class, (N,), float64."""
-        check_is_fitted(self, "model_")
-        return self.model_.logits(self._frame(X)[0], "X")
+        return self._logits(X)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class, (N, 2), float64."""
-        logits = self.decision_function(X)
+        """The probability of each class, (N, 2), float64.
+
+        A category that training did not have, or only once, counts as missing; a ``UserWarning`` names the column and
+        the categories.
+        """
+        logits = self._logits(X)
         return np.stack([sigmoid(-logits), sigmoid(logits)], 1)
 
     def predict(self, X: Any) -> np.ndarray:
         """The more probable class."""
-        positive = self.decision_function(X) > 0
+        positive = self._logits(X) > 0
         return np.asarray(self.classes_[positive.astype(int)])
+
+    def _logits(self, X: Any) -> np.ndarray:
+        """With one warning for a call, if there are unknown categories; it names the line of the caller's caller."""
+        check_is_fitted(self, "model_")
+        frame = self._frame(X)[0]
+        logits = self.model_.logits(frame, "X")
+        unknown = unknown_categories(frame, self.model_.columns, "X")
+        if unknown:
+            warnings.warn("X: " + "; ".join(unknown), UserWarning, stacklevel=3)
+        return logits
 
     def save(self, path: str | Path) -> None:
         """Write a run folder, as ``torchbce train`` makes it; :func:`torchbce.load` and ``torchbce predict`` read it.

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import numpy as np
+
 from torchbce.explanation.render.text import counted, percent
 from torchbce.training.estimate import Estimate
 from torchbce.training.run.folder import ModelFile
 from torchbce.training.run.report import what_rows
-from torchbce.training.table.columns import CalendarColumn, CategoricalColumn, FittedColumn
+from torchbce.training.table.columns import CalendarColumn, CategoricalColumn, FittedColumn, NumericColumn
 
 MOST = 200  # columns that are listed
+DAY = 86_400  # seconds
 
 
 def model_card(described: ModelFile, estimate: Estimate | None) -> str:
@@ -99,12 +104,23 @@ def _columns(columns: list[FittedColumn]) -> list[str]:
         if isinstance(column, CategoricalColumn):
             few = ", ".join(f"`{_escaped(level)}`" for level in column.levels[:5])
             more = f" and {len(column.levels) - 5} more" if len(column.levels) > 5 else ""
-            rows.append(f"| {_escaped(column.name)} | category | {few}{more} |")
+            kind, seen = "category", f"{few}{more}"
         else:
-            kind = "date" if column.date else "number"
-            gaps = ", with gaps" if column.gaps else ""
-            rows.append(f"| {_escaped(column.name)} | {kind} | {column.low:g} to {column.high:g}{gaps} |")
+            kind, seen = (
+                ("date", _dates(column)) if column.is_date else ("number", f"{column.low:g} to {column.high:g}")
+            )
+        gaps = ", with gaps" if column.gaps else ""
+        rows.append(f"| {_escaped(column.name)} | {kind} | {seen}{gaps} |")
     return [*rows[:MOST], *([f"| {len(rows) - MOST} more | | |"] if len(rows) > MOST else [])]
+
+
+def _dates(column: NumericColumn) -> str:
+    """From when to when, as ISO 8601 writes it: days, or seconds where the times of a day differ."""
+    unit: Literal["D", "s"] = "D" if column.low.is_integer() and column.high.is_integer() else "s"
+    low, high = (
+        np.datetime64(round(days * DAY), "s").astype(f"datetime64[{unit}]") for days in (column.low, column.high)
+    )
+    return f"{low} to {high}"
 
 
 def _left_out(columns: dict[str, str]) -> list[str]:

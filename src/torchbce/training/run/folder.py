@@ -38,7 +38,7 @@ ClassKind = Literal["text", "integer", "number", "boolean"]  # what the target's
 
 
 FORMATS = "torchbce-table-"
-FORMAT: Literal["torchbce-table-4"] = "torchbce-table-4"  # rises with every field
+FORMAT: Literal["torchbce-table-5"] = "torchbce-table-5"  # rises with every field
 
 
 class ModelFile(BaseModel):
@@ -46,7 +46,7 @@ class ModelFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["torchbce-table-4"]
+    format: Literal["torchbce-table-5"]
     source: str
     target: Target
     classes: ClassKind = "text"

@@ -70,22 +70,37 @@ def _numeric(
     mean, scale = _mean_and_deviation(known, None if weight is None else weight[is_known])
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
     gaps = len(known) < len(values)
-    return NumericColumn(name=name, mean=mean, scale=scale, low=low, high=high, gaps=gaps, decimal=decimal, date=form)
+    return NumericColumn(
+        name=name,
+        mean=mean,
+        scale=scale,
+        low=low,
+        high=high,
+        gaps=gaps,
+        is_date=_is_date(train, name, form),
+        decimal=decimal,
+        date=form,
+    )
 
 
 def _categorical(train: pl.DataFrame, name: str, file: str) -> CategoricalColumn:
     texts = texts_of(column_of(train, name, file)).alias("level")  # the column may be called as polars' patterns are
     counts = texts.drop_nulls().value_counts(sort=False)
     counts = counts.filter(pl.col("count") > 1).sort(["count", "level"], descending=[True, False])
-    return CategoricalColumn(name=name, levels=counts["level"].head(MAX_LEVELS).to_list())
+    levels = counts["level"].head(MAX_LEVELS).to_list()
+    return CategoricalColumn(name=name, levels=levels, gaps=bool(texts.null_count()))
 
 
 def _calendar(train: pl.DataFrame, name: str, file: str, form: str) -> list[CalendarColumn]:
     """The parts of a date that differ between rows."""
-    if not (form or train[name].dtype in (pl.Date, pl.Datetime)):
+    if not _is_date(train, name, form):
         return []
     parts = [CalendarColumn(name=name, part=part, date=form) for part in CALENDAR]
     return [part for part in parts if len(np.unique(calendar_codes(train, part, file))) > 1]
+
+
+def _is_date(train: pl.DataFrame, name: str, form: str) -> bool:
+    return bool(form) or train[name].dtype in (pl.Date, pl.Datetime)
 
 
 def _is_of_few_values(values: pl.Series) -> bool:

@@ -34,6 +34,7 @@ class NumericColumn(BaseModel):
     low: float  # the least and the greatest value of the training rows
     high: float
     gaps: bool
+    is_date: bool = False  # in days since 1970
     decimal: Literal[".", ","] = "."
     date: str = Field(default="", max_length=32)  # the format of a column of dates in a CSV file
 
@@ -57,6 +58,7 @@ class CategoricalColumn(BaseModel):
     kind: Literal["categorical"] = "categorical"
     name: str
     levels: list[str] = Field(max_length=MAX_LEVELS)
+    gaps: bool
 
     def encode(self, table: pl.DataFrame, file: str) -> list[np.ndarray]:
         texts = texts_of(column_of(table, self.name, file))

@@ -162,7 +162,9 @@ class Feature:
     def fitted(self, kind: str) -> list[FittedColumn]:
         """Its encodings, from the training rows alone."""
         if kind == "categorical":
-            return [CategoricalColumn(name=self.name, levels=most_frequent(self._named_levels()))]
+            levels = most_frequent(self._named_levels())
+            gaps = self._levels.train < self._train_rows
+            return [CategoricalColumn(name=self.name, levels=levels, gaps=gaps)]
         moments, form = self._moments, self.decided.form
         is_known = moments.low <= moments.high
         columns: list[FittedColumn] = [
@@ -173,6 +175,7 @@ class Feature:
                 low=moments.low if is_known else 0.0,
                 high=moments.high if is_known else 0.0,
                 gaps=moments.gaps,
+                is_date=self.decided.kind == DATES,
                 decimal="," if self._decimal == "," else ".",
                 date=form,
             )
@@ -181,7 +184,8 @@ class Feature:
             differing = [part for part, codes in self._parts.items() if len(codes) > 1]
             columns += [CalendarColumn(name=self.name, part=part, date=form) for part in differing]
         if self._train_rows >= choose.MANY_ROWS and self._is_few and self.decided.is_whole and self._few_values > 2:
-            columns.append(CategoricalColumn(name=self.name, levels=most_frequent(self._levels.counts)))
+            levels = most_frequent(self._levels.counts)
+            columns.append(CategoricalColumn(name=self.name, levels=levels, gaps=moments.gaps))
         return columns
 
     def level_names(self) -> dict[str, str] | None:

@@ -18,9 +18,10 @@ KEPT = 200_000
 
 
 class Levels:
-    """Counts in all rows and in training rows."""
+    """Counts in all rows and in training rows. train: training rows that are no gaps."""
 
     def __init__(self) -> None:
+        self.train = 0
         self._counts: list[pl.DataFrame] = []
         self._waiting = 0
         self._hashes = np.zeros(0, np.uint64)
@@ -39,6 +40,7 @@ class Levels:
         self._waiting += counts.height
         if self._waiting > 2 * KEPT:
             self._merge()
+        self.train += int(counts["train"].sum())
         return int(counts["rows"].sum())
 
     def _merge(self) -> pl.DataFrame:

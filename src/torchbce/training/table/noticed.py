@@ -11,6 +11,7 @@ from torchbce.training.table.columns import CategoricalColumn, FittedColumn, Num
 from torchbce.training.table.files import column_of
 
 UNSEEN, BEYOND, GAPS = "unseen", "beyond", "gaps"
+MOST = 5  # unknown categories that are shown
 
 
 class Noticed:
@@ -20,17 +21,26 @@ class Noticed:
         self.columns = columns
         self._numeric = {column.name for column in columns if isinstance(column, NumericColumn)}
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._unknown: dict[str, list[str]] = {}  # one more than are shown
 
     def look(self, table: pl.DataFrame, file: str) -> None:
         """At some more rows."""
         for column in self.columns:
             if isinstance(column, CategoricalColumn) and column.name not in self._numeric:
-                texts = texts_of(column_of(table, column.name, file))
-                self._counts[column.name, UNSEEN] += int((texts.is_not_null() & ~texts.is_in(column.levels)).sum())
+                self._look_at_categories(column, table, file)
             elif isinstance(column, NumericColumn):
                 values = column.values(table, file)
                 self._counts[column.name, BEYOND] += int(((values < column.low) | (values > column.high)).sum())
                 self._counts[column.name, GAPS] += 0 if column.gaps else int(np.isnan(values).sum())
+
+    def _look_at_categories(self, column: CategoricalColumn, table: pl.DataFrame, file: str) -> None:
+        texts = texts_of(column_of(table, column.name, file))
+        unknown = texts.filter(texts.is_not_null() & ~texts.is_in(column.levels))
+        self._counts[column.name, UNSEEN] += len(unknown)
+        shown = self._unknown.setdefault(column.name, [])
+        if len(unknown) and len(shown) <= MOST:
+            new = [text for text in unknown.unique(maintain_order=True).to_list() if text not in shown]
+            shown.extend(new[: MOST + 1 - len(shown)])
 
     def sentences(self) -> list[str]:
         """One for each thing that there is to say."""
@@ -38,7 +48,13 @@ class Noticed:
         for column in self.columns:
             unseen, beyond, gaps = (self._counts[column.name, what] for what in (UNSEEN, BEYOND, GAPS))
             if unseen and isinstance(column, CategoricalColumn):
-                found.append(f"{column.name}: {unseen} rows with categories not seen in training, treated as missing")
+                texts = self._unknown[column.name]
+                shown = ", ".join(map(repr, texts[:MOST])) + (", ..." if len(texts) > MOST else "")
+                rows = f"{unseen} row{'s' * (unseen != 1)}"
+                found.append(
+                    f"{column.name}: {rows} with categories not seen in training, or once only, treated as missing: "
+                    f"{shown}"
+                )
             if isinstance(column, NumericColumn):
                 if beyond:
                     found.append(
@@ -48,3 +64,11 @@ class Noticed:
                 if gaps:
                     found.append(f"{column.name}: {gaps} missing values, none in training; the mean is used")
         return found
+
+
+def unknown_categories(table: pl.DataFrame, columns: list[FittedColumn], file: str) -> list[str]:
+    """Of one table, the sentences on categories alone: a number a little out of range is no news."""
+    numeric = {column.name for column in columns if isinstance(column, NumericColumn)}
+    noticed = Noticed([c for c in columns if isinstance(c, CategoricalColumn) and c.name not in numeric])
+    noticed.look(table, file)
+    return noticed.sentences()
