@@ -236,3 +236,21 @@ def test_periods_need_dates_and_two_files(command, tables):
     refused(command("compare", "a.csv", *FLAGS, "--every", "month"), "needs --by COL, a column of dates")
     refused(command("compare", "a.csv", *FLAGS, "--periods"), "--periods takes two files")
     refused(command("compare", "a.csv", *FLAGS, "--by", "g", "--every", "hour"), "--every is 'hour'")
+
+
+def test_files_that_both_are_sorted_by_their_target_are_not_paired_by_row(command, tmp_path):
+    rng = np.random.default_rng(0)
+    n = 400
+    frame = pl.DataFrame({"customer": [f"c{i}" for i in range(n)], "bought": (rng.random(n) < 0.3).astype(int)})
+    frame = frame.with_columns(probability=pl.Series(rng.uniform(0.05, 0.95, n)))
+    frame.sort("bought", maintain_order=True).write_csv("a.csv")
+    frame.reverse().sort("bought", maintain_order=True).write_csv("b.csv")
+    flags = ("--target", "bought", "--prob", "probability")
+    given = ("compare", "a.csv", "b.csv", *flags)
+    refused = command(*given)
+    assert refused.exit_code == 3, refused.output
+    assert "'customer' in another order" in refused.stderr
+    assert "--key customer" in refused.stderr
+    assert command(*given, "--key", "customer").exit_code == 0
+    frame.sort("bought", maintain_order=True).with_columns(probability=0.5).write_csv("c.csv")
+    assert command("compare", "a.csv", "c.csv", *flags).exit_code == 0

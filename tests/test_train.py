@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import json
 import re
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -232,9 +234,39 @@ def test_unseen_categories_and_new_gaps_are_missing_values_and_said(trained, mix
     new.write_csv("new.csv")
     result = command("predict", trained, "new.csv", "--out", "out.parquet")
     assert result.exit_code == 0, result.stderr
-    assert "colour: 2 rows with categories not seen in training, treated as missing" in result.stderr
+    text = "colour: 2 rows with categories not seen in training, or once only, treated as missing: 'purple', 'pink'"
+    assert text in result.stderr
     assert "member: 4 missing values, none in training; the mean is used" in result.stderr
     assert pl.read_parquet("out.parquet").columns == ["row", "target", "logit", "probability", "loss"]
+
+
+@pytest.mark.parametrize("memory", [(), ("--memory", "1K", "--cache", "cache")], ids=["in memory", "larger"])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_the_card_shows_dates_as_dates_and_the_gaps_of_every_kind_of_column(kind, memory, command):
+    chance = np.random.default_rng(0)
+    rows = 400
+    gaps = pl.Series(chance.random(rows) < 0.1)
+    day = pl.Series([dt.date(2020, 1, 31) + dt.timedelta(days=i) for i in range(rows)])
+    moment = day.cast(pl.Datetime("us")).dt.offset_by("6h30m")
+    text = pl.Series(chance.choice(["a", "b"], rows))
+    flag = pl.Series(chance.random(rows) < 0.5)
+    whole = {"day": day, "moment": moment, "text": text, "flag": flag, "x": pl.Series(chance.normal(size=rows))}
+    inner = gaps & (pl.Series(range(rows)).is_between(1, rows - 2))
+    with_gaps = {f"{name}_gaps": values.set(inner, None) for name, values in whole.items() if name != "x"}
+    with_gaps["x_gaps"] = whole["x"].zip_with(~inner, pl.Series([None] * rows, dtype=pl.Float64))
+    frame = pl.DataFrame({**whole, **with_gaps, "y": chance.integers(0, 2, rows)})
+    frame.write_csv("t.csv") if kind == "csv" else frame.write_parquet("t.parquet")
+    quick = ("--hidden", "4", "--epochs", "1", "--test-share", "0", "--no-trees")
+    result = command("train", f"t.{kind}", "--target", "y", "--out", "run", *quick, *memory)
+    assert result.exit_code == 0, result.output
+    card = Path("run/MODEL_CARD.md").read_text()
+    seen = dict(re.findall(r"^\| (\w+) \| (\w+ \| .*) \|$", card, re.M))
+    assert [name for name, text in seen.items() if text.endswith(", with gaps")] == list(with_gaps)
+    if not memory:  # else the last rows choose the epoch
+        assert seen["day"] == "date | 2020-01-31 to 2021-03-05"
+        assert seen["moment"] == "date | 2020-01-31T06:30:00 to 2021-03-05T06:30:00"
+    assert re.fullmatch(r"date \| 2020-0[12]-\d\d to 2021-0[23]-\d\d, with gaps", seen["day_gaps"])
+    assert re.fullmatch(r"date \| 2020-0[12]-\d\dT06:30:00 to 2021-0[23]-\d\dT06:30:00", seen["moment"])
 
 
 def test_predicting_without_the_models_columns_names_them(trained, mixed_table, command):

@@ -25,6 +25,7 @@ from torchbce.training.table.files import write_bytes
 from torchbce.training.table.opened import Format
 from torchbce.training.table.paired import Model, read_together
 from torchbce.training.table.predictions import Batch, Columns
+from torchbce.training.table.row_order import check_same_order
 from torchbce.training.table.scan import sources
 
 RUN_KEY = "row"  # of a run's predictions: the number of the row in the table
@@ -151,6 +152,8 @@ def _together(asked: Asked, chosen: list[Chosen], key: str | None) -> Iterator[t
             raise InputError(f"{counts}: each file of one takes its match of the other")
         for files in zip(*shards, strict=True):
             models = [Model(source, one.columns) for source, one in zip(files, chosen, strict=True)]
+            if key is None and not rank_and_size()[0]:
+                check_same_order(models)
             for made in read_together(models, key, (0, 1) if key else rank_and_size()):
                 yield files[0].name, made
 

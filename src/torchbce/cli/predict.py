@@ -46,6 +46,7 @@ def run(
         names: list[str] = []
     else:
         names = write_batches(parts, out)
+    remark(f"predicts  {predictor.predicted}")
     for note in predictor.notes:
         remark(f"note      {note}")
     if predictor.bce is not None:

@@ -104,6 +104,7 @@ def result_lines(outcome: Outcome, folder: Path, files: list[str]) -> list[str]:
         lines.append(f"{'columns':{LABEL}}{_worth(estimate.importances)}")
     if estimate is not None:
         lines += [f"{'WARNING':{LABEL}}{text}" for text in _warnings(estimate, outcome.outline)]
+    lines.append(f"{'predicts':{LABEL}}{outcome.outline.target.predicted}")
     lines.append(f"{'saved':{LABEL}}{folder}/  {'  '.join(files)}")
     return lines
 

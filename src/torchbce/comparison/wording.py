@@ -29,9 +29,11 @@ def verdict(found: Comparison) -> str:
             f"{b} is {_direction(found.difference)} by {_size(found.difference, low, high)} on these items."
         )
     if low <= 0 <= high:
+        lower = "lower" if found.difference < 0 else "higher"
         return (
-            f"No difference between {a} and {b} can be told from luck: {b} is {_direction(found.difference)} by "
-            f"{_size(found.difference, low, high)}{_how_many_more(found)}.{_against_each_other(found)}"
+            f"These items do not show whether {a} or {b} is better: the BCE of {b} is {lower} by "
+            f"{_size(found.difference, low, high)}, and luck can give as much{_how_many_more(found)}."
+            f"{_against_each_other(found)}"
         )
     return f"{b} is {_direction(found.difference)} by {_size(found.difference, low, high)}{_why(found)}."
 

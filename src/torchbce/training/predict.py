@@ -86,6 +86,11 @@ class Predictor:
         return found
 
     @property
+    def predicted(self) -> str:
+        """What the probabilities are of."""
+        return self._target.predicted
+
+    @property
     def bce(self) -> float | None:
         """In nats per item, over the rows whose target is known."""
         return self._loss / self.known if self.known else None

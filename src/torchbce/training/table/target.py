@@ -61,6 +61,11 @@ class Target(BaseModel):
     positive: str
     negative: str
 
+    @property
+    def predicted(self) -> str:
+        """What a model's probabilities are of, in words."""
+        return f"the probability that {self.column} is {self.positive}, not {self.negative}"
+
     @classmethod
     def of(cls, table: pl.DataFrame, column: str, positive: str | None, name: str) -> Target:
         """The two values of a column; the positive one is named, or known (1, true, yes), or the later when sorted."""
