@@ -27,7 +27,8 @@ setup: node
 	$(INSTALL) --no-deps timm  # for its loss files; the rest of it needs torchvision
 	touch $@
 
-.venv/.docs: .venv/.dev
+.venv/.docs: .venv/.dev locks/docs.txt
+	$(LOCKED) locks/docs.txt
 	$(INSTALL) -e '.[docs]'
 	touch $@
 

@@ -28,6 +28,8 @@ extensions = [
     "myst_nb",
     "generated",  # what follows is in _ext
     "links",
+    "name_lists",
+    "properties",
     "public_names",
     "cells",
 ]
@@ -59,6 +61,7 @@ nb_execution_show_tb = True
 nb_execution_timeout = 240
 nb_merge_streams = True
 
+autosummary_generate = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say it in words
 python_maximum_signature_line_length = 80

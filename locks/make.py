@@ -1,9 +1,9 @@
-"""Write train.txt and dev.txt: what `make` installs besides torch, with the hash of every file that it may be.
+"""Write train.txt, dev.txt and docs.txt: what `make` installs besides torch, with the hashes of all files.
 
 torch is left out: which of its builds fits differs from machine to machine, so `constraints.txt` alone names its
 version.
 
-Run: make lock
+Run: make lock; or python locks/make.py docs, for one of them
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
+EXTRAS = ("train", "dev", "docs")
 LEFT_OUT = re.compile(r"^(torch|torchbce|nvidia-.*|cuda-.*)(==|$| )")
 MARKERS = {"triton": "sys_platform == 'linux' and platform_machine == 'x86_64'"}
 OPTIONS = ["--quiet", "--generate-hashes", "--no-annotate", "--no-header", "--strip-extras", "--allow-unsafe"]
 NO_ADDRESSES = ["--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host"]
+
+# docs.txt goes into the environment that dev.txt is in, so what both name has one version.
+AFTER = {"docs": "dev"}
 
 
 def blocks(text: str) -> list[str]:
@@ -38,12 +42,18 @@ def tidy(text: str) -> str:
     return "\n".join(kept) + "\n"
 
 
+def pinned(lock: str) -> str:
+    """The versions of a lock, as constraints."""
+    return "".join(re.split(r"[ ;\\]", block)[0] + "\n" for block in blocks(lock))
+
+
 def main() -> None:
-    for extra in ("train", "dev"):
+    for extra in sys.argv[1:] or EXTRAS:
         with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "lock.txt"
+            out, pins = Path(folder) / "lock.txt", Path(folder) / "pins.txt"
+            pins.write_text(pinned((HERE / f"{AFTER[extra]}.txt").read_text()) if extra in AFTER else "")
             command = [sys.executable, "-m", "piptools", "compile", *OPTIONS, *NO_ADDRESSES, "--extra", extra]
-            subprocess.run([*command, "-c", "constraints.txt", "-o", out, "pyproject.toml"], check=True)
+            subprocess.run([*command, "-c", "constraints.txt", "-c", pins, "-o", out, "pyproject.toml"], check=True)
             (HERE / f"{extra}.txt").write_text(tidy(out.read_text()))
 
 

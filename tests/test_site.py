@@ -9,12 +9,14 @@ import runpy
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+import browser
 import torchbce
 
 ROOT = Path(__file__).parent.parent
@@ -24,6 +26,14 @@ GALLERY = sorted((ROOT / "examples" / "gallery").glob("plot_*.py"))
 CELL_PAGES = [page for page in sorted(DOCS.rglob("*.md")) if "file_format: mystnb" in page.read_text(encoding="utf-8")]
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.M | re.S)
 CELL = re.compile(r"^```\{code-cell\}[^\n]*\n((?::[\w-]+:[^\n]*\n)*)(.*?)^```", re.M | re.S)
+
+
+def extension(name: str):
+    """A module of docs/_ext."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / "_ext" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def own_pages() -> list[Path]:
@@ -39,6 +49,29 @@ def test_every_public_name_has_one_entry_in_the_reference():
     assert len(names) >= 60
     counts = {name: entries.count(name) for name in names}
     assert counts == dict.fromkeys(names, 1), "docs/reference has no entry, or two"
+
+
+REFERENCE = sorted(page for page in (DOCS / "reference").glob("*.md") if "\n.. auto" in page.read_text())
+
+
+@pytest.mark.parametrize("page", REFERENCE, ids=lambda page: page.stem)
+def test_pages_of_the_reference_begin_with_a_list_of_their_names(page):
+    text = page.read_text()
+    listed = extension("entries").entries(text)
+    written = re.findall(r"^\.\. auto(?:function|class|exception):: (\S+)$", text, re.M)
+    assert ".. names::" in text.split("\n## ")[0]
+    assert len(listed) == len(set(listed)) >= len(written) >= 4
+    short = {name.rpartition(".")[2] for name in listed}
+    assert {name.rpartition(".")[2] for name in written} <= short
+    if page.stem == "pictures":
+        assert set(importlib.import_module("torchbce.explanation.plots").__all__) <= short
+
+
+def test_the_lists_of_names_have_every_public_name():
+    listed = [name for page in REFERENCE for name in extension("entries").entries(page.read_text())]
+    names = {*torchbce.__all__, *(f"functional.{name}" for name in torchbce.functional.__all__)} - {"functional"}
+    assert len(names) >= 60
+    assert {f"torchbce.{name}" for name in names} - set(listed) == set()
 
 
 def test_every_page_stands_in_one_table_of_contents():
@@ -63,6 +96,9 @@ def test_every_page_of_results_is_named_on_the_page_of_figures():
 def test_headings_that_links_name_exist(page):
     for file, heading in re.findall(r"\]\((?!https?://)([^)#\s]*)#([^)\s]+)\)", page.read_text()):
         target = page if not file else (page.parent / file)
+        if target.name == "glossary.md":
+            assert heading in extension("links").terms(DOCS), f"{page.name} links to {heading}, which is no term"
+            continue
         slugs = {
             re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
             for title in re.findall(r"^#+ (.+)$", target.read_text(), re.M)
@@ -71,11 +107,11 @@ def test_headings_that_links_name_exist(page):
 
 
 def test_the_command_line_page_has_every_command_and_option():
-    spec = importlib.util.spec_from_file_location("generated", DOCS / "_ext" / "generated.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = extension("generated")
     page = module.command_line()
     commands = module.commands()
+    top = page.split("\n## ")[0]
+    assert [name for name in commands if f"[`{name}`](#torchbce-{name})" not in top] == []
     assert {"train", "predict", "explain", "compare", "check", "labels", "export"} <= commands.keys()
     for name, command in commands.items():
         section = page.split(f"## torchbce {name}\n")[1].split("\n## ")[0]
@@ -85,9 +121,7 @@ def test_the_command_line_page_has_every_command_and_option():
 
 
 def test_the_curve_is_the_reports():
-    spec = importlib.util.spec_from_file_location("generated", DOCS / "_ext" / "generated.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = extension("generated")
     curve = module.curve()
     assert curve.count("<script") == 2
     assert all(f'id="{name}"' in curve for name in ("curve", "total", "mean", "item-0", "item-2", "items", "filter"))
@@ -228,3 +262,27 @@ def test_the_fixes_of_the_checks_are_python():
                 compile(block, page.name, "exec")
                 count += 1
     assert count >= 3
+
+
+SITE = ROOT / "build" / "docs"
+WIDTH = 400  # of a phone
+# Furo lets the content scroll sideways where something in it is too wide; a box of its own should.
+WIDE = """Math.max(...[document.documentElement, ...document.querySelectorAll('.content')].map(e => e.scrollWidth))"""
+
+
+@pytest.mark.site
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="there is no chromium")
+@pytest.mark.skipif(not (SITE / "index.html").exists(), reason="the site is not built; run make docs")
+def test_no_page_scrolls_sideways_on_a_phone(tmp_path):
+    files = sorted(SITE.rglob("*.html"))
+    wide = {}
+    with browser.page(files[0], tmp_path) as page:
+        page.call("Emulation.setDeviceMetricsOverride", width=WIDTH, height=800, deviceScaleFactor=1, mobile=False)
+        for file in files:
+            page.call("Page.navigate", url=file.as_uri())
+            while page.value("document.readyState") != "complete":
+                time.sleep(0.02)
+            width = page.value(WIDE)
+            if width > WIDTH:
+                wide[str(file.relative_to(SITE))] = width
+    assert wide == {}

@@ -43,6 +43,9 @@ def command_line() -> str:
     """A section for each command: what `--help` says, as lists that fit a narrow screen."""
     lines = ["# Command line", "", "Made from the commands themselves: what `torchbce COMMAND --help` says.", ""]
     lines += ["[Exit codes](../train.md#exit-codes) are the same for all of them.", ""]
+    lines += ["| command | what it does |", "|---|---|"]
+    lines += [f"| [`{name}`](#torchbce-{name}) | {_first_sentence(command)} |" for name, command in commands().items()]
+    lines.append("")
     for name, command in commands().items():
         lines += [f"## torchbce {name}", "", *_of_command(name, command)]
     return "\n".join(lines) + "\n"
@@ -60,6 +63,10 @@ def _of_command(name: str, command: Any) -> Iterator[str]:
         for parameter in parameters:
             written, text = parameter.get_help_record(context)
             yield from (f"`{written}`", f": {_escaped(text) or '-'}", "")
+
+
+def _first_sentence(command: Any) -> str:
+    return _escaped((command.help or "").split("\n\n")[0]).split(". ")[0].rstrip(".")
 
 
 def _usage(command: Any, context: Any) -> list[str]:
