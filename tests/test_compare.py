@@ -217,6 +217,20 @@ def test_too_few_items_give_no_p_and_say_so(n, ones, reason):
     assert found.to_dict()["p_value"] is None
 
 
+@pytest.mark.parametrize("n", [20, 300])
+def test_a_verdict_that_does_not_say_which_is_better_names_no_better_one(n):
+    a, _, y = models(n)
+    b = a + np.random.default_rng(1).normal(0, 0.05, n)
+    found = compare(a, b, y)
+    assert (found.p_value is None) == (n == 20)
+    assert found.interval.low < 0 < found.interval.high
+    assert found.verdict.startswith("These items do not show whether a or b is better: ")
+    assert found.verdict.count("better") == 1
+    assert f"the BCE of b is {'lower' if found.difference < 0 else 'higher'} by" in found.verdict.replace("The", "the")
+    verdict = torchbce.compare_all({"a": a, "b": b}, y, from_logits=True).verdict
+    assert "has the least loss; these items do not show that it is better" in verdict
+
+
 def test_clusters_without_the_rarer_class_give_no_p():
     a, b, y = models(400)
     patient = np.where(y == 1, 0, np.arange(400))

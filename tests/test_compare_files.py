@@ -73,6 +73,40 @@ def test_a_key_joins_files_in_any_order(command, tables):
     assert joined["gained"][0]["row"] == straight["gained"][0]["row"]
 
 
+def test_items_are_named_by_their_key_and_not_by_their_row(command, tables, tmp_path):
+    """In text, Markdown, JSON and the page; merged parts keep it."""
+    shuffled = tables.sample(fraction=1, shuffle=True, seed=2)
+    shuffled.select("id", "y", z="a").write_csv("a.csv")
+    change = np.logaddexp(0, (1 - 2 * tables["y"].cast(pl.Int8)) * tables["b"])
+    change -= np.logaddexp(0, (1 - 2 * tables["y"].cast(pl.Int8)) * tables["a"])
+    gained, lost = (tables["id"][int(place)] for place in (change.arg_min(), change.arg_max()))
+    row = shuffled["id"].to_list().index(gained) + 1
+    asked = ("compare", "a.csv", "b.parquet", *FLAGS, "--key", "id")
+    text = command(*asked, "--html", "page.html", "--save", "one.pairs").output
+    assert f"gained most id {gained}: target" in text
+    assert f"lost most   id {lost}: target" in text
+    assert "row" not in text
+    assert f"| gained most | id {gained}: target" in command(*asked, "--markdown").output
+    page = Path("page.html").read_text()
+    assert '<th scope="col" class="number">id</th>' in page
+    assert f"{gained}</td>" in page
+    found = numbers(command(*asked, "--json"))
+    assert (found["key"], found["gained"][0]["key"], found["gained"][0]["row"]) == ("id", gained, row)
+    assert all(item["key"] == shuffled["id"][item["row"] - 1] for item in found["gained"] + found["lost"])
+    assert numbers(command("compare", "--merge", "one.pairs", "--json"))["gained"] == found["gained"]
+    assert f"gained most row {row}: target" not in text
+    plain = numbers(command("compare", "all.csv", "--target", "y", "--logit", "a", "--logit", "b", "--json"))
+    assert (plain["key"], plain["gained"][0]["key"]) == (None, None)
+
+
+def test_parts_that_name_their_items_by_other_columns_are_not_merged(command, tables):
+    tables.select("id", "y", z="a").with_columns(n=pl.int_range(3000)).write_csv("a.csv")
+    tables.select("id", "y", z="b").with_columns(n=pl.int_range(3000)).write_csv("b.csv")
+    for key in ("id", "n"):
+        command("compare", "a.csv", "b.csv", *FLAGS, "--key", key, "--save", f"{key}.pairs")
+    refused(command("compare", "--merge", "id.pairs", "n.pairs"), "by 'id' and the other by 'n'", "same --key")
+
+
 def test_a_second_file_may_leave_out_the_targets(command, tables):
     pl.read_parquet("b.parquet").drop("y").write_csv("bare.csv")
     found = numbers(command("compare", "a.csv", "bare.csv", *FLAGS, "--json"))
@@ -254,3 +288,28 @@ def test_files_that_both_are_sorted_by_their_target_are_not_paired_by_row(comman
     assert command(*given, "--key", "customer").exit_code == 0
     frame.sort("bought", maintain_order=True).with_columns(probability=0.5).write_csv("c.csv")
     assert command("compare", "a.csv", "c.csv", *flags).exit_code == 0
+
+
+@pytest.mark.parametrize("more", ["id", "rank", "loss", "few values", "id and rank"])
+def test_columns_that_do_not_show_another_order_refuse_nothing(more, command, tables):
+    for name, p in (("one", tables["p"]), ("two", (1 / (1 + np.exp(-tables["a"]))).alias("p"))):
+        y = tables["y"]
+        columns = {
+            "id": [tables["id"]],
+            "rank": [p.rank("ordinal").alias("rank")],
+            "loss": [(-(y * p.log() + (1 - y.cast(pl.Int8)) * (1 - p).log())).alias("loss")],
+            "few values": [pl.Series("fold", np.random.default_rng(len(name + more)).permutation(3000) % 5)],
+            "id and rank": [p.rank("ordinal").alias("rank"), tables["id"]],
+        }
+        columns["few values"][0] = columns["few values"][0].sort(descending=name == "two")
+        pl.DataFrame([y, p, *columns[more]]).write_csv(f"{name}.csv")
+    result = command("compare", "one.csv", "two.csv", "--target", "y", "--prob", "p")
+    assert result.exit_code == 0, result.output
+
+
+def test_numbers_of_rows_do_not_hide_another_order(command, tables):
+    frame = tables.select("y", "p", "id")
+    count = pl.int_range(1, 3001).alias("row")
+    frame.sort("y", maintain_order=True).with_columns(count).write_csv("one.csv")
+    frame.reverse().sort("y", maintain_order=True).with_columns(count).write_csv("two.csv")
+    refused(command("compare", "one.csv", "two.csv", "--target", "y", "--prob", "p"), "'id' in another order")

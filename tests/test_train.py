@@ -269,6 +269,27 @@ def test_the_card_shows_dates_as_dates_and_the_gaps_of_every_kind_of_column(kind
     assert re.fullmatch(r"date \| 2020-0[12]-\d\dT06:30:00 to 2021-0[23]-\d\dT06:30:00", seen["moment"])
 
 
+def test_train_predict_report_and_card_say_which_class_the_probability_is_of(command):
+    rows = np.random.default_rng(0)
+    x = rows.normal(size=200)
+    frame = pl.DataFrame({"x": x, "fate": np.where(x + rows.normal(size=200) > 0, "stays", "leaves")})
+    frame.write_csv("t.csv")
+    quick = ("--hidden", "0", "--epochs", "1", "--folds", "2", "--no-trees", "--members", "1")
+    for positive, other in (("stays", "leaves"), ("leaves", "stays")):
+        said = f"the probability that fate is {positive}, not {other}"
+        made = command("train", "t.csv", "--target", "fate", "--positive", positive, "--out", positive, *quick)
+        assert f"\npredicts  {said}\n" in made.stdout
+        assert said in Path(positive, "report.html").read_text()
+        assert (
+            f"Probability that `fate` is `{positive}` and not `{other}`" in Path(positive, "MODEL_CARD.md").read_text()
+        )
+        result = command("predict", positive, "t.csv", "--threshold", "0.4", "--out", f"{positive}.csv")
+        assert f"predicts  {said}\n" in result.stderr
+        assert f"decision  {positive} above a probability of 0.4" in result.stderr
+        found = pl.read_csv(f"{positive}.csv")
+        assert ((found["target"] == 1) == (frame["fate"] == positive)).all()
+
+
 def test_predicting_without_the_models_columns_names_them(trained, mixed_table, command):
     mixed_table.select("age", "since").write_csv("new.csv")
     result = command("predict", trained, "new.csv")

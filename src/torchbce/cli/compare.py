@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import typer
 
 from torchbce.cli.files_out import check_not_read, writing
@@ -22,11 +23,11 @@ from torchbce.comparison.pairs import Pairs
 from torchbce.comparison.ranking import LossMatrix
 from torchbce.explanation.sketch.gather import rank_and_size
 from torchbce.training.table.files import write_bytes
-from torchbce.training.table.opened import Format
+from torchbce.training.table.opened import Format, Source
 from torchbce.training.table.paired import Model, read_together
-from torchbce.training.table.predictions import Batch, Columns
+from torchbce.training.table.predictions import Batch, Columns, as_texts
 from torchbce.training.table.row_order import check_same_order
-from torchbce.training.table.scan import sources
+from torchbce.training.table.scan import batches, sources
 
 RUN_KEY = "row"  # of a run's predictions: the number of the row in the table
 
@@ -95,9 +96,10 @@ def _print_ranking(asked: Asked, chosen: list[Chosen], key: str | None) -> None:
     if given or rank_and_size()[1] > 1:
         raise typer.BadParameter(f"{' and '.join(given) or 'torchrun'} takes two models; there are {len(chosen)}")
     matrix = LossMatrix(tuple(one.columns.from_logits for one in chosen))
-    for _, made in _together(asked, chosen, key):
-        first = made[0]
-        matrix.add([batch.outputs for batch in made], first.targets, first.weights, first.clusters)
+    with _opened(asked, chosen) as shards:
+        for _, made in _together(shards, key):
+            first = made[0]
+            matrix.add([batch.outputs for batch in made], first.targets, first.weights, first.clusters)
     _say(matrix.ranking([one.name for one in chosen]), asked.form)
 
 
@@ -138,24 +140,32 @@ def _chosen(asked: Asked) -> tuple[list[Chosen], str | None]:
     return chosen, asked.key or (RUN_KEY if all(runs) else None)
 
 
-def _together(asked: Asked, chosen: list[Chosen], key: str | None) -> Iterator[tuple[str, list[Batch]]]:
-    """The batches of all models, each with the name of the first one's file."""
+@contextlib.contextmanager
+def _opened(asked: Asked, chosen: list[Chosen]) -> Iterator[list[list[Model]]]:
+    """All models of each shard; there is one shard where each model has one file."""
     with contextlib.ExitStack() as stack:
         found = {
             file: stack.enter_context(sources([file], asked.format)) for file in dict.fromkeys(c.file for c in chosen)
         }
-        shards = [found[one.file] for one in chosen]
-        if len({len(files) for files in shards}) > 1:
+        lists = [found[one.file] for one in chosen]
+        if len({len(files) for files in lists}) > 1:
             counts = " and ".join(
-                f"{one.file} for {len(files)} files" for one, files in zip(chosen, shards, strict=True)
+                f"{one.file} for {len(files)} files" for one, files in zip(chosen, lists, strict=True)
             )
             raise InputError(f"{counts}: each file of one takes its match of the other")
-        for files in zip(*shards, strict=True):
-            models = [Model(source, one.columns) for source, one in zip(files, chosen, strict=True)]
-            if key is None and not rank_and_size()[0]:
-                check_same_order(models)
-            for made in read_together(models, key, (0, 1) if key else rank_and_size()):
-                yield files[0].name, made
+        yield [
+            [Model(source, one.columns) for source, one in zip(files, chosen, strict=True)]
+            for files in zip(*lists, strict=True)
+        ]
+
+
+def _together(shards: list[list[Model]], key: str | None) -> Iterator[tuple[str, list[Batch]]]:
+    """The batches of all models, each with the name of the first one's file."""
+    for models in shards:
+        if key is None and not rank_and_size()[0]:
+            check_same_order(models)
+        for made in read_together(models, key, (0, 1) if key else rank_and_size()):
+            yield models[0].source.name, made
 
 
 def _pairs(asked: Asked, chosen: list[Chosen], key: str | None) -> Pairs:
@@ -163,17 +173,36 @@ def _pairs(asked: Asked, chosen: list[Chosen], key: str | None) -> Pairs:
     pairs = Pairs((a.columns.from_logits, b.columns.from_logits), (a.name, b.name))
     if key and rank_and_size()[0]:
         return pairs  # the first process joins
-    for name, (first, second) in _together(asked, chosen, key):
-        try:
-            pairs.add(
-                (first.outputs, second.outputs),
-                first.targets,
-                first.weights,
-                rows=first.rows,
-                source=name,
-                groups=first.groups,
-                clusters=first.clusters,
-            )
-        except ValueError as error:
-            raise InputError(f"{name}: {error}") from error
+    with _opened(asked, chosen) as shards:
+        for name, (first, second) in _together(shards, key):
+            try:
+                pairs.add(
+                    (first.outputs, second.outputs),
+                    first.targets,
+                    first.weights,
+                    rows=first.rows,
+                    source=name,
+                    groups=first.groups,
+                    clusters=first.clusters,
+                )
+            except ValueError as error:
+                raise InputError(f"{name}: {error}") from error
+        if key is not None:
+            pairs.name_items(key, _key_values([models[0].source for models in shards], key, pairs.most_changed))
     return pairs
+
+
+def _key_values(files: list[Source], key: str, items: set[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    """The keys of these items, by source and row: which items changed most is known once all have been read."""
+    found: dict[tuple[str, int], str] = {}
+    for file in files:
+        rows = np.array(sorted(row for name, row in items if name == file.name), np.int64)
+        if not len(rows):
+            continue
+        for start, frame in batches(file, [key], f"--key {key}"):
+            here = rows[(rows >= start) & (rows < start + frame.height)]
+            values = as_texts(frame[key].gather(here - start), file)
+            found |= {(file.name, row): value for row, value in zip(here.tolist(), values, strict=True)}
+            if rows[-1] < start + frame.height:
+                break
+    return found

@@ -128,6 +128,7 @@ def comparison(pairs: Pairs) -> Comparison:
         gained=_changed(pairs, "gained", -1),
         lost=_changed(pairs, "lost", 1),
         explanations=explanations,
+        key=pairs.key,
     )
 
 
@@ -168,6 +169,7 @@ def _changed(pairs: Pairs, name: str, sign: int) -> tuple[ChangedItem, ...]:
             probability_b=b[i],
             change=sign * float(kept.change[i]),
             source=pairs.a.sources[kept.source[i]] if several else "",
+            key=pairs.key_values.get((pairs.a.sources[kept.source[i]], int(kept.row[i]))),
         )
         for i in range(len(kept.change))
     )

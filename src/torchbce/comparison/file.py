@@ -28,6 +28,8 @@ def to_bytes(pairs: Pairs) -> bytes:
         "worse": pairs.worse,
         "weights": pairs.sample.weights,
         "names": {name: table.names for name, table in tables.items()},
+        "key": pairs.key,
+        "key_values": [[source, row, value] for (source, row), value in sorted(pairs.key_values.items())],
     }
     arrays: dict[str, Any] = {name: table.sums for name, table in tables.items()}
     for label, items in enumerate(pairs.sample.kept):
@@ -73,4 +75,7 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Pairs:
         if len(sizes) > 1 or max(sizes) > KEPT or not ((kept.source >= 0) & (kept.source < len(a.sources))).all():
             raise ValueError(f"its items that {which} most cannot be")
         setattr(pairs, which, kept)
+    if texts.get("key") is not None:  # files of older versions have none
+        values = {(str(source), int(row)): str(value) for source, row, value in texts["key_values"]}
+        pairs.name_items(str(texts["key"]), values)
     return pairs

@@ -28,7 +28,8 @@ class Pairs:
     """Collects predictions of two models for the same items: `add` batches, `merge` others.
 
     a, b: the sketch of each. changes, groups, bands: sums over the changes b - a of the losses. better: how many items
-    cost less with b, and how many more.
+    cost less with b, and how many more. key, key_values: the column that names an item, and its values for the most
+    changed items, by source and row.
     """
 
     from_logits: tuple[bool, bool]
@@ -44,6 +45,8 @@ class Pairs:
     worse: int = 0
     gained: Changed = field(default_factory=Changed.none)
     lost: Changed = field(default_factory=Changed.none)
+    key: str | None = None
+    key_values: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.a, self.b = (Sketch(logits) for logits in self.from_logits)
@@ -79,6 +82,9 @@ class Pairs:
         """Add what others have seen."""
         if bool(len(self.groups)) != bool(len(other.groups)) and self.a.sums.count and other.a.sums.count:
             raise ValueError("one part has groups and the other none; make both with the same --by, or without")
+        if self.key is not None and other.key is not None and self.key != other.key:
+            keys = f"{self.key!r} and the other by {other.key!r}"
+            raise ValueError(f"one part names its items by {keys}; make both with the same --key")
         self.a.merge(other.a)
         self.b.merge(other.b)
         self.sample.merge(other.sample)
@@ -93,6 +99,21 @@ class Pairs:
         for name in ("gained", "lost"):
             theirs = getattr(other, name)
             setattr(self, name, getattr(self, name).and_(theirs._replace(source=numbers[theirs.source])))
+        self.name_items(self.key or other.key, self.key_values | other.key_values)
+
+    @property
+    def most_changed(self) -> set[tuple[str, int]]:
+        """The source and row of each item that is kept."""
+        return {
+            (self.a.sources[source], int(row))
+            for kept in (self.gained, self.lost)
+            for source, row in zip(kept.source, kept.row, strict=True)
+        }
+
+    def name_items(self, key: str | None, values: dict[tuple[str, int], str]) -> None:
+        """Messages then call the most changed items by their key, and not by their row."""
+        kept = self.most_changed if values else set()
+        self.key, self.key_values = key, {item: value for item, value in values.items() if item in kept}
 
     def _add(
         self,

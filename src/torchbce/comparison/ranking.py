@@ -52,11 +52,11 @@ class Ranking:
         """Which models the best cannot be told from."""
         best, *others = self.models
         if self.reason:
-            return f"{best.name} has the least loss; too little to tell it from others: {self.reason}."
+            return f"{best.name} has the least loss; these items do not show that it is better: {self.reason}."
         beside = [other.name for other in others if other.p_value is None or other.p_value >= 0.05]
         if not beside:
             return f"{best.name} is the best."
-        return f"{best.name} has the least loss; {', '.join(beside)} cannot be told from it."
+        return f"{best.name} has the least loss; these items do not show that it is better than {' or '.join(beside)}."
 
     def to_dict(self) -> dict[str, Any]:
         """Every number, for JSON."""

@@ -37,7 +37,10 @@ class Slot:
 
 @dataclass(frozen=True)
 class ChangedItem:
-    """One item, with the probabilities that both models gave; `change` is its loss with b less that with a."""
+    """One item, with the probabilities that both models gave; `change` is its loss with b less that with a.
+
+    key: its value in the column `Comparison.key`, where files were joined by one.
+    """
 
     row: int
     target: float
@@ -45,6 +48,7 @@ class ChangedItem:
     probability_b: float
     change: float
     source: str = ""
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class Comparison:
     `evidence.reason` says. parts: separation and calibration, which add up to the difference; None where items are too
     few or targets soft. better, worse: shares of the items that cost less with b, and more.
     more_items: how many more items like these would show a difference of this size with a probability of 80 %; 0 where
-    it is shown already, infinite where there is none.
+    it is shown already, infinite where there is none. key: the column that names the items, where files were joined by
+    one.
     """
 
     names: tuple[str, str]
@@ -75,6 +80,7 @@ class Comparison:
     gained: tuple[ChangedItem, ...]
     lost: tuple[ChangedItem, ...]
     explanations: tuple[Explanation, Explanation]
+    key: str | None = None
 
     @property
     def difference(self) -> float:

@@ -23,13 +23,13 @@ def verdict(found: Comparison) -> str:
         return "The losses cannot be compared: one of them is infinite."
     if found.difference == 0 and low == high == 0:
         return f"{a} and {b} give every item the same loss."
+    lower = "lower" if found.difference < 0 else "higher"
     if found.p_value is None:
         return (
-            f"Too little to tell {a} from {b}: {found.evidence.reason}. "
-            f"{b} is {_direction(found.difference)} by {_size(found.difference, low, high)} on these items."
+            f"These items do not show whether {a} or {b} is better: {found.evidence.reason}. The BCE of {b} is {lower} "
+            f"by {_short(abs(found.difference))} nats per item on them."
         )
     if low <= 0 <= high:
-        lower = "lower" if found.difference < 0 else "higher"
         return (
             f"These items do not show whether {a} or {b} is better: the BCE of {b} is {lower} by "
             f"{_size(found.difference, low, high)}, and luck can give as much{_how_many_more(found)}."
@@ -128,8 +128,8 @@ def facts(found: Comparison) -> list[tuple[str, str]]:
     pairs += [(f"group {n}", _slot(group)) for n, group in enumerate(found.groups[:SHOWN], 1)]
     if len(found.groups) > SHOWN:
         pairs.append(("groups", f"and {len(found.groups) - SHOWN:,} more, in to_dict()"))
-    pairs += [("gained most", _item(item)) for item in found.gained[:ITEMS_SHOWN]]
-    pairs += [("lost most", _item(item)) for item in found.lost[:ITEMS_SHOWN]]
+    pairs += [("gained most", _item(item, found.key)) for item in found.gained[:ITEMS_SHOWN]]
+    pairs += [("lost most", _item(item, found.key)) for item in found.lost[:ITEMS_SHOWN]]
     return pairs
 
 
@@ -146,9 +146,10 @@ def _slot(slot: Slot, prefix: str = "") -> str:
     )
 
 
-def _item(item: ChangedItem) -> str:
+def _item(item: ChangedItem, key: str | None) -> str:
+    name = f"row {item.row}" if item.key is None else f"{key} {item.key}"
     return (
-        f"{item.source} row {item.row}: target {item.target:g}, {probability_text(item.probability_a)} -> "
+        f"{item.source} {name}: target {item.target:g}, {probability_text(item.probability_a)} -> "
         f"{probability_text(item.probability_b)}, {item.change:+.4g} nats"
     ).strip()
 

@@ -43,7 +43,7 @@ def write_report(path: Path, outcome: Outcome) -> None:
     write_page(
         path,
         title=f"{outcome.outline.name}: {outcome.outline.target.column}",
-        facts=_facts(learnt, estimate, explanation, outcome.train_bce),
+        facts={"predicts": outcome.outline.target.predicted} | _facts(learnt, estimate, explanation, outcome.train_bce),
         explanation=explanation,
         figures={name: to_svg(display.plot().figure_) for name, display in displays.items()},
     )
