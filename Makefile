@@ -98,7 +98,7 @@ bench: .venv/.bench
 
 # The site, into build/docs; a warning is an error. linkcheck looks at the links to other sites.
 docs: node .venv/.docs
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -d build/docs-pages docs build/docs
+	$(BIN)/python -m sphinx --jobs 2 --fail-on-warning --keep-going --quiet -b html -d build/docs-pages docs build/docs
 	@echo "Open build/docs/index.html"
 
 linkcheck: node .venv/.docs
