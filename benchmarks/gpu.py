@@ -11,6 +11,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import machine
@@ -34,27 +35,16 @@ def focal(x: Tensor, y: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tens
     return ((alpha * y + (1 - alpha) * (1 - y)) * ce * (1 - p_t) ** gamma).mean()
 
 
-LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], torch.dtype, bool]] = {
-    "logits, float32": (
-        F.binary_cross_entropy_with_logits,
-        functional.binary_cross_entropy_with_logits,
-        torch.float32,
-        False,
-    ),
-    "logits, bfloat16": (
-        F.binary_cross_entropy_with_logits,
-        functional.binary_cross_entropy_with_logits,
-        torch.bfloat16,
-        False,
-    ),
-    "logits with pos_weight by class": (
-        F.binary_cross_entropy_with_logits,
-        functional.binary_cross_entropy_with_logits,
-        torch.float32,
-        True,
-    ),
-    "probabilities, float32": (F.binary_cross_entropy, functional.binary_cross_entropy, torch.float32, False),
-    "focal loss": (focal, torchbce.focal_loss_with_logits, torch.float32, False),
+Loss = Callable[..., Tensor]
+LOGITS: tuple[Loss, Loss] = F.binary_cross_entropy_with_logits, functional.binary_cross_entropy_with_logits
+PROBABILITIES: tuple[Loss, Loss] = F.binary_cross_entropy, functional.binary_cross_entropy
+# Theirs, ours, the dtype, and whether there is a pos_weight by class.
+LOSSES: dict[str, tuple[tuple[Loss, Loss], torch.dtype, bool]] = {
+    "logits, float32": (LOGITS, torch.float32, False),
+    "logits, bfloat16": (LOGITS, torch.bfloat16, False),
+    "logits with pos_weight by class": (LOGITS, torch.float32, True),
+    "probabilities, float32": (PROBABILITIES, torch.float32, False),
+    "focal loss": ((focal, torchbce.focal_loss_with_logits), torch.float32, False),
 }
 
 
@@ -80,7 +70,7 @@ def medians(ways: dict[str, Step]) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in found.items()}
 
 
-def both(loss: Callable[..., Tensor], x: Tensor, y: Tensor, options: dict[str, Any]) -> Step:
+def both(loss: Loss, x: Tensor, y: Tensor, options: dict[str, Any]) -> Step:
     def step() -> None:
         x.grad = None
         loss(x, y, **options).backward()  # type: ignore[no-untyped-call]
@@ -90,7 +80,7 @@ def both(loss: Callable[..., Tensor], x: Tensor, y: Tensor, options: dict[str, A
 
 def losses() -> list[str]:
     text = []
-    for name, (theirs, ours, dtype, weighted) in LOSSES.items():
+    for name, ((theirs, ours), dtype, weighted) in LOSSES.items():
         rows = []
         for n in SIZES:
             torch.manual_seed(0)
@@ -132,6 +122,17 @@ def measured(step: Step) -> tuple[float, float]:
     return statistics.median(seconds(step, 1) for _ in range(5)), peak / 2**30
 
 
+def under_autocast(leaves: list[Tensor], loss: Callable[[], Tensor]) -> Step:
+    def step() -> None:
+        for leaf in leaves:
+            leaf.grad = None
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            value = loss()
+        value.backward()  # type: ignore[no-untyped-call]
+
+    return step
+
+
 def linear(rows: int, features: int, labels: int, positives: int = 5) -> dict[str, Step]:
     torch.manual_seed(0)
     x = torch.randn(rows, features, device="cuda", requires_grad=True)
@@ -146,15 +147,7 @@ def linear(rows: int, features: int, labels: int, positives: int = 5) -> dict[st
 
     compiled = torch.compile(dense, dynamic=False)
 
-    def step(loss: Callable[[], Tensor]) -> Step:
-        def run() -> None:
-            x.grad = weight.grad = None
-            with torch.autocast("cuda", dtype=torch.bfloat16):
-                value = loss()
-            value.backward()  # type: ignore[no-untyped-call]
-
-        return run
-
+    step = partial(under_autocast, [x, weight])
     return {
         "torch: linear, dense target, loss": step(lambda: dense(x, weight)),
         "the same under torch.compile": step(lambda: compiled(x, weight)),
@@ -174,15 +167,7 @@ def pairs(rows: int, features: int) -> dict[str, Step]:
 
     compiled = torch.compile(formula, dynamic=False)
 
-    def step(loss: Callable[[], Tensor]) -> Step:
-        def run() -> None:
-            x.grad = y.grad = scale.grad = bias.grad = None
-            with torch.autocast("cuda", dtype=torch.bfloat16):
-                value = loss()
-            value.backward()  # type: ignore[no-untyped-call]
-
-        return run
-
+    step = partial(under_autocast, [x, y, scale, bias])
     return {
         "open_clip's formula": step(lambda: formula(x, y)),
         "the same under torch.compile": step(lambda: compiled(x, y)),

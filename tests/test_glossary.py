@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 import torchbce
+from test_site import extension
 from torchbce.comparison.periods import what_changed
 
 ROOT = Path(__file__).parent.parent
@@ -18,14 +18,8 @@ TEMPLATES = sorted((ROOT / "src" / "torchbce").rglob("templates/*.j2"))
 OF_PAGES = {"BCE", "DSC", "MCB", "UNC", "D2", "CORP"}  # of docstrings that the reference shows
 
 
-def links():
-    spec = importlib.util.spec_from_file_location("links", DOCS / "_ext" / "links.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TERMS = links().terms(DOCS)
+LINKS = extension("links")
+TERMS = LINKS.terms(DOCS)
 
 
 def docstrings() -> str:
@@ -110,9 +104,8 @@ def test_abbreviations_that_reports_print_are_terms(reports):
 
 def test_links_to_terms_become_references():
     known = {"base-rate": "base rate", "d2": "D2"}
-    module = links()
-    assert module.to_terms("the [ones](../glossary.md#base-rate), [D2](glossary.md#d2)", known) == (
+    assert LINKS.to_terms("the [ones](../glossary.md#base-rate), [D2](glossary.md#d2)", known) == (
         "the {term}`ones <base rate>`, {term}`D2 <D2>`"
     )
-    assert module.to_terms("[Glossary](glossary.md)", known) == "[Glossary](glossary.md)"
-    assert module.to_terms("[x](glossary.md#no-such)", known) == "{term}`x <no-such>`"  # Sphinx warns of it
+    assert LINKS.to_terms("[Glossary](glossary.md)", known) == "[Glossary](glossary.md)"
+    assert LINKS.to_terms("[x](glossary.md#no-such)", known) == "{term}`x <no-such>`"  # Sphinx warns of it

@@ -15,7 +15,6 @@ from torchbce.common.errors import OutputError
 from torchbce.common.writing import is_same_file
 from torchbce.explanation.render.text import counted
 from torchbce.training.predict import Predictor
-from torchbce.training.run.folder import described_run
 from torchbce.training.table.files import write_batches
 from torchbce.training.table.opened import Format
 
@@ -47,15 +46,14 @@ def run(
         names: list[str] = []
     else:
         names = write_batches(parts, out)
-    remark(f"predicts  {predictor.predicted}")
+    remark(f"predicts  {predictor.target.predicted}")
     for note in predictor.notes:
         remark(f"note      {note}")
     if predictor.bce is not None:
         remark(f"bce       {predictor.bce:.6f} nats per item over {counted(predictor.known, 'row')}")
     if decision is not None:
         of_costs = "" if predictor.cost is None else f", {predictor.cost:.6g} per row on average"
-        yes = described_run(folder).target.positive
-        remark(f"decision  {yes} above a probability of {decision.threshold:.6g}{of_costs}")
+        remark(f"decision  {predictor.target.positive} above a probability of {decision.threshold:.6g}{of_costs}")
     if out is not None:
         remark(f"saved     {out}: {', '.join(names)}")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 # Of a tile: its logits, their slopes and its targets.
 BYTES = 24 << 20
 GPU_BYTES = 512 << 20  # a GPU finishes a small tile before the host has asked for the next
-EVEN = 64
+ALIGNED = 64
 PER_LOGIT = {torch.float64: 8 + 8 + 8, torch.float32: 4 + 4 + 4}
 
 Place = TypeVar("Place", int, Tensor)  # one, or of many positions
@@ -56,12 +56,12 @@ def grid_of(rows: int, columns: int, dtype: torch.dtype, chunk: int | None = Non
         return Grid(rows, columns, min(chunk, max(1, rows)), min(chunk, max(1, columns)))
     logits = (GPU_BYTES if on_gpu else BYTES) // PER_LOGIT[dtype]
     height = max(1, min(rows, logits // min(max(columns, 1), 1024)))
-    return Grid(rows, columns, _even(height, rows), _even(max(1, min(columns, logits // height)), columns))
+    return Grid(rows, columns, _aligned(height, rows), _aligned(max(1, min(columns, logits // height)), columns))
 
 
-def _even(step: int, size: int) -> int:
-    """Products of 16-bit matrices are several times slower where rows do not begin at even addresses."""
-    return step - step % EVEN if EVEN < step < size else step
+def _aligned(step: int, size: int) -> int:
+    """Down to a multiple: else a GPU takes several times as long for a product of 16-bit matrices."""
+    return step - step % ALIGNED if ALIGNED < step < size else step
 
 
 def part(tensor: Tensor, grid: Grid, rows: slice, columns: slice) -> Tensor:

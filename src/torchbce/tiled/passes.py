@@ -104,7 +104,8 @@ def gradients(
             slope = slopes(logits_of(input, weight, bias), (rows, columns))
             if of_bias is not None:
                 of_bias.add_(slope.sum(0), alpha=scale)
-            slope = slope.to(factors)
+            if of_input is not None or of_weight is not None:
+                slope = slope.to(factors)  # once for both
             if of_input is not None:
                 add_product(of_input[rows], slope, weight, scale)
             if of_weight is not None:

@@ -42,7 +42,7 @@ class Predictor:
 
     def __init__(self, folder: Path, *, keys: list[str] | None = None, decision: Decision | None = None) -> None:
         described, self._model = load_model(folder)
-        self._target = described.target
+        self.target = described.target
         self._keys, self._decision = list(keys or []), decision
         self._noticed = Noticed(self._model.columns)
         self._loss, self._cost, self._gaps, self.known = 0.0, 0.0, 0, 0
@@ -63,8 +63,8 @@ class Predictor:
             names = column_names(source)
             self._require(names, source)
             wanted = list(dict.fromkeys(column.name for column in self._model.columns))
-            known = self._target.column in names
-            read = list(dict.fromkeys([*wanted, *([self._target.column] if known else []), *self._keys]))
+            known = self.target.column in names
+            read = list(dict.fromkeys([*wanted, *([self.target.column] if known else []), *self._keys]))
             as_text = {
                 column.name
                 for column in self._model.columns
@@ -82,13 +82,8 @@ class Predictor:
     def notes(self) -> list[str]:
         found = self._noticed.sentences()
         if self._gaps and self.known:
-            found.append(f"{self._target.column}: {self._gaps} missing, left out of the loss")
+            found.append(f"{self.target.column}: {self._gaps} missing, left out of the loss")
         return found
-
-    @property
-    def predicted(self) -> str:
-        """What the probabilities are of."""
-        return self._target.predicted
 
     @property
     def bce(self) -> float | None:
@@ -116,7 +111,7 @@ class Predictor:
         table, _ = typed(frame, source.name, source.format.decimal, as_text)
         logits = self._model.logits(table, name)
         self._noticed.look(table, name)
-        target = self._target.encode(table, name, complete=False) if known else None
+        target = self.target.encode(table, name, complete=False) if known else None
         made = predictions_table(logits, target, rows=np.arange(first, first + len(logits)))
         if target is not None:
             self._gaps += target.null_count()
@@ -133,7 +128,7 @@ class Predictor:
             wrong_yes = int((yes & (made["target"] == 0)).sum())
             wrong_no = int((~yes & (made["target"] == 1)).sum())
             self._cost += false_positive * wrong_yes + false_negative * wrong_no
-        answers = np.where(yes.to_numpy(), self._target.positive, self._target.negative)
+        answers = np.where(yes.to_numpy(), self.target.positive, self.target.negative)
         return together(made, {}, decision=answers)
 
 

@@ -18,13 +18,13 @@ def last_layer(t: Trial) -> str | None:
     """
     model = t.copy()
     fitting = {name: part for name, part in model.named_modules() if isinstance(part, KINDS) and _fits(part, t)}
+    if not fitting:
+        return None
     ran: list[str] = []
     for name, part in fitting.items():
         part.register_forward_hook(lambda *_, name=name: ran.append(name))
     with torch.no_grad():
         call(model, t.inputs)
-    if not fitting:
-        return None
     return _as_code(model, ran[-1] if ran else list(fitting)[-1])
 
 

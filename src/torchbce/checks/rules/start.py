@@ -68,8 +68,8 @@ def head_bias(t: Trial) -> Finding:
     if not is_binary(t.labels):
         return not_applicable("targets are not 0 and 1")
     shares = _base_rates(t)
-    layer = last_layer(t)
-    if layer is None or not any(0 < share < 1 for share in shares) or t.labels.numel() < 32:
+    too_few = not any(0 < share < 1 for share in shares) or t.labels.numel() < 32
+    if too_few or (layer := last_layer(t)) is None:  # which runs the model
         return not_applicable("no last bias, one class only, or fewer than 32 items")
     if not is_plain_bce(t.loss_func):
         return not_applicable("the loss is weighted or not BCE, and so is the best start")

@@ -60,15 +60,12 @@ def _check(a: Model, b: Model) -> None:
     used = {name for one in (a, b) for name in (one.columns.outputs, one.columns.target, one.columns.weight)}
     theirs = set(column_names(b.source))
     shared = [name for name in column_names(a.source) if name in theirs and name not in used]
-    watched: list[_Watched] | None = None
-    for number, first, second in _side_by_side(a.source, b.source, shared):
-        if watched is None:
-            watched = _worth_watching(first, second)
+    beginning = next(_side_by_side(a.source, b.source, shared), None)
+    watched = [] if beginning is None else _worth_watching(*beginning[1:])
+    for number, first, second in _side_by_side(a.source, b.source, [one.name for one in watched]):
         for one in watched:
             one.add(number, first[one.name], second[one.name])
-        if not watched:
-            return
-    if not watched or any(not one.differ for one in watched):
+    if any(not one.differ for one in watched):
         return  # a column that names items says that they are the same
     moved = [one for one in watched if one.hashes[0] == one.hashes[1]]
     _refuse(a, b, moved)
