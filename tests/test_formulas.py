@@ -35,7 +35,7 @@ def worst_error(name: str, x: torch.Tensor, y: torch.Tensor, *constants: float) 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("suffix", NAMES)
-@pytest.mark.parametrize("pos_weight", [1.0, 0.25, 7.0])
+@pytest.mark.parametrize("pos_weight", [1.0, 0.25, 7.0, 2.0**-20])
 def test_logits_match_mpmath(dtype, suffix, pos_weight):
     x, y = grid(gold.LOGITS, dtype)
     ulps, at_x, at_y = worst_error("bce_with_logits" + suffix, x, y, pos_weight)
@@ -44,7 +44,7 @@ def test_logits_match_mpmath(dtype, suffix, pos_weight):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("suffix", NAMES)
-@pytest.mark.parametrize("pos_weight", [1.0, 0.25, 7.0])
+@pytest.mark.parametrize("pos_weight", [1.0, 0.25, 7.0, 2.0**-20])
 def test_probabilities_match_mpmath(dtype, suffix, pos_weight):
     x, y = grid(gold.PROBABILITIES, dtype)
     ulps, at_x, at_y = worst_error("bce" + suffix, x, y, pos_weight)

@@ -154,13 +154,15 @@ def test_items_and_slopes_match_mpmath(engine, name, dtype):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("pos_weight", [0.25, 7.0])
-def test_pos_weight_matches_mpmath(engine, pos_weight):
-    x, y = grid("bce_with_logits", torch.float32)
-    items, slopes = both(engine, "bce_with_logits", x, y, reduction="none", pos_weight=pos_weight)
-    # Half a unit of a subnormal exp(-104), times pos_weight, is the most that can be lost.
-    assert worst("bce_with_logits", items, x, y, "", pos_weight)[0] <= max(3, pos_weight / 2)
-    assert worst("bce_with_logits", slopes, x, y, "_dx", pos_weight)[0] <= 7
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("pos_weight", [1e-8, 1e-3, 0.25, 7.0, 1e5])
+def test_pos_weight_matches_mpmath(engine, name, pos_weight):
+    pos_weight = torch.tensor(pos_weight).item()  # the float32 that the kernel is given
+    x, y = grid(name, torch.float32)
+    items, slopes = both(engine, name, x, y, reduction="none", pos_weight=pos_weight)
+    # Half a unit of a subnormal exp(-104) or probability, times pos_weight, is the most that can be lost.
+    assert worst(name, items, x, y, "", pos_weight)[0] <= max(3, pos_weight / 2)
+    assert worst(name, slopes, x, y, "_dx", pos_weight)[0] <= max(7, pos_weight / 2)
 
 
 @pytest.mark.parametrize("count", [1, 31, 33, 200])  # item by item, in rows, as a product

@@ -61,7 +61,12 @@ class _Fused(torch.autograd.Function):
         input, target, *_ = ctx.saved_tensors  # looked at always: it raises where one was changed since forward
         call, grad_input = ctx.call, ctx.grad_input
         ctx.grad_input = None  # given away once; a second backward computes it again
-        if torch.is_grad_enabled() or torch_internals.gradients_are_transformed(grad_output):  # first: create_graph
+        # Differentiated further (create_graph), transformed, or such as no kernel reads.
+        if (
+            torch.is_grad_enabled()
+            or torch_internals.gradients_are_transformed(grad_output)
+            or not select.is_plain(grad_output)
+        ):
             scale = grad_output / reference.divisor(input, call) if call.reduction == "mean" else grad_output
             grad_input = reference.grad(input, target, call, scale)
         elif grad_input is None or not ctx.engine.rescale(grad_input, grad_output, input, target, call):

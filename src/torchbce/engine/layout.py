@@ -12,7 +12,7 @@ ONCE = (1, 1)  # the `inner` and `period` of a tensor that is not there
 
 
 class Pattern(NamedTuple):
-    """Item i, in memory order, has weight `values[(i // inner) % period]`."""
+    """Item i, in memory order, has weight `values[(i // inner) % period]`; `values` lie one after another."""
 
     values: Tensor
     inner: int
@@ -50,22 +50,37 @@ def class_numbers(input: Tensor, target: Tensor, dim: int) -> tuple[Tensor, Tens
 
 def pattern(weight: Tensor, like: Tensor) -> Pattern:
     """A weight that broadcasts to `like`, along the memory of `like`, which is dense."""
-    n, own = like.numel(), weight.numel()
+    n, own, weight = like.numel(), weight.numel(), weight.detach().resolve_neg()
+    if n == 0:
+        return Pattern(weight.new_empty(1), 1, 1)  # nothing is read
     if own == 1:
-        return Pattern(weight, max(n, 1), 1)
+        return Pattern(weight, n, 1)
     if like.is_contiguous() and weight.is_contiguous() and weight.size() == like.size()[-weight.ndim :]:
         return Pattern(weight, 1, own)  # the common case first
     order = sorted(range(like.ndim), key=like.stride, reverse=True)
-    view = weight.detach().expand(like.shape).permute(order)
-    varying = [d for d in range(view.ndim) if view.size(d) != 1 and view.stride(d) != 0]
-    if not varying:
-        return Pattern(view.flatten()[:1], max(like.numel(), 1), 1)
-    first, last = varying[0], varying[-1]
-    inner = math.prod(view.shape[last + 1 :])
-    for d in (*range(first), *range(last + 1, view.ndim)):
+    view = weight.expand(like.shape).permute(order)
+    varying = [d for d in range(view.ndim) if view.size(d) != 1 and view.stride(d) != 0] or [view.ndim]
+    inner = math.prod(view.shape[varying[-1] + 1 :]) if varying[0] < view.ndim else n
+    for d in (*range(varying[0]), *range(varying[-1] + 1, view.ndim)):
         view = view.narrow(d, 0, 1)
-    values = view.reshape(-1)  # a copy, of the weight's own size, where it does not lie in this order
+    # A copy, of the weight's own size, where it does not lie in this order; `reshape` alone keeps a uniform stride.
+    values = view.reshape(-1).contiguous()
     return Pattern(values, inner, values.numel())
+
+
+def memory(tensor: Tensor, items: int) -> Tensor:
+    """The tensor, proven to be `items` plain numbers one after another: compiled code is given nothing else."""
+    if tensor.numel() != items or not (tensor.is_contiguous() or is_dense(tensor)) or tensor.is_neg():
+        raise RuntimeError(
+            f"compiled code needs {items} numbers one after another, got a tensor of {tuple(tensor.shape)} with "
+            f"strides {tensor.stride()}; this is a fault of torchbce, please report it"
+        )
+    return tensor
+
+
+def address(tensor: Tensor, items: int) -> int:
+    """Where such memory begins."""
+    return memory(tensor, items).data_ptr()
 
 
 def is_dense(tensor: Tensor) -> bool:

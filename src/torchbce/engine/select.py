@@ -162,6 +162,11 @@ def _obstacle(input: Tensor, target: Tensor, others: list[Tensor]) -> str | None
     return _missing_triton() if input.is_cuda else _missing_numba()
 
 
+def is_plain(tensor: Tensor) -> bool:
+    """Whether this is a tensor whose memory kernels can read."""
+    return _not_plain(tensor) is None
+
+
 def _not_plain(tensor: Tensor, beside: Tensor | None = None) -> str | None:
     if type(tensor) not in PLAIN_TYPES:
         return f"{type(tensor).__name__} is a tensor subclass"

@@ -43,7 +43,8 @@ def bce_dx(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
 
     The floor of the logarithm is not differentiated, but the denominator has its own.
     """
-    return (x - y - (pos_weight - 1.0) * y * (1.0 - x)) / at_least((1.0 - x) * x, SLOPE_FLOOR)
+    away = where(pos_weight == 1.0, x - y, (1.0 - y) * x - pos_weight * y * (1.0 - x))
+    return away / at_least((1.0 - x) * x, SLOPE_FLOOR)
 
 
 def bce_dy(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
@@ -59,7 +60,7 @@ def bce_dxx(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
 
 def bce_dxy(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
     """-1 / (x (1 - x)) for a pos_weight of 1."""
-    return (-1.0 - (pos_weight - 1.0) * (1.0 - x)) / at_least((1.0 - x) * x, SLOPE_FLOOR)
+    return -(x + pos_weight * (1.0 - x)) / at_least((1.0 - x) * x, SLOPE_FLOOR)
 
 
 def bce_defined(x: Any, y: Any) -> Any:

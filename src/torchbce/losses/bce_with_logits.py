@@ -41,8 +41,8 @@ def far_line(x: Any, no: Any, yes: Any) -> Any:
 
 def bce_with_logits(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
     """-(pos_weight y log sigmoid(x) + (1 - y) log(1 - sigmoid(x)))."""
-    near = (1.0 + (pos_weight - 1.0) * y) * log1p_unit(exp_unit(-abs(x)))
-    return near + far_line(x, 1.0 - y, pos_weight * y)
+    no, yes = 1.0 - y, pos_weight * y
+    return (no + yes) * log1p_unit(exp_unit(-abs(x))) + far_line(x, no, yes)
 
 
 def bce_with_logits_dx(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
@@ -60,7 +60,7 @@ def bce_with_logits_dy(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
 def bce_with_logits_dxx(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
     """(1 - y + pos_weight y) sigmoid(x) sigmoid(-x)."""
     e = exp_unit(where(x >= 0.0, -x, x))
-    return (1.0 + (pos_weight - 1.0) * y) * e / ((1.0 + e) * (1.0 + e))
+    return (1.0 - y + pos_weight * y) * e / ((1.0 + e) * (1.0 + e))
 
 
 def bce_with_logits_dxy(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:

@@ -104,6 +104,14 @@ bool lies_alike(const Tensor& input, const Tensor& target) {
   return input.sizes() == target.sizes() && input.strides() == target.strides() && input.is_non_overlapping_and_dense();
 }
 
+// Where memory begins that is `items` plain numbers one after another: compiled code is given nothing else.
+int64_t address(const Tensor& tensor, int64_t items) {
+  const bool lies_so = items == 1 ? tensor.numel() > 0 : tensor.numel() == items && tensor.is_non_overlapping_and_dense();
+  TORCH_CHECK(lies_so && is_plain(tensor), "compiled code needs ", items, " numbers one after another, got a tensor of ",
+      tensor.sizes(), " with strides ", tensor.strides(), "; this is a fault of torchbce, please report it");
+  return reinterpret_cast<int64_t>(tensor.const_data_ptr());
+}
+
 // A tensor of weights along the items of the input; false where it is not mine.
 bool place(const Tensor& tensor, const Call& call, bool is_weight, Along& along) {
   const Tensor& input = call.input;
@@ -128,7 +136,7 @@ bool place(const Tensor& tensor, const Call& call, bool is_weight, Along& along)
   along.kind = 't';
   along.owner = is_weight ? tensor : tensor.to(computed);
   along.dtype = along.owner.scalar_type();
-  along.address = reinterpret_cast<int64_t>(along.owner.const_data_ptr());
+  along.address = address(along.owner, along.period);
   return true;
 }
 

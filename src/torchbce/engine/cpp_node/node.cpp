@@ -31,7 +31,7 @@ double total(const Call& call, double factor, Tensor* grad) {
   const Function function = find(call, TOTAL, grad == nullptr ? ScalarType::Undefined : dtype, ScalarType::Undefined);
   if (grad != nullptr) *grad = buffer(call, dtype);
   if (call.plan->reduction == MEAN) factor /= static_cast<double>(call.input.numel());
-  return run(call, function, grad == nullptr ? nullptr : grad->mutable_data_ptr(), factor, Along());
+  return run(call, function, grad == nullptr ? Tensor() : *grad, factor, Along());
 }
 
 // The value, and its gradient if there is memory for it; undefined for a value that Python has to look at.
@@ -40,7 +40,7 @@ Tensor compute(const Call& call, Tensor* grad) {
   if (call.plan->reduction == NONE) {
     const Function function = find(call, ITEMS, dtype, ScalarType::Undefined);
     Tensor value = buffer(call, dtype);
-    const double marks = run(call, function, value.mutable_data_ptr(), 1.0, Along());
+    const double marks = run(call, function, value, 1.0, Along());
     return call.plan->checked && std::isnan(marks) ? Tensor() : value;
   }
   double value = total(call, 1.0, grad);
@@ -64,10 +64,10 @@ Tensor grad_of_items(const Call& call, const Tensor& grad_output) {
     along.period = call.input.numel();
   }
   along.dtype = incoming.scalar_type();
-  along.address = reinterpret_cast<int64_t>(incoming.const_data_ptr());
+  along.address = address(incoming, along.period);
   const Function function = find(call, GRAD_INPUT, call.input.scalar_type(), along.dtype);
   Tensor grad = buffer(call, call.input.scalar_type());
-  run(call, function, grad.mutable_data_ptr(), 1.0, along);
+  run(call, function, grad, 1.0, along);
   return grad;
 }
 

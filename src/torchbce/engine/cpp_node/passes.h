@@ -85,7 +85,7 @@ double exact_sum(const std::vector<double>& values) {
 }
 
 // Runs a pass over all items, and adds the sums of its chunks.
-double run(const Call& call, Function function, void* out, double scale, const Along& grad_output) {
+double run(const Call& call, Function function, const Tensor& out, double scale, const Along& grad_output) {
   const int64_t items = call.input.numel(), chunks = (items + TORCHBCE_CHUNK - 1) / TORCHBCE_CHUNK;
   std::array<Word, WORDS> words;
   const float narrow = static_cast<float>(call.weight.number);
@@ -98,11 +98,11 @@ double run(const Call& call, Function function, void* out, double scale, const A
   int64_t counter = 0;
   double* sums = chunks > 1 ? many.data() : &one;
   const int64_t piece = chunks >= 8 * TORCHBCE_PIECE ? TORCHBCE_PIECE : std::max<int64_t>(1, chunks / 16);
-  put(TORCHBCE_AT_INPUT, reinterpret_cast<int64_t>(call.input.const_data_ptr()));
-  put(TORCHBCE_AT_TARGET, reinterpret_cast<int64_t>(call.target.const_data_ptr()));
+  put(TORCHBCE_AT_INPUT, address(call.input, items));
+  put(TORCHBCE_AT_TARGET, address(call.target, items));
   put(TORCHBCE_AT_WEIGHT, by_number ? reinterpret_cast<int64_t>(number) : call.weight.address);
   put(TORCHBCE_AT_GRAD_OUTPUT, grad_output.address);
-  put(TORCHBCE_AT_OUT, reinterpret_cast<int64_t>(out));
+  put(TORCHBCE_AT_OUT, out.defined() ? address(out, items) : 0);
   put(TORCHBCE_AT_SUMS, reinterpret_cast<int64_t>(sums));
   put(TORCHBCE_AT_NEXT_PIECE, reinterpret_cast<int64_t>(&counter));
   put(TORCHBCE_AT_PIECE, piece);

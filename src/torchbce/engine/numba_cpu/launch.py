@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torchbce.engine.call import FLOATS, INTEGERS, LossCall, TargetTransform, computed_in_float64
-from torchbce.engine.layout import ONCE, ClassNumbers, Pattern, class_numbers, in_one_order, pattern
+from torchbce.engine.layout import ONCE, ClassNumbers, Pattern, address, class_numbers, in_one_order, pattern
 from torchbce.engine.numba_cpu import arguments, buffers, machine_code, threads
 from torchbce.engine.numba_cpu.arguments import OptionalWords, pack_plain
 from torchbce.engine.numba_cpu.variant import CHUNK
@@ -27,7 +27,7 @@ class _Options(NamedTuple):
     """A call's options as a pass takes them.
 
     variant: the fields of a `Variant` after `checked`. words: packed arguments. owners: the tensors behind the
-    addresses, which must live until the pass has ended.
+    addresses, which must live until the pass has ended. classes: how many items share a target.
     """
 
     variant: tuple[object, ...] = ()
@@ -35,6 +35,7 @@ class _Options(NamedTuple):
     grad_output: int = 0
     words: bytes = b""
     owners: tuple[Tensor, ...] = ()
+    classes: int = 1
 
 
 NO_OPTIONS = _Options()
@@ -127,7 +128,7 @@ def _prepared(
     kinds, parameters, owners = _parameters(call, input, wide)
     transform, ignored = call.target_transform, call.ignored
     words = OptionalWords(
-        0 if mask is None else mask.values.data_ptr(),
+        _address(mask),
         *(ONCE if weight is None else weight[1:]),
         *(ONCE if incoming is None else incoming[1:]),
         *(ONCE if mask is None else mask[1:]),
@@ -146,10 +147,11 @@ def _prepared(
     )
     options = _Options(
         variant,
-        0 if weight is None else weight.values.data_ptr(),
-        0 if incoming is None else incoming.values.data_ptr(),
+        _address(weight),
+        _address(incoming),
         arguments.pack_optional(words, kinds, parameters),
         (*owners, *(found.values for found in (weight, incoming, mask) if found is not None)),
+        1 if numbers is None else numbers.classes,
     )
     return input, target, options
 
@@ -160,10 +162,10 @@ def _parameters(call: LossCall, input: Tensor, wide: bool) -> tuple[str, list[fl
     for name, value in zip(call.loss.parameters, call.parameters, strict=True):
         if value is None:
             kinds += "-"
-        elif isinstance(value, Tensor) and value.numel() > 1:
+        elif isinstance(value, Tensor) and value.numel() != 1:
             found = pattern(value.to(torch.float64 if wide else torch.float32), input)
             owners.append(found.values)
-            words += found.values.data_ptr(), *found[1:]
+            words += _address(found), *found[1:]
             kinds += "t"
         else:
             number = float(value)
@@ -177,7 +179,10 @@ def _run(
 ) -> list[float]:
     """The sum of each chunk."""
     items = input.numel()
-    out_dtype, out_address = (None, 0) if out is None else (out.dtype, out.data_ptr())
+    if items == 0:
+        return [0.0]
+    out_dtype, out_address = (None, 0) if out is None else (out.dtype, address(out, items))
+    input_address, target_address = address(input, items), address(target, items // options.classes)
     function = machine_code.function(
         (name, call.loss, input.dtype, target.dtype, out_dtype, call.checked, *options.variant)
     )
@@ -190,8 +195,8 @@ def _run(
     for first in range(0, max(1, chunks), SLICE):
         last = min(first + SLICE, max(1, chunks))
         words = pack_plain(
-            input=input.data_ptr(),
-            target=target.data_ptr(),
+            input=input_address,
+            target=target_address,
             weight=options.weight,
             grad_output=options.grad_output,
             out=out_address,
@@ -209,6 +214,10 @@ def _run(
         ctypes.c_int64.from_address(counter).value = first // piece
         threads.run_together(function, packed, -(-(last - first) // piece), (input, target, options, out, results))
     return list(results)[:chunks]
+
+
+def _address(found: Pattern | None) -> int:
+    return 0 if found is None else address(found.values, found.period)
 
 
 def _pattern(weight: Tensor | float, like: Tensor, wide: bool) -> Pattern:

@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from torchbce.engine.call import LossCall, TargetTransform, Weight, computed_in_float64
-from torchbce.engine.layout import ONCE, ClassNumbers, class_numbers, in_one_order, pattern
+from torchbce.engine.layout import ONCE, ClassNumbers, class_numbers, in_one_order, memory, pattern
 from torchbce.engine.triton_gpu import late_check, passes
 from torchbce.engine.triton_gpu.primitives import Bound
 from torchbce.formula.loss import Loss
@@ -91,7 +91,7 @@ def rescale(grad_input: Tensor, factor: Tensor, input: Tensor, target: Tensor, c
         _run("gradient", input, target, numbers, call, factor, grad_input, unless_one=True)
     elif n:
         blocks = _blocks(n)
-        passes.multiply[(triton.cdiv(n, blocks * BLOCK),)](grad_input, factor, n, blocks, BLOCK)
+        passes.multiply[(triton.cdiv(n, blocks * BLOCK),)](memory(grad_input, n), factor, n, blocks, BLOCK)
     return True
 
 
@@ -146,12 +146,12 @@ def _run(
     wrongs = torch.empty(programs, dtype=torch.int32, device=device) if checked else None
     divisor, by_count = _divisor(call, device), call.reduction == "mean"
     passes.item_pass[(programs,)](
-        input,
-        target,
+        memory(input, n),
+        memory(target, n // numbers.classes),
         w,
         g,
         counted,
-        out,
+        None if out is None else memory(out, n),
         sums,
         wrongs,
         None if adding else result,
@@ -191,7 +191,7 @@ def _spread(weight: Weight, like: Tensor) -> tuple[Tensor | None, tuple[int, int
     if not isinstance(weight, Tensor):
         weight = torch.full((), weight, dtype=torch.float64, device=like.device)  # torch.tensor would wait
     found = pattern(weight, like)
-    return found.values, (found.inner, found.period)
+    return memory(found.values, found.period), (found.inner, found.period)
 
 
 def _target_options(call: LossCall, device: torch.device) -> Tensor | None:
