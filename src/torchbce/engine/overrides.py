@@ -29,12 +29,25 @@ def handled(
     **own: Any,
 ) -> Tensor:
     """What the overrides of `tensors`, or of the modes in force, make of ``function(*args, **own)``."""
-    try:
-        return handle_torch_function(function, tensors, *args, **own)
-    except TypeError as error:
-        if torchs is None or own or not str(error).startswith("no implementation found"):
-            raise
+    for offered in _offers(function, torchs):
+        try:
+            return handle_torch_function(offered, tensors, *args, **own)
+        except TypeError as error:
+            if torchs is None or not str(error).startswith("no implementation found"):
+                raise
+            refused = error
+    if torchs is None or own:
+        raise refused
     return torchs(*args)
+
+
+def _offers(function: Callable[..., Tensor], torchs: Callable[..., Tensor] | None) -> list[Callable[..., Tensor]]:
+    """What to offer, in order: under a patch first what stands in for torch's function and equals it."""
+    if torchs is not None:
+        named = getattr(torch.nn.functional, torchs.__name__)
+        if hasattr(named, "torchs"):
+            return [named, function]
+    return [function]
 
 
 def scripted_as(original: Callable[..., Tensor]) -> Callable[[F], F]:

@@ -86,6 +86,8 @@ def check_tensors(**tensors: object) -> None:
     for name, value in tensors.items():
         if not isinstance(value, Tensor):
             raise TypeError(f"{name} must be a Tensor, got {type(value).__name__}; write torch.as_tensor({name})")
+        if isinstance(value, torch.masked.MaskedTensor):  # which lacks most of torch's operations, this loss too
+            raise TypeError(f"{name} is a MaskedTensor; pass {name}.get_data(), and mask={name}.get_mask()")
     first, *others = (value for value in tensors.values() if isinstance(value, Tensor))
     if all(other.device == first.device for other in others):
         return

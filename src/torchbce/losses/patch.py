@@ -2,29 +2,69 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import sys
-from types import FunctionType, ModuleType, TracebackType
+from collections.abc import Callable
+from types import FunctionType, TracebackType
 from typing import Any
 
 import torch
 
-from torchbce.losses.bce import binary_cross_entropy
-from torchbce.losses.bce_with_logits import binary_cross_entropy_with_logits
+from torchbce.losses.bce import TORCH_BCE, binary_cross_entropy
+from torchbce.losses.bce_with_logits import TORCH_BCE_WITH_LOGITS, binary_cross_entropy_with_logits
 
 __all__ = ["Patch", "patch"]
+
+
+class Replacement(functools.partial[Any]):
+    """One of our losses under torch's name.
+
+    Equal to the function of torch that it stands for, so that an override (`__torch_function__`, a mode) that looks it
+    up in a table finds it, whether the table was made before the patch or after it. To `inspect` it is a function:
+    `torch.jit.script` takes no other callable.
+    """
+
+    torchs: Callable[..., Any]
+    __class__ = property(lambda self: FunctionType)
+
+    def __new__(cls, torchs: Callable[..., Any], ours: Callable[..., Any]) -> Replacement:
+        self = super().__new__(cls, ours)
+        self.torchs = torchs
+        for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+            setattr(self, name, getattr(torchs, name))
+        for name in ("__code__", "__globals__", "__closure__", "__defaults__", "__kwdefaults__", "__signature__"):
+            setattr(self, name, getattr(ours, name))
+        self.__prepare_scriptable__ = lambda: torchs  # type: ignore[attr-defined]
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or other is self.torchs
+
+    def __hash__(self) -> int:
+        return hash(self.torchs)
+
+    def __reduce__(self) -> str:
+        return self.torchs.__name__  # pickled as torch's function is: by its name
+
+    def __copy__(self) -> Replacement:
+        return self
+
+    def __deepcopy__(self, _: object) -> Replacement:
+        return self
 
 
 class Patch:
     """A patch in force. `undo()`, or the end of a `with` block, puts back exactly what was there."""
 
-    def __init__(self, changed: list[tuple[ModuleType, str, Any]]) -> None:
+    def __init__(self, changed: list[tuple[object, Any, Any]]) -> None:
         self._changed = changed
 
     def undo(self) -> None:
         """Put torch's functions back; a second time does nothing."""
         while self._changed:
-            module, name, original = self._changed.pop()
-            setattr(module, name, original)
+            owner, torchs, ours = self._changed.pop()
+            _replace(owner, ours, torchs)
 
     def __enter__(self) -> Patch:
         return self
@@ -36,11 +76,20 @@ class Patch:
 
 
 def patch() -> Patch:
-    """Run every call of torch's binary cross-entropy in this process on torchbce, until undone.
+    """Run calls of torch's binary cross-entropy in this process on torchbce, until undone.
 
-    ``torch.nn.functional.binary_cross_entropy`` and ``..._with_logits`` are replaced where they are defined and in
-    every loaded module that imported them by name; ``torch.nn.BCELoss`` and ``BCEWithLogitsLoss`` call them. So a
-    script, timm or Lightning gains without an edit. Modules loaded later find ours in ``torch.nn.functional``.
+    ``torch.nn.functional.binary_cross_entropy`` and ``..._with_logits`` are replaced wherever something refers to them:
+    in ``torch.nn.functional`` and every module that imported them, by whatever name; as attributes of classes and
+    objects; in ``functools.partial``; as values of dictionaries and lists; as defaults of arguments.
+    ``torch.nn.BCELoss`` and ``BCEWithLogitsLoss`` call them. So a script, timm or Lightning gains without an edit.
+    Modules loaded later find ours in ``torch.nn.functional``.
+
+    Not replaced: references in tuples, sets, closures, ``__slots__`` and the local variables of running functions; what
+    ``torch.compile``, ``torch.jit`` or ``torch.fx`` have compiled before; and the operators below these functions,
+    ``torch.binary_cross_entropy_with_logits`` and ``torch.ops.aten``.
+
+    Overrides (``__torch_function__`` of subclasses, modes) are offered a function that equals torch's own and ours, so
+    that tables keyed by either have it; one that was kept before the patch and is compared by ``is`` does not match.
 
     Returns:
         A :class:`Patch`, to call ``undo()`` on or to use in ``with torchbce.patch():``.
@@ -52,13 +101,47 @@ def patch() -> Patch:
         >>> torch.nn.BCEWithLogitsLoss()(torch.tensor([-15.0]), torch.tensor([0.0]))
         tensor(0.)
     """
-    functions: tuple[Any, ...] = binary_cross_entropy, binary_cross_entropy_with_logits
-    theirs = [getattr(torch.nn.functional, function.__name__) for function in functions]
-    ours = {their: our for their, our in zip(theirs, functions, strict=True) if their is not our}
-    changed: list[tuple[ModuleType, str, Any]] = []
-    for module in list(sys.modules.values()):
-        for name, value in list(getattr(module, "__dict__", {}).items()):
-            if type(value) is FunctionType and value in ours:
-                changed.append((module, name, value))
-                setattr(module, name, ours[value])
+    changed: list[tuple[object, Any, Any]] = []
+    for torchs, ours in ((TORCH_BCE, binary_cross_entropy), (TORCH_BCE_WITH_LOGITS, binary_cross_entropy_with_logits)):
+        if getattr(torch.nn.functional, torchs.__name__) is not torchs:
+            continue  # patched already
+        new = Replacement(torchs, ours)
+        kept = [vars(module) for name, module in list(sys.modules.items()) if name.split(".")[0] == "torchbce"]
+        kept.append(vars(new))
+        for place in gc.get_referrers(torchs):
+            if not any(place is one for one in kept):
+                for owner in _owners(place):
+                    _replace(owner, torchs, new)
+                    changed.append((owner, torchs, new))
     return Patch(changed)
+
+
+def _owners(place: object) -> list[Any]:
+    """The objects to change where this one refers to a function: itself, or those whose attributes it holds."""
+    if isinstance(place, staticmethod | tuple | dict):
+        around = gc.get_referrers(place)
+        if isinstance(place, tuple):
+            return [f for f in around if isinstance(f, FunctionType) and f.__defaults__ is place]
+        if isinstance(place, staticmethod):
+            return [owner for names in around if isinstance(names, dict) for owner in _owners(names)]
+        return [owner for owner in around if isinstance(owner, type)] or [place]
+    return [place] if isinstance(place, functools.partial | list) or hasattr(place, "__dict__") else []
+
+
+def _replace(owner: Any, old: Any, new: Any) -> None:
+    """Put `new` where the owner refers to `old`."""
+    if isinstance(owner, functools.partial):
+        if owner.func is old:
+            owner.__setstate__((new, owner.args, owner.keywords, vars(owner)))  # type: ignore[attr-defined]
+    elif isinstance(owner, list):
+        owner[:] = [new if value is old else value for value in owner]
+    elif isinstance(owner, dict):
+        owner.update({name: new for name, value in owner.items() if value is old})
+    elif isinstance(owner, FunctionType):
+        owner.__defaults__ = tuple(new if value is old else value for value in owner.__defaults__ or ())
+    else:
+        for name, value in list(vars(owner).items()):
+            if value is old:
+                setattr(owner, name, new)
+            elif isinstance(value, staticmethod) and value.__func__ is old:
+                setattr(owner, name, staticmethod(new))
