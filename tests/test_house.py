@@ -30,7 +30,7 @@ ROOMS = {
     "checks": {"explanation", "functional", "engine", "common"},
     "monitor": {"explanation", "functional"},
     "training": {"checks", "monitor", "explanation", "losses", "functional", "engine", "common"},
-    "selftest": {"engine", "functional"},
+    "selftest": {"engine", "losses", "functional"},
     "cli": {"training", "monitor", "checks", "comparison", "labels", "explanation", "selftest", "common"},
     "__main__": {"cli"},
     "__init__": set(),  # its names stand in __init__.pyi
@@ -352,6 +352,7 @@ def test_command_line_flags():
         "verify": [],
         "bench": [],
         "build": [],
+        "warmup": ["--loss", "--dtype", "--target-dtype", "--with"],
     }
     assert max(map(len, flags.values())) <= 34
 

@@ -1,14 +1,19 @@
-"""`torchbce selftest` and `torchbce bench`: how exact and how fast, on this machine."""
+"""`torchbce selftest`, `bench` and `warmup`: how exact and how fast on this machine, and what is compiled for it."""
 
 from __future__ import annotations
 
 import os
 import platform
+import time
+from collections.abc import Iterable
 
 import torch
+import typer
 from rich.console import Console
 from rich.table import Table
 
+from torchbce.common.errors import InputError
+from torchbce.selftest import warmup
 from torchbce.selftest.accuracy import LIMITS, errors
 from torchbce.selftest.speed import SIZES, bench
 
@@ -52,3 +57,32 @@ def run_bench() -> None:
             table.add_row(str(case) if n == SIZES[0] else "", f"{n:,}", *numbers, f"{theirs / ours:.1f}")
     console.print(table)
     console.print("Per item, medians of one run in which all take turns.")
+
+
+def run_warmup(
+    losses: list[str] | None, dtypes: list[str] | None, targets: list[str] | None, tensors: list[str] | None
+) -> None:
+    """Compile what is asked for, and print how much it was."""
+    losses = _among("--loss", losses, warmup.LOSSES) or list(warmup.LOSSES)[:2]
+    dtypes = _among("--dtype", dtypes, warmup.FLOAT_NAMES) or ["float32"]
+    targets = _among("--target-dtype", targets, warmup.TARGET_NAMES)
+    tensors = _among("--with", tensors, warmup.TENSORS)
+    start, count = time.perf_counter(), 0
+    nothing = warmup.why_not()
+    if nothing is not None:
+        raise InputError(f"the losses are not compiled here: {nothing}")
+    with Console().status("compiling") as status:
+        for kind in warmup.warm_up(losses, dtypes, targets, tensors):
+            status.update(f"compiling {kind}")
+            count += 1
+    folder = warmup.folder()
+    kept = f"kept in {folder}" if folder else "kept nowhere, as there is no folder of your own: set TORCHBCE_CACHE"
+    print(f"{count} kinds of calls are compiled, in {time.perf_counter() - start:.0f} s; {kept}")
+
+
+def _among(option: str, given: list[str] | None, allowed: Iterable[str]) -> list[str]:
+    """What is given, each once, all of it allowed."""
+    for value in given or ():
+        if value not in allowed:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(allowed)}", param_hint=option)
+    return list(dict.fromkeys(given or ()))

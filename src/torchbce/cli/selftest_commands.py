@@ -1,6 +1,8 @@
-"""`selftest`, `bench` and `build`: what this machine does."""
+"""`selftest`, `bench`, `build` and `warmup`: what this machine does."""
 
 from __future__ import annotations
+
+from typing import Annotated, Optional
 
 import typer
 
@@ -42,3 +44,27 @@ def build() -> None:
         built = build_node()
         print(f"the node is kept as {built.file}")
         print(f"loss and gradient of {ITEMS} logits: {built.ours:.0f} us; with torch's loss {built.torch:.0f} us")
+
+
+@app.command()
+def warmup(
+    loss: Annotated[
+        Optional[list[str]],
+        typer.Option(help="Name of a loss; may be repeated. Default: binary_cross_entropy and ..._with_logits."),
+    ] = None,
+    dtype: Annotated[
+        Optional[list[str]], typer.Option(help="Dtype of the input; may be repeated. Default: float32.")
+    ] = None,
+    target_dtype: Annotated[
+        Optional[list[str]], typer.Option(help="Dtype of the target; may be repeated. Default: the input's.")
+    ] = None,
+    tensor: Annotated[
+        Optional[list[str]],
+        typer.Option("--with", help="weight, pos_weight or mask, as a tensor; repeated ones are given together."),
+    ] = None,
+) -> None:
+    """Compile the losses on this machine beforehand, so that no training waits for it."""
+    with reported():
+        from torchbce.cli.selftest import run_warmup
+
+        run_warmup(loss, dtype, target_dtype, tensor)
