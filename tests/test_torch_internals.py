@@ -22,6 +22,12 @@ NAMES = [
     "_C._functorch.TransformType.Functionalize",
     "autograd.forward_ad._set_fwd_grad_enabled",
     "_C._FunctionBase.apply",
+    "_C.DispatchKey",
+    "_C.DispatchKeySet",
+    "_C._dispatch_tls_local_include_set",
+    "_C._dispatch_tls_local_exclude_set",
+    "_C._ForceDispatchKeyGuard",
+    "_assert_async",
 ]
 
 

@@ -8,14 +8,19 @@ import torch
 from torch import Tensor
 
 from torchbce.common.encodings import encoding
-from torchbce.engine import reference, torch_internals
+from torchbce.engine import graph_ops, reference, torch_internals
 from torchbce.engine.call import LossCall
 from torchbce.engine.torch_internals import readable
 
+ASSERTING = {"cpu", "cuda"}  # devices of which every torch >= 2.6 knows an assertion within a graph
+
 
 def check_values(input: Tensor, target: Tensor, call: LossCall) -> None:
-    """Raise for the first value that is not allowed, among the items that count, where values can be looked at."""
-    if torch.compiler.is_compiling() or torch_internals.is_tracing():
+    """Raise for the first value that is not allowed, among the items that count, where values can be looked at.
+
+    A graph of torch.compile looks at them as it runs, and says that there is one.
+    """
+    if not torch.compiler.is_compiling() and torch_internals.is_tracing():
         return
     by_class, safe = call.class_dim is not None, reference.SAFE_INPUT
     if call.ignored is not None or (call.mask is not None and not by_class):
@@ -43,6 +48,9 @@ def _check_target(target: Tensor) -> None:
 
 def _check_class_numbers(target: Tensor, count: int) -> None:
     """Class numbers are 0 to count - 1."""
+    if torch.compiler.is_compiling():
+        _require((target >= 0) & (target < count), f"target has class numbers from 0 to {count - 1}")
+        return
     tensor = readable(target)
     if tensor is None:
         return
@@ -56,6 +64,9 @@ def _check_class_numbers(target: Tensor, count: int) -> None:
 
 
 def _check_unit_interval(name: str, given: Tensor, advice: str) -> None:
+    if torch.compiler.is_compiling():
+        _require((given >= 0) & (given <= 1), f"all elements of {name} should be between 0 and 1")
+        return
     tensor = readable(given)
     if tensor is None:
         return
@@ -77,3 +88,14 @@ def _check_unit_interval(name: str, given: Tensor, advice: str) -> None:
         f"all elements of {name} should be between 0 and 1, but {place} is {tensor[position].item():.9g} "
         f"({count} of {tensor.numel()} are outside); {advice}"
     )
+
+
+def _require(allowed: Tensor, sentence: str) -> None:
+    """Let a graph raise where not all are allowed; nothing waits for a GPU."""
+    if allowed.device.type not in ASSERTING:
+        return
+    assert_all = _ASSERT_ALL if graph_ops.needed() else torch_internals.assert_all
+    assert_all(allowed, f"{sentence}, but some are not; without torch.compile the same call says which")
+
+
+_ASSERT_ALL = graph_ops.graph_op("assert_all(Tensor allowed, str message) -> ()", torch_internals.assert_all_beneath)

@@ -179,8 +179,9 @@ def with_strides_of(like: Tensor, result: Tensor) -> Tensor:
     """The item losses laid out as torch lays them out, which broadcasting of mixed layouts may have changed."""
     if result.stride() == like.stride() or (result.is_contiguous() and not is_dense(like)):
         return result
-    layout = torch.empty_like(like, dtype=result.dtype, requires_grad=False)
-    return result if layout.stride() == result.stride() else layout.copy_(result)
+    strides = torch.empty_like(like, device="meta", requires_grad=False).stride()
+    # New memory of the result's kind: under vmap `like` may lack the batch that another argument brought.
+    return result if strides == result.stride() else result.new_empty_strided(result.size(), strides).copy_(result)
 
 
 def autocast(tensor: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from torchbce.engine import torch_internals
+from torchbce.engine import graph_ops, torch_internals
 from torchbce.engine.call import LossCall
 from torchbce.formula.binding import Formula, bind
 from torchbce.formula.loss import Loss
@@ -49,6 +49,7 @@ SAFE_INPUT = 0.5  # allowed as a probability and as a logit
 # Plain dictionaries, as torch.compile traces through them; `register` fills them before a loss is used.
 BOUND: dict[Formula, Formula] = {}
 DERIVATIVES: dict[Formula, tuple[Formula | None, Formula | None]] = {}
+REGISTERED: list[Loss] = []  # at their numbers
 
 
 def register(loss: Loss) -> Loss:
@@ -57,6 +58,8 @@ def register(loss: Loss) -> Loss:
         if formula is not None:
             bound(formula)
     DERIVATIVES[loss.value] = loss.dx, loss.dy
+    loss.number = len(REGISTERED)
+    REGISTERED.append(loss)
     return loss
 
 
@@ -83,12 +86,18 @@ def apply(loss: Loss, formula: Formula | None, x: Tensor, y: Tensor, *constants:
     if formula is None:
         return torch.zeros_like(x)
     compiling = torch.compiler.is_compiling()
+    in_graph = graph_ops.needed()
     transformed = not compiling and (torch_internals.transforms_active() or torch_internals.forward_mode_active())
-    wanted = transformed or (torch.is_grad_enabled() and (x.requires_grad or y.requires_grad))
+    wanted = in_graph or transformed or (torch.is_grad_enabled() and (x.requires_grad or y.requires_grad))
     if not (compiling or torch_internals.custom_derivatives_work()):
         wanted = False
     if not wanted or formula not in (loss.value, loss.dx, loss.dy):  # further ones are differentiated by autograd
         return bound(formula)(x, y, *constants)  # type: ignore[no-any-return]
+    if in_graph:
+        tensors = [c if isinstance(c, Tensor) else None for c in constants]
+        numbers = [0.0 if isinstance(c, Tensor) else c for c in constants]
+        by = "" if formula is loss.value else "x" if formula is loss.dx else "y"
+        return _ITEMS(loss.number, by, x, y, tensors, numbers)  # type: ignore[no-any-return]
     function = _Transformed if transformed else _Derived
     return function.apply(loss, formula, x, y, *constants)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -103,19 +112,12 @@ class _Derived(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        x, y, constants = _recall(ctx)
-        by_x, by_y = _derivatives(ctx.loss, ctx.formula)
         # A traced backward is never differentiated again (torch.compile has no double backward).
-        derivative = _plain if torch.compiler.is_compiling() else apply
-        grad_x = grad * derivative(ctx.loss, by_x, x, y, *constants) if ctx.needs_input_grad[2] else None
-        grad_y = grad * derivative(ctx.loss, by_y, x, y, *constants) if ctx.needs_input_grad[3] else None
-        return None, None, grad_x, grad_y, *(None for _ in constants)
+        return _backward(ctx, grad, _plain if torch.compiler.is_compiling() else apply)
 
 
 class _Transformed(torch.autograd.Function):
     """The same for torch.func and forward mode, which torch.compile does not trace and which cost some time."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(loss: Loss, formula: Formula, x: Tensor, y: Tensor, *constants: Any) -> Tensor:
@@ -124,9 +126,25 @@ class _Transformed(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         _remember(ctx, *inputs)
-        ctx.save_for_forward(*ctx.to_save)
+        ctx.save_for_forward(*(v for v in inputs if isinstance(v, Tensor)))
 
-    backward = _Derived.backward
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], loss: Loss, formula: Formula, *items: Any
+    ) -> tuple[Tensor, int]:
+        """A formula of items is one of batches, where their dimension comes first in all of them."""
+        dims = in_dims[2:]
+        rank = max(v.ndim - (dim is not None) for v, dim in zip(items, dims, strict=True) if isinstance(v, Tensor))
+        x, y, *constants = (
+            v if dim is None else _batch_first(v, dim, rank) for v, dim in zip(items, dims, strict=True)
+        )
+        # Of one shape, so that autograd adds up what an input without a batch gets from all of it.
+        x, y = torch.broadcast_tensors(x, y)  # type: ignore[no-untyped-call]
+        return _Transformed.apply(loss, formula, x, y, *constants), 0  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        return _backward(ctx, grad, apply)
 
     @staticmethod
     def jvp(ctx: Any, _: None, __: None, tangent_x: Tensor | None, tangent_y: Tensor | None, *___: None) -> Tensor:
@@ -140,6 +158,33 @@ class _Transformed(torch.autograd.Function):
             if tangent_y is not None:
                 result = result + tangent_y * apply(ctx.loss, by_y, x, y, *constants)
             return result
+
+
+def _backward(ctx: Any, grad: Tensor, derivative: Callable[..., Tensor]) -> tuple[Any, ...]:
+    x, y, constants = _recall(ctx)
+    by_x, by_y = _derivatives(ctx.loss, ctx.formula)
+    grad_x = grad * derivative(ctx.loss, by_x, x, y, *constants) if ctx.needs_input_grad[2] else None
+    grad_y = grad * derivative(ctx.loss, by_y, x, y, *constants) if ctx.needs_input_grad[3] else None
+    return None, None, grad_x, grad_y, *(None for _ in constants)
+
+
+def _batch_first(tensor: Tensor, dim: int, rank: int) -> Tensor:
+    """The batch in front of `rank` dimensions."""
+    first = tensor.movedim(dim, 0)
+    return first.reshape(first.size(0), *(1,) * (rank - first.ndim + 1), *first.shape[1:])
+
+
+def _items(number: int, by: str, x: Tensor, y: Tensor, tensors: list[Tensor | None], numbers: list[float]) -> Tensor:
+    """`apply` of a registered loss or its derivative, for a graph, which holds no functions."""
+    loss = REGISTERED[number]
+    formula = {"": loss.value, "x": loss.dx, "y": loss.dy}[by]
+    constants = (c if tensor is None else tensor for tensor, c in zip(tensors, numbers, strict=True))
+    return _Transformed.apply(loss, formula, x, y, *constants)  # type: ignore[no-any-return, no-untyped-call]
+
+
+_ITEMS = graph_ops.graph_op(
+    "items(int number, str by, Tensor x, Tensor y, Tensor?[] tensors, float[] numbers) -> Tensor", _items
+)
 
 
 def _plain(_: Loss, formula: Formula | None, x: Tensor, y: Tensor, *constants: Any) -> Tensor:

@@ -36,6 +36,12 @@ _functionalize = _find("_C._functorch.TransformType.Functionalize")
 _set_forward_mode = _find("autograd.forward_ad._set_fwd_grad_enabled")
 _find("autograd.forward_ad._current_level")  # read anew each time, as it changes
 _find("_C._FunctionBase.apply")
+_keys = _find("_C.DispatchKey")
+_key_set = _find("_C.DispatchKeySet")
+_keys_on = _find("_C._dispatch_tls_local_include_set")
+_keys_off = _find("_C._dispatch_tls_local_exclude_set")
+_set_keys = _find("_C._ForceDispatchKeyGuard")
+_assert_async = _find("_assert_async")
 
 MISSING: str | None = f"this torch lacks {', '.join(_absent)}" if _absent else None
 PLAIN_TYPES = {Tensor, torch.nn.Parameter}
@@ -97,6 +103,34 @@ def forward_mode_on() -> contextlib.AbstractContextManager[object]:
     return _set_forward_mode(True)  # type: ignore[no-any-return]
 
 
+BEFORE_TRANSFORMS = "FuncTorchDynamicLayerFrontMode"  # the key of an operation that comes before torch.func does
+
+
+def transforms_on() -> contextlib.AbstractContextManager[object]:
+    """Within an operation that comes before torch.func: what it calls is transformed."""
+    first = getattr(_keys, BEFORE_TRANSFORMS)
+    return _set_keys(_keys_on(), _keys_off().remove(first))  # type: ignore[no-any-return]
+
+
+def assert_all(allowed: Tensor, message: str) -> None:
+    """Raise where not all are True: at once on a CPU, later on a GPU, which is not waited for."""
+    _assert_async(allowed.all(), message)
+
+
+def assert_all_beneath(allowed: Tensor, message: str) -> None:
+    """The same within an operation that comes before torch.func, for a whole batch: vmap has no rule for assertions."""
+    transforms = _key_set(getattr(_keys, BEFORE_TRANSFORMS)).add(_keys.FuncTorchDynamicLayerBackMode)
+    with _set_keys(_keys_on() - transforms, _keys_off() | transforms):
+        assert_all(unwrapped(allowed), message)
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """The tensor out of torch.func's wrappers."""
+    while _is_wrapped(tensor):
+        tensor = _unwrap(tensor)
+    return tensor
+
+
 def fast_apply(function: type[Function]) -> Any:
     """`function.apply` without its Python part, which is about torch.func."""
     if "torch._C._FunctionBase.apply" in _absent:
@@ -107,8 +141,7 @@ def fast_apply(function: type[Function]) -> Any:
 def readable(tensor: Tensor) -> Tensor | None:
     """The tensor whose values can be looked at, out of torch.func's wrappers; None if there are none."""
     if _is_wrapped is not None and _unwrap is not None:
-        while _is_wrapped(tensor):
-            tensor = _unwrap(tensor)
+        tensor = unwrapped(tensor)
     elif transforms_active():
         return None
     plain = type(tensor) in PLAIN_TYPES and not tensor.is_meta

@@ -31,7 +31,12 @@ class Loss:
             floor of the logarithm.
         defined: formula of x and y for what is allowed; by default any input, and a target in [0, 1].
         checks_input: inputs have a range, so that values are checked always, and not only on request.
+
+    Attributes:
+        number: its place among the registered losses, by which a graph of torch.compile names it.
     """
+
+    number: int
 
     def __init__(
         self,

@@ -134,7 +134,8 @@ def binary_cross_entropy(
     Raises:
         ValueError: the shapes differ, or the reduction is unknown.
         RuntimeError: a value outside [0, 1] or NaN (checked wherever values can be read, on a GPU with a
-            synchronisation); dtypes that do not fit; a weight that does not broadcast or requires grad.
+            synchronisation; within torch.compile by an assertion of the graph, on the CPU and CUDA); dtypes that do not
+            fit; a weight that does not broadcast or requires grad.
 
     Example:
         >>> probs = torch.tensor([0.60, 0.20, 0.70])

@@ -121,7 +121,8 @@ def binary_cross_entropy_with_logits(
             nothing to divide by the mean is 0.
         class_dim: the dimension of the classes, along which weights of one dimension lie: 1 for (N, C, H, W). By
             default the last, and 1 with ``num_classes``.
-        validate: ``'none'``, as in torch, or ``'raise'``: targets outside [0, 1] are an error, found in the same pass.
+        validate: ``'none'``, as in torch, or ``'raise'``: targets outside [0, 1] are an error, found in the same pass
+            (within torch.compile by an assertion of the graph).
 
     Returns:
         A tensor of the target's dtype, or the input's if the target is bool or integer (float32 under autocast): 0-d,
