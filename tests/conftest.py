@@ -30,6 +30,7 @@ SLOW = {
     "test_family.py",
     "test_hostile_files.py",
     "test_measure.py",
+    "test_names_in_training.py",
     "test_public_programs.py",
     "test_runtime.py",
     "test_tables.py",

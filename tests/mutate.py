@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BCE, LOGITS, ELEMENTARY = "losses/bce.py", "losses/bce_with_logits.py", "formula/elementary.py"
-TREES = "training/trees/"
+TREES, RUN = "training/trees/", "training/run/"
 LAYOUT, CPU, GPU = "engine/layout.py", "engine/numba_cpu/", "engine/triton_gpu/"
 # fmt: off
 MUTATIONS = (
@@ -87,6 +87,14 @@ MUTATIONS = (
     (TREES + "boosting.py", "ones = weight * data.target[rows]", "ones = data.target[rows]", "trees"),
     (TREES + "boosted.py", "(nodes.left < self.spec.nodes - 1)", "(nodes.left < self.spec.nodes)", "trees"),
     ("training/ensemble/fit.py", "np.logaddexp.at(no, place, -np.logaddexp(0.0, logits))", "no[place] = -np.logaddexp(0.0, logits)", "trees"),
+    ("common/visible.py", r"\u200b-\u200f", r"\u200c-\u200f", "markup"),
+    ("common/markdown.py", '(found.replace("|", "\\\\|") if in_table else found)', "found", "markup"),
+    ("explanation/plots/figure.py", '"parse_math": False', '"parse_math": True', "markup"),
+    ("explanation/plots/figure.py", 're.sub("<[^>]*>"', 're.sub(".*"', "markup"),
+    ("explanation/render/html.py", "        finalize=_safe,\n", "", "markup"),
+    ("explanation/render/text.py", "{shown(group.name)}", "{group.name}", "markup"),
+    (RUN + "card.py", "code(column.name, in_table=True)", "column.name", "names_in_training"),
+    (RUN + "write.py", "except Exception as error:", "except OSError as error:", "names_in_training"),
 )
 # fmt: on
 

@@ -76,7 +76,7 @@ def test_a_column_that_a_fold_does_not_use_is_worth_nothing_there():
 
 def test_displays_show_what_they_are_given():
     bars = ImportanceDisplay(["a" * 50, "b"], [0.2, 0.1], [0.01, 0.02]).plot()
-    assert [label.get_text() for label in bars.ax_.get_yticklabels()] == ["a" * 31 + "…", "b"]
+    assert [label.get_text() for label in bars.ax_.get_yticklabels()] == ["a" * 16 + "…" + "a" * 15, "b"]
     assert EffectDisplay("c", ["u", "v"], [0.1, 0.2], base_rate=0.15).plot().ax_.get_ylabel() == "mean probability"
 
 

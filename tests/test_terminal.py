@@ -49,3 +49,9 @@ def test_train_and_predict_run_to_their_end(memory, table, tmp_path):
     assert "Traceback" not in said
     status, said = on_a_terminal("predict", run, str(table), "--out", str(tmp_path / "p.csv"))
     assert status == 0, said
+    noted = table.with_name("n.csv")
+    pl.read_csv(table).with_columns(note=pl.lit("\x1b]0;title\x07\u202e")).write_csv(noted)
+    status, said = on_a_terminal("predict", run, str(noted), "--key", "note")
+    assert status == 0, said
+    assert said.count(r"\x1b]0;title\x07\u202e") == 200  # on a terminal text shows and does nothing
+    assert not any(obeyed in said for obeyed in ("\x1b]0", "\x07", "\u202e"))

@@ -260,7 +260,7 @@ def test_the_card_shows_dates_as_dates_and_the_gaps_of_every_kind_of_column(kind
     result = command("train", f"t.{kind}", "--target", "y", "--out", "run", *quick, *memory)
     assert result.exit_code == 0, result.output
     card = Path("run/MODEL_CARD.md").read_text()
-    seen = dict(re.findall(r"^\| (\w+) \| (\w+ \| .*) \|$", card, re.M))
+    seen = dict(re.findall(r"^\| `(\w+)` \| (\w+ \| .*) \|$", card, re.M))
     assert [name for name, text in seen.items() if text.endswith(", with gaps")] == list(with_gaps)
     if not memory:  # else the last rows choose the epoch
         assert seen["day"] == "date | 2020-01-31 to 2021-03-05"

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torchbce.common.json_values import plain
+from torchbce.common.visible import MESSAGE, shown, visible
 
 if TYPE_CHECKING:
     from torchbce.checks.rule import Rule
@@ -51,8 +52,8 @@ class Finding:
         return catalogue()[self.code]
 
     def __str__(self) -> str:
-        text = f"{self.level.upper():<5} {self.code} {self.rule.slug}: {self.message}"
-        return text + "".join(f"\n      {line}" for line in self.fix.splitlines())
+        text = f"{self.level.upper():<5} {self.code} {self.rule.slug}: {shown(self.message, MESSAGE)}"
+        return text + "".join(f"\n      {line}" for line in visible(self.fix, "\n").splitlines())
 
 
 class CheckFailed(AssertionError):
@@ -122,15 +123,15 @@ class Report:
 
     def to_sarif(self) -> str:
         """SARIF 2.1.0, which code hosts show beside the code; issues and tips only."""
-        shown = self.issues + self._of(Level.TIP)
+        told = self.issues + self._of(Level.TIP)
         levels = {Level.FAIL: "error", Level.WARN: "warning", Level.TIP: "note"}
         rules = [
             {"id": f.code, "name": f.rule.slug, "shortDescription": {"text": f.rule.title}, "helpUri": f.rule.page}
-            for f in shown
+            for f in told
         ]
         results = [
             {"ruleId": f.code, "level": levels[f.level], "message": {"text": f"{f.message}\n{f.fix}".strip()}}
-            for f in shown
+            for f in told
         ]
         driver = {"name": "torchbce", "informationUri": "https://pypi.org/project/torchbce/", "rules": rules}
         log = {
@@ -141,7 +142,7 @@ class Report:
         return json.dumps(log, indent=1)
 
     def __str__(self) -> str:
-        lines = [self.about] if self.about else []
+        lines = [shown(self.about, MESSAGE)] if self.about else []
         for section, levels in SECTIONS.items():
             found = [finding for level in levels for finding in self._of(level)]
             if not found:
@@ -151,7 +152,8 @@ class Report:
             elif section == "Passed":
                 lines.append(f"{section}: " + ", ".join(f"{f.code} {f.rule.slug}" for f in found))
             else:
-                lines.append(f"{section}: " + ", ".join(f"{f.code} {f.rule.slug} ({f.message})" for f in found))
+                why = (f"{f.code} {f.rule.slug} ({shown(f.message, MESSAGE)})" for f in found)
+                lines.append(f"{section}: " + ", ".join(why))
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 # What the extra `train` brings, by the names of imports.
 TRAIN = ("jinja2", "matplotlib", "polars", "pydantic", "rich", "safetensors", "sklearn", "typer", "zstandard")
@@ -12,7 +13,9 @@ def main() -> None:
     """Run the command; says what to install where the extra packages are missing, all of them or some."""
     try:
         from torchbce.cli.app import app
+        from torchbce.cli.output import warning_line
 
+        warnings.formatwarning = warning_line
         app()
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]

@@ -75,5 +75,6 @@ def _terminate(*_: object) -> None:
 
 
 def _leave(message: str, code: ExitCode) -> None:
-    output.remark(f"torchbce: {message}")
+    for line in f"torchbce: {message}".splitlines():  # a compiler says several
+        output.remark(line)
     sys.exit(code)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+from torchbce.common.visible import MESSAGE, shown, visible
+
+LAYOUT = "\n\t"  # what a text of several lines is set out with
 
 
 def prepare() -> None:
@@ -16,19 +17,25 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def visible(text: str) -> str:
-    """The same with control characters, as in a column's name, written as escapes."""
-    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+def warning_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning, also of a library, in the place of `warnings.formatwarning`."""
+    return f"torchbce: {category.__name__}: {shown(message, MESSAGE)}\n"
 
 
 def say(text: object = "") -> None:
     """Print to standard output."""
-    print(visible(str(text)))
+    print(visible(str(text), LAYOUT))
 
 
 def remark(text: object) -> None:
-    """Print to standard error."""
-    print(visible(str(text)), file=sys.stderr)
+    """Print a line to standard error."""
+    print(_line(text), file=sys.stderr)
+
+
+def _line(text: object) -> str:
+    return shown(text, 2 * MESSAGE)
 
 
 class Listener:
@@ -39,11 +46,11 @@ class Listener:
         self.speaks = True
 
     def say(self, text: object = "") -> None:
-        """Print, and see to it that it has arrived."""
+        """Print a line, and see to it that it has arrived."""
         if self.error is not None:
             return
         try:
-            say(text)
+            print(_line(text))
             sys.stdout.flush()
         except OSError as error:
             self.lost(error)

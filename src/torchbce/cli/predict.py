@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from torchbce.cli.options import decision_of
-from torchbce.cli.output import remark
+from torchbce.cli.output import LAYOUT, remark
 from torchbce.common.errors import OutputError
+from torchbce.common.visible import visible
 from torchbce.common.writing import is_same_file
 from torchbce.explanation.render.text import counted
 from torchbce.training.predict import Predictor
@@ -60,5 +61,6 @@ def run(
 
 def _to_screen(parts: Iterator[pl.DataFrame]) -> None:
     for i, part in enumerate(parts):
-        sys.stdout.write(part.write_csv(include_header=i == 0))
+        text = part.write_csv(include_header=i == 0)
+        sys.stdout.write(visible(text, LAYOUT) if sys.stdout.isatty() else text)
         sys.stdout.flush()

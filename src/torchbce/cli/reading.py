@@ -54,7 +54,7 @@ def _progress(found: list[Source], *, quiet: bool) -> Iterator[Callable[[int], N
         return
     counts = [count_rows(source) for source in found]
     total = None if None in counts else sum(count or 0 for count in counts)
-    columns = TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn("rows", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda rows: bar.advance(task, rows)

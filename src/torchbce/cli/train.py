@@ -15,6 +15,7 @@ from torchbce.cli.resuming import place_of, resumable
 from torchbce.cli.train_lines import LABEL, network_line, outline_lines, result_lines
 from torchbce.cli.train_progress import OnFold, reading_shown, training_shown
 from torchbce.common.errors import InputError
+from torchbce.common.visible import visible
 from torchbce.training import processes
 from torchbce.training import train as in_memory
 from torchbce.training.checkpoint.keeper import Keeper
@@ -58,7 +59,7 @@ class Wanted:
     @property
     def folder(self) -> Path:
         """The run folder to make; without --out a free name near it will do."""
-        named = Path(self.file).name.split(".")[0].strip("*?[]")
+        named = visible(Path(self.file).name.split(".")[0].strip("*?[]")).replace("\\", "_")
         return self.out or Path("runs") / (named or "table")
 
 
@@ -82,8 +83,12 @@ def run(wanted: Wanted) -> None:
                 return
             with resumable(place, listener, LABEL):
                 outcome = _trained(wanted, task, chosen, place, listener)
-                files = write_run(outcome, place, run) if processes.is_first() else []
-    for line in result_lines(outcome, place.folder, files):
+                notes = write_run(outcome, place, run) if processes.is_first() else []
+    if not listener.speaks:
+        return
+    for note in notes:
+        remark(f"torchbce: {note}")
+    for line in result_lines(outcome, place.folder):
         listener.say(line)
     if listener.error is not None:
         remark(f"torchbce: the output cannot be written ({listener.error.strerror}); the model is in {place.folder}")

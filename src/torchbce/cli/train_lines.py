@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from torchbce.common.visible import shown
 from torchbce.explanation.explain import Explanation
 from torchbce.explanation.render.text import counted, percent
 from torchbce.training.ensemble.recipe import Recipe
@@ -24,12 +25,12 @@ def outline_lines(outline: Outline, positive: str | None) -> list[str]:
     """What was read."""
     kinds, target = list(outline.kinds.values()), outline.target
     counts = [f"{kinds.count(kind)} {kind}" for kind in ("numeric", "categorical") if kind in kinds]
-    yes, no = target.positive, target.negative
-    known = positive is not None or (yes.lower() in YES and no.lower() in NO)
+    column, yes, no = shown(target.column), shown(target.positive), shown(target.negative)
+    known = positive is not None or (target.positive.lower() in YES and target.negative.lower() in NO)
     turn = "" if known else f" (to turn them: --positive {shlex.quote(no)})"
     lines = [
-        f"{'table':{LABEL}}{outline.name}: {outline.rows:,} rows, {' and '.join(counts)} "
-        f"column{'s' * (len(kinds) > 1)}; {target.column} = {yes} in {percent(outline.base_rate)}, the other value "
+        f"{'table':{LABEL}}{shown(outline.name)}: {outline.rows:,} rows, {' and '.join(counts)} "
+        f"column{'s' * (len(kinds) > 1)}; {column} = {yes} in {percent(outline.base_rate)}, the other value "
         f"is {no}{turn}"
     ]
     lines += _left_out(outline.left_out)
@@ -42,8 +43,8 @@ def _left_out(columns: dict[str, str]) -> list[str]:
     by_reason: dict[str, list[str]] = {}
     for name, reason in columns.items():
         by_reason.setdefault(reason, []).append(name)
-    shown = (f"{_some(names)} ({reason})" for reason, names in by_reason.items())
-    return [f"{'left out':{LABEL}}{', '.join(shown)}"] if by_reason else []
+    told = (f"{_some(names)} ({reason})" for reason, names in by_reason.items())
+    return [f"{'left out':{LABEL}}{', '.join(told)}"] if by_reason else []
 
 
 def _split(outline: Outline) -> str:
@@ -73,7 +74,7 @@ def network_line(chosen: Recipe, seed: int) -> str:
     )
 
 
-def result_lines(outcome: Outcome, folder: Path, files: list[str]) -> list[str]:
+def result_lines(outcome: Outcome, folder: Path) -> list[str]:
     """What it came to."""
     learnt, estimate = outcome.learnt, outcome.estimate
     history, judged = learnt.fitted.history, len(learnt.fitted.chosen_on)
@@ -105,7 +106,7 @@ def result_lines(outcome: Outcome, folder: Path, files: list[str]) -> list[str]:
     if estimate is not None:
         lines += [f"{'WARNING':{LABEL}}{text}" for text in _warnings(estimate, outcome.outline)]
     lines.append(f"{'predicts':{LABEL}}{outcome.outline.target.predicted}")
-    lines.append(f"{'saved':{LABEL}}{folder}/  {'  '.join(files)}")
+    lines.append(f"{'saved':{LABEL}}{folder}/  {'  '.join(sorted(path.name for path in folder.iterdir()))}")
     return lines
 
 
@@ -144,7 +145,7 @@ def _explain_lines(explanation: Explanation) -> list[str]:
 
 def _worth(columns: list[Importance]) -> str:
     """The columns that the loss would miss most."""
-    first = ", ".join(f"{one.column} {one.nats:.4f} +- {one.error:.4f}" for one in columns[:4])
+    first = ", ".join(f"{shown(one.column)} {one.nats:.4f} +- {one.error:.4f}" for one in columns[:4])
     return f"worth most, in nats per item: {first}"
 
 
@@ -173,5 +174,5 @@ def _warnings(estimate: Estimate, outline: Outline) -> list[str]:
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:8])
-    return shown if len(names) <= 8 else f"{shown} and {counted(len(names) - 8, 'more column')}"
+    first = ", ".join(map(shown, names[:8]))
+    return first if len(names) <= 8 else f"{first} and {counted(len(names) - 8, 'more column')}"

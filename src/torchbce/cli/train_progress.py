@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from torchbce.cli.output import Listener
 from torchbce.cli.resuming import tell_notes
 from torchbce.cli.train_lines import LABEL
+from torchbce.common.visible import MESSAGE, shown
 from torchbce.training.ensemble.course import Watch
 from torchbce.training.history import Epoch
 from torchbce.training.run.reservation import Reservation
@@ -25,9 +27,9 @@ def bar_of(listener: Listener, what: str) -> Iterator[tuple[Progress, TaskID] | 
         yield None
         return
     columns = (
-        TextColumn("{task.fields[what]}"),
+        TextColumn("{task.fields[what]}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
@@ -38,8 +40,8 @@ def bar_of(listener: Listener, what: str) -> Iterator[tuple[Progress, TaskID] | 
 @contextlib.contextmanager
 def reading_shown(listener: Listener) -> Iterator[Callable[[int, int | None], None]]:
     """The rows that are read before training."""
-    with bar_of(listener, "reading") as shown:
-        yield lambda done, total: _advance(shown, done, total, 1)
+    with bar_of(listener, "reading") as bar:
+        yield lambda done, total: _advance(bar, done, total, 1)
 
 
 @contextlib.contextmanager
@@ -47,14 +49,14 @@ def training_shown(
     listener: Listener, place: Reservation, folds: int, rows_per_step: int = 0
 ) -> Iterator[tuple[OnFold, Watch]]:
     """Each fold, epoch and step. `rows_per_step`: to say how many rows a second are learnt from; 0 to leave it out."""
-    with bar_of(listener, "fold 1" if folds else "epoch 1") as shown:
+    with bar_of(listener, "fold 1" if folds else "epoch 1") as running:
 
         def say(line: str, following: str) -> None:
-            if shown is None:
+            if running is None:
                 listener.say(line)
             else:
-                bar, task = shown
-                bar.print(line, highlight=False, soft_wrap=True)
+                bar, task = running
+                bar.print(Text(shown(line, MESSAGE)), soft_wrap=True)
                 bar.reset(task)
                 bar.update(task, what=following, rate="")
             tell_notes(place)
@@ -69,12 +71,12 @@ def training_shown(
         def resumed(epoch: int) -> None:
             say(f"{'resumed':{LABEL}}in epoch {epoch}", f"epoch {epoch}")
 
-        yield on_fold, Watch(on_epoch, lambda done, total: _advance(shown, done, total, rows_per_step), resumed)
+        yield on_fold, Watch(on_epoch, lambda done, total: _advance(running, done, total, rows_per_step), resumed)
 
 
-def _advance(shown: tuple[Progress, TaskID] | None, done: int, total: int | None, rows: int) -> None:
-    if shown is not None:
-        bar, task = shown
+def _advance(running: tuple[Progress, TaskID] | None, done: int, total: int | None, rows: int) -> None:
+    if running is not None:
+        bar, task = running
         speed = bar.tasks[task].speed
         rate = f"{speed * rows:,.0f} rows/s" if speed and rows else ""
         bar.update(task, completed=done, total=total, rate=rate)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from torchbce.common.visible import MESSAGE, shown, visible
+
 __all__ = ["InputError", "OutputError", "RunFolderError"]
+
+SLACK = 500  # characters that an error may add to another without cutting it anew
 
 
 class InputError(ValueError):
     """Something given cannot be used. The message says what was wrong, where, and what to do."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_safe(message))
 
 
 class RunFolderError(InputError):
@@ -19,3 +26,12 @@ class BuildError(RuntimeError):
 
 class OutputError(OSError):
     """The results cannot be written. Nothing half-written is left behind."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_safe(message))
+
+
+def _safe(message: object) -> str:
+    """One line, and not the whole of a cell of a million characters."""
+    found = visible(str(message))
+    return found if len(found) <= MESSAGE + SLACK else shown(message, MESSAGE)

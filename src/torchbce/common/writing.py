@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["is_same_file", "sync", "whole_file"]
+__all__ = ["is_same_file", "is_utf8", "sync", "whole_file"]
 
 
 @contextlib.contextmanager
@@ -64,6 +64,15 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether the name can be given to libraries that take UTF-8 alone."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_same_file(one: Path, other: Path) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from torchbce.common.json_values import plain
+from torchbce.common.visible import shown
 from torchbce.comparison.periods import Change, what_changed
 from torchbce.explanation.explain import Explanation
 from torchbce.explanation.render.text import around, counted, percent
@@ -26,10 +27,10 @@ class OverTime:
         """Where it moved by more than luck, and over the whole time."""
         moved = [change for change in self.changes if change.total.is_certain]
         whole = what_changed(self.explanations[0], self.explanations[-1], (self.names[0], self.names[-1]))
-        steps = ", ".join(f"{change.names[1]} ({change.total.nats:+.2g})" for change in moved)
+        steps = ", ".join(f"{shown(change.names[1])} ({change.total.nats:+.2g})" for change in moved)
         # Of twenty steps that are luck, one is taken for a change.
         told = f"More than luck from one period to the next: {steps}." if moved else "No step is more than luck."
-        return f"From {self.names[0]} to {self.names[-1]}: {whole.verdict} {told}"
+        return f"From {shown(self.names[0])} to {shown(self.names[-1])}: {whole.verdict} {told}"
 
     def to_dict(self) -> dict[str, Any]:
         """Every number, for JSON."""
@@ -38,9 +39,10 @@ class OverTime:
         return plain({"periods": periods, "changes": changes, "verdict": self.verdict})  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
-        width = max(6, *map(len, self.names))
+        names = list(map(shown, self.names))
+        width = max(6, *map(len, names))
         lines = [self.verdict, "", f"{'period':<{width}}      items  base rate  mean loss, 95 %"]
-        for name, found in zip(self.names, self.explanations, strict=True):
+        for name, found in zip(names, self.explanations, strict=True):
             parts, extra = found.decomposition, ""
             if parts is not None:
                 extra = f"   separation {parts.discrimination:.4f}, miscalibration {parts.miscalibration:.4f}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from torchbce.common.visible import shown
 from torchbce.comparison.over_time import OverTime
 from torchbce.comparison.periods import Change
 from torchbce.comparison.result import Comparison
@@ -54,7 +55,7 @@ def write_periods(path: Path, found: Change | OverTime, title: str) -> None:
 
 def _numbers(found: Comparison) -> list[tuple[str, str, str]]:
     """What is read first: a name, a number and a note under it."""
-    a, b = found.names
+    a, b = map(shown, found.names)
     p = "no p-value" if found.p_value is None else p_text(found.p_value)
     return [
         (f"{b} - {a}, nats per item", f"{found.difference:+.4f}", f"95 %: {_bounds(found.interval)}; {p}"),

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from torchbce.common.json_values import plain
+from torchbce.common.visible import shown
 from torchbce.comparison.parts import Part
 from torchbce.explanation.explain import Explanation
 from torchbce.explanation.render.text import around, counted, percent
@@ -76,7 +77,7 @@ class Change:
         return plain(asdict(self) | {"verdict": self.verdict})  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
-        first, second = self.names
+        first, second = map(shown, self.names)
         lines = [
             f"means       {first} {self.means[0]:.6f} over {counted(self.counts[0], 'item')}, "
             f"{second} {self.means[1]:.6f} over {counted(self.counts[1], 'item')}",

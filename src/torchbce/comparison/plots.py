@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torchbce.common.visible import shown
 from torchbce.comparison.over_time import OverTime
 from torchbce.comparison.result import Comparison
-from torchbce.explanation.plots.figure import BLUE, GREEN, GREY, ORANGE, axes_or_new
+from torchbce.explanation.plots.figure import BLUE, GREEN, GREY, LITERAL, ORANGE, SHORT, add_legend, axes_or_new
 from torchbce.explanation.statistics.intervals import Interval
 
 SHOWN = 8  # groups
@@ -38,7 +39,8 @@ class ComparisonDisplay:
                 rows.append((name, part.nats, part.interval))
         rows += [(f"sure of {band.name}", band.difference, band.interval) for band in found.bands]
         rows += [(group.name, group.difference, group.interval) for group in found.groups[:SHOWN]]
-        return cls(rows, f"{found.names[1]} - {found.names[0]}, nats per item")
+        a, b = (shown(name, SHORT) for name in found.names)
+        return cls(rows, f"{b} - {a}, nats per item")
 
     def plot(self, ax: Any = None) -> ComparisonDisplay:
         """Draw; sets `ax_` and `figure_`."""
@@ -50,9 +52,9 @@ class ComparisonDisplay:
             if not math.isnan(interval.low):
                 self.ax_.plot(interval, [place, place], color=color, linewidth=1.6)
             self.ax_.plot([value], [place], "o", color=color, markersize=7 if place == 0 else 5)
-        self.ax_.set_yticks(range(len(self.rows)), [name[:28] for name, _, _ in self.rows])
+        self.ax_.set_yticks(range(len(self.rows)), [shown(name, 32) for name, _, _ in self.rows], **LITERAL)
         self.ax_.invert_yaxis()
-        self.ax_.set_xlabel(self.label)
+        self.ax_.set_xlabel(self.label, **LITERAL)
         self.ax_.locator_params(axis="x", nbins=5)
         return self
 
@@ -88,7 +90,8 @@ class OverTimeDisplay:
         self.ax_.plot(places, self.means, color=BLUE, marker="o", markersize=4, label="mean loss")
         self.ax_.plot(places, self.baselines, color=GREY, linestyle="--", linewidth=1, label="always the base rate")
         step = max(1, len(self.names) // 8)
-        self.ax_.set_xticks(places[::step], self.names[::step], rotation=30, ha="right", fontsize=8)
+        names = [shown(name, SHORT) for name in self.names[::step]]
+        self.ax_.set_xticks(places[::step], names, rotation=30, ha="right", fontsize=8, **LITERAL)
         self.ax_.set(ylabel="nats per item")
-        self.ax_.legend(frameon=False, fontsize=8)
+        add_legend(self.ax_)
         return self

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from torchbce.common.json_values import plain
+from torchbce.common.visible import shown
 from torchbce.comparison.evidence import clustered_error, evidence, holm, too_few
 from torchbce.explanation.items import as_items
 from torchbce.explanation.sketch.clusters import MOST, TOO_MANY
@@ -51,26 +52,27 @@ class Ranking:
     def verdict(self) -> str:
         """Which models the best cannot be told from."""
         best, *others = self.models
+        name = shown(best.name)
         if self.reason:
-            return f"{best.name} has the least loss; these items do not show that it is better: {self.reason}."
-        beside = [other.name for other in others if other.p_value is None or other.p_value >= 0.05]
+            return f"{name} has the least loss; these items do not show that it is better: {self.reason}."
+        beside = [shown(other.name) for other in others if other.p_value is None or other.p_value >= 0.05]
         if not beside:
-            return f"{best.name} is the best."
-        return f"{best.name} has the least loss; these items do not show that it is better than {' or '.join(beside)}."
+            return f"{name} is the best."
+        return f"{name} has the least loss; these items do not show that it is better than {' or '.join(beside)}."
 
     def to_dict(self) -> dict[str, Any]:
         """Every number, for JSON."""
         return plain(asdict(self) | {"verdict": self.verdict})  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
-        width = max(5, *(len(model.name) for model in self.models))
+        width = max(5, *(len(shown(model.name)) for model in self.models))
         lines = [
             self.verdict,
             "",
             f"{'model':<{width}}  nats per item  more than the best   95 %, together         p (Holm)",
         ]
         for model in self.models:
-            line = f"{model.name:<{width}}  {model.mean:13.6f}"
+            line = f"{shown(model.name):<{width}}  {model.mean:13.6f}"
             if model is not self.models[0]:
                 low, high = model.interval
                 bounds = "-" if math.isnan(low) else f"{low:+.6f} to {high:+.6f}"

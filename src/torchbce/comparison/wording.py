@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from torchbce.common.markdown import escaped
+from torchbce.common.visible import MESSAGE, shown
 from torchbce.explanation.render.text import around, counted, percent, probability_text
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ LEAST_SHARE = 0.02  # of a difference, that a part is worth a word
 
 def verdict(found: Comparison) -> str:
     """What to conclude, in one sentence."""
-    a, b = found.names
+    a, b = map(shown, found.names)
     low, high = found.interval
     if not math.isfinite(found.difference):
         return "The losses cannot be compared: one of them is infinite."
@@ -81,7 +83,7 @@ def _against_each_other(found: Comparison) -> str:
     if parts.separation.nats * parts.calibration.nats > 0:
         return ""
     first, second = ("better", "worse") if parts.separation.nats < 0 else ("worse", "better")
-    return f" But {found.names[1]} ranks {first} and is calibrated {second}: recalibrate both, then compare."
+    return f" But {shown(found.names[1])} ranks {first} and is calibrated {second}: recalibrate both, then compare."
 
 
 def _how_many_more(found: Comparison) -> str:
@@ -97,7 +99,7 @@ def _rounded(count: float) -> str:
 
 def facts(found: Comparison) -> list[tuple[str, str]]:
     """A name and a sentence for each thing that is known."""
-    a, b = found.names
+    a, b = map(shown, found.names)
     p = "no p" if found.p_value is None else p_text(found.p_value)
     by = "paired by item" if found.clusters is None else f"by {counted(found.clusters, 'cluster')} of items"
     pairs = [
@@ -141,15 +143,15 @@ def p_text(value: float) -> str:
 def _slot(slot: Slot, prefix: str = "") -> str:
     share = "" if math.isnan(slot.share) else f", {100 * slot.share:.0f} % of the difference"
     return (
-        f"{prefix}{slot.name}: {around(slot.difference, slot.interval, '+.6f')} nats per item over "
+        f"{prefix}{shown(slot.name)}: {around(slot.difference, slot.interval, '+.6f')} nats per item over "
         f"{counted(slot.count, 'item')}{share}"
     )
 
 
 def _item(item: ChangedItem, key: str | None) -> str:
-    name = f"row {item.row}" if item.key is None else f"{key} {item.key}"
+    name = f"row {item.row}" if item.key is None else f"{shown(key)} {shown(item.key)}"
     return (
-        f"{item.source} {name}: target {item.target:g}, {probability_text(item.probability_a)} -> "
+        f"{shown(item.source)} {name}: target {item.target:g}, {probability_text(item.probability_a)} -> "
         f"{probability_text(item.probability_b)}, {item.change:+.4g} nats"
     ).strip()
 
@@ -161,5 +163,5 @@ def text(found: Comparison) -> str:
 
 def markdown(found: Comparison) -> str:
     """The same as a table."""
-    rows = [f"| {name} | {sentence.replace('|', chr(92) + '|')} |" for name, sentence in found.facts]
-    return "\n".join([f"**{found.verdict}**", "", "| | |", "| --- | --- |", *rows])
+    rows = [f"| {name} | {escaped(sentence, MESSAGE)} |" for name, sentence in found.facts]
+    return "\n".join([f"**{escaped(found.verdict, MESSAGE)}**", "", "| | |", "| --- | --- |", *rows])

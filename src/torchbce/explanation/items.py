@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchbce.common.visible import shown
+
 Codes = tuple[np.ndarray, list[str]]  # a number for each item, and what each number is called
 
 
@@ -94,7 +96,7 @@ def as_tensor(name: str, values: Any) -> Tensor:
         array = np.asarray(values)
         return torch.from_numpy(np.array(array, np.float64 if array.dtype.kind != "f" else array.dtype))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} cannot be read as numbers: {error}") from error
+        raise ValueError(f"{name} cannot be read as numbers: {shown(error)}") from error
 
 
 def _codes(name: str, values: Any, count: int, shape: tuple[int, ...]) -> Codes | None:

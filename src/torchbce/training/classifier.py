@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from torchbce.common.errors import InputError
+from torchbce.common.visible import MESSAGE, shown
 from torchbce.training.ensemble.calibration import sigmoid
 from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.data import Split
@@ -131,7 +132,8 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes = self._classes(y if weight is None else y[weight > 0], y)
         if len(classes) == 1:
             raise ValueError(
-                f"y holds one class only, {classes.tolist()[0]!r}; BCEClassifier needs samples of 2 classes in the data"
+                f"y holds one class only, {shown(repr(classes.tolist()[0]))}; BCEClassifier needs samples of 2 classes "
+                "in the data"
             )
         examples = self._examples(frame, y == classes[1], weight, groups)
         splits: list[Split] | None = None
@@ -175,7 +177,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         logits = self.model_.logits(frame, "X")
         unknown = unknown_categories(frame, self.model_.columns, "X")
         if unknown:
-            warnings.warn("X: " + "; ".join(unknown), UserWarning, stacklevel=3)
+            warnings.warn(shown("X: " + "; ".join(unknown), MESSAGE), UserWarning, stacklevel=3)
         return logits
 
     def save(self, path: str | Path) -> None:
@@ -292,7 +294,9 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         frame, y = frame_of(eval_set[0]), np.asarray(eval_set[1])
         strange = np.setdiff1d(y, classes)
         if len(strange):
-            raise ValueError(f"eval_set's y holds {strange.tolist()[0]!r}; the classes of y are {classes.tolist()}")
+            raise ValueError(
+                f"eval_set's y holds {shown(repr(strange.tolist()[0]))}; the classes of y are {shown(classes.tolist())}"
+            )
         learnt_from, judged_by = len(examples), frame.height
         both = replace(
             examples,

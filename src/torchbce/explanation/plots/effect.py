@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torchbce.explanation.plots.figure import BLUE, GREY, axes_or_new
+from torchbce.common.visible import shown
+from torchbce.explanation.plots.figure import BLUE, GREY, LITERAL, LONG, SHORT, add_legend, axes_or_new
 
 
 class EffectDisplay:
@@ -39,13 +40,14 @@ class EffectDisplay:
         self.figure_ = self.ax_.figure
         if self.base_rate is not None:
             self.ax_.axhline(self.base_rate, color=GREY, linestyle="--", linewidth=1, label="base rate")
-            self.ax_.legend(frameon=False, fontsize=8)
+            add_legend(self.ax_)
         if any(isinstance(value, str) for value in self.values):
             places = range(len(self.values))
             self.ax_.bar(places, self.probabilities, color=BLUE, alpha=0.75)
-            names = [str(value)[:16] for value in self.values]
-            self.ax_.set_xticks(places, names, rotation=60, ha="right", fontsize=7)
+            names = [shown(value, SHORT) for value in self.values]
+            self.ax_.set_xticks(places, names, rotation=60, ha="right", fontsize=7, **LITERAL)
         else:
             self.ax_.plot(self.values, self.probabilities, color=BLUE, marker=".", markersize=4)
-        self.ax_.set(xlabel=self.column, ylabel="mean probability", ylim=(0, None))
+        self.ax_.set(ylabel="mean probability", ylim=(0, None))
+        self.ax_.set_xlabel(shown(self.column, LONG), **LITERAL)
         return self

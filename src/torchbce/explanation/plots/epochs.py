@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torchbce.explanation.plots.figure import BLUE, GREY, ORANGE, axes_or_new
+from torchbce.common.visible import shown
+from torchbce.explanation.plots.figure import BLUE, GREY, LONG, ORANGE, add_legend, axes_or_new
 from torchbce.explanation.statistics.decomposition import Decomposition
 
 
@@ -42,9 +43,10 @@ class LossCurveDisplay:
         self.lines_ = []
         for (name, values), colour in zip(self.curves.items(), (BLUE, ORANGE, GREY), strict=False):
             marker = "" if len(values) > 1 else "o"
-            self.lines_ += self.ax_.plot(self.epochs[: len(values)], values, color=colour, label=name, marker=marker)
+            shape = {"color": colour, "marker": marker, "label": shown(name, LONG)}
+            self.lines_ += self.ax_.plot(self.epochs[: len(values)], values, **shape)
         for (name, level), style in zip(self.levels.items(), ("--", ":", "-."), strict=False):
-            self.ax_.axhline(level, color=GREY, linestyle=style, linewidth=1, label=f"{name} {level:.4f}")
+            self.ax_.axhline(level, color=GREY, linestyle=style, linewidth=1, label=f"{shown(name, LONG)} {level:.4f}")
         if self.best is not None:
             last = list(self.curves.values())[-1]
             height = last[self.epochs.index(self.best)]
@@ -52,7 +54,7 @@ class LossCurveDisplay:
         self.ax_.set(xlabel="epoch", ylabel="BCE, nats per item")
         self.ax_.xaxis.get_major_locator().set_params(integer=True)
         self.ax_.set_ylim(bottom=0)
-        self.ax_.legend(frameon=False, fontsize=8)
+        add_legend(self.ax_)
         return self
 
 
@@ -82,5 +84,5 @@ class EpochsDisplay:
         self.ax_.plot(self.epochs, self.uncertainty, color=GREY, linestyle="--", linewidth=1, label="base rate")
         self.ax_.set(xlabel="epoch", ylabel="BCE, nats per item")
         self.ax_.xaxis.get_major_locator().set_params(integer=True)
-        self.ax_.legend(frameon=False, fontsize=8)
+        add_legend(self.ax_)
         return self

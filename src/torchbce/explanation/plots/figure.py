@@ -1,9 +1,10 @@
-"""What all pictures share: colours that colour-blind people tell apart, new axes, and SVG for the report."""
+"""What all pictures share: colours that colour-blind people tell apart, names as they are, and SVG for the report."""
 
 from __future__ import annotations
 
 import io
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ STYLES = {
     "#000000": "currentColor",
     "#262626": "currentColor",
 }
+_COLOURS = re.compile("|".join(STYLES))
 
 
 def axes_or_new(ax: Any, width: float = 6.4, height: float = 4.0) -> Any:
@@ -33,18 +35,30 @@ def axes_or_new(ax: Any, width: float = 6.4, height: float = 4.0) -> Any:
     return ax
 
 
+SHORT, LONG = 24, 60  # characters of a name that are shown beside one of many marks, and beside an axis
+# Of each text that may hold a name: no mathematics between two dollars, and no TeX where the user has switched that on.
+LITERAL: dict[str, Any] = {"parse_math": False, "usetex": False}
+
+
+def add_legend(ax: Any, **more: Any) -> None:
+    """The labels of what is drawn, as they are."""
+    for text in ax.legend(frameon=False, fontsize=8, **more).get_texts():
+        text.set(**LITERAL)
+
+
 def to_svg(figure: Figure) -> str:
     """The figure as an SVG element in the page's own colours, the same bytes for the same picture."""
     import matplotlib
 
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "torchbce", "svg.fonttype": "none"}):
+    with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "torchbce", "svg.fonttype": "none"}):
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the browser has its own fonts
         figure.savefig(
             buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")), transparent=True
         )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    return re.sub("|".join(STYLES), lambda found: STYLES[found[0]], text)
+    return re.sub("<[^>]*>", lambda tag: _COLOURS.sub(lambda found: STYLES[found[0]], tag[0]), text)  # no name's colour
 
 
 def with_canvas(figure: Figure) -> Figure:

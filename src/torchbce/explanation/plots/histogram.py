@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from torchbce.explanation.explain import explain
-from torchbce.explanation.plots.figure import BLUE, GREY, ORANGE, axes_or_new
+from torchbce.explanation.plots.figure import BLUE, GREY, ORANGE, add_legend, axes_or_new
 from torchbce.explanation.result import Explanation
 
 
@@ -44,5 +44,5 @@ class LossHistogramDisplay:
         self.ax_.axvline(np.log(2), color=GREY, linestyle="--", linewidth=1, label="a coin, log 2 = 0.693")
         self.ax_.axvline(self.mean, color=ORANGE, linewidth=1, label=f"mean {self.mean:.4f}")
         self.ax_.set(xscale="log", xlabel="loss of an item, nats", ylabel="items")
-        self.ax_.legend(frameon=False, fontsize=8)
+        add_legend(self.ax_)
         return self

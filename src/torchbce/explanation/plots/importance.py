@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torchbce.explanation.plots.figure import BLUE, GREY, axes_or_new
+from torchbce.common.visible import shown
+from torchbce.explanation.plots.figure import BLUE, GREY, LITERAL, axes_or_new
 
 
 class ImportanceDisplay:
@@ -32,7 +33,7 @@ class ImportanceDisplay:
         self.ax_.barh(places, self.nats, color=BLUE, alpha=0.75)
         intervals = [1.96 * error for error in self.errors]
         self.ax_.errorbar(self.nats, places, xerr=intervals, fmt="none", ecolor=GREY, linewidth=1)
-        self.ax_.set_yticks(places, [name if len(name) <= 32 else name[:31] + "…" for name in self.columns], fontsize=8)
+        self.ax_.set_yticks(places, [shown(name, 32) for name in self.columns], fontsize=8, **LITERAL)
         self.ax_.invert_yaxis()
         self.ax_.axvline(0, color=GREY, linewidth=1)
         self.ax_.set_xlabel("rise of the loss without the column, nats per item")

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from torchbce.common.visible import shown
 from torchbce.explanation.explain import explain
-from torchbce.explanation.plots.figure import BLUE, GREY, ORANGE, axes_or_new
+from torchbce.explanation.plots.figure import BLUE, GREY, LITERAL, ORANGE, SHORT, add_legend, axes_or_new
 from torchbce.explanation.result import Explanation
 
 LABELLED = 12
@@ -59,8 +60,9 @@ class ItemLossDisplay:
             if any(abs(place[0] - x) < 0.06 and abs(place[1] - y) < 0.05 for x, y in taken):
                 continue  # a label on another cannot be read
             taken.append(place)
-            self.ax_.annotate(f"{row}", (q_item, loss), xytext=(5, 5), textcoords="offset points", fontsize=8)
+            name = shown(row, SHORT)
+            self.ax_.annotate(name, (q_item, loss), (5, 5), textcoords="offset points", fontsize=8, **LITERAL)
         self.ax_.set(xlabel="q, the probability given to what happened", ylabel="loss, nats", xlim=(0, 1.02))
         self.ax_.set_ylim(bottom=0)
-        self.ax_.legend(frameon=False, fontsize=8)
+        add_legend(self.ax_)
         return self

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from torchbce.explanation.explain import explain
-from torchbce.explanation.plots.figure import BLUE, GREY, axes_or_new
+from torchbce.explanation.plots.figure import BLUE, GREY, add_legend, axes_or_new
 from torchbce.explanation.result import Explanation
 from torchbce.explanation.statistics.isotonic import ReliabilityCurve
 
@@ -76,7 +76,7 @@ class ReliabilityDisplay:
             self.ax_.set_yticks(_logit(shares), names)
         else:
             self.ax_.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        self.ax_.legend(frameon=False, fontsize=8, loc="upper left")
+        add_legend(self.ax_, loc="upper left")
 
 
 def _logit(p: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from torchbce.common.visible import MESSAGE, shown
 from torchbce.common.writing import whole_file
 from torchbce.explanation.render.text import loss_text, percent, probability_text
 from torchbce.explanation.result import Explanation
@@ -36,7 +37,7 @@ def write_report(
         facts: more to say, in a table at the top.
         figures: SVG elements by their headings; by default those of the explanation.
 
-    All text is escaped, and the page may run no script but its own.
+    All text is escaped and safe to show, and the page may run no script but its own.
     """
     render_page(
         path,
@@ -62,6 +63,7 @@ def render_page(path: Path, package: str, name: str, **values: Any) -> None:
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader(of) for of in (package, "torchbce.explanation.render")]),
         autoescape=True,
+        finalize=_safe,
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"loss": loss_text, "probability": probability_text, "interval": _interval}
@@ -70,6 +72,11 @@ def render_page(path: Path, package: str, name: str, **values: Any) -> None:
     )
     with whole_file(path) as file:
         file.write(page.encode("utf-8", "backslashreplace"))
+
+
+def _safe(value: Any) -> Any:
+    """Text as it is shown; what templates made, and figures, are no text from data."""
+    return value if not isinstance(value, str) or hasattr(value, "__html__") else shown(value, MESSAGE)
 
 
 def _interval(bounds: tuple[float, float]) -> str:
@@ -111,13 +118,13 @@ def _figures(explanation: Explanation) -> dict[str, str]:
 def _explored(explanation: Explanation) -> dict[str, Any]:
     """What the script needs to work out the loss again when an item is moved."""
     items = explanation.items[:EXPLORED] if math.isfinite(explanation.total) else ()  # nothing moves an infinite total
-    shown = sum(item.loss for item in items)
+    moved = sum(item.loss for item in items)
     return {
         "count": explanation.count,
-        "rest": explanation.total - shown if len(items) < explanation.count else 0.0,
+        "rest": explanation.total - moved if len(items) < explanation.count else 0.0,
         "items": [
             {
-                "name": item.name,
+                "name": shown(item.name),
                 "target": item.target,
                 "weight": item.weight,
                 "probability": item.probability,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from torchbce.common.markdown import escaped
+from torchbce.common.visible import MESSAGE, shown
 from torchbce.explanation.statistics.entropy import percent_below
 from torchbce.explanation.statistics.intervals import NOTHING, Interval
 
@@ -57,13 +59,14 @@ def item_lines(found: Explanation) -> list[str]:
     weighted = found.weight_sum is not None
     formulas = [f"{item.weight:g} * {item.formula}" if weighted else item.formula for item in items]
     width = max(map(len, formulas))
-    places = [item.place or str(item.row) for item in items]
+    places = [shown(item.place or item.row) for item in items]
     rows = max(4, *map(len, places))
-    sources = max(len(item.source) for item in items)
+    names = [shown(item.source) for item in items]
+    sources = max(map(len, names))
     head = f"{'item' if everything else 'row':>{rows + 1}}  target"
     lines.append((f"{'source':<{sources}}  " if sources else "") + head + "     logit" * found.from_logits + "  output")
-    for item, place, text in zip(items, places, formulas, strict=True):
-        source = f"{item.source:<{sources}}  " if sources else ""
+    for item, name, place, text in zip(items, names, places, formulas, strict=True):
+        source = f"{name:<{sources}}  " if sources else ""
         logit = f"  {item.logit:8.4g}" if item.logit is not None else ""
         output = probability_text(item.probability)
         cost = f"{text:<{width}} = {loss_text(item.loss):>5}"
@@ -190,9 +193,10 @@ def labels_text(found: Explanation) -> str:
     """A line for each label of several."""
     if not found.labels:
         return ""
-    width = max(5, *map(len, found.labels))
+    names = list(map(shown, found.labels))
+    width = max(5, *map(len, names))
     lines = [f"{'label':<{width}}  base rate  mean loss, 95 %               saved (D2)     AUC  calibration"]
-    for name, one in found.labels.items():
+    for name, one in zip(names, found.labels.values(), strict=True):
         mean = around(one.mean, one.intervals["mean"], ".4f")
         told = "-" if one.calibration is None else one.calibration.in_words(one.baseline).split(" (")[0]
         lines.append(
@@ -254,8 +258,8 @@ def _baseline(found: Explanation) -> str:
 def _groups(found: Explanation) -> list[str]:
     mean = "mean" if found.weight_sum is None else "mean by weight"
     lines = [
-        f"{group.name}: {group.percent:.1f} % of the loss from {100 * group.count / found.count:.1f} % of the items; "
-        f"{mean} {around(group.mean, group.interval, '.6f')}, {percent_below(group.mean, group.baseline)}"
+        f"{shown(group.name)}: {group.percent:.1f} % of the loss from {100 * group.count / found.count:.1f} % of the "
+        f"items; {mean} {around(group.mean, group.interval, '.6f')}, {percent_below(group.mean, group.baseline)}"
         for group in found.groups[:GROUPS_SHOWN]
     ]
     if len(found.groups) > GROUPS_SHOWN:
@@ -266,13 +270,9 @@ def _groups(found: Explanation) -> list[str]:
 def markdown(found: Explanation) -> str:
     """The facts and the items as tables."""
     lines = ["| | |", "| --- | --- |"]
-    lines += [f"| {_cell(name)} | {_cell(text)} |" for name, text in found.facts]
+    lines += [f"| {name} | {escaped(text, MESSAGE)} |" for name, text in found.facts]
     lines += ["", "| row | target | probability | loss | nats |", "| ---: | ---: | ---: | --- | ---: |"]
     for item in found.items:
         cells = (item.name, f"{item.target:g}", probability_text(item.probability), item.formula, loss_text(item.loss))
-        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
+        lines.append("| " + " | ".join(map(escaped, cells)) + " |")
     return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

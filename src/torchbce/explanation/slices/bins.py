@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from torchbce.common.visible import shown
+
 VALUES = 20  # so many of a category's values have a bin each
 MOST_BINS = 250  # codes are uint8
 
@@ -136,7 +138,9 @@ def _numbers(name: str, column: np.ndarray) -> np.ndarray:
     try:
         return column.astype(np.float64)  # None becomes NaN
     except (TypeError, ValueError) as error:
-        raise ValueError(f"features: column {name!r} was of numbers and now has another value: {error}") from error
+        raise ValueError(
+            f"features: column {name!r} was of numbers and now has another value: {shown(error)}"
+        ) from error
 
 
 def _keys(column: np.ndarray) -> list[Any]:

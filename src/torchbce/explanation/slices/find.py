@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from torchbce.common.visible import shown
 from torchbce.explanation.slices.bins import MOST_BINS, Bins, choose_bins
 from torchbce.explanation.slices.choose import chosen
 from torchbce.explanation.slices.evidence import FARTHEST
@@ -121,7 +122,7 @@ def _numbers(name: str, values: Any, count: int) -> np.ndarray:
             values = values.detach().cpu().double()
         found = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} cannot be read as numbers: {error}") from error
+        raise ValueError(f"{name} cannot be read as numbers: {shown(error)}") from error
     if found.shape != (count,):
         raise ValueError(f"{name} has the shape {found.shape}; features has {count} items, each of which has one")
     if not count:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from torchbce.common.json_values import plain
+from torchbce.common.visible import shown
 from torchbce.explanation.slices import wording
 
 
@@ -33,7 +34,7 @@ class Slice:
     @property
     def name(self) -> str:
         """The conditions in words."""
-        return " and ".join(self.conditions) or "all items"
+        return " and ".join(map(shown, self.conditions)) or "all items"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torchbce.common.visible import shown
 from torchbce.explanation.render.text import counted, percent
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def lines(found: Slices) -> list[str]:
         f"all {counted(whole.count, 'item')}: mean {whole.mean:.4f}, expected {whole.expected:.4f}, excess "
         f"{whole.excess:+.4f} ({low:+.4f} to {high:+.4f}), p = {whole.p_value:.2g}",
     ]
-    text += [f"left out: {name} ({why})" for name, why in found.left_out]
+    text += [f"left out: {shown(name)} ({why})" for name, why in found.left_out]
     return text
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from torchbce.common.markdown import code, escaped
 from torchbce.explanation.render.text import counted, percent
 from torchbce.training.estimate import Estimate
 from torchbce.training.run.folder import ModelFile
@@ -18,11 +19,12 @@ DAY = 86_400  # seconds
 
 def model_card(described: ModelFile, estimate: Estimate | None) -> str:
     """In Markdown."""
-    target, share = described.target, percent(described.result["base_rate"] or 0.0)
+    source, share = code(described.source), percent(described.result["base_rate"] or 0.0)
+    column, yes, no = map(code, (described.target.column, described.target.positive, described.target.negative))
     lines = [
-        f"# {described.source}: {target.column}",
+        f"# {source}: {column}",
         "",
-        f"Probability that `{target.column}` is `{target.positive}` and not `{target.negative}`, for a row of a table. "
+        f"Probability that {column} is {yes} and not {no}, for a row of a table. "
         f"{_members(described)}, trained on binary cross-entropy by torchbce {described.versions['torchbce']}.",
         "",
         "## What it is worth",
@@ -31,8 +33,8 @@ def model_card(described: ModelFile, estimate: Estimate | None) -> str:
         "",
         "## What it learnt from",
         "",
-        f"{described.training['rows']:,} rows of {described.source}, of which {share} are "
-        f"`{target.positive}`; seed {described.training['seed']}.",
+        f"{described.training['rows']:,} rows of {source}, of which {share} are {yes}; "
+        f"seed {described.training['seed']}.",
         "",
         "## Columns that it needs",
         "",
@@ -91,7 +93,7 @@ def _worth(described: ModelFile, estimate: Estimate | None) -> list[str]:
     if found.calibration is not None:
         lines.append(f"Calibration: {found.calibration.in_words(found.baseline)}.")
     if estimate.importances:
-        shown = ", ".join(f"`{one.column}` {one.nats:.4f} ± {one.error:.4f}" for one in estimate.importances[:10])
+        shown = ", ".join(f"{code(one.column)} {one.nats:.4f} ± {one.error:.4f}" for one in estimate.importances[:10])
         lines += ["", f"Columns that are worth most, in nats per item: {shown}."]
     return lines
 
@@ -102,7 +104,7 @@ def _columns(columns: list[FittedColumn]) -> list[str]:
         if isinstance(column, CalendarColumn):
             continue
         if isinstance(column, CategoricalColumn):
-            few = ", ".join(f"`{_escaped(level)}`" for level in column.levels[:5])
+            few = ", ".join(code(level, in_table=True) for level in column.levels[:5])
             more = f" and {len(column.levels) - 5} more" if len(column.levels) > 5 else ""
             kind, seen = "category", f"{few}{more}"
         else:
@@ -110,7 +112,7 @@ def _columns(columns: list[FittedColumn]) -> list[str]:
                 ("date", _dates(column)) if column.is_date else ("number", f"{column.low:g} to {column.high:g}")
             )
         gaps = ", with gaps" if column.gaps else ""
-        rows.append(f"| {_escaped(column.name)} | {kind} | {seen}{gaps} |")
+        rows.append(f"| {code(column.name, in_table=True)} | {kind} | {seen}{gaps} |")
     return [*rows[:MOST], *([f"| {len(rows) - MOST} more | | |"] if len(rows) > MOST else [])]
 
 
@@ -126,9 +128,5 @@ def _dates(column: NumericColumn) -> str:
 def _left_out(columns: dict[str, str]) -> list[str]:
     if not columns:
         return []
-    shown = ", ".join(f"`{_escaped(name)}` ({reason})" for name, reason in list(columns.items())[:MOST])
-    return [f"Left out: {shown}.", ""]
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    some = ", ".join(f"{code(name)} ({escaped(reason)})" for name, reason in list(columns.items())[:MOST])
+    return [f"Left out: {some}.", ""]

@@ -1,9 +1,10 @@
-"""A run on disk: model.safetensors, model.json, predictions.parquet, history.csv, report.html and MODEL_CARD.md.
+"""A run on disk: model.safetensors, model.json, predictions.parquet and history.csv; report.html and MODEL_CARD.md.
 
-A run folder appears whole or not at all (see `reservation`). Nothing in it is executed when it is read: weights are
-safetensors, the rest is JSON that must match the model below, and the sizes in the JSON are compared with those of the
-weights before any memory is taken. The JSON holds digests of the weights, of the predictions and of itself, so that no
-flipped bit gives other predictions in silence.
+The first four appear together or not at all (see `reservation`); the pages for people come after, each whole (see
+`write`). Nothing in a run folder is executed when it is read: weights are safetensors, the rest is JSON that must match
+the model below, and the sizes in the JSON are compared with those of the weights before any memory is taken. The JSON
+holds digests of the weights, of the predictions and of itself, so that no flipped bit gives other predictions in
+silence.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from torchbce.common.errors import RunFolderError
+from torchbce.common.writing import is_utf8
 from torchbce.training.ensemble.calibration import Scaling
 from torchbce.training.ensemble.ensemble import Ensemble
 from torchbce.training.model import Model
@@ -137,6 +139,8 @@ def _model_file(folder: Path) -> Path:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise RunFolderError(f"{folder} {what}; expected a folder that `torchbce train` wrote")
+    if not is_utf8(folder):
+        raise RunFolderError(f"{folder} is no name in UTF-8, by which alone a model can be read; rename the folder")
     for name in (MODEL_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise RunFolderError(f"{folder} is not a run folder: it has no {name}")

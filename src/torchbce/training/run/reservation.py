@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from torchbce.common.errors import InputError, OutputError
-from torchbce.common.writing import sync
+from torchbce.common.writing import is_utf8, sync
 from torchbce.training.checkpoint.unfinished import Unfinished
 from torchbce.training.run import lock as locks
 
@@ -43,8 +43,8 @@ class Reservation:
             sync(path)
         sync(self.draft)
         os.rename(self.draft, self.folder)
-        sync(self.folder.parent)
         self.finished = True
+        sync(self.folder.parent)
         if self.unfinished is not None:
             self.unfinished.remove()
 
@@ -67,6 +67,8 @@ def reserved(
         OutputError: it exists, another run is about to make it, or it cannot be written.
         InputError: an unfinished run of another identity is in the way.
     """
+    if not is_utf8(folder):
+        raise OutputError(f"{folder} is no name in UTF-8, which a run folder needs; name another")
     made = _missing_parents(folder)
     candidate, number, lock = folder, 2, None
     try:

@@ -1,14 +1,17 @@
-"""A finished run to its folder."""
+"""A finished run to its folder: first the model and its numbers, which appear together, then the pages for people."""
 
 from __future__ import annotations
 
 import contextlib
+import shlex
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchbce.common.errors import OutputError
+from torchbce.common.visible import shown
+from torchbce.common.writing import whole_file
 from torchbce.training.outcome import Outcome
 from torchbce.training.run import folder as run_folder
 from torchbce.training.run.card import model_card
@@ -24,27 +27,48 @@ if TYPE_CHECKING:
 
 
 def write_run(outcome: Outcome, place: Reservation, run: str | None) -> list[str]:
-    """All files of the folder, by their names. `run`: the digest of what the run depends on, to know it again.
+    """What to say of pages that could not be made. `run`: the digest of what the run depends on, to know it again.
 
     Raises:
         OutputError: the folder cannot be written; the message says where the finished model is instead.
     """
+    described = _described(outcome, run)
 
-    def write(folder: Path) -> None:
+    def save(folder: Path) -> None:
         write_table(_predictions(outcome), folder / run_folder.PREDICTIONS_FILE)
-        described = _described(outcome, run)
         run_folder.save_model(folder, described, outcome.learnt.model.ensemble)
-        (folder / run_folder.CARD_FILE).write_text(model_card(described, outcome.estimate), encoding="utf-8")
         outcome.learnt.fitted.history.to_csv(folder / run_folder.HISTORY_FILE)
-        write_report(folder / run_folder.REPORT_FILE, outcome)
 
     with signals_held():  # a finished model is not lost for a signal that comes while it is written
         try:
-            write(place.draft)
+            save(place.draft)
             place.finish()
         except OSError as error:
-            raise OutputError(_saved_elsewhere(place.folder, write, error)) from error
-    return sorted(path.name for path in place.folder.iterdir())
+            raise OutputError(_saved_elsewhere(place.folder, save, error)) from error
+        return _write_pages(place.folder, outcome, described)
+
+
+def _write_pages(folder: Path, outcome: Outcome, described: run_folder.ModelFile) -> list[str]:
+    """MODEL_CARD.md and report.html, or for each what happened and how to make it: the model is saved already."""
+
+    def write_card(path: Path) -> None:
+        with whole_file(path) as file:
+            file.write(model_card(described, outcome.estimate).encode())
+
+    page = folder / run_folder.REPORT_FILE
+    again = shlex.join(["torchbce", "explain", str(folder), "--html", str(page)])
+    pages: list[tuple[Path, Callable[[Path], None], str]] = [
+        (folder / run_folder.CARD_FILE, write_card, f"its figures are in {run_folder.MODEL_FILE}"),
+        (page, lambda path: write_report(path, outcome), f"a page of its predictions is made by: {again}"),
+    ]
+    notes = []
+    for path, write, instead in pages:
+        try:
+            write(path)
+        except Exception as error:  # of whatever kind, from whichever library draws it
+            why = f"{type(error).__name__}: {shown(error)}"
+            notes.append(f"{path} could not be made ({why}); the model is saved, and {instead}")
+    return notes
 
 
 def _predictions(outcome: Outcome) -> pl.DataFrame:
@@ -78,13 +102,13 @@ def _described(outcome: Outcome, run: str | None) -> run_folder.ModelFile:
         result |= {f"{other.name.replace(' ', '_')}_bce": other.bce for other in estimate.differences}
     return run_folder.describe(
         learnt.model,
-        source=outline.name,
+        source=_as_utf8(outline.name),
         target=outline.target,
         left_out=outline.left_out | learnt.screened,
         training={
             "seed": outcome.seed,
             "rows": outline.train_rows,
-            "test": outline.test_file,
+            "test": None if outline.test_file is None else _as_utf8(outline.test_file),
             "folds": chosen.folds,
             "optimizer": chosen.optimizer,
             "lr": chosen.lr,
@@ -101,12 +125,17 @@ def _described(outcome: Outcome, run: str | None) -> run_folder.ModelFile:
     )
 
 
-def _saved_elsewhere(folder: Path, write: Callable[[Path], None], error: OSError) -> str:
+def _as_utf8(name: str) -> str:
+    """A file's name, of whose bytes those that are no UTF-8 are escapes: JSON cannot hold them."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _saved_elsewhere(folder: Path, save: Callable[[Path], None], error: OSError) -> str:
     """What happened, and where the model is now: in the folder for temporary files, if there is room."""
     why = f"{folder} cannot be written: {error.strerror or error}"
     with contextlib.suppress(OSError):
         other = Path(tempfile.mkdtemp(prefix="torchbce-")) / folder.name
         other.mkdir()
-        write(other)
+        save(other)
         return f"{why}; the finished model is in {other}"
     return f"{why}; nothing was kept"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from typing import Literal
 
 import numpy as np
@@ -127,7 +128,8 @@ def _kind(table: pl.DataFrame, name: str, file: str) -> str:
         row = int(wrong.arg_max() or 0)
         raise InputError(
             f"{file}: row {row + 1} of column {name!r} is {values[row]!r}, but {share:.1%} of the column are numbers; "
-            f"correct it or leave it empty, or take the whole column as categories with --categorical {name}"
+            "correct it or leave it empty, or take the whole column as categories with "
+            f"--categorical {shlex.quote(name)}"
         )
     distinct = texts.drop_nulls().n_unique()
     if distinct == 1 and len(known) == len(values):

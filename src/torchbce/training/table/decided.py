@@ -6,6 +6,8 @@ cannot be read again for one strange value in its last row: such a value is refu
 
 from __future__ import annotations
 
+import shlex
+
 import polars as pl
 
 from torchbce.common.errors import InputError
@@ -122,7 +124,7 @@ class Decided:
                 raise InputError(
                     f"{file}: row {row_number(file, row)} of column {self.name!r} is {texts[row]!r}, with a zero in "
                     "front, so these are codes and not numbers, which they were taken for; pass --categorical "
-                    f"{self.name}"
+                    f"{shlex.quote(self.name)}"
                 )
         return whole
 
@@ -149,7 +151,7 @@ class Decided:
         return InputError(
             f"{file}: row {row_number(file, row)} of column {self.name!r} is {texts[row]!r}; the model takes this "
             f"column as {what}, which the rows before hold: correct it or leave it empty, or take the whole column as "
-            f"categories with --categorical {self.name}"
+            f"categories with --categorical {shlex.quote(self.name)}"
         )
 
 

@@ -6,6 +6,7 @@ The same as `choose_columns` and `fit_columns` find on a table in memory.
 from __future__ import annotations
 
 import math
+import shlex
 
 import numpy as np
 import polars as pl
@@ -150,7 +151,8 @@ class Feature:
             file, row, text = self._stranger
             raise InputError(
                 f"{file}: row {row} of column {self.name!r} is {text!r}, but {share:.1%} of the column are numbers; "
-                f"correct it or leave it empty, or take the whole column as categories with --categorical {self.name}"
+                "correct it or leave it empty, or take the whole column as categories with "
+                f"--categorical {shlex.quote(self.name)}"
             )
         distinct = self._levels.distinct
         if distinct == 1 and not self._gaps:

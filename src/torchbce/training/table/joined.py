@@ -25,7 +25,7 @@ def joined_predictions(
         InputError: it is not there, or has other rows than it had.
         RunFolderError: this is no run.
     """
-    made = pl.read_parquet(check_predictions_file(folder))
+    made = pl.read_parquet(check_predictions_file(folder), glob=False)
     described = described_run(folder)
     name = str(described.training.get("test") or described.source)
     places = [Path(name), folder.parent / name, folder.parent.parent / name]

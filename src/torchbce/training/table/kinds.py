@@ -6,6 +6,7 @@ kept by its name, as new rows must be read like those of the training.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -156,5 +157,5 @@ def _refuse_commas(texts: pl.Series, parsed: pl.Series, name: str, file: str) ->
         place = int(commas.arg_max() or 0)
         raise InputError(
             f"{file}: {name!r} looks like numbers with a decimal comma ({texts[place]!r} in row {place + 1}): "
-            f"pass --decimal , or leave the column out with --exclude {name}"
+            f"pass --decimal , or leave the column out with --exclude {shlex.quote(name)}"
         )

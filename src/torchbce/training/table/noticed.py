@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import polars as pl
 
+from torchbce.common.visible import shown
 from torchbce.training.table.columns import CategoricalColumn, FittedColumn, NumericColumn, texts_of
 from torchbce.training.table.files import column_of
 
@@ -46,23 +47,23 @@ class Noticed:
         """One for each thing that there is to say."""
         found = []
         for column in self.columns:
+            name = shown(column.name)
             unseen, beyond, gaps = (self._counts[column.name, what] for what in (UNSEEN, BEYOND, GAPS))
             if unseen and isinstance(column, CategoricalColumn):
                 texts = self._unknown[column.name]
-                shown = ", ".join(map(repr, texts[:MOST])) + (", ..." if len(texts) > MOST else "")
+                few = ", ".join(shown(repr(text)) for text in texts[:MOST]) + (", ..." if len(texts) > MOST else "")
                 rows = f"{unseen} row{'s' * (unseen != 1)}"
                 found.append(
-                    f"{column.name}: {rows} with categories not seen in training, or once only, treated as missing: "
-                    f"{shown}"
+                    f"{name}: {rows} with categories not seen in training, or once only, treated as missing: {few}"
                 )
             if isinstance(column, NumericColumn):
                 if beyond:
                     found.append(
-                        f"{column.name}: {beyond} rows beyond the training rows' {column.low:g} to {column.high:g}, "
+                        f"{name}: {beyond} rows beyond the training rows' {column.low:g} to {column.high:g}, "
                         "taken for the nearest of these"
                     )
                 if gaps:
-                    found.append(f"{column.name}: {gaps} missing values, none in training; the mean is used")
+                    found.append(f"{name}: {gaps} missing values, none in training; the mean is used")
         return found
 
 

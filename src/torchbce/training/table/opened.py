@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from torchbce.common.errors import InputError
+from torchbce.common.writing import is_utf8
 
 STDIN = "-"
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -83,9 +84,7 @@ def _regular(path: Path, name: str, draft: Callable[[], Path]) -> Path:
     if not stat.S_ISREG(mode):  # a pipe, as of <(...), can be read once
         with path.open("rb") as file:
             return _spooled(file, draft())
-    try:
-        str(path).encode("utf-8")
-    except UnicodeEncodeError:
+    if not is_utf8(path):
         alias = draft()
         alias.symlink_to(path.resolve())
         return alias

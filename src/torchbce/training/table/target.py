@@ -6,6 +6,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from torchbce.common.errors import InputError
+from torchbce.common.visible import shown
 from torchbce.training.table.files import column_of, row_number
 
 YES = {
@@ -64,7 +65,7 @@ class Target(BaseModel):
     @property
     def predicted(self) -> str:
         """What a model's probabilities are of, in words."""
-        return f"the probability that {self.column} is {self.positive}, not {self.negative}"
+        return f"the probability that {shown(self.column)} is {shown(self.positive)}, not {shown(self.negative)}"
 
     @classmethod
     def of(cls, table: pl.DataFrame, column: str, positive: str | None, name: str) -> Target:
