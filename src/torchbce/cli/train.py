@@ -56,6 +56,11 @@ class Wanted:
     long: Long
 
     @property
+    def tables(self) -> list[str]:
+        """All that are read."""
+        return [name for name in (self.file, self.held.file) if name is not None]
+
+    @property
     def folder(self) -> Path:
         """The run folder to make; without --out a free name near it will do."""
         named = Path(self.file).name.split(".")[0].strip("*?[]")
@@ -70,7 +75,7 @@ def run(wanted: Wanted) -> None:
     with processes.joined():
         device_named(wanted.choices.device, bf16=wanted.choices.bf16)  # before anything is read
         listener = Listener() if processes.is_first() else Silent()
-        small = processes.from_first(lambda: fits([wanted.file], wanted.long.memory, wanted.format))
+        small = processes.from_first(lambda: fits(wanted.tables, wanted.long.memory, wanted.format))
         task = _in_memory(wanted) if small else _in_blocks(wanted, listener)
         for line in outline_lines(task.outline, wanted.roles.positive):
             listener.say(line)

@@ -21,7 +21,7 @@ from torchbce.common.writing import whole_file
 from torchbce.training.table.kinds import Kinds, simplified, typed
 from torchbce.training.table.opened import Format, Source, opened
 
-CSV = "csv"
+CSV, PARQUET, ARROW = "csv", "parquet", "arrow"
 DELIMITERS = [",", ";", "\t", "|"]
 DECIMAL_NUMBER = re.compile(r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$|^-\d+$")
 READ_ERRORS = (pl.exceptions.PolarsError, PanicException, OSError, ValueError, OverflowError)
@@ -65,9 +65,9 @@ def what_it_is(source: Source) -> str:
     if not head:
         raise InputError(f"{source.name} is empty; expected a header line and rows")
     if head[:4] == b"PAR1":
-        return "parquet"
+        return PARQUET
     if head[:6] == b"ARROW1":
-        return "arrow"
+        return ARROW
     if head[:2] == b"PK":
         raise InputError(f"{source.name} is a zip archive, no table; unpack it")
     if head.startswith(b"torchbce sketch"):
@@ -141,7 +141,7 @@ def damaged(name: str, kind: str) -> Iterator[None]:
 
 def _read_binary(source: Source, kind: str) -> pl.DataFrame:
     with damaged(source.name, kind):
-        if kind == "parquet":
+        if kind == PARQUET:
             return pl.read_parquet(source.path, glob=False)
         with source.path.open("rb") as file:
             return pl.read_ipc(file)
