@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
+import io
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import polars as pl
 import pytest
+from numpy.lib import format as npy
 
 from torchbce import InputError
+from torchbce.cli import shards
+from torchbce.comparison import file as pairs_file
+from torchbce.explanation.sketch import archive
+from torchbce.explanation.sketch import file as sketch_file
 from torchbce.training.stream import records, shuffled
 from torchbce.training.stream.records import BLOCK, Layout
 from torchbce.training.stream.size import BYTES, TEXTS, fits
@@ -52,6 +60,19 @@ assert not fits([sys.argv[1]], 900e6)
 stream = prepare_stream([sys.argv[1]], Roles("y"), Held(), seed=1, pieces=8, format=None,
                         place=Path(sys.argv[1] + ".cache"), on_rows=None)
 assert stream.train.blocks
+""",
+)
+
+REFUSED = (
+    """
+from torchbce.explanation.sketch.file import from_bytes
+""",
+    """
+try:
+    from_bytes(Path(sys.argv[1]).read_bytes())
+    sys.exit("it was taken")
+except ValueError as error:
+    assert "would be unpacked to" in str(error)
 """,
 )
 
@@ -201,3 +222,65 @@ def test_levels_of_long_texts_are_fewer_and_the_frequent_ones_stay(monkeypatch):
     assert found.counts.estimated_size() <= 25_000
     assert found.distinct == 1001
     assert levels.Levels().add(pl.Series(["a", None]), pl.Series([True, True])) == 1
+
+
+def a_sketch(magic: bytes, members: dict[str, bytes], listed: dict[str, int] | None = None) -> bytes:
+    """With a digest that is right; `listed`: sizes that the archive states, others than those of the members."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        for member in archive.filelist:
+            member.file_size = (listed or {}).get(member.filename, member.file_size)
+    content = file.getvalue()
+    return magic + hashlib.sha256(content).digest() + content
+
+
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    file = io.BytesIO()
+    npy.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("magic", [sketch_file.MAGIC, pairs_file.MAGIC])
+def test_a_sketch_that_unpacks_to_gigabytes_is_refused_by_its_list_of_sizes(magic, monkeypatch):
+    monkeypatch.setattr(archive, "ALWAYS", 1 << 20)
+    bomb = a_sketch(magic, {"texts.npy": npy_header((1 << 20,)) + bytes(8 << 20)})
+    assert len(bomb) < 10_000
+    read = []
+    monkeypatch.setattr(npy, "read_array", lambda *a, **k: read.append(a))
+    restore = sketch_file.from_bytes if magic == sketch_file.MAGIC else pairs_file.from_bytes
+    with pytest.raises(ValueError, match=r"its [\d,]+ bytes would be unpacked to 8,388,\d\d\d; at most [\d,]+ can be"):
+        restore(bomb)
+    assert not read
+
+
+def test_a_sketch_that_lies_of_its_sizes_is_refused():
+    small = npy_header((4,)) + bytes(32)
+    huge = npy_header((1 << 40,)) + bytes(32)
+    with pytest.raises(ValueError, match=r"texts.npy says that it has 8,796,093,022,\d\d\d bytes, and has 160"):
+        sketch_file.from_bytes(a_sketch(sketch_file.MAGIC, {"texts.npy": huge}))
+    for content in (npy_header((1 << 20,)) + bytes(8 << 20), small + bytes(1 << 20)):
+        lying = a_sketch(sketch_file.MAGIC, {"texts.npy": content}, {"texts.npy": len(small)})
+        with pytest.raises(ValueError, match="this sketch was not made by torchbce: Bad CRC"):
+            sketch_file.from_bytes(lying)
+
+
+@pytest.mark.slow
+def test_a_sketch_of_a_gigabyte_takes_none_of_it(tmp_path):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as made, made.open("texts.npy", "w") as into:
+        into.write(npy_header((1 << 26,)))
+        for _ in range(1 << 9):
+            into.write(bytes(1 << 20))
+    content = file.getvalue()
+    (tmp_path / "s").write_bytes(sketch_file.MAGIC + hashlib.sha256(content).digest() + content)
+    assert peak(REFUSED, tmp_path / "s") < 40
+
+
+def test_a_compressed_sketch_is_not_read_where_it_is_too_large(command, monkeypatch, tmp_path):
+    monkeypatch.setattr(shards, "MOST", 1000)
+    (tmp_path / "s.gz").write_bytes(gzip.compress(sketch_file.MAGIC + bytes(2000)))
+    found = command("explain", "--merge", tmp_path / "s.gz")
+    assert found.exit_code == 3
+    assert "it has 2,018 bytes, and a sketch at most 1,000" in " ".join(found.stderr.split())
