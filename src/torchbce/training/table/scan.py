@@ -150,7 +150,7 @@ def batches(
             frame = next(frames, None)
         except READ_ERRORS as error:
             if kind == CSV:
-                check_rows(source, read_header(source))
+                check_rows(source, read_header(source), strictly=True)
             raise InputError(f"{source.name} is damaged or truncated: {first_line(error)}") from error
         if frame is None:
             break

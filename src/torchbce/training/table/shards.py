@@ -116,13 +116,14 @@ class Shards:
             with self._source(name) as source:
                 columns = column_names(source)
                 first = first or columns
+                here, there = set(columns), set(first)
                 for column in first:
-                    if column not in columns:
+                    if column not in here:
                         raise InputError(
                             f"{name} has no column {column!r}, as {self.names[0]} has; shards have the same"
                         )
                 for column in columns:
-                    if column not in first:
+                    if column not in there:
                         raise InputError(f"{name} has a column {column!r} that {self.names[0]} has not")
                 known = count_rows(source)
                 rows += _lines(source) if known is None else known
