@@ -16,7 +16,10 @@ from torchbce.training.model import Model
 from torchbce.training.table.columns import inputs_of
 
 ROWS = 5_000  # that the worth of columns is seen on, at most
+FEWEST = 100
+WORTH = "worth of the columns"  # the stage
 REPEATS = 3
+WORK = 50_000_000  # inputs that the network reads for it: some seconds, from 57 columns on with fewer rows
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,13 @@ class Importance:
     column: str
     nats: float
     error: float
+
+
+def rows_seen(model: Model, most: int) -> int:
+    """On how many rows, at most `most`, the worth of columns is seen: each of them is read once for every column."""
+    inputs = inputs_of(model.columns)
+    reads = REPEATS * len(inputs) * sum(map(len, inputs.values()))
+    return min(most, max(WORK // max(reads, 1), FEWEST))
 
 
 def rises(model: Model, encoded: np.ndarray, answers: np.ndarray, seed: int) -> dict[str, np.ndarray]:
