@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BCE, LOGITS, ELEMENTARY = "losses/bce.py", "losses/bce_with_logits.py", "formula/elementary.py"
-TREES = "training/trees/"
+TREES, TABLE = "training/trees/", "training/table/"
 LAYOUT, CPU, GPU = "engine/layout.py", "engine/numba_cpu/", "engine/triton_gpu/"
 # fmt: off
 MUTATIONS = (
@@ -78,6 +78,18 @@ MUTATIONS = (
     (TREES + "boosting.py", "ones = weight * data.target[rows]", "ones = data.target[rows]", "trees"),
     (TREES + "boosted.py", "(nodes.left < self.spec.nodes - 1)", "(nodes.left < self.spec.nodes)", "trees"),
     ("training/ensemble/fit.py", "np.logaddexp.at(no, place, -np.logaddexp(0.0, logits))", "no[place] = -np.logaddexp(0.0, logits)", "trees"),
+    ("training/stream/size.py", "cells += shards.rows * len(shards.columns)", "cells += 0", "memory"),
+    ("training/stream/size.py", "if texts * TEXTS < limit:", "if texts * 0 < limit:", "memory"),
+    ("training/stream/size.py", "if rows * width > limit:", "if rows * width > limit * 1e9:", "memory"),
+    ("training/stream/size.py", "plain = all(", "plain = any(True or ", "memory"),
+    (TABLE + "windows.py", "step = rows_within(row_bytes(table.select(columns).collect_schema()), end, SLICE)", "step = max(end, 1)", "memory"),
+    (TABLE + "windows.py", "while len(ends) and ends[-1] - before > WINDOW:", "while False:", "memory"),
+    (TABLE + "row_sample.py", "if whole.estimated_size() <= ROOM or self._size == 1:", "if whole.height:", "memory"),
+    ("explanation/sketch/archive.py", "if size > allowed:", "if size < 0:", "memory"),
+    ("explanation/sketch/archive.py", "if header != member.file_size:", "if header < 0:", "memory"),
+    (TABLE + "csv_rows.py", "    if is_open:\n        raise QuoteError(", "    if number < -1:\n        raise QuoteError(", "csv_rows"),
+    (TABLE + "files.py", "positions.setdefault(column, position)", "names.index(column) + 1", "csv_rows"),
+    ("training/baselines.py", "-(-rows.size // MAX_CELLS) or 1", "1", "bounded_work"),
 )
 # fmt: on
 

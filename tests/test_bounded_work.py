@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from torchbce.training import baselines, importance
 from torchbce.training import train as in_memory
-from torchbce.training.ensemble import linear
+from torchbce.training.ensemble import ensemble, linear
 from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.data import Data
 from torchbce.training.ensemble.ensemble import Ensemble
@@ -109,3 +109,13 @@ def test_stages_after_the_last_epoch_are_said(tmp_path, held):
     stages = ["base rate", "logistic regression", "worth of the columns"]
     assert [what for what in told if what != "epoch"] == stages * (held.folds or 1)
     assert told[-1] == ("epoch" if held.folds else stages[-1])
+
+
+def test_the_worth_of_columns_sets_networks_up_once(monkeypatch):
+    encoded, answers, columns = coded(50, 3, 4)
+    network = TableNetwork(NetworkSpec(pieces=[0] * 2, levels=[5] * 3, hidden=[4])).eval()
+    model, made = Model(columns, Ensemble([network])), []
+    compiled = ensemble.compiled
+    monkeypatch.setattr(ensemble, "compiled", lambda *a, **k: made.append(a) or compiled(*a, **k))
+    assert len(importance.rises(model, encoded, answers, 0)) == 5
+    assert len(made) == 1

@@ -41,14 +41,15 @@ def rows_seen(model: Model, most: int) -> int:
 def rises(model: Model, encoded: np.ndarray, answers: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """By column, how much each row's loss rises, a mean over some exchanges."""
     generator = np.random.default_rng(seed)
-    before = bce(model.ensemble.logits(encoded), answers)
     found = {}
-    for column, inputs in inputs_of(model.columns).items():
-        mixed = np.tile(encoded, (REPEATS, 1))
-        order = np.concatenate([generator.permutation(len(encoded)) for _ in range(REPEATS)])
-        mixed[:, inputs] = encoded[order][:, inputs]
-        after = bce(model.ensemble.logits(mixed), np.tile(answers, REPEATS))
-        found[column] = after.reshape(REPEATS, -1).mean(0) - before
+    with model.ensemble.prepared() as logits:
+        before = bce(logits(encoded), answers)
+        for column, inputs in inputs_of(model.columns).items():
+            mixed = np.tile(encoded, (REPEATS, 1))
+            order = np.concatenate([generator.permutation(len(encoded)) for _ in range(REPEATS)])
+            mixed[:, inputs] = encoded[order][:, inputs]
+            after = bce(logits(mixed), np.tile(answers, REPEATS))
+            found[column] = after.reshape(REPEATS, -1).mean(0) - before
     return found
 
 
