@@ -66,7 +66,7 @@ test-site: node
 test-without-node: .venv/.dev
 	TORCHBCE_NODE=0 $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/test_engines.py \
 		tests/test_kernels.py tests/test_semantics.py tests/test_overrides.py tests/test_transforms.py \
-		tests/test_patching.py tests/test_fused.py tests/test_memory.py
+		tests/test_patching.py tests/test_fused.py tests/test_layouts.py
 
 # For the loop of whoever changes code: what needs no compiler, no other process and no training.
 test-fast: .venv/.dev

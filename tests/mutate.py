@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BCE, LOGITS, ELEMENTARY = "losses/bce.py", "losses/bce_with_logits.py", "formula/elementary.py"
-TREES, RUN = "training/trees/", "training/run/"
+TREES, TABLE, RUN = "training/trees/", "training/table/", "training/run/"
 LAYOUT, CPU, GPU = "engine/layout.py", "engine/numba_cpu/", "engine/triton_gpu/"
 # fmt: off
 MUTATIONS = (
@@ -31,10 +31,10 @@ MUTATIONS = (
     (ELEMENTARY, "near = (base == 1.0) & (rest > -0.5)\n    b = bits((base + rest) * 8388608.0)", "near = (base == 2.0) & (rest > -0.5)\n    b = bits((base + rest) * 8388608.0)", "kernels"),
     (ELEMENTARY, "+ (bits(shifted) << 23)) * 5.421010862427522e-20", "+ (bits(shifted) << 23)) * 5.42101e-20", "kernels"),
     (LAYOUT, "weight.size() == like.size()[-weight.ndim :]", "weight.numel() == like.size()[-1]", "kernels"),
-    (LAYOUT, "view.reshape(-1).contiguous()", "view.reshape(-1)", "memory"),
-    (LAYOUT, "if tensor.numel() != items or not (tensor.is_contiguous() or is_dense(tensor)) or tensor.is_neg():", "if tensor.numel() != items:", "memory"),
-    (LAYOUT, "weight.detach().resolve_neg()", "weight.detach()", "memory"),
-    ("engine/cpp_node/node.cpp", "if (strides != call.input.strides()) {", "if (false) {", "memory"),
+    (LAYOUT, "view.reshape(-1).contiguous()", "view.reshape(-1)", "layouts"),
+    (LAYOUT, "if tensor.numel() != items or not (tensor.is_contiguous() or is_dense(tensor)) or tensor.is_neg():", "if tensor.numel() != items:", "layouts"),
+    (LAYOUT, "weight.detach().resolve_neg()", "weight.detach()", "layouts"),
+    ("engine/cpp_node/node.cpp", "if (strides != call.input.strides()) {", "if (false) {", "layouts"),
     (LAYOUT, "if target.stride() != input.stride():", "if target.numel() != input.numel():", "kernels"),
     ("losses/patch.py", "return hash(self.torchs)", "return id(self)", "patching"),
     ("losses/patch.py", "elif isinstance(value, staticmethod) and value.__func__ is old:", "elif False:", "patching"),
@@ -95,6 +95,18 @@ MUTATIONS = (
     ("explanation/render/text.py", "{shown(group.name)}", "{group.name}", "markup"),
     (RUN + "card.py", "code(column.name, in_table=True)", "column.name", "names_in_training"),
     (RUN + "write.py", "except Exception as error:", "except OSError as error:", "names_in_training"),
+    ("training/stream/size.py", "cells += shards.rows * len(shards.columns)", "cells += 0", "memory"),
+    ("training/stream/size.py", "if texts * TEXTS < limit:", "if texts * 0 < limit:", "memory"),
+    ("training/stream/size.py", "if rows * width > limit:", "if rows * width > limit * 1e9:", "memory"),
+    ("training/stream/size.py", "plain = all(", "plain = any(True or ", "memory"),
+    (TABLE + "windows.py", "step = rows_within(row_bytes(table.select(columns).collect_schema()), end, SLICE)", "step = max(end, 1)", "memory"),
+    (TABLE + "windows.py", "while len(ends) and ends[-1] - before > WINDOW:", "while False:", "memory"),
+    (TABLE + "row_sample.py", "if whole.estimated_size() <= ROOM or self._size == 1:", "if whole.height:", "memory"),
+    ("explanation/sketch/archive.py", "if size > allowed:", "if size < 0:", "memory"),
+    ("explanation/sketch/archive.py", "if header != member.file_size:", "if header < 0:", "memory"),
+    (TABLE + "csv_rows.py", "    if is_open:\n        raise QuoteError(", "    if number < -1:\n        raise QuoteError(", "csv_rows"),
+    (TABLE + "files.py", "positions.setdefault(column, position)", "names.index(column) + 1", "csv_rows"),
+    ("training/baselines.py", "-(-rows.size // MAX_CELLS) or 1", "1", "bounded_work"),
 )
 # fmt: on
 

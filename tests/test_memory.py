@@ -1,269 +1,286 @@
-"""Tensors of any layout, each drawn for itself, against torch on dense copies. What lies between their items is NaN."""
+"""What files take in memory: small ones that decode to gigabytes, in any format."""
 
 from __future__ import annotations
 
-import math
-import os
+import contextlib
+import gzip
+import hashlib
+import io
 import subprocess
 import sys
-from pathlib import Path
+import zipfile
 
+import numpy as np
+import polars as pl
 import pytest
-import torch
-import torch.nn.functional as F
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from numpy.lib import format as npy
 
-import torchbce
-from torchbce.engine import layout, select
+from torchbce import InputError
+from torchbce.cli import shards
+from torchbce.comparison import file as pairs_file
+from torchbce.explanation.sketch import archive
+from torchbce.explanation.sketch import file as sketch_file
+from torchbce.training.stream import records, shuffled
+from torchbce.training.stream.records import BLOCK, Layout
+from torchbce.training.stream.size import BYTES, TEXTS, fits
+from torchbce.training.table import levels, row_sample, windows
+from torchbce.training.table.arrow_batches import largest_batch
+from torchbce.training.table.levels import Levels
+from torchbce.training.table.opened import Source
+from torchbce.training.table.row_sample import RowSample
+from torchbce.training.table.scan import batches
 
-LAYOUTS = ["dense", "offset", "column", "every second", "reversed", "transposed", "expanded", "windows"]
-NAN_OF = {torch.bool: True, torch.int64: 99}
-EVERYTHING = ("weight", "pos_weight", "mask")
-# The dtypes of input and target, and what is there besides: each is a kernel, which takes seconds to compile.
-FORMS = [
-    (torch.float32, torch.float32, ("weight",)),
-    (torch.float32, torch.float32, EVERYTHING),
-    (torch.float64, torch.int64, EVERYTHING),
-]
-if os.environ.get("TORCHBCE_ALL"):
-    FLOATS = (torch.float32, torch.float64)
-    FORMS = [
-        (x, y, present)
-        for x in FLOATS
-        for y in (x, torch.int64)
-        for present in ((), ("weight",), ("pos_weight",), ("mask",), EVERYTHING)
-    ]
-
-
-def padding(count: int, dtype: torch.dtype) -> torch.Tensor:
-    return torch.full((count,), NAN_OF.get(dtype, math.nan), dtype=dtype)
-
-
-def laid(values: torch.Tensor, how: str) -> torch.Tensor:
-    """These values (of some, as 'expanded' and 'windows' repeat them) as a view of memory that is otherwise NaN."""
-    shape, n = values.shape, values.numel()
-    if how == "offset":
-        memory = torch.cat([padding(5, values.dtype), values.flatten(), padding(70, values.dtype)])
-        return memory[5 : 5 + n].view(shape)
-    if how == "column":
-        memory = padding(3 * n, values.dtype).view(*shape, 3)
-        memory[..., 1] = values
-        return memory[..., 1]
-    if how == "every second" and values.ndim:
-        memory = padding(2 * n, values.dtype).view(2 * shape[0], *shape[1:])
-        memory[::2] = values
-        return memory[::2]
-    if how == "reversed":
-        order = tuple(reversed(range(values.ndim)))
-        return values.permute(order).contiguous().permute(order)
-    if how == "transposed" and values.ndim > 1:
-        return values.transpose(0, 1).contiguous().transpose(0, 1)
-    if how == "expanded" and values.ndim and n:
-        return values[:1].clone().expand(shape)
-    if how == "windows" and n:
-        memory = torch.cat([values.flatten(), padding(70, values.dtype)])
-        return memory.as_strided(shape, (1,) * values.ndim)  # each row begins one item after the one before
-    return values.clone()
-
-
-@pytest.fixture(params=["with the node", "without the node"])
-def node(request, monkeypatch):
-    if request.param == "without the node":
-        monkeypatch.setattr(select, "_node", lambda: None)
-    elif select.node() is None:
-        pytest.skip("no compiled node on this machine")
-
-
-def numbers(shape, dtype, seed, low=0.5, high=1.5):
-    made = torch.empty(shape, dtype=torch.float64).uniform_(low, high, generator=torch.Generator().manual_seed(seed))
-    return made.to(dtype)
-
-
-shapes = st.lists(st.sampled_from([0, 1, 2, 3, 3, 7]), max_size=4).map(tuple) | st.just((3000, 3))
-
-
-@st.composite
-def broadcast(draw, shape):
-    """A shape that broadcasts to this one."""
-    sizes = [draw(st.sampled_from([size, size, 1])) for size in shape]
-    return tuple(sizes[draw(st.integers(0, len(sizes))) :])
-
-
-def dense(tensor):
-    return None if tensor is None else tensor.clone(memory_format=torch.contiguous_format)
-
-
-def by_torch(name, x, y, weight, pos_weight, mask, reduction):
-    """torch's loss in float64; where a mask leaves items out, they add 0."""
-    x, y, weight, pos_weight = (None if t is None else dense(t).double() for t in (x, y, weight, pos_weight))
-    more = {} if pos_weight is None else {"pos_weight": pos_weight}
-    items = getattr(F, name)(x, y, weight, reduction="none", **more)
-    items = items if mask is None else torch.where(dense(mask), items, 0.0)
-    return items if reduction == "none" else getattr(items, reduction)()
-
-
-@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits"])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
-@given(data=st.data())
-def test_every_layout_gives_torchs_results(node, name, data):
-    draw = data.draw
-    reduction = draw(st.sampled_from(["mean", "sum", "none", "none"]))
-    shape, seed = draw(shapes), draw(st.integers(0, 9))
-    dtype, of_target, present = draw(st.sampled_from(FORMS))
-    hows = {who: draw(st.sampled_from(LAYOUTS)) for who in ("x", "y", "weight", "pos_weight", "mask", "grad")}
-    logits = name.endswith("logits")
-    x = laid(numbers(shape, dtype, seed, *((-4, 4) if logits else (0.01, 0.99))), hows["x"])
-    y = laid(numbers(shape, of_target, seed + 1, 0, 2 if of_target is torch.int64 else 1), hows["y"])
-    weight, pos_weight, mask = (
-        laid(numbers(draw(broadcast(shape)), made, seed + place, *((0, 2) if made is torch.bool else ())), hows[who])
-        if who in present and (logits or who != "pos_weight")
-        else None
-        for place, (who, made) in enumerate({"weight": dtype, "pos_weight": dtype, "mask": torch.bool}.items())
-    )
-    grad_output = laid(numbers(shape if reduction == "none" else (), dtype, seed + 7), hows["grad"])
-
-    mine_x, torchs_x = (x.detach().requires_grad_() for _ in range(2))
-    more = {"pos_weight": pos_weight} if logits else {}
-    mine = getattr(torchbce.functional, name)(mine_x, y, weight, reduction=reduction, mask=mask, **more)
-    torchs = by_torch(name, torchs_x, y, weight, pos_weight, mask, reduction)
-    (mine_grad,) = torch.autograd.grad(mine, mine_x, grad_output.to(mine.dtype))
-    (torchs_grad,) = torch.autograd.grad(torchs, torchs_x, grad_output.double())
-
-    close = {"rtol": 1e-5, "atol": 1e-5} if dtype is torch.float32 else {"rtol": 1e-12, "atol": 1e-12}
-    torch.testing.assert_close(mine.double(), torchs, equal_nan=True, **close)
-    torch.testing.assert_close(mine_grad, torchs_grad, equal_nan=not mine.numel() or mine.isnan().any().item(), **close)
-
-
-@pytest.mark.parametrize("how", LAYOUTS)
-@pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_parameters_of_any_loss_may_have_any_layout(node, reduction, how):
-    def costly(x, y, cost=1.0):
-        return cost * (x - y) * (x - y)
-
-    loss = torchbce.fused_loss(costly)
-    x, y = numbers((40, 3), torch.float32, 0), numbers((40, 3), torch.float32, 1)
-    for shape in ((40, 3), (3,), (40, 1)):
-        cost = laid(numbers(shape, torch.float32, 2), how)
-        mine = loss(laid(x, how), laid(y, how), cost=cost, reduction=reduction)
-        items = cost * (laid(x, how) - laid(y, how)) ** 2
-        torch.testing.assert_close(mine, items if reduction == "none" else items.mean())
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits"])
-def test_losses_that_are_stacked_or_concatenated_have_torchs_gradients(node, name, dtype):
-    x, y = numbers((4, 6), dtype, 0, 0.1, 0.9), numbers((4, 6), dtype, 1, 0, 1)
-    factors = numbers((4, 12), dtype, 2)
-    grads = []
-    for module in (torchbce.functional, F):
-        leaf = x.clone().requires_grad_()
-        losses = [getattr(module, name)(leaf[i], y[i], reduction="none") for i in range(4)]
-        whole = getattr(module, name)(leaf, y, reduction="none")
-        joined = torch.cat([torch.stack(losses, 0), whole], 1) * factors
-        (joined.sum() + (torch.stack([losses[0], losses[1]], 1) * factors[:2].reshape(12, 2)[:6]).sum()).backward()
-        grads.append(leaf.grad)
-    torch.testing.assert_close(*grads, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("negated", [False, True])
-def test_an_outer_gradient_may_be_a_negated_view(node, negated):
-    x, y, g = numbers((5,), torch.float32, 0), numbers((5,), torch.float32, 1, 0, 1), numbers((5,), torch.float32, 2)
-    grads = []
-    for module in (torchbce.functional, F):
-        leaf = x.clone().requires_grad_()
-        loss = module.binary_cross_entropy_with_logits(leaf, y, reduction="none")
-        torch.complex(loss, loss).conj().backward(torch.complex(g, -2 * g) if negated else torch.complex(g, g))
-        grads.append(leaf.grad)
-    torch.testing.assert_close(*grads)
-
-
-@pytest.mark.parametrize("how", LAYOUTS)
-def test_weights_of_the_gpu_engine_may_have_any_layout(how):
-    x, y = numbers((12, 3), torch.float32, 0), numbers((12, 3), torch.float32, 1, 0, 1)
-    weight, pos_weight = laid(numbers((12, 1), torch.float32, 2), how), laid(numbers((3,), torch.float32, 3), how)
-    mask, grad_output = laid(numbers((12, 1), torch.bool, 4, 0, 2), how), laid(numbers((12, 3), torch.float32, 5), how)
-    leaf, other = laid(x, how).requires_grad_(), laid(x, how).requires_grad_()
-    with select.forced("gpu"):
-        mine = torchbce.functional.binary_cross_entropy_with_logits(
-            leaf, laid(y, how), weight, reduction="none", pos_weight=pos_weight, mask=mask
-        )
-        mine.backward(grad_output)
-    theirs = by_torch("binary_cross_entropy_with_logits", other, laid(y, how), weight, pos_weight, mask, "none")
-    theirs.backward(grad_output.double())
-    torch.testing.assert_close(mine.double(), theirs, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(leaf.grad, other.grad, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "tensor",
-    [
-        torch.zeros(10)[::2],
-        torch.zeros(4, 3)[:, 1],
-        torch.zeros(1).expand(5),
-        torch.zeros(6),
-        torch.zeros(9).as_strided((5,), (2,)),
-    ],
+PEAK = """
+import resource, sys
+from pathlib import Path
+{imports}
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+{work}
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+READ = (
+    """
+from torchbce.training.table.opened import Source
+from torchbce.training.table.scan import batches, column_names
+""",
+    """
+source = Source(Path(sys.argv[1]), "t")
+rows = sum(frame.height for _, frame in batches(source, column_names(source), "", rows=65536))
+assert rows == int(sys.argv[2])
+""",
 )
-def test_compiled_code_is_given_no_memory_with_gaps(tensor):
-    with pytest.raises(RuntimeError, match="needs 5 numbers one after another, got a tensor of"):
-        layout.address(tensor, 5)
+PREPARE = (
+    """
+from torchbce.training.examples import Held, Roles
+from torchbce.training.stream.prepare import prepare_stream
+from torchbce.training.stream.size import fits
+""",
+    """
+assert not fits([sys.argv[1]], 900e6)
+stream = prepare_stream([sys.argv[1]], Roles("y"), Held(), seed=1, pieces=8, format=None,
+                        place=Path(sys.argv[1] + ".cache"), on_rows=None)
+assert stream.train.blocks
+""",
+)
+
+REFUSED = (
+    """
+from torchbce.explanation.sketch.file import from_bytes
+""",
+    """
+try:
+    from_bytes(Path(sys.argv[1]).read_bytes())
+    sys.exit("it was taken")
+except ValueError as error:
+    assert "would be unpacked to" in str(error)
+""",
+)
 
 
-def test_addresses_are_taken_in_one_place():
-    engine = Path(layout.__file__).parent
-    for file in [*engine.rglob("*.py"), *engine.rglob("*.h"), *engine.rglob("*.cpp")]:
-        if "perceptron" in file.parts or "trees" in file.parts:
-            continue
-        places = [line for line in file.read_text().splitlines() if "data_ptr()" in line]
-        allowed = {"layout.py": 1, "call.h": 1, "buffers.py": 1}.get(file.name, 0)  # huge pages: advice, not reading
-        assert len(places) == allowed, f"{file.name}: {places}"
+def peak(program: tuple[str, str], *arguments: object) -> int:
+    """MB beyond what the imports take."""
+    source = PEAK.format(imports=program[0], work=program[1])
+    command = [sys.executable, "-c", source, *map(str, arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return int(run.stdout)
 
 
-GUARDED = '''
-import ctypes, mmap, itertools, torch, torchbce
-from torchbce.engine import select
-PAGE = mmap.PAGESIZE
-libc = ctypes.CDLL(None, use_errno=True)
-held = []
-def at_the_edge(values, after):
-    """The values in a page of their own, at its end (or its beginning), beside pages that may not be touched."""
-    size = values.numel() * values.element_size()
-    room = -(-size // PAGE) * PAGE
-    memory = mmap.mmap(-1, room + 2 * PAGE)
-    held.append(memory)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    first = PAGE + (room - size if after else 0)
-    tensor = torch.frombuffer(memory, dtype=values.dtype, count=values.numel(), offset=first).view(values.shape)
-    tensor.copy_(values)
-    for place in (start, start + PAGE + room):
-        assert libc.mprotect(ctypes.c_void_p(place), ctypes.c_size_t(PAGE), 0) == 0
-    return tensor
-select.forced("cpu").__enter__()
-torch.manual_seed(0)
-BCE, LOGITS = torchbce.functional.binary_cross_entropy, torchbce.functional.binary_cross_entropy_with_logits
-SHAPES = (7,), (5, 3), (1030, 3), (9000,)
-for dtype, after, shape in itertools.product((torch.float32, torch.float64), (True, False), SHAPES):
-    x, y, w, g = (torch.rand(shape, dtype=dtype) for _ in range(4))
-    p, m = torch.rand(shape[-1:], dtype=dtype), torch.rand(shape) > 0.5
-    edge = [at_the_edge(t, after) for t in (x, y, w, p, m, g)]
-    views = [edge, [t if t is edge[0] or t is edge[1] else t[::2].repeat_interleave(2, 0)[: t.size(0)] for t in edge]]
-    for a, b, c, d, e, f in views:
-        for reduction in ("mean", "none"):
-            for function, more in ((BCE, {}), (LOGITS, {"pos_weight": d})):
-                for options in ({}, {"weight": c, "mask": e, **more}):
-                    leaf = a.detach().requires_grad_()
-                    loss = function(leaf, b, reduction=reduction, **options)
-                    loss.backward(f if reduction == "none" else None)
-print("unharmed")
-'''
+def constant(rows: int, columns: int) -> pl.DataFrame:
+    """A target, and columns of one value, which take no memory before they are written."""
+    made = pl.select(y=(pl.int_range(rows) // 7 % 2).cast(pl.Int8), x=(pl.int_range(rows) // 3 % 5).cast(pl.Float64))
+    return made.with_columns([pl.lit(float(i)).alias(f"c{i}") for i in range(columns)])
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect as Linux has it")
-@pytest.mark.parametrize("node", ["1", "0"])
 @pytest.mark.slow
-def test_nothing_beyond_a_tensor_is_touched(node):
-    run = subprocess.run(
-        [sys.executable, "-c", GUARDED], capture_output=True, text=True, env={**os.environ, "TORCHBCE_NODE": node}
-    )
-    assert run.stdout == "unharmed\n", run.stderr[-2000:]
+def test_a_row_group_that_decodes_to_a_gigabyte_is_read_in_parts(tmp_path):
+    constant(1_200_000, 100).write_parquet(tmp_path / "t", row_group_size=1_200_000)
+    assert (tmp_path / "t").stat().st_size < 1_000_000
+    assert peak(READ, tmp_path / "t", 1_200_000) < 250  # 970 where a row group is decoded at once
+
+
+@pytest.mark.slow
+def test_such_a_file_is_packed_within_bounds(tmp_path):
+    constant(300_000, 40).write_parquet(tmp_path / "t", row_group_size=300_000)
+    assert peak(PREPARE, tmp_path / "t") < 300
+
+
+def test_what_fits_is_known_by_rows_and_not_by_bytes_on_the_disk(tmp_path):
+    constant(100_000, 4).write_parquet(tmp_path / "t.parquet")
+    constant(100_000, 4).write_ipc(tmp_path / "t.arrow", compression="zstd", record_batch_size=10_000)
+    table = constant(100_000, 4).write_csv().encode()
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(table))
+    taken = 100_000 * 6 * BYTES
+    for name in ("t.parquet", "t.arrow", "t.csv.gz"):
+        path = tmp_path / name
+        assert 100 * path.stat().st_size < taken, name
+        assert fits([str(path)], taken + 1), name
+        assert not fits([str(path)], taken - 1), name
+        assert not fits([str(path), str(path)], 2 * taken - 1), name  # the file of --test too
+
+
+def test_long_texts_are_counted_however_few_there_are(tmp_path):
+    texts = pl.Series("s", ["a" * 5000, "b" * 5000]).gather(np.arange(2000) % 2)
+    table = pl.DataFrame({"s": texts, "y": np.arange(2000) % 2})
+    table.write_parquet(tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size < 5000
+    taken = 2000 * 5000 * TEXTS
+    assert fits([str(tmp_path / "t.parquet")], taken + 1)
+    assert not fits([str(tmp_path / "t.parquet")], taken - 1)
+
+
+def test_long_texts_are_read_in_parts_in_every_format(tmp_path, monkeypatch):
+    lengths = np.random.default_rng(0).integers(0, 300, 500)
+    table = pl.DataFrame({"^s$": ["x" * int(n) or None for n in lengths], "n": np.arange(500)})
+    table.write_parquet(tmp_path / "t.parquet")
+    table.write_ipc(tmp_path / "t.arrow")
+    table.write_csv(tmp_path / "t.csv")
+    monkeypatch.setattr(windows, "WINDOW", 1000)
+    for name in ("t.parquet", "t.arrow", "t.csv"):
+        found = list(batches(Source(tmp_path / name, name), ["^s$", "n"], "", rows=100))
+        assert [number for number, _ in found] == [1, *(1 + np.cumsum([f.height for _, f in found])[:-1]).tolist()]
+        whole = pl.concat([frame for _, frame in found])
+        assert whole["n"].cast(pl.Int64).to_list() == list(range(500)), name
+        assert whole["^s$"].to_list() == table["^s$"].to_list(), name
+        assert max(int(windows.text_lengths(frame).sum()) for _, frame in found) <= 1000, name
+
+
+def test_rows_of_a_part_are_those_of_the_whole_whatever_a_slice_holds(tmp_path, monkeypatch):
+    pl.DataFrame({"n": np.arange(1000)}).write_parquet(tmp_path / "t", row_group_size=170)
+    monkeypatch.setattr(windows, "SLICE", 8 * 37)
+    found = [
+        (first, frame["n"].to_list())
+        for k in range(3)
+        for first, frame in batches(Source(tmp_path / "t", "t"), ["n"], "", (k, 3))
+    ]
+    assert all(values[0] == first - 1 for first, values in found)
+    assert [value for _, values in found for value in values] == list(range(1000))
+
+
+def test_a_record_batch_that_is_larger_than_memory_is_refused(tmp_path):
+    constant(100_000, 4).write_ipc(tmp_path / "t.arrow", compression="zstd", record_batch_size=100_000)
+    source = Source(tmp_path / "t.arrow", "t.arrow")
+    assert largest_batch(source) == 100_000
+    with pytest.raises(InputError, match=r"largest record batch has 100,000 rows, which take 4,100,000 bytes"):
+        fits([str(tmp_path / "t.arrow")], 4e6)
+    constant(100_000, 4).write_ipc(tmp_path / "t.arrow", compression="zstd", record_batch_size=30_000)
+    assert largest_batch(source) == 30_000
+    assert not fits([str(tmp_path / "t.arrow")], 4e6)
+
+
+def test_damaged_footers_of_arrow_files_are_said_to_be_damaged(tmp_path):
+    table = constant(1000, 2)
+    table.write_ipc(tmp_path / "t.arrow", record_batch_size=100)
+    whole = (tmp_path / "t.arrow").read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        changed = bytearray(whole)
+        for place in len(whole) - 1 - rng.integers(0, 500, 4):
+            changed[int(place)] = int(rng.integers(256))
+        (tmp_path / "t.arrow").write_bytes(changed)
+        with contextlib.suppress(InputError):
+            largest_batch(Source(tmp_path / "t.arrow", "t.arrow"))
+    (tmp_path / "t.arrow").write_bytes(whole[:-60])
+    with pytest.raises(InputError, match=r"t.arrow is a damaged or truncated Arrow file"):
+        largest_batch(Source(tmp_path / "t.arrow", "t.arrow"))
+
+
+def test_windows_of_training_hold_fewer_blocks_of_wide_tables():
+    narrow, wide = (Layout(cut=columns, plain=0, coded=0, weighted=False) for columns in (10, 1000))
+    assert narrow.blocks_within(64) == 64
+    assert wide.blocks_within(64) * wide.block_bytes(BLOCK) <= records.WINDOW < 8 * wide.block_bytes(BLOCK)
+    assert Layout(cut=100_000, plain=0, coded=0, weighted=False).blocks_within(64) == 1
+    assert shuffled.Shuffled.__init__.__defaults__ == (64,)
+
+
+def test_a_sample_is_smaller_where_its_rows_are_large(monkeypatch):
+    monkeypatch.setattr(row_sample, "ROOM", 100_000)
+
+    def sampled(batch: int) -> list[int]:
+        sample = RowSample(1000, seed=1, purpose=2)
+        for first in range(0, 5000, batch):
+            numbers = np.arange(first, first + batch)
+            places, keys = sample.chosen(numbers, np.ones(batch, bool))
+            columns = {f"x{i}": numbers[places] for i in range(50)}
+            sample.add(pl.DataFrame(columns), keys)
+        assert sample.frame().estimated_size() <= 100_000
+        return sample.frame()["x0"].to_list()
+
+    assert sampled(100) == sampled(1000)
+    assert len(sampled(500)) == 125  # 1,000 halved until 50 numbers and a key of each row fit
+
+
+def test_levels_of_long_texts_are_fewer_and_the_frequent_ones_stay(monkeypatch):
+    found = Levels(room=50_000)
+    for batch in range(20):
+        rare = [f"{batch}-{i}-" + "x" * 300 for i in range(50)]
+        texts = pl.Series([*rare, *["often" + "y" * 300] * 50])
+        found.add(texts, pl.Series(np.ones(100, bool)))
+        assert found._bytes <= 50_000
+    top = found.counts.sort("rows", descending=True).row(0, named=True)
+    assert (top["level"], top["rows"]) == ("often" + "y" * 300, 1000)
+    assert found.counts.estimated_size() <= 25_000
+    assert found.distinct == 1001
+    assert levels.Levels().add(pl.Series(["a", None]), pl.Series([True, True])) == 1
+
+
+def a_sketch(magic: bytes, members: dict[str, bytes], listed: dict[str, int] | None = None) -> bytes:
+    """With a digest that is right; `listed`: sizes that the archive states, others than those of the members."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        for member in archive.filelist:
+            member.file_size = (listed or {}).get(member.filename, member.file_size)
+    content = file.getvalue()
+    return magic + hashlib.sha256(content).digest() + content
+
+
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    file = io.BytesIO()
+    npy.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("magic", [sketch_file.MAGIC, pairs_file.MAGIC])
+def test_a_sketch_that_unpacks_to_gigabytes_is_refused_by_its_list_of_sizes(magic, monkeypatch):
+    monkeypatch.setattr(archive, "ALWAYS", 1 << 20)
+    bomb = a_sketch(magic, {"texts.npy": npy_header((1 << 20,)) + bytes(8 << 20)})
+    assert len(bomb) < 10_000
+    read = []
+    monkeypatch.setattr(npy, "read_array", lambda *a, **k: read.append(a))
+    restore = sketch_file.from_bytes if magic == sketch_file.MAGIC else pairs_file.from_bytes
+    with pytest.raises(ValueError, match=r"its [\d,]+ bytes would be unpacked to 8,388,\d\d\d; at most [\d,]+ can be"):
+        restore(bomb)
+    assert not read
+
+
+def test_a_sketch_that_lies_of_its_sizes_is_refused():
+    small = npy_header((4,)) + bytes(32)
+    huge = npy_header((1 << 40,)) + bytes(32)
+    with pytest.raises(ValueError, match=r"texts.npy says that it has 8,796,093,022,\d\d\d bytes, and has 160"):
+        sketch_file.from_bytes(a_sketch(sketch_file.MAGIC, {"texts.npy": huge}))
+    for content in (npy_header((1 << 20,)) + bytes(8 << 20), small + bytes(1 << 20)):
+        lying = a_sketch(sketch_file.MAGIC, {"texts.npy": content}, {"texts.npy": len(small)})
+        with pytest.raises(ValueError, match="this sketch was not made by torchbce: Bad CRC"):
+            sketch_file.from_bytes(lying)
+
+
+@pytest.mark.slow
+def test_a_sketch_of_a_gigabyte_takes_none_of_it(tmp_path):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as made, made.open("texts.npy", "w") as into:
+        into.write(npy_header((1 << 26,)))
+        for _ in range(1 << 9):
+            into.write(bytes(1 << 20))
+    content = file.getvalue()
+    (tmp_path / "s").write_bytes(sketch_file.MAGIC + hashlib.sha256(content).digest() + content)
+    assert peak(REFUSED, tmp_path / "s") < 40
+
+
+def test_a_compressed_sketch_is_not_read_where_it_is_too_large(command, monkeypatch, tmp_path):
+    monkeypatch.setattr(shards, "MOST", 1000)
+    (tmp_path / "s.gz").write_bytes(gzip.compress(sketch_file.MAGIC + bytes(2000)))
+    found = command("explain", "--merge", tmp_path / "s.gz")
+    assert found.exit_code == 3
+    assert "it has 2,018 bytes, and a sketch at most 1,000" in " ".join(found.stderr.split())

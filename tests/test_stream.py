@@ -522,9 +522,10 @@ from pathlib import Path
 import torchbce.training.table.fit_pass as fit_pass
 from torchbce.training.examples import Held, Roles
 from torchbce.training.stream import prepare
-from torchbce.training.table import shards
+from torchbce.training.table import shards, windows
 fit_pass.EDGE_ROWS = 5000
 shards.ROWS = 16384
+windows.SLICE = 1 << 20
 prepare.prepare_stream([sys.argv[1]], Roles("y"), Held(), seed=1, pieces=8, format=None, place=Path(sys.argv[2]),
                        on_rows=None)
 print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))

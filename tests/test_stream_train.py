@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,20 @@ import polars as pl
 import pytest
 import torch
 
+from torchbce.training import train as in_memory
 from torchbce.training.checkpoint.keeper import Keeper
 from torchbce.training.checkpoint.unfinished import Unfinished
 from torchbce.training.ensemble.recipe import Choices
 from torchbce.training.examples import Held, Roles
 from torchbce.training.predict import predict
 from torchbce.training.stream import course, crew
+from torchbce.training.stream import prepare as packing
+from torchbce.training.stream import train as in_blocks
 from torchbce.training.stream.fit import fit_stream, stream_recipe
 from torchbce.training.stream.shuffled import Shuffled
 from torchbce.training.stream.size import BYTES, fits
 from torchbce.training.stream.train import prepare
+from torchbce.training.table import shards
 
 FILES = ["MODEL_CARD.md", "history.csv", "model.json", "model.safetensors", "predictions.parquet"]
 SMALL = ("--target", "y", "--memory", "1K", "--cache", "cache", "--hidden", 8, "--epochs", 3, "--batch-size", 1024)
@@ -308,3 +313,39 @@ def test_the_epochs_that_are_announced_are_those_of_the_training(file, tmp_path)
     task = prepare([str(file)], Roles("y"), Held(), seed=1, format=None, cache=tmp_path / "c", on_rows=None)
     assert len(task.stream.train) < task.outline.train_rows
     assert task.recipe(Choices()) == stream_recipe(len(task.stream.train), Choices())
+
+
+def test_a_time_budget_covers_reading(file, command, monkeypatch):
+    """In memory and in blocks; what is left is for training."""
+    found = command("train", file, *SMALL, "--time-budget", "1m")
+    assert found.exit_code == 0, found.stderr
+    given = []
+    fit = in_blocks.fit_stream
+    monkeypatch.setattr(in_blocks, "fit_stream", lambda *a, **k: given.append(a[1].time_budget) or fit(*a, **k))
+    assert command("train", file, *SMALL, "--time-budget", "1m").exit_code == 0
+    assert 0 < given[0] < 60
+    told = []
+    monkeypatch.setattr(shards, "ROWS", 2000)
+    monkeypatch.setattr(packing, "_Heard", slow(packing._Heard, told))
+    found = command("train", file, *SMALL, "--cache", "other", "--time-budget", "0.2s")
+    assert found.exit_code == 3
+    assert "has taken all of --time-budget, 0.2 s, and nothing is left to train in" in " ".join(found.stderr.split())
+    assert len(told) < 6  # of 30 batches of rows
+    assert not Path("other").exists()
+    prepare_slowly = in_memory.prepare
+    monkeypatch.setattr(in_memory, "prepare", lambda *a, **k: (time.sleep(0.3), prepare_slowly(*a, **k))[1])
+    found = command("train", file, "--target", "y", "--time-budget", "0.2s")
+    assert found.exit_code == 3
+    assert "has taken all of --time-budget" in " ".join(found.stderr.split())
+
+
+def slow(heard, told):
+    """A listener that takes its time."""
+
+    class Slow(heard):
+        def __call__(self, rows):
+            told.append(rows)
+            time.sleep(0.1)
+            super().__call__(rows)
+
+    return Slow

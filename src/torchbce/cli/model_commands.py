@@ -113,7 +113,7 @@ def train(
         typer.Option(
             rich_help_panel=MODEL,
             metavar="5m",
-            help="Seconds (90s), minutes or hours of training at most.",
+            help="Seconds (90s), minutes or hours of reading and training at most.",
             show_default=False,
         ),
     ] = None,

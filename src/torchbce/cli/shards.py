@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torchbce.common.errors import InputError
+from torchbce.explanation.sketch.archive import MOST
 from torchbce.explanation.sketch.gather import Part, merged, rank_and_size
 from torchbce.training.table.scan import sources
 
@@ -32,6 +33,9 @@ def merged_files(names: list[str], from_bytes: Callable[[bytes], Part]) -> Part:
     with sources(names) as found:
         for source in found:
             try:
+                size = source.path.stat().st_size
+                if size > MOST:
+                    raise ValueError(f"it has {size:,} bytes, and a sketch at most {MOST:,}")
                 part = from_bytes(source.path.read_bytes())
                 if whole is None:
                     whole = part

@@ -12,6 +12,7 @@ from pathlib import Path
 from torchbce.cli.exit_codes import ExitCode
 from torchbce.cli.output import Listener, Silent, remark
 from torchbce.cli.resuming import place_of, resumable
+from torchbce.cli.time_budget import TimeBudget
 from torchbce.cli.train_lines import LABEL, network_line, outline_lines, result_lines
 from torchbce.cli.train_progress import OnFold, reading_shown, training_shown
 from torchbce.common.errors import InputError
@@ -57,6 +58,11 @@ class Wanted:
     long: Long
 
     @property
+    def tables(self) -> list[str]:
+        """All that are read."""
+        return [name for name in (self.file, self.held.file) if name is not None]
+
+    @property
     def folder(self) -> Path:
         """The run folder to make; without --out a free name near it will do."""
         named = visible(Path(self.file).name.split(".")[0].strip("*?[]")).replace("\\", "_")
@@ -71,8 +77,12 @@ def run(wanted: Wanted) -> None:
     with processes.joined():
         device_named(wanted.choices.device, bf16=wanted.choices.bf16)  # before anything is read
         listener = Listener() if processes.is_first() else Silent()
-        small = processes.from_first(lambda: fits([wanted.file], wanted.long.memory, wanted.format))
-        task = _in_memory(wanted) if small else _in_blocks(wanted, listener)
+        budget = TimeBudget(wanted.choices.time_budget, wanted.file)
+        small = processes.from_first(lambda: fits(wanted.tables, wanted.long.memory, wanted.format))
+        task = _in_memory(wanted) if small else _in_blocks(wanted, listener, budget)
+        choices = wanted.choices
+        if choices.time_budget is not None:
+            choices = replace(choices, time_budget=processes.from_first(budget.left))
         for line in outline_lines(task.outline, wanted.roles.positive):
             listener.say(line)
         chosen = task.recipe(wanted.choices)
@@ -82,7 +92,7 @@ def run(wanted: Wanted) -> None:
                 listener.say(f"{'finished':{LABEL}}{place.folder} is this very run; there is nothing left to do")
                 return
             with resumable(place, listener, LABEL):
-                outcome = _trained(wanted, task, chosen, place, listener)
+                outcome = _trained(wanted, task, chosen, choices, place, listener)
                 notes = write_run(outcome, place, run) if processes.is_first() else []
     if not listener.speaks:
         return
@@ -102,11 +112,16 @@ def _in_memory(wanted: Wanted) -> in_memory.Task:
     return in_memory.prepare(wanted.file, wanted.roles, wanted.held, seed=wanted.seed, format=wanted.format)
 
 
-def _in_blocks(wanted: Wanted, listener: Listener) -> in_blocks.StreamTask:
+def _in_blocks(wanted: Wanted, listener: Listener, budget: TimeBudget) -> in_blocks.StreamTask:
     if wanted.compare:
         raise InputError(f"{wanted.file} is larger than memory, and --compare needs it there; leave --compare out")
     cache = wanted.long.cache or wanted.folder.with_name(f"{wanted.folder.name}.cache")
-    with reading_shown(listener) as on_rows:
+    with reading_shown(listener) as shown:
+
+        def on_rows(done: int, total: int | None) -> None:
+            budget.left()
+            shown(done, total)
+
         task = in_blocks.prepare(
             [wanted.file],
             wanted.roles,
@@ -147,14 +162,15 @@ def _place(wanted: Wanted, task: Task) -> Iterator[tuple[Reservation, str]]:
         yield place, digest(whole)
 
 
-def _trained(wanted: Wanted, task: Task, chosen: Recipe, place: Reservation, listener: Listener) -> Outcome:
+def _trained(
+    wanted: Wanted, task: Task, chosen: Recipe, choices: Choices, place: Reservation, listener: Listener
+) -> Outcome:
+    """`choices`: the user's, with the time that is left."""
     keeper = Keeper(place.unfinished, wanted.long.checkpoint or math.inf)
     rows = 0 if isinstance(task, in_memory.Task) else chosen.batch_size
     shown: tuple[OnFold, Watch]
     with training_shown(listener, place, task.outline.folds, rows) as shown:
         on_fold, watch = shown[0], replace(shown[1], keeper=keeper)
         if isinstance(task, in_blocks.StreamTask):
-            return in_blocks.train(task, wanted.choices, seed=wanted.seed, watch=watch)
-        return in_memory.train(
-            task, wanted.choices, seed=wanted.seed, compare=wanted.compare, on_fold=on_fold, watch=watch
-        )
+            return in_blocks.train(task, choices, seed=wanted.seed, watch=watch)
+        return in_memory.train(task, choices, seed=wanted.seed, compare=wanted.compare, on_fold=on_fold, watch=watch)

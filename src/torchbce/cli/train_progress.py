@@ -68,10 +68,16 @@ def training_shown(
         def on_epoch(epoch: Epoch) -> None:
             say(str(epoch), f"epoch {epoch.number + 1}")
 
+        def stage(what: str) -> None:
+            if running is not None:
+                bar, task = running
+                bar.reset(task)
+                bar.update(task, what=what, rate="", total=None)
+
         def resumed(epoch: int) -> None:
             say(f"{'resumed':{LABEL}}in epoch {epoch}", f"epoch {epoch}")
 
-        yield on_fold, Watch(on_epoch, lambda done, total: _advance(running, done, total, rows_per_step), resumed)
+        yield on_fold, Watch(on_epoch, lambda done, total: _advance(running, done, total, rows_per_step), resumed, stage)
 
 
 def _advance(running: tuple[Progress, TaskID] | None, done: int, total: int | None, rows: int) -> None:

@@ -18,7 +18,7 @@ from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.data import Split
 from torchbce.training.ensemble.recipe import Choices
 from torchbce.training.examples import Examples
-from torchbce.training.importance import ROWS, Importance, importances, rises
+from torchbce.training.importance import ROWS, WORTH, Importance, importances, rises, rows_seen
 from torchbce.training.model import Learnt, learn
 from torchbce.training.table.columns import encode
 
@@ -124,19 +124,38 @@ class Fold:
 
 
 def on_test_rows(
-    learnt: Learnt, train: Examples, test: Examples, rows: np.ndarray, seed: int, *, compare: bool
+    learnt: Learnt,
+    train: Examples,
+    test: Examples,
+    rows: np.ndarray,
+    seed: int,
+    *,
+    compare: bool,
+    watch: Watch | None = None,
 ) -> Estimate:
     """Of a model, by rows that it was not given."""
-    fold = _fold(learnt, train, test, rows, seed, ROWS, compare=compare)
+    fold = _fold(learnt, train, test, rows, seed, ROWS, compare=compare, watch=watch or Watch())
     return replace(fold.estimate, importances=importances([fold.rises], [fold.some]))
 
 
 def _fold(
-    learnt: Learnt, train: Examples, test: Examples, rows: np.ndarray, seed: int, most: int, *, compare: bool
+    learnt: Learnt,
+    train: Examples,
+    test: Examples,
+    rows: np.ndarray,
+    seed: int,
+    most: int,
+    *,
+    compare: bool,
+    watch: Watch,
 ) -> Fold:
     """`most`: of the rows that the worth of columns is seen on."""
     encoded = encode(test.frame, learnt.model.columns, test.name)
-    some = np.sort(np.random.default_rng(seed).permutation(len(test))[:most])
+    some = np.sort(np.random.default_rng(seed).permutation(len(test))[: rows_seen(learnt.model, most)])
+    others = {}
+    for name, answer in _others(compare).items():
+        watch.begin(name)
+        others[name] = answer(train, test, seed)
     found = Estimate(
         rows=rows,
         folds=np.zeros(len(test), np.int64),
@@ -144,9 +163,10 @@ def _fold(
         answers=test.answers,
         weight=test.weight,
         groups=test.groups,
-        others={name: answer(train, test, seed) for name, answer in _others(compare).items()},
+        others=others,
         importances=[],
     )
+    watch.begin(WORTH)
     return Fold(found, rises(learnt.model, encoded[some], test.answers[some], seed), len(some))
 
 
@@ -170,7 +190,8 @@ def cross_validated(
             train, aside = splits[number - 1]
             some, rest = examples.of(train), examples.of(aside)
             learnt = learn(some, choices, seed=seed + 1000 * number, watch=replace(watch, epoch=None, keeper=keeper))
-            return _fold(learnt, some, rest, aside + 1, seed, -(-ROWS // len(splits)), compare=compare)
+            most = -(-ROWS // len(splits))
+            return _fold(learnt, some, rest, aside + 1, seed, most, compare=compare, watch=watch)
 
         return keeper.part("estimate", make, Fold.to_state, Fold.of_state)
 

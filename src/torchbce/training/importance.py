@@ -16,7 +16,10 @@ from torchbce.training.model import Model
 from torchbce.training.table.columns import inputs_of
 
 ROWS = 5_000  # that the worth of columns is seen on, at most
+FEWEST = 100
+WORTH = "worth of the columns"  # the stage
 REPEATS = 3
+WORK = 50_000_000  # inputs that the network reads for it: some seconds, from 57 columns on with fewer rows
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,25 @@ class Importance:
     error: float
 
 
+def rows_seen(model: Model, most: int) -> int:
+    """On how many rows, at most `most`, the worth of columns is seen: each of them is read once for every column."""
+    inputs = inputs_of(model.columns)
+    reads = REPEATS * len(inputs) * sum(map(len, inputs.values()))
+    return min(most, max(WORK // max(reads, 1), FEWEST))
+
+
 def rises(model: Model, encoded: np.ndarray, answers: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """By column, how much each row's loss rises, a mean over some exchanges."""
     generator = np.random.default_rng(seed)
-    before = bce(model.ensemble.logits(encoded), answers)
     found = {}
-    for column, inputs in inputs_of(model.columns).items():
-        mixed = np.tile(encoded, (REPEATS, 1))
-        order = np.concatenate([generator.permutation(len(encoded)) for _ in range(REPEATS)])
-        mixed[:, inputs] = encoded[order][:, inputs]
-        after = bce(model.ensemble.logits(mixed), np.tile(answers, REPEATS))
-        found[column] = after.reshape(REPEATS, -1).mean(0) - before
+    with model.ensemble.prepared() as logits:
+        before = bce(logits(encoded), answers)
+        for column, inputs in inputs_of(model.columns).items():
+            mixed = np.tile(encoded, (REPEATS, 1))
+            order = np.concatenate([generator.permutation(len(encoded)) for _ in range(REPEATS)])
+            mixed[:, inputs] = encoded[order][:, inputs]
+            after = bce(logits(mixed), np.tile(answers, REPEATS))
+            found[column] = after.reshape(REPEATS, -1).mean(0) - before
     return found
 
 

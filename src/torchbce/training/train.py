@@ -108,7 +108,7 @@ def train(
         )
     learnt = learn(task.train, choices, seed=seed, watch=watch)
     if task.test is not None:
-        estimate = on_test_rows(learnt, task.train, task.test, task.test_rows, seed, compare=compare)
+        estimate = on_test_rows(learnt, task.train, task.test, task.test_rows, seed, compare=compare, watch=watch)
     encoded = encode(task.train.frame, learnt.model.columns, task.train.name)
     losses = bce(learnt.model.ensemble.logits(encoded), task.train.answers)
     some = np.random.default_rng(seed).permutation(len(encoded))[:DRAWN]

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from torchbce.explanation.sketch.archive import unpacked_arrays
 from torchbce.explanation.sketch.clusters import Clusters
 from torchbce.explanation.sketch.keyed_sums import KeyedSums
 from torchbce.explanation.sketch.points import FOLDS, LIMIT, PointTable
@@ -65,8 +66,7 @@ def unpacked(
     if hashlib.sha256(rest).digest() != digest:
         raise ValueError("this sketch is damaged: its content and its digest differ; make it anew")
     try:
-        with np.load(io.BytesIO(rest), allow_pickle=False) as file:
-            arrays = dict(file)
+        arrays = unpacked_arrays(rest)
         return restored(json.loads(str(arrays.pop("texts"))), arrays)
     except Exception as error:  # zip, numpy and json raise all sorts for what nobody saved
         raise ValueError(f"this sketch was not made by torchbce: {error}") from error

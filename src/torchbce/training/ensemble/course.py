@@ -31,12 +31,18 @@ from torchbce.training.side_by_side import results
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told of a run while it goes on; `resumed` of the epoch that it goes on with."""
+    """Who is told of a run while it goes on; `resumed` of the epoch it goes on with, `stage` of what comes next."""
 
     epoch: Callable[[Epoch], object] | None = None
     step: Callable[[int, int], object] | None = None
     resumed: Callable[[int], object] | None = None
+    stage: Callable[[str], object] | None = None
     keeper: Keeper = NOTHING
+
+    def begin(self, stage: str) -> None:
+        """Say what comes next."""
+        if self.stage:
+            self.stage(stage)
 
 
 @dataclass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -33,11 +35,16 @@ class Ensemble:
 
     def logits(self, rows: np.ndarray) -> np.ndarray:
         """Of rows of numbers and codes (N, inputs), float32; returns (N,), float64."""
+        with self.prepared() as logits:
+            return logits(rows)
+
+    @contextlib.contextmanager
+    def prepared(self) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
+        """`logits` for many calls: compiled networks with many levels take longer to set up than some rows."""
         with one_blas_thread(), ThreadPoolExecutor(torch.get_num_threads()) as threads:
             machines = [compiled(network, Optimizer(), batch=BATCH, seed=0) for network in self.networks]
 
-            def part(first: int) -> np.ndarray:
-                some = rows[first : first + ROWS]
+            def part(some: np.ndarray) -> np.ndarray:
                 ready = encoded(some, self.networks[0])  # all have the same pieces
                 found = list(threads.map(lambda machine: machine.outputs(ready).numpy(), machines))
                 logits = mean_logits(np.concatenate(found, 1))
@@ -46,7 +53,9 @@ class Ensemble:
                     logits = mixed(logits, mean_logits(np.stack(list(of_trees), 1)), self.share)
                 return self.scaling.of(logits)
 
-            return np.concatenate([part(first) for first in range(0, len(rows), ROWS)] or [np.zeros(0)])
+            yield lambda rows: np.concatenate(
+                [part(rows[first : first + ROWS]) for first in range(0, len(rows), ROWS)] or [np.zeros(0)]
+            )
 
 
 def mean_logits(logits: np.ndarray) -> np.ndarray:

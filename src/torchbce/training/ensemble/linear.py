@@ -54,8 +54,11 @@ def _network_of(data: Data, rows: np.ndarray) -> Ensemble:
     network.start_at(min(max(ones, 1e-6), 1 - 1e-6))
     if 0 < ones < 1 and inputs.shape[1]:
         model = LogisticRegression(solver="newton-cholesky", tol=TOLERANCE, max_iter=1000)
-        model.fit(inputs, target, weight)
-        found = torch.split(torch.from_numpy(model.coef_[0]).float(), [data.numbers, *data.levels])
+        # The penalised coefficients are sums of rows: with fewer rows than inputs they are found among these.
+        among = np.linalg.qr(inputs.T)[0] if inputs.shape[1] > len(inputs) else None
+        model.fit(inputs if among is None else inputs @ among, target, weight)
+        coefficients = model.coef_[0] if among is None else among @ model.coef_[0]
+        found = torch.split(torch.from_numpy(coefficients).float(), [data.numbers, *data.levels])
         with torch.no_grad():
             for parameter, values in zip([network.direct, *network.level_weights], found, strict=True):
                 parameter.copy_(values)

@@ -191,10 +191,11 @@ class StreamCourse:
 
 def evaluated(part: Stored, evaluate: Callable[[Rows], Value]) -> list[Value]:
     """Something of each window of a part, in order; each process does some windows."""
-    windows = list(range(-(-part.blocks // BLOCKS)))
+    count = part.layout.blocks_within(BLOCKS)
+    windows = list(range(-(-part.blocks // count)))
     found = {}
     for number in processes.shared_out(windows):
-        blocks = range(number * BLOCKS, min((number + 1) * BLOCKS, part.blocks))
+        blocks = range(number * count, min((number + 1) * count, part.blocks))
         found[number] = evaluate(part.window(blocks).rows)
     return processes.gathered(found)
 

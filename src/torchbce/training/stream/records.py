@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 BLOCK = 8192  # rows
+WINDOW = 1 << 28  # bytes of blocks that are in memory together
 ALIGNED = 8  # bytes
 
 Name = Literal["bins", "fractions", "numbers", "codes", "target", "weight", "rows"]
@@ -45,6 +46,10 @@ class Layout(BaseModel):
     def block_bytes(self, rows: int) -> int:
         """Of a block of so many rows."""
         return sum(array.nbytes + padding(array.nbytes) for array in self.arrays(rows).values())
+
+    def blocks_within(self, most: int) -> int:
+        """How many blocks are read together: at most `most`, and what a window holds of them."""
+        return max(1, min(most, WINDOW // self.block_bytes(BLOCK)))
 
     def file_bytes(self, rows: int) -> int:
         """Of a part of so many rows."""

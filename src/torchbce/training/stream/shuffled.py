@@ -22,12 +22,15 @@ from torchbce.training.stream.stored import Stored, Window
 class Shuffled(Iterator[tuple[Window, Tensor]]):
     """Windows of `blocks` blocks, each with an order of its rows (int32); one epoch follows the other.
 
+    Fewer blocks, where so many take too much memory.
+
     All windows but an epoch's last hold the same number of rows, a multiple of 8,192. Has what torchdata's
     StatefulDataLoader asks for: `state_dict` and `load_state_dict`.
     """
 
     def __init__(self, stored: Stored, seed: int, blocks: int = 64) -> None:
-        self._stored, self._seed, self._blocks = stored, seed & ALL, blocks
+        self._stored, self._seed = stored, seed & ALL
+        self._blocks = stored.layout.blocks_within(blocks)
         self.epoch = self.window = 0  # of what comes next
         self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
 

@@ -70,7 +70,7 @@ class Stored:
 
     def in_order(self, rows: int = 65_536) -> Iterator[Window]:
         """All rows as they stand in the table, about so many at a time, without touching what `window` gave."""
-        memory, count = _Memory(self.layout), max(1, rows // BLOCK)
+        memory, count = _Memory(self.layout), self.layout.blocks_within(max(1, rows // BLOCK))
         for first in range(0, self.blocks, count):
             yield self._read(range(first, min(first + count, self.blocks)), memory)
 

@@ -13,7 +13,7 @@ from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.recipe import PIECES, Choices, Recipe
 from torchbce.training.estimate import Estimate
 from torchbce.training.examples import Held, Roles
-from torchbce.training.importance import ROWS, importances, rises
+from torchbce.training.importance import ROWS, WORTH, importances, rises, rows_seen
 from torchbce.training.model import FEWEST_OF_A_CLASS, Learnt, Model
 from torchbce.training.outcome import Outcome, Outline
 from torchbce.training.stream.decoded import decoded
@@ -94,7 +94,7 @@ def train(task: StreamTask, choices: Choices, *, seed: int, watch: Watch | None 
     return Outcome(
         outline=task.outline,
         learnt=learnt,
-        estimate=None if stream.test is None else _estimate(stream, stream.test, learnt, found, seed),
+        estimate=None if stream.test is None else _estimate(stream, stream.test, learnt, found, seed, watch or Watch()),
         train_bce=found.train_bce,
         some=stream.sample,
         seed=seed,
@@ -102,11 +102,12 @@ def train(task: StreamTask, choices: Choices, *, seed: int, watch: Watch | None 
     )
 
 
-def _estimate(stream: Stream, test: Stored, learnt: Learnt, found: StreamFitted, seed: int) -> Estimate:
+def _estimate(stream: Stream, test: Stored, learnt: Learnt, found: StreamFitted, seed: int, watch: Watch) -> Estimate:
     """On the test rows; logistic regression learns from the sample of the training rows."""
     network = learnt.model.ensemble.networks[0]
+    watch.begin(baselines.LOGISTIC)
     logistic = baselines.logistic(stream.sample, stream.sample_answers, stream.sample_weight, stream.columns)
-    some = np.sort(np.random.default_rng(seed).permutation(len(test))[:ROWS])
+    some = np.sort(np.random.default_rng(seed).permutation(len(test))[: rows_seen(learnt.model, ROWS)])
     parts, looked, first = [], [], 0
     for window in test.in_order():
         size = len(window.numbers)
@@ -118,6 +119,7 @@ def _estimate(stream: Stream, test: Stored, learnt: Learnt, found: StreamFitted,
         first += size
     rows, answers, weights, linear = zip(*parts, strict=True)
     seen, seen_answers = (np.concatenate(part) for part in zip(*looked, strict=True))
+    watch.begin(WORTH)
     base = np.log(stream.train.share / (1 - stream.train.share))
     return Estimate(
         rows=np.concatenate(rows),

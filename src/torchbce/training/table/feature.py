@@ -29,18 +29,18 @@ from torchbce.training.table.levels import Levels, most_frequent
 
 
 class Feature:
-    """A column to learn from, row by row; `is_category`: a user says so, whatever it holds."""
+    """A column to learn from, row by row; `is_category`: a user says so, whatever it holds; `room`: bytes for texts."""
 
-    def __init__(self, name: str, decimal: str, *, is_category: bool) -> None:
+    def __init__(self, name: str, decimal: str, *, is_category: bool, room: int) -> None:
         self.name, self.is_category = name, is_category
         self.decided = Decided(name, decimal)
-        self._decimal = decimal
+        self._decimal, self._room = decimal, room
         self._rows = self._gaps = self._train_rows = 0
         self._moments = Moments()
         self._low, self._high = math.inf, -math.inf
         self._last: int | None = None
         self._counts_up = True
-        self._levels = Levels()
+        self._levels = Levels(room)
         self._is_few = True
         self._parts = {part: np.zeros(0, np.int64) for part in choose.CALENDAR}
         self._stranger: tuple[str, int, str] | None = None  # file, row and value: the first text that is no number
@@ -111,7 +111,7 @@ class Feature:
             self._levels.add(values, train)
             self._is_few = self._few_values <= choose.FEW_VALUES
             if not self._is_few:
-                self._levels = Levels()
+                self._levels = Levels(self._room)
 
     @property
     def _few_values(self) -> int:

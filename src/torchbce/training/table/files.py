@@ -6,11 +6,11 @@ Row 1 is the first row below the header, here and everywhere else in torchbce.
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -18,10 +18,12 @@ from polars.exceptions import PanicException
 
 from torchbce.common.errors import InputError, OutputError
 from torchbce.common.writing import whole_file
+from torchbce.training.table.csv_rows import QuoteError, fields_of, rows_of
 from torchbce.training.table.kinds import Kinds, simplified, typed
 from torchbce.training.table.opened import Format, Source, opened
 
-CSV = "csv"
+CSV, PARQUET, ARROW = "csv", "parquet", "arrow"
+MAX_LINE = 1 << 26  # characters of a header: a million columns with long names
 DELIMITERS = [",", ";", "\t", "|"]
 DECIMAL_NUMBER = re.compile(r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$|^-\d+$")
 READ_ERRORS = (pl.exceptions.PolarsError, PanicException, OSError, ValueError, OverflowError)
@@ -65,9 +67,9 @@ def what_it_is(source: Source) -> str:
     if not head:
         raise InputError(f"{source.name} is empty; expected a header line and rows")
     if head[:4] == b"PAR1":
-        return "parquet"
+        return PARQUET
     if head[:6] == b"ARROW1":
-        return "arrow"
+        return ARROW
     if head[:2] == b"PK":
         raise InputError(f"{source.name} is a zip archive, no table; unpack it")
     if head.startswith(b"torchbce sketch"):
@@ -79,7 +81,8 @@ def what_it_is(source: Source) -> str:
 
 def require_columns(table: pl.DataFrame, names: list[str], name: str, what: str) -> None:
     """Every named column is there; the error lists those that are."""
-    missing_columns([column for column in names if column not in table.columns], table.columns, name, what)
+    have = set(table.columns)
+    missing_columns([column for column in names if column not in have], table.columns, name, what)
 
 
 def missing_columns(missing: list[str], columns: list[str], name: str, what: str) -> None:
@@ -141,7 +144,7 @@ def damaged(name: str, kind: str) -> Iterator[None]:
 
 def _read_binary(source: Source, kind: str) -> pl.DataFrame:
     with damaged(source.name, kind):
-        if kind == "parquet":
+        if kind == PARQUET:
             return pl.read_parquet(source.path, glob=False)
         with source.path.open("rb") as file:
             return pl.read_ipc(file)
@@ -160,7 +163,7 @@ def _read_csv(source: Source) -> pl.DataFrame:
             glob=False,
         )
     except READ_ERRORS as error:
-        check_rows(source, header)
+        check_rows(source, header, strictly=True)
         raise InputError(f"{source.name} cannot be read as CSV: {first_line(error)}") from error
     table = table.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
     # polars fills a short row with missing values; only a file whose last column has some can hold one.
@@ -183,40 +186,38 @@ def read_header(source: Source) -> Header:
     name, skipped = source.name, 0
     with source.path.open(encoding="utf-8-sig", newline="") as file:
         try:
-            first = file.readline()
+            first = file.readline(MAX_LINE)
             delimiter = source.format.delimiter
             if first.lower().startswith("sep=") and len(first.strip()) == 5:  # what Excel writes and reads
-                delimiter, skipped, first = delimiter or first[4], 1, file.readline()
+                delimiter, skipped, first = delimiter or first[4], 1, file.readline(MAX_LINE)
             delimiter = delimiter or max(DELIMITERS, key=first.count)
-            file.seek(0)
-            if skipped:
-                file.readline()
             if first.endswith("\r"):
                 raise InputError(
                     f"{name}: its lines end with a bare carriage return; convert it, for example with: tr '\\r' '\\n'"
                 )
             if "\0" in first:
                 raise InputError(f"{name} is not a CSV file: its first line holds a zero byte; expected CSV or Parquet")
-            fields = next(csv.reader(file, delimiter=delimiter), [])
+            text = _header_text(chain([first], file), delimiter, name)
         except UnicodeDecodeError as error:
             raise _not_utf8(source, error) from error
-        except csv.Error as error:
-            raise InputError(f"{name}: its header cannot be read as CSV: {error}") from error
-    names = [column.strip() for column in fields]
+        except QuoteError as error:
+            raise InputError(f"{name}: {error}") from error
+    names = [column.strip() for column in fields_of(text, delimiter)] if text else []
     numbers = [column for column in names if DECIMAL_NUMBER.match(column)]
     if numbers:
         raise InputError(
             f"{name}: its first line holds numbers such as {numbers[0]!r}, so it looks like a row and not like a "
             "header; put a line with the columns' names before it"
         )
+    positions: dict[str, int] = {}
     for position, column in enumerate(names, 1):
         if not column:
             raise InputError(
                 f"{name}: column {position} has no name in the header; give it one, or, if it is the index that pandas "
                 "wrote, write the file with index=False"
             )
-        if column in names[: position - 1]:
-            first_position = names.index(column) + 1
+        first_position = positions.setdefault(column, position)
+        if first_position < position:
             hint = "; or is the first line a row, and the header missing?" if column.isdigit() else ""
             raise InputError(
                 f"{name}: columns {first_position} and {position} are both named {column!r}; rename one{hint}"
@@ -224,29 +225,56 @@ def read_header(source: Source) -> Header:
     return Header(names, delimiter, skipped)
 
 
-def check_rows(source: Source, header: Header) -> None:
-    """Raise for the first row that is not UTF-8 or has another number of fields than the header."""
-    number, delimiter = 0, header.delimiter
+def _header_text(lines: Iterable[str], delimiter: str, name: str) -> str:
+    """The first row, which may have several lines."""
+    read: list[str] = []
+    size = 0
+
+    def heard() -> Iterator[str]:
+        for line in lines:
+            read.append(line)
+            nonlocal size
+            size += len(line)
+            if size >= MAX_LINE:
+                raise InputError(
+                    f"{name}: its header has more than {MAX_LINE:,} characters; is its first double quote closed, and "
+                    "is it a CSV file?"
+                )
+            yield line
+
+    next(rows_of(heard(), delimiter), None)
+    return "".join(read).rstrip("\r\n")
+
+
+def check_rows(source: Source, header: Header, *, strictly: bool = False) -> None:
+    """Raise for the first row that is not UTF-8 or has another number of fields than the header.
+
+    `strictly`: also for a quote in a field that does not begin with one, which polars may or may not read.
+    """
+    delimiter, expected = header.delimiter, len(header.names)
     try:
         with source.path.open(encoding="utf-8-sig", newline="") as file:
             for _ in range(header.skipped):
                 file.readline()
-            rows = csv.reader(file, delimiter=delimiter)
-            expected = len(next(rows))
-            for fields in rows:
-                if not fields:
-                    continue  # a blank line
-                number += 1
-                if len(fields) != expected:
+            for row in rows_of(file, delimiter, 1 + header.skipped):
+                if row.fields != expected:
+                    quoted = (
+                        f", as a double quote in it is closed only in line {row.last}" if row.last > row.line else ""
+                    )
                     raise InputError(
-                        f"{source.name}: row {number} (line {rows.line_num + header.skipped}) has {len(fields)} "
-                        f"fields, the header has {expected}; a field that contains {delimiter!r} must be written in "
-                        "double quotes, and every quote closed"
+                        f"{source.name}: row {row.number} (line {row.line}) has {row.fields} fields{quoted}, the "
+                        f"header has {expected}; a field that contains {delimiter!r} must be written in double quotes, "
+                        "and every quote closed"
+                    )
+                if strictly and row.is_stray:
+                    raise InputError(
+                        f"{source.name}: row {row.number} (line {row.line}) has a double quote within a field that "
+                        "does not begin with one; write it twice, and put the field in double quotes"
                     )
     except UnicodeDecodeError as error:
         raise _not_utf8(source, error) from error
-    except csv.Error as error:
-        raise InputError(f"{source.name}: row {number + 1} cannot be read as CSV: {error}") from error
+    except QuoteError as error:
+        raise InputError(f"{source.name}: {error}") from error
 
 
 def _not_utf8(source: Source, error: UnicodeDecodeError) -> InputError:

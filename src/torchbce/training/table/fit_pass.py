@@ -19,6 +19,7 @@ from torchbce.training.table.columns import FittedColumn
 from torchbce.training.table.encoded_rows import RowEncoder
 from torchbce.training.table.encoder import Encoder
 from torchbce.training.table.feature import Feature
+from torchbce.training.table.levels import ROOM
 from torchbce.training.table.row_parts import RowParts, Weights
 from torchbce.training.table.row_sample import RowSample
 from torchbce.training.table.shards import Batch, Shards
@@ -54,11 +55,9 @@ class FitPass:
         self._shards, self._roles, self._parts = shards, roles, parts
         decimal = shards.format.decimal
         self._unused = {*roles.exclude, roles.target, *(c for c in (roles.weight, roles.group) if c is not None)}
-        self._features = [
-            Feature(name, decimal, is_category=name in roles.categorical)
-            for name in shards.columns
-            if name not in self._unused
-        ]
+        names = [name for name in shards.columns if name not in self._unused]
+        room = ROOM // max(len(names), 1)
+        self._features = [Feature(name, decimal, is_category=name in roles.categorical, room=room) for name in names]
         self._answers = Answers(roles.target, decimal)
         self._weights = None if roles.weight is None else Weights(roles.weight, decimal)
         self._weight = 0.0  # of the training rows

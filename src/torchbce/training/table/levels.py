@@ -1,9 +1,9 @@
 """How often each text of a column occurs, in bounded memory.
 
-Up to `KEPT` different texts are counted exactly. Beyond, those that training rows have had least often are dropped
-each time that `2 * KEPT` have come: a text that is frequent everywhere is never among these, one that was rare for long
-may lose the count of its first rows. How many different texts there are is then known to about 1 %, from those whose
-hashes are least (Bar-Yossef et al. 2002).
+Up to `KEPT` different texts are counted exactly, fewer where they are so long that they take too much memory. Beyond,
+those that training rows have had least often are dropped each time that `2 * KEPT` have come: a text that is frequent
+everywhere is never among these, one that was rare for long may lose the count of its first rows. How many different
+texts there are is then known to about 1 %, from those whose hashes are least (Bar-Yossef et al. 2002).
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from torchbce.training.table.columns import MAX_LEVELS
 from torchbce.training.table.kinds import missing_as_null
 
 KEPT = 200_000
+ROOM = 1 << 29  # bytes, for all columns together
 
 
 class Levels:
     """Counts in all rows and in training rows. train: training rows that are no gaps."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = ROOM) -> None:
         self.train = 0
+        self._room = room
         self._counts: list[pl.DataFrame] = []
-        self._waiting = 0
+        self._waiting = self._bytes = 0
         self._hashes = np.zeros(0, np.uint64)
         self._border = np.uint64(2**64 - 1)  # hashes beyond are not kept
         self._is_exact = True
@@ -38,7 +40,8 @@ class Levels:
         counts = counts.with_columns(level=missing_as_null(counts["level"].cast(pl.String))).drop_nulls("level")
         self._counts.append(counts.cast({"rows": pl.Int64, "train": pl.Int64}))
         self._waiting += counts.height
-        if self._waiting > 2 * KEPT:
+        self._bytes += int(counts.estimated_size())
+        if self._waiting > 2 * KEPT or self._bytes > self._room:
             self._merge()
         self.train += int(counts["train"].sum())
         return int(counts["rows"].sum())
@@ -46,11 +49,15 @@ class Levels:
     def _merge(self) -> pl.DataFrame:
         sums = pl.col("rows").sum(), pl.col("train").sum()
         whole = pl.concat(self._counts).group_by("level").agg(*sums)
-        if not self._is_exact or whole.height > KEPT:
+        crowded = 2 * whole.estimated_size() > self._room
+        if not self._is_exact or whole.height > KEPT or crowded:
             self._remember(whole["level"])
             self._is_exact = False
             whole = whole.sort(["train", "rows", "level"], descending=[True, True, False]).head(KEPT)
+            if crowded:
+                whole = whole.filter(pl.col("level").str.len_bytes().cum_sum() <= self._room // 4)
         self._counts, self._waiting = [whole], max(0, whole.height - KEPT)
+        self._bytes = int(whole.estimated_size())
         return whole
 
     def _remember(self, texts: pl.Series) -> None:
@@ -74,6 +81,8 @@ class Levels:
         height = self.counts.height
         if self._is_exact:
             return height
+        if len(self._hashes) < KEPT:
+            return len(self._hashes)
         return max(KEPT, round(len(self._hashes) / (float(self._border) / 2**64)))
 
     @property

@@ -97,6 +97,12 @@ def _spooled(file: IO[bytes], path: Path) -> Path:
     return path
 
 
+def is_compressed(path: Path) -> bool:
+    """By its first bytes."""
+    with path.open("rb") as file:
+        return file.read(4).startswith((GZIP, ZSTD))
+
+
 def _decompressed(path: Path, draft: Callable[[], Path]) -> Path:
     with path.open("rb") as file:
         head = file.read(4)

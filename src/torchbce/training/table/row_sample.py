@@ -13,15 +13,16 @@ import polars as pl
 from torchbce.common.splitmix import hashed, key_of
 
 KEY = "__torchbce_key"
+ROOM = 1 << 28  # bytes
 
 
 class RowSample:
-    """At most `size` rows."""
+    """At most `size` rows; half as many, or a quarter and so on, where they would take more memory than `ROOM`."""
 
     def __init__(self, size: int, seed: int, purpose: int) -> None:
         self._size, self._key = size, key_of(seed, purpose)
         self._kept: list[pl.DataFrame] = []
-        self._rows = 0
+        self._rows = self._bytes = 0
         self._border = 2**64 - 1
 
     def chosen(self, numbers: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -36,18 +37,23 @@ class RowSample:
             return
         self._kept.append(frame.with_columns(pl.Series(KEY, keys)))
         self._rows += frame.height
-        if self._rows > self._size * 5 // 4:
-            self._kept = [self._least()]
-            self._rows = self._kept[0].height
-            self._border = int(self._kept[0][KEY].to_numpy().max())
+        self._bytes += int(frame.estimated_size())
+        if self._rows > self._size * 5 // 4 or self._bytes > ROOM * 5 // 4:
+            whole = self._least()
+            self._kept, self._rows, self._bytes = [whole], whole.height, int(whole.estimated_size())
+            if whole.height >= self._size:
+                self._border = int(whole[KEY].to_numpy().max())
 
     def _least(self) -> pl.DataFrame:
         """Those that stay, in the order in which they came."""
         whole = pl.concat(self._kept, how="vertical_relaxed")
-        if whole.height <= self._size:
-            return whole
-        border = np.partition(whole[KEY].to_numpy(), self._size - 1)[self._size - 1]
-        return whole.filter(whole[KEY] <= border)
+        while True:
+            if whole.height > self._size:
+                border = np.partition(whole[KEY].to_numpy(), self._size - 1)[self._size - 1]
+                whole = whole.filter(whole[KEY] <= border)
+            if whole.estimated_size() <= ROOM or self._size == 1:
+                return whole
+            self._size //= 2
 
     def frame(self) -> pl.DataFrame:
         """The sample, in the order of the table."""

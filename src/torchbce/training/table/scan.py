@@ -16,7 +16,9 @@ from polars import selectors
 
 from torchbce.common.errors import InputError
 from torchbce.training.table.files import (
+    ARROW,
     CSV,
+    PARQUET,
     READ_ERRORS,
     check_rows,
     damaged,
@@ -26,8 +28,10 @@ from torchbce.training.table.files import (
     what_it_is,
 )
 from torchbce.training.table.opened import STDIN, Format, Source, opened
+from torchbce.training.table.windows import pieces, row_bytes, rows_within, slices, text_lengths
 
 BATCH = 1 << 20  # rows
+START = 1 << 22  # bytes of a CSV file, by which the length of its lines is known
 SHARDS = (
     ".csv",
     ".csv.gz",
@@ -89,12 +93,21 @@ def count_rows(source: Source) -> int | None:
     if kind == CSV:
         return None
     with damaged(source.name, kind):
-        return int(_lazy(source).select(pl.len()).collect().item())
+        return int(scanned(source).select(pl.len()).collect().item())
+
+
+def text_bytes(source: Source) -> int:
+    """Of all texts in a file, as they are once each is written out."""
+    if what_it_is(source) == CSV:
+        return source.path.stat().st_size
+    schema = scanned(source).collect_schema()
+    texts = [name.strip() for name, kind in schema.items() if kind == pl.String]
+    return sum(int(text_lengths(frame).sum()) for _, frame in batches(source, texts, "")) if texts else 0
 
 
 def column_names(source: Source) -> list[str]:
     """Of a table, without its rows."""
-    return [name.strip() for name in _lazy(source).collect_schema().names()]
+    return [name.strip() for name in scanned(source).collect_schema().names()]
 
 
 def batches(
@@ -102,36 +115,42 @@ def batches(
 ) -> Iterator[tuple[int, pl.DataFrame]]:
     """The number of the first row, and the columns, so many rows at a time; of `part` (k, n) the k-th of n equal parts.
 
+    Fewer rows at a time, where so many would take more memory than a window.
+
     Raises:
         InputError: no such file or column, a damaged file, one that changes while it is read.
     """
     before = stamp(source.path)
     kind = what_it_is(source)
-    table = _lazy(source)
+    table = scanned(source)
     names = {name.strip(): name for name in table.collect_schema().names()}
     missing_columns([name for name in columns if name not in names], list(names), source.name, flags)
     # Exact names: polars takes what begins with ^ and ends with $ for a pattern.
     wanted = [selectors.by_name(names[name]).as_expr().alias(name) for name in dict.fromkeys(columns)]
     chosen = table.select(wanted)
-    number = 1
+    number, most = 1, rows or BATCH
     if kind == CSV:
         if part[0]:
             return  # the lines of a CSV file cannot be told apart without reading them all
         chosen = table.select(
             *wanted, pl.all_horizontal(pl.all().is_null()).alias(BLANK), pl.nth(-1).is_null().alias(LAST)
         )
-    elif part[1] > 1:
+        frames = _batches(chosen, rows_within(row_bytes(chosen.collect_schema()) + _line_bytes(source), most))
+    else:
         total = count_rows(source) or 0
         start, end = (total * k // part[1] for k in (part[0], part[0] + 1))
-        chosen, number = chosen.slice(start, end - start), 1 + start
+        number = 1 + start
+        if kind == PARQUET:
+            frames = slices(table, wanted, start, end)
+        else:
+            frames = _batches(chosen.slice(start, end - start), rows_within(row_bytes(chosen.collect_schema()), most))
     checked = False
-    frames = _batches(chosen, rows or BATCH)
     while True:
         try:
             frame = next(frames, None)
         except READ_ERRORS as error:
             if kind == CSV:
-                check_rows(source, read_header(source))
+                check_rows(source, read_header(source), strictly=True)
             raise InputError(f"{source.name} is damaged or truncated: {first_line(error)}") from error
         if frame is None:
             break
@@ -141,14 +160,22 @@ def batches(
             if not checked and frame[LAST].any():
                 check_rows(source, read_header(source))
                 checked = True
-        yield number, frame
-        number += frame.height
+        for piece in pieces(frame, most):
+            yield number, piece
+            number += piece.height
     after = stamp(source.path)
     if after != before:
         raise InputError(
             f"{source.name} changed while it was read: it had {before[0]:,} bytes, now {after[0]:,}; read it "
             "when it is complete"
         )
+
+
+def _line_bytes(source: Source) -> float:
+    """Of a CSV file, a mean over the lines at its start."""
+    with source.path.open("rb") as file:
+        start = file.read(START)
+    return len(start) / max(start.count(b"\n"), 1)
 
 
 def _batches(table: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
@@ -173,12 +200,13 @@ def stamp(path: Path) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def _lazy(source: Source) -> pl.LazyFrame:
+def scanned(source: Source) -> pl.LazyFrame:
+    """A table, of which nothing but the beginning or the end was read."""
     kind = what_it_is(source)
     with damaged(source.name, kind):
-        if kind == "parquet":
+        if kind == PARQUET:
             lazy = pl.scan_parquet(source.path, glob=False)
-        elif kind == "arrow":
+        elif kind == ARROW:
             lazy = pl.scan_ipc(source.path, glob=False)
         else:
             header = read_header(source)

@@ -16,7 +16,7 @@ import polars as pl
 from torchbce.common.errors import InputError
 from torchbce.training.table.files import PartName, part_name, read_header
 from torchbce.training.table.opened import STDIN, Format, Source, opened
-from torchbce.training.table.scan import batches, column_names, count_rows, files_of, stamp
+from torchbce.training.table.scan import batches, column_names, count_rows, files_of, stamp, text_bytes
 
 ROWS = 1 << 16  # at a time
 CHUNK = 1 << 22  # bytes, in which lines are counted
@@ -70,6 +70,14 @@ class Shards:
         """Whether all are such files."""
         return not self._held
 
+    def text_bytes(self) -> int:
+        """Of all texts, as they are once each is written out."""
+        found = 0
+        for name in self.names:
+            with self._source(name) as source:
+                found += text_bytes(source)
+        return found
+
     def batches(self, columns: list[str], flags: str) -> Iterator[Batch]:
         """These columns of all rows.
 
@@ -108,13 +116,14 @@ class Shards:
             with self._source(name) as source:
                 columns = column_names(source)
                 first = first or columns
+                here, there = set(columns), set(first)
                 for column in first:
-                    if column not in columns:
+                    if column not in here:
                         raise InputError(
                             f"{name} has no column {column!r}, as {self.names[0]} has; shards have the same"
                         )
                 for column in columns:
-                    if column not in first:
+                    if column not in there:
                         raise InputError(f"{name} has a column {column!r} that {self.names[0]} has not")
                 known = count_rows(source)
                 rows += _lines(source) if known is None else known
