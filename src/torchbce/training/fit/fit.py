@@ -83,7 +83,8 @@ def fit(
             that is weighted, smoothed or not BCE is never compared.
         checkpoint: a folder in which everything is kept: weights, optimizer, schedule, random numbers, and where in the
             data. After a kill the same call goes on there, and ends with the same bits; a finished run returns at once,
-            and goes on with more ``epochs``. Ctrl-C and SIGTERM are obeyed after a batch, once all is kept.
+            and goes on with more ``epochs``. Ctrl-C, SIGTERM and SIGHUP are obeyed after a batch, once all
+            is kept.
         checkpoint_every: seconds between checkpoints; the first comes before training, the last after it.
         autocast: ``torch.bfloat16``, or ``torch.float16`` with a gradient scaler; the loss is computed in float32.
         compile: train and evaluate ``torch.compile(module)``; its state keeps the module's own names.

@@ -43,8 +43,8 @@ class Reservation:
             sync(path)
         sync(self.draft)
         os.rename(self.draft, self.folder)
-        sync(self.folder.parent)
         self.finished = True
+        sync(self.folder.parent)
         if self.unfinished is not None:
             self.unfinished.remove()
 

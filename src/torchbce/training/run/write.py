@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchbce.common.errors import OutputError
+from torchbce.common.signals import look, signals_held
 from torchbce.training.outcome import Outcome
 from torchbce.training.run import folder as run_folder
 from torchbce.training.run.card import model_card
 from torchbce.training.run.identity import RUN
 from torchbce.training.run.report import write_report
 from torchbce.training.run.reservation import Reservation
-from torchbce.training.run.signals import signals_held
 from torchbce.training.table.files import write_table
 from torchbce.training.table.predictions import predictions_table
 
@@ -38,6 +38,7 @@ def write_run(outcome: Outcome, place: Reservation, run: str | None) -> list[str
         outcome.learnt.fitted.history.to_csv(folder / run_folder.HISTORY_FILE)
         write_report(folder / run_folder.REPORT_FILE, outcome)
 
+    look()
     with signals_held():  # a finished model is not lost for a signal that comes while it is written
         try:
             write(place.draft)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from torchbce.common.signals import look
 from torchbce.training import baselines, processes
 from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.recipe import PIECES, Choices, Recipe
@@ -109,6 +110,7 @@ def _estimate(stream: Stream, test: Stored, learnt: Learnt, found: StreamFitted,
     some = np.sort(np.random.default_rng(seed).permutation(len(test))[:ROWS])
     parts, looked, first = [], [], 0
     for window in test.in_order():
+        look()
         size = len(window.numbers)
         weight = None if window.rows.weight is None else window.rows.weight.double().numpy()
         encoded = decoded(window.rows, network)

@@ -15,6 +15,7 @@ import polars as pl
 from polars import selectors
 
 from torchbce.common.errors import InputError
+from torchbce.common.signals import look
 from torchbce.training.table.files import (
     CSV,
     READ_ERRORS,
@@ -127,6 +128,7 @@ def batches(
     checked = False
     frames = _batches(chosen, rows or BATCH)
     while True:
+        look()
         try:
             frame = next(frames, None)
         except READ_ERRORS as error:
