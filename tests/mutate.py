@@ -78,6 +78,10 @@ MUTATIONS = (
     (TREES + "boosting.py", "ones = weight * data.target[rows]", "ones = data.target[rows]", "trees"),
     (TREES + "boosted.py", "(nodes.left < self.spec.nodes - 1)", "(nodes.left < self.spec.nodes)", "trees"),
     ("training/ensemble/fit.py", "np.logaddexp.at(no, place, -np.logaddexp(0.0, logits))", "no[place] = -np.logaddexp(0.0, logits)", "trees"),
+    ("training/processes.py", "    if different:\n", "    if not names:\n", "agreement"),
+    ("training/ensemble/course.py", "if self.watch.keeper.keeps and not self._ended:", "if came:", "signals"),
+    ("training/stream/course.py", "if keeper.keeps and not self._ended:", "if came:", "signals"),
+    ("common/signals.py", "if _watch.active and _watch.asked", "if _watch.active and not _watch.asked", "signals"),
 )
 # fmt: on
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torchbce.cli.exit_codes import ExitCode
 from torchbce.cli.output import Listener, Silent, remark
@@ -23,7 +24,7 @@ from torchbce.training.ensemble.recipe import Choices, Recipe
 from torchbce.training.examples import Held, Roles
 from torchbce.training.network.devices import device_named
 from torchbce.training.outcome import Outcome
-from torchbce.training.run.identity import digest, identity
+from torchbce.training.run.identity import PROCESSOR, digest, identity
 from torchbce.training.run.reservation import Reservation
 from torchbce.training.run.write import write_run
 from torchbce.training.stream import train as in_blocks
@@ -68,10 +69,12 @@ def run(wanted: Wanted) -> None:
     Under torchrun the first process reserves, writes and speaks.
     """
     with processes.joined():
-        device_named(wanted.choices.device, bf16=wanted.choices.bf16)  # before anything is read
+        processes.require_same(_options(wanted))
+        processes.in_all(lambda: device_named(wanted.choices.device, bf16=wanted.choices.bf16))  # before it reads
         listener = Listener() if processes.is_first() else Silent()
         small = processes.from_first(lambda: fits([wanted.file], wanted.long.memory, wanted.format))
-        task = _in_memory(wanted) if small else _in_blocks(wanted, listener)
+        task = processes.in_all(lambda: _in_memory(wanted)) if small else _in_blocks(wanted, listener)
+        processes.require_same(task.known)
         for line in outline_lines(task.outline, wanted.roles.positive):
             listener.say(line)
         chosen = task.recipe(wanted.choices)
@@ -83,8 +86,8 @@ def run(wanted: Wanted) -> None:
             with resumable(place, listener, LABEL):
                 outcome = _trained(wanted, task, chosen, place, listener)
                 files = write_run(outcome, place, run) if processes.is_first() else []
-    for line in result_lines(outcome, place.folder, files):
-        listener.say(line)
+                for line in result_lines(outcome, place.folder, files):
+                    listener.say(line)
     if listener.error is not None:
         remark(f"torchbce: the output cannot be written ({listener.error.strerror}); the model is in {place.folder}")
         sys.exit(ExitCode.PIPE if isinstance(listener.error, BrokenPipeError) else ExitCode.OUTPUT)
@@ -120,11 +123,10 @@ def _in_blocks(wanted: Wanted, listener: Listener) -> in_blocks.StreamTask:
     return task
 
 
-@contextmanager
-def _place(wanted: Wanted, task: Task) -> Iterator[tuple[Reservation, str]]:
-    """Where the run is to be, and the digest of what it depends on."""
-    whole = identity(
-        task.digests,
+def _identity(wanted: Wanted, digests: dict[str, str]) -> dict[str, Any]:
+    """What the run depends on; `digests` are those of what was read."""
+    return identity(
+        digests,
         wanted.roles,
         wanted.held,
         wanted.choices,
@@ -132,6 +134,17 @@ def _place(wanted: Wanted, task: Task) -> Iterator[tuple[Reservation, str]]:
         compare=wanted.compare,
         format=wanted.format,
     )
+
+
+def _options(wanted: Wanted) -> dict[str, Any]:
+    """The same in all processes, before anything is read; they may run on different processors."""
+    return {name: value for name, value in _identity(wanted, {}).items() if name != PROCESSOR}
+
+
+@contextmanager
+def _place(wanted: Wanted, task: Task) -> Iterator[tuple[Reservation, str]]:
+    """Where the run is to be, and the digest of what it depends on."""
+    whole = _identity(wanted, task.digests)
     with place_of(
         wanted.folder,
         whole,

@@ -97,7 +97,7 @@ class Course:
         if not self._keeps_alone:
             if processes.from_first(lambda: keeper.is_due):
                 keeper.save(self._state())
-            self._side_by_side(threads, lambda: False)
+            processes.in_all(lambda: self._side_by_side(threads, lambda: False))
             return
         while not (came or all(member.is_through for member in self.members)):
             self._side_by_side(threads, lambda: bool(came) or keeper.is_due)

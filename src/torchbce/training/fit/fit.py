@@ -14,7 +14,7 @@ from torchbce.explanation.statistics.plain_bce import is_plain_bce
 from torchbce.losses.bce_with_logits import BCEWithLogitsLoss
 from torchbce.training import processes
 from torchbce.training.batches import Unpack, batches_of
-from torchbce.training.fit.agreement import part_of_batches, same_start
+from torchbce.training.fit.agreement import part_of_batches, require_same, same_start
 from torchbce.training.fit.forward import NARROW, Forward, LossFunction, device_of
 from torchbce.training.fit.gradients import Alone, Gradients, Summed, Wrapped, check_divisor
 from torchbce.training.fit.identity import identity
@@ -198,11 +198,20 @@ def fit(
             every=1 if looks else LOOK_EVERY,
         )
         with contextlib.ExitStack() as stack:
-            before = None
-            if checkpoint is not None:
+            before, whole = None, {}
+            if checkpoint is not None or part is not None:
                 options = {"seed": seed, "autocast": autocast, "compile": compile}
                 known = {"data": training, "valid": validation}
                 whole = identity(inner, loss_func, optimizer, scheduler, known, options)
+            if part is not None:
+                more = {
+                    "epochs": epochs,
+                    "patience": patience,
+                    "evaluates_train": loop.evaluates_train,
+                    "on_nan": on_nan,
+                }
+                require_same(whole, known, more, sharded=sharded)
+            if checkpoint is not None:
                 loop.keeping = Keeping(checkpoint, checkpoint_every, whole)
                 stack.enter_context(loop.keeping.held())
                 before = loop.keeping.load()
