@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import typer
 
-from torchbce.cli.files_out import check_not_read, writing
+from torchbce.cli.files_out import check_made, writing
 from torchbce.cli.output import say
 from torchbce.cli.predictions import file_of, only_of, outputs_of
 from torchbce.cli.shards import merged_files, of_all_processes
@@ -63,7 +63,7 @@ class Chosen:
 
 def run(asked: Asked) -> None:
     """Print the comparison."""
-    check_not_read({"--save": asked.save, "--html": asked.html}, asked.files)
+    check_made({"--save": asked.save, "--html": asked.html}, asked.files)
     if asked.merge:
         _print_pair(asked, lambda: merged_files(asked.files, from_bytes))
         return

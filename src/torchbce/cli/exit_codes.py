@@ -30,10 +30,15 @@ class ExitCode(enum.IntEnum):
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """One clear message on standard error and an exit status, instead of a traceback, for everything foreseen."""
+def reported(*, prints: bool = True) -> Iterator[None]:
+    """One clear message on standard error and an exit status, instead of a traceback, for everything foreseen.
+
+    `prints`: the results go to standard output, so without it there is nothing to begin for.
+    """
     output.prepare()
     try:
+        if prints and isinstance(sys.stdout, output.Closed):
+            raise OutputError("standard output is closed, and the results go there; open it, as with > FILE")
         with signals_watched():
             yield
             sys.stdout.flush()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import typer
 
-from torchbce.cli.files_out import check_not_read, writing
+from torchbce.cli.files_out import check_made, writing
 from torchbce.cli.options import decision_of
 from torchbce.cli.output import say
 from torchbce.cli.predictions import file_of, only_of, outputs_of
@@ -57,7 +57,7 @@ class Asked:
 
 def run(asked: Asked) -> None:
     """Print the explanation of the rows asked for; of a run folder, the validation rows."""
-    check_not_read({"--save": asked.save, "--html": asked.html}, asked.files)
+    check_made({"--save": asked.save, "--html": asked.html}, asked.files)
     if asked.slices and (asked.merge or asked.save or number_and_count()[1] > 1):
         raise typer.BadParameter("--slices reads all rows in one process: without --merge, --save and torchrun")
     if asked.slices and STDIN in asked.files:

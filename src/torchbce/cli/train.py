@@ -25,7 +25,7 @@ from torchbce.training.examples import Held, Roles
 from torchbce.training.network.devices import device_named
 from torchbce.training.outcome import Outcome
 from torchbce.training.run.identity import PROCESSOR, digest, identity
-from torchbce.training.run.reservation import Reservation
+from torchbce.training.run.reservation import Reservation, check_place
 from torchbce.training.run.write import write_run
 from torchbce.training.stream import train as in_blocks
 from torchbce.training.stream.size import fits
@@ -57,6 +57,11 @@ class Wanted:
     long: Long
 
     @property
+    def is_exact(self) -> bool:
+        """Whether the run folder has to have this name."""
+        return self.out is not None
+
+    @property
     def folder(self) -> Path:
         """The run folder to make; without --out a free name near it will do."""
         named = Path(self.file).name.split(".")[0].strip("*?[]")
@@ -71,6 +76,7 @@ def run(wanted: Wanted) -> None:
     with processes.joined():
         processes.require_same(_options(wanted))
         processes.in_all(lambda: device_named(wanted.choices.device, bf16=wanted.choices.bf16))  # before it reads
+        processes.from_first(lambda: check_place(wanted.folder, exact=wanted.is_exact, resume=wanted.long.resume))
         listener = Listener() if processes.is_first() else Silent()
         small = processes.from_first(lambda: fits([wanted.file], wanted.long.memory, wanted.format))
         task = processes.in_all(lambda: _in_memory(wanted)) if small else _in_blocks(wanted, listener)
@@ -148,7 +154,7 @@ def _place(wanted: Wanted, task: Task) -> Iterator[tuple[Reservation, str]]:
     with place_of(
         wanted.folder,
         whole,
-        exact=wanted.out is not None,
+        exact=wanted.is_exact,
         keeps=wanted.long.checkpoint is not None,
         resume=wanted.long.resume,
     ) as place:

@@ -64,9 +64,7 @@ class Course:
                 self._train(threads, came)
                 if not came:
                     self._conclude(threads, weight)
-            if (
-                self.watch.keeper.keeps and not self._ended
-            ):  # what comes after the last epoch may take long, and be cut short
+            if self.watch.keeper.keeps and not self._ended:  # what comes after the last epoch may be cut short
                 self._ended = not came
                 self.watch.keeper.save(self._state())
         kept = processes.gathered({i: member.kept for i, member in self._mine.items()})

@@ -84,7 +84,7 @@ class StreamCourse:
                 self._epoch(came)
                 if not came:
                     self._conclude()
-            if keeper.keeps and not self._ended:  # what comes after the last epoch may take long, and be cut short
+            if keeper.keeps and not self._ended:  # what comes after the last epoch may be cut short
                 self._ended = not came
                 keeper.save(self._state())
         for crew, best in zip(self.crews, self.kept, strict=True):

@@ -60,6 +60,8 @@ def opened(name: str, format: Format | None = None) -> Iterator[Source]:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="torchbce-"))
             return Path(folder) / "table"
 
+        if name == STDIN and sys.stdin is None:
+            raise InputError("standard input is closed; name a file in place of -, or open it, as with < FILE")
         try:
             path = _spooled(sys.stdin.buffer, draft()) if name == STDIN else _regular(Path(name), shown, draft)
             path = _decompressed(path, draft)
