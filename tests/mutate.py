@@ -81,6 +81,8 @@ MUTATIONS = (
     ("training/processes.py", "    if different:\n", "    if not names:\n", "agreement"),
     ("training/ensemble/course.py", "if self.watch.keeper.keeps and not self._ended:", "if came:", "signals"),
     ("training/stream/course.py", "if keeper.keeps and not self._ended:", "if came:", "signals"),
+    ("training/table/scan.py", "if not keys:", "if keys is not None:", "shards"),
+    ("training/table/answers.py", "if self._as_booleans and self._as_numbers:", "if self._as_booleans and not texts:", "shards"),
     ("cli/files_out.py", "if why is not None:", "if why == option:", "outputs"),
     ("common/signals.py", "if _watch.active and _watch.asked", "if _watch.active and not _watch.asked", "signals"),
 )

@@ -26,6 +26,7 @@ from torchbce.training.table.files import (
     read_header,
     what_it_is,
 )
+from torchbce.training.table.folder_keys import Keys, key_column, missing_keys, with_keys
 from torchbce.training.table.opened import STDIN, Format, Source, opened
 
 BATCH = 1 << 20  # rows
@@ -61,7 +62,7 @@ def files_of(names: list[str]) -> list[str]:
             paths = sorted(glob.glob(name, recursive=True))
             if not paths:
                 raise InputError(f"no file matches {name!r}")
-            wanted += paths
+            wanted += [with_keys(path, name) for path in paths]
         elif name != STDIN and Path(name).is_dir():
             wanted += _shards(Path(name))
         else:
@@ -95,7 +96,8 @@ def count_rows(source: Source) -> int | None:
 
 def column_names(source: Source) -> list[str]:
     """Of a table, without its rows."""
-    return [name.strip() for name in _lazy(source).collect_schema().names()]
+    own = [name.strip() for name in _lazy(source).collect_schema().names()]
+    return [*own, *missing_keys(source.keys, own)]
 
 
 def batches(
@@ -110,9 +112,12 @@ def batches(
     kind = what_it_is(source)
     table = _lazy(source)
     names = {name.strip(): name for name in table.collect_schema().names()}
-    missing_columns([name for name in columns if name not in names], list(names), source.name, flags)
+    keys = missing_keys(source.keys, list(names))
+    known = [*names, *keys]
+    missing_columns([name for name in columns if name not in known], known, source.name, flags)
     # Exact names: polars takes what begins with ^ and ends with $ for a pattern.
-    wanted = [selectors.by_name(names[name]).as_expr().alias(name) for name in dict.fromkeys(columns)]
+    own = [name for name in dict.fromkeys(columns) if name in names] or list(names)[:1]
+    wanted = [selectors.by_name(names[name]).as_expr().alias(name) for name in own]
     chosen = table.select(wanted)
     number = 1
     if kind == CSV:
@@ -143,7 +148,7 @@ def batches(
             if not checked and frame[LAST].any():
                 check_rows(source, read_header(source))
                 checked = True
-        yield number, frame
+        yield number, _with_keys(frame, columns, keys)
         number += frame.height
     after = stamp(source.path)
     if after != before:
@@ -151,6 +156,14 @@ def batches(
             f"{source.name} changed while it was read: it had {before[0]:,} bytes, now {after[0]:,}; read it "
             "when it is complete"
         )
+
+
+def _with_keys(frame: pl.DataFrame, columns: list[str], keys: Keys) -> pl.DataFrame:
+    """The columns, of which the names of folders hold some."""
+    if not keys:
+        return frame
+    wanted = dict.fromkeys(columns)
+    return pl.DataFrame([key_column(c, keys[c], frame.height) if c in keys else frame[c] for c in wanted])
 
 
 def _batches(table: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
