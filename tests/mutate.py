@@ -107,6 +107,13 @@ MUTATIONS = (
     (TABLE + "csv_rows.py", "    if is_open:\n        raise QuoteError(", "    if number < -1:\n        raise QuoteError(", "csv_rows"),
     (TABLE + "files.py", "positions.setdefault(column, position)", "names.index(column) + 1", "csv_rows"),
     ("training/baselines.py", "-(-rows.size // MAX_CELLS) or 1", "1", "bounded_work"),
+    ("training/processes.py", "    if different:\n", "    if not names:\n", "agreement"),
+    ("training/ensemble/course.py", "if self.watch.keeper.keeps and not self._ended:", "if came:", "signals"),
+    ("training/stream/course.py", "if keeper.keeps and not self._ended:", "if came:", "signals"),
+    ("training/table/scan.py", "if not keys:", "if keys is not None:", "shards"),
+    ("training/table/answers.py", "if self._as_booleans and self._as_numbers:", "if self._as_booleans and not texts:", "shards"),
+    ("cli/files_out.py", "if why is not None:", "if why == option:", "outputs"),
+    ("common/signals.py", "if _watch.active and _watch.asked", "if _watch.active and not _watch.asked", "signals"),
 )
 # fmt: on
 

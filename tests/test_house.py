@@ -28,7 +28,7 @@ ROOMS = {
     "comparison": {"explanation", "functional", "common"},
     "labels": {"explanation", "functional", "common"},
     "checks": {"explanation", "functional", "engine", "common"},
-    "monitor": {"explanation", "functional"},
+    "monitor": {"explanation", "functional", "common"},
     "training": {"checks", "monitor", "explanation", "losses", "functional", "engine", "common"},
     "selftest": {"engine", "losses", "functional"},
     "cli": {"training", "monitor", "checks", "comparison", "labels", "explanation", "selftest", "common"},

@@ -162,7 +162,7 @@ def test_the_machine_code_is_kept_and_numba_is_not_needed_to_use_it(tmp_path):
     first, second = (run(script, TORCHBCE_CACHE=str(place)) for _ in range(2))
     assert first.stdout.split() == ["1.3862943649291992", "True"], first.stderr
     assert second.stdout.split() == ["1.3862943649291992", "False"], second.stderr
-    (kept,) = place.iterdir()  # no temporary file is left
+    (kept,) = (path for path in place.iterdir() if path.suffix != ".lock")  # no temporary file is left
     if os.name == "posix":  # for its user alone
         assert [stat.S_IMODE(path.stat().st_mode) for path in (place, kept)] == [0o700, 0o600]
     whole = kept.read_bytes()
@@ -170,6 +170,41 @@ def test_the_machine_code_is_kept_and_numba_is_not_needed_to_use_it(tmp_path):
     for damaged in (whole[:-100], whole[:40] + b"?" + whole[41:], b""):
         kept.write_bytes(damaged)
         assert cache.read(kept) is None  # and so it is compiled again
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_processes_that_begin_together_compile_each_pass_once(tmp_path):
+    script = """
+        import os, torch, torchbce
+        from torchbce.engine.numba_cpu import machine_code
+        compile = machine_code._compile
+        def counted(to_llvm, name):
+            with open(os.environ["COMPILED"], "a") as file:
+                file.write(name + "\\n")
+            return compile(to_llvm, name)
+        machine_code._compile = counted
+        x = torch.full((3,), 0.25, requires_grad=True)
+        torchbce.functional.binary_cross_entropy(x, torch.ones(3)).backward()
+        torchbce.functional.binary_cross_entropy(x, torch.ones(3), reduction="none").sum().backward()
+        print(x.grad[0].item())
+    """
+    variables = {"TORCHBCE_CACHE": str(tmp_path / "cache"), "COMPILED": str(tmp_path / "compiled")}
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(lambda _: run(script, **variables), range(3)))
+    assert len({one.stdout for one in found}) == 1, found[0].stderr
+    names = (tmp_path / "compiled").read_text().split()
+    assert len(names) == len(set(names)) > 1
+
+
+def test_a_lock_that_nobody_lets_go_of_is_no_obstacle(tmp_path, monkeypatch):
+    import filelock
+
+    monkeypatch.setattr(cache, "PATIENCE", 0.1)
+    with filelock.FileLock(tmp_path / "a.lock"), cache.made_once(tmp_path / "a.kernel"):
+        pass
+    with cache.made_once(tmp_path / "no folder" / "a.kernel"):
+        pass
 
 
 def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path):

@@ -331,6 +331,9 @@ def test_devices_are_named_where_they_are_there(monkeypatch):
     with pytest.raises(InputError, match="Old GPU cannot compute in bfloat16"):
         device_named("cuda", bf16=True)
     monkeypatch.setenv("LOCAL_RANK", "1")
+    assert str(device_named("cuda")) == "cuda:0"  # alone: a batch system has set it
+    for name, value in {"RANK": "1", "WORLD_SIZE": "3", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
     assert [str(device_named(name)) for name in ("cuda", "cuda:0")] == ["cuda:1", "cuda:0"]
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(InputError, match="torchrun --nproc-per-node"):

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import typer
 
-from torchbce.cli.files_out import check_not_read, writing
+from torchbce.cli.files_out import check_made, writing
 from torchbce.cli.output import say
 from torchbce.cli.predictions import file_of, only_of, outputs_of
 from torchbce.cli.shards import merged_files, of_all_processes
 from torchbce.common.errors import InputError
+from torchbce.common.group import number_and_count
 from torchbce.comparison.compare import comparison
 from torchbce.comparison.file import from_bytes, to_bytes
 from torchbce.comparison.pairs import Pairs
 from torchbce.comparison.ranking import LossMatrix
-from torchbce.explanation.sketch.gather import rank_and_size
 from torchbce.training.table.files import write_bytes
 from torchbce.training.table.opened import Format, Source
 from torchbce.training.table.paired import Model, read_together
@@ -63,7 +63,7 @@ class Chosen:
 
 def run(asked: Asked) -> None:
     """Print the comparison."""
-    check_not_read({"--save": asked.save, "--html": asked.html}, asked.files)
+    check_made({"--save": asked.save, "--html": asked.html}, asked.files)
     if asked.merge:
         _print_pair(asked, lambda: merged_files(asked.files, from_bytes))
         return
@@ -93,7 +93,7 @@ def _print_pair(asked: Asked, read: Callable[[], Pairs]) -> None:
 def _print_ranking(asked: Asked, chosen: list[Chosen], key: str | None) -> None:
     refused = {"--by": asked.by, "--save": asked.save, "--html": asked.html, "--markdown": asked.form == "markdown"}
     given = [flag for flag, value in refused.items() if value]
-    if given or rank_and_size()[1] > 1:
+    if given or number_and_count()[1] > 1:
         raise typer.BadParameter(f"{' and '.join(given) or 'torchrun'} takes two models; there are {len(chosen)}")
     matrix = LossMatrix(tuple(one.columns.from_logits for one in chosen))
     with _opened(asked, chosen) as shards:
@@ -162,16 +162,16 @@ def _opened(asked: Asked, chosen: list[Chosen]) -> Iterator[list[list[Model]]]:
 def _together(shards: list[list[Model]], key: str | None) -> Iterator[tuple[str, list[Batch]]]:
     """The batches of all models, each with the name of the first one's file."""
     for models in shards:
-        if key is None and not rank_and_size()[0]:
+        if key is None and not number_and_count()[0]:
             check_same_order(models)
-        for made in read_together(models, key, (0, 1) if key else rank_and_size()):
+        for made in read_together(models, key, (0, 1) if key else number_and_count()):
             yield models[0].source.name, made
 
 
 def _pairs(asked: Asked, chosen: list[Chosen], key: str | None) -> Pairs:
     a, b = chosen
     pairs = Pairs((a.columns.from_logits, b.columns.from_logits), (a.name, b.name))
-    if key and rank_and_size()[0]:
+    if key and number_and_count()[0]:
         return pairs  # the first process joins
     with _opened(asked, chosen) as shards:
         for name, (first, second) in _together(shards, key):

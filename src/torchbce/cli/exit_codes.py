@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import enum
 import errno
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torchbce.cli import output
 from torchbce.common.errors import BuildError, InputError, OutputError, RunFolderError
+from torchbce.common.signals import Terminated, signals_watched
 
 
 class ExitCode(enum.IntEnum):
@@ -27,22 +26,22 @@ class ExitCode(enum.IntEnum):
     BUILD = 7  # `torchbce build` has no compiler, or it fails
     INTERRUPTED = 130  # Ctrl-C
     PIPE = 141  # nobody reads the output any more, as after `| head`
-    TERMINATED = 143  # SIGTERM
-
-
-class Terminated(BaseException):
-    """SIGTERM came."""
+    TERMINATED = 143  # SIGTERM, or SIGHUP
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """One clear message on standard error and an exit status, instead of a traceback, for everything foreseen."""
+def reported(*, prints: bool = True) -> Iterator[None]:
+    """One clear message on standard error and an exit status, instead of a traceback, for everything foreseen.
+
+    `prints`: the results go to standard output, so without it there is nothing to begin for.
+    """
     output.prepare()
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
     try:
-        yield
-        sys.stdout.flush()
+        if prints and isinstance(sys.stdout, output.Closed):
+            raise OutputError("standard output is closed, and the results go there; open it, as with > FILE")
+        with signals_watched():
+            yield
+            sys.stdout.flush()
     except KeyboardInterrupt as stopped:
         _leave(f"interrupted; {_left(stopped)}", ExitCode.INTERRUPTED)
     except Terminated as stopped:
@@ -68,10 +67,6 @@ def reported() -> Iterator[None]:
 def _left(stopped: BaseException) -> str:
     """What there is after it."""
     return str(stopped) or "nothing was written"
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated
 
 
 def _leave(message: str, code: ExitCode) -> None:

@@ -9,14 +9,24 @@ from pathlib import Path
 import typer
 
 from torchbce.common.errors import OutputError
-from torchbce.common.writing import is_same_file
+from torchbce.common.group import number_and_count
+from torchbce.common.writing import is_same_file, obstacle
 
 
-def check_not_read(made: Mapping[str, Path | None], read: list[str]) -> None:
-    """No option names one of the files that are read."""
-    for flag, path in made.items():
-        if path is not None and any(is_same_file(path, Path(name)) for name in read):
-            raise typer.BadParameter(f"{flag} {path} is one of the files that are read; name another")
+def check_made(made: Mapping[str, Path | None], read: list[str]) -> None:
+    """Before the work: the file that each option names is none of those that are read, and nothing is in its way.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    for option, path in made.items():
+        if path is None:
+            continue
+        if any(is_same_file(path, Path(name)) for name in read):
+            raise typer.BadParameter(f"{option} {path} is one of the files that are read; name another")
+        why = None if number_and_count()[0] else obstacle(path)  # the first of several processes writes
+        if why is not None:
+            raise OutputError(f"{path} cannot be written: {why}; name another file with {option}")
 
 
 @contextlib.contextmanager

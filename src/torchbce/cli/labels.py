@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import typer
 
+from torchbce.cli.files_out import check_made
 from torchbce.cli.output import remark, say
 from torchbce.cli.predictions import file_of, only_of, outputs_of
 from torchbce.common.errors import InputError
-from torchbce.common.writing import is_same_file
 from torchbce.labels.find_label_errors import label_errors
 from torchbce.labels.suspects import Contradicted
 from torchbce.training.table.files import write_table
@@ -42,9 +42,7 @@ class Asked:
 
 def run(asked: Asked) -> None:
     """Print the suspects and how many there are, and keep the suspects in a file."""
-    file = Path(asked.file)
-    if asked.out is not None and is_same_file(asked.out, file):
-        raise typer.BadParameter(f"--out {asked.out} is the file that is read; name another")
+    check_made({"--out": asked.out}, [asked.file])
     name, of_run = file_of(asked.file)
     columns = _columns(asked, of_run=of_run)
     seen = Contradicted(columns.from_logits, asked.top)

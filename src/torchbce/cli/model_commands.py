@@ -224,7 +224,7 @@ def train(
     encoding: Encoding = None,
 ) -> None:
     """Train a classifier on a table, and say what its BCE is on rows that it has not seen."""
-    with reported():
+    with reported(prints=False):
         from torchbce.cli.train import Long, Wanted, run
         from torchbce.training.ensemble.recipe import Choices
         from torchbce.training.examples import Held, Roles
@@ -285,7 +285,7 @@ def predict(
     encoding: Encoding = None,
 ) -> None:
     """Apply a trained model to new rows."""
-    with reported():
+    with reported(prints=out is None):
         from torchbce.cli.predict import run as run_predict
 
         run_predict(
@@ -309,7 +309,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file if it is there.")] = False,
 ) -> None:
     """Write a trained model for other runtimes: raw columns in, probability out."""
-    with reported():
+    with reported(prints=False):
         from torchbce.cli.export import run as run_export
 
         run_export(run, file, overwrite=overwrite)

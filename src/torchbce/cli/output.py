@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import os
 import sys
 
@@ -10,8 +13,23 @@ from torchbce.common.visible import MESSAGE, shown, visible
 LAYOUT = "\n\t"  # what a text of several lines is set out with
 
 
+class Closed(io.TextIOBase):
+    """In the place of a standard output that was closed before the command began."""
+
+    def write(self, text: str) -> int:
+        """Never."""
+        raise OSError(errno.EBADF, "it was closed before the command began")
+
+
 def prepare() -> None:
-    """What an encoding has no characters for is written as escapes, in place of an error."""
+    """What an encoding has no characters for is written as escapes, in place of an error; nothing is closed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # else the next file that is opened would get the number, and what is printed
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    sys.stdout = Closed() if sys.stdout is None else sys.stdout
+    sys.stderr = open(os.devnull, "w") if sys.stderr is None else sys.stderr  # noqa: SIM115 - for the rest of the process
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -30,8 +48,9 @@ def say(text: object = "") -> None:
 
 
 def remark(text: object) -> None:
-    """Print a line to standard error."""
-    print(_line(text), file=sys.stderr)
+    """Print a line to standard error, if it can still be written: a terminal may be gone, and then nobody is told."""
+    with contextlib.suppress(OSError):
+        print(_line(text), file=sys.stderr)
 
 
 def _line(text: object) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import typer
 
-from torchbce.cli.files_out import check_not_read, writing
+from torchbce.cli.files_out import check_made, writing
 from torchbce.cli.options import one_of
 from torchbce.cli.output import say
 from torchbce.cli.predictions import file_of, only_of, outputs_of
@@ -70,7 +70,7 @@ def check_options(
 
 def run(asked: Asked) -> None:
     """Print what changed from one file to the next, or over the periods of one."""
-    check_not_read({"--html": asked.html}, asked.files)
+    check_made({"--html": asked.html}, asked.files)
     found: Any
     if asked.every is None:
         before, after = (_explained(asked, [name]) for name in asked.files)

@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
+from torchbce.cli.files_out import check_made
 from torchbce.cli.options import decision_of
 from torchbce.cli.output import LAYOUT, remark
 from torchbce.common.errors import OutputError
 from torchbce.common.visible import visible
-from torchbce.common.writing import is_same_file
 from torchbce.explanation.render.text import counted
 from torchbce.training.predict import Predictor
 from torchbce.training.table.files import write_batches
@@ -35,8 +33,7 @@ def run(
     cost: str | None,
 ) -> None:
     """Predictions go to standard output or to `out`, all else to standard error."""
-    if out is not None and is_same_file(out, Path(file)):
-        raise typer.BadParameter(f"--out {out} is the table that is read; name another file")
+    check_made({"--out": out}, [file])
     if out is not None and out.is_file() and not overwrite:
         raise OutputError(f"{out} exists already; name another file, or pass --overwrite")
     decision = decision_of(threshold, cost)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from torchbce.cli.exit_codes import Terminated
 from torchbce.cli.output import Listener, remark
 from torchbce.common.errors import InputError
+from torchbce.common.signals import Terminated
 from torchbce.training import processes
 from torchbce.training.run.identity import is_finished
 from torchbce.training.run.reservation import Reservation, reserved
@@ -47,6 +47,8 @@ def resumable(place: Reservation, listener: Listener, label: int) -> Iterator[No
     try:
         yield
     except (KeyboardInterrupt, Terminated) as stopped:
+        if place.finished:
+            raise type(stopped)(f"the finished model is in {place.folder}") from None
         if unfinished is None or unfinished.is_empty:
             raise
         raise type(stopped)(f"{unfinished.folder} has what is done; the same command goes on with it") from None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torchbce.common.errors import InputError
+from torchbce.common.group import number_and_count
 from torchbce.explanation.sketch.archive import MOST
-from torchbce.explanation.sketch.gather import Part, merged, rank_and_size
+from torchbce.explanation.sketch.gather import Part, merged
 from torchbce.training.table.scan import sources
 
 
@@ -18,13 +19,13 @@ def of_all_processes(
     try:
         part = read()
     except InputError as error:
-        if rank_and_size()[1] == 1:
+        if number_and_count()[1] == 1:
             raise
         failure = str(error)
     whole = merged(part, failure, to_bytes, from_bytes)
     if isinstance(whole, str):
         raise InputError(whole)
-    return None if rank_and_size()[0] else whole
+    return None if number_and_count()[0] else whole
 
 
 def merged_files(names: list[str], from_bytes: Callable[[bytes], Part]) -> Part:

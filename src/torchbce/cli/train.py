@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torchbce.cli.exit_codes import ExitCode
 from torchbce.cli.output import Listener, Silent, remark
@@ -25,8 +26,8 @@ from torchbce.training.ensemble.recipe import Choices, Recipe
 from torchbce.training.examples import Held, Roles
 from torchbce.training.network.devices import device_named
 from torchbce.training.outcome import Outcome
-from torchbce.training.run.identity import digest, identity
-from torchbce.training.run.reservation import Reservation
+from torchbce.training.run.identity import PROCESSOR, digest, identity
+from torchbce.training.run.reservation import Reservation, check_place
 from torchbce.training.run.write import write_run
 from torchbce.training.stream import train as in_blocks
 from torchbce.training.stream.size import fits
@@ -63,6 +64,11 @@ class Wanted:
         return [name for name in (self.file, self.held.file) if name is not None]
 
     @property
+    def is_exact(self) -> bool:
+        """Whether the run folder has to have this name."""
+        return self.out is not None
+
+    @property
     def folder(self) -> Path:
         """The run folder to make; without --out a free name near it will do."""
         named = visible(Path(self.file).name.split(".")[0].strip("*?[]")).replace("\\", "_")
@@ -75,11 +81,14 @@ def run(wanted: Wanted) -> None:
     Under torchrun the first process reserves, writes and speaks.
     """
     with processes.joined():
-        device_named(wanted.choices.device, bf16=wanted.choices.bf16)  # before anything is read
+        processes.require_same(_options(wanted))
+        processes.in_all(lambda: device_named(wanted.choices.device, bf16=wanted.choices.bf16))  # before it reads
+        processes.from_first(lambda: check_place(wanted.folder, exact=wanted.is_exact, resume=wanted.long.resume))
         listener = Listener() if processes.is_first() else Silent()
         budget = TimeBudget(wanted.choices.time_budget, wanted.file)
         small = processes.from_first(lambda: fits(wanted.tables, wanted.long.memory, wanted.format))
-        task = _in_memory(wanted) if small else _in_blocks(wanted, listener, budget)
+        task = processes.in_all(lambda: _in_memory(wanted)) if small else _in_blocks(wanted, listener, budget)
+        processes.require_same(task.known)
         choices = wanted.choices
         if choices.time_budget is not None:
             choices = replace(choices, time_budget=processes.from_first(budget.left))
@@ -94,12 +103,11 @@ def run(wanted: Wanted) -> None:
             with resumable(place, listener, LABEL):
                 outcome = _trained(wanted, task, chosen, choices, place, listener)
                 notes = write_run(outcome, place, run) if processes.is_first() else []
-    if not listener.speaks:
-        return
-    for note in notes:
-        remark(f"torchbce: {note}")
-    for line in result_lines(outcome, place.folder):
-        listener.say(line)
+                if listener.speaks:
+                    for note in notes:
+                        remark(f"torchbce: {note}")
+                    for line in result_lines(outcome, place.folder):
+                        listener.say(line)
     if listener.error is not None:
         remark(f"torchbce: the output cannot be written ({listener.error.strerror}); the model is in {place.folder}")
         sys.exit(ExitCode.PIPE if isinstance(listener.error, BrokenPipeError) else ExitCode.OUTPUT)
@@ -140,11 +148,10 @@ def _in_blocks(wanted: Wanted, listener: Listener, budget: TimeBudget) -> in_blo
     return task
 
 
-@contextmanager
-def _place(wanted: Wanted, task: Task) -> Iterator[tuple[Reservation, str]]:
-    """Where the run is to be, and the digest of what it depends on."""
-    whole = identity(
-        task.digests,
+def _identity(wanted: Wanted, digests: dict[str, str]) -> dict[str, Any]:
+    """What the run depends on; `digests` are those of what was read."""
+    return identity(
+        digests,
         wanted.roles,
         wanted.held,
         wanted.choices,
@@ -152,10 +159,21 @@ def _place(wanted: Wanted, task: Task) -> Iterator[tuple[Reservation, str]]:
         compare=wanted.compare,
         format=wanted.format,
     )
+
+
+def _options(wanted: Wanted) -> dict[str, Any]:
+    """The same in all processes, before anything is read; they may run on different processors."""
+    return {name: value for name, value in _identity(wanted, {}).items() if name != PROCESSOR}
+
+
+@contextmanager
+def _place(wanted: Wanted, task: Task) -> Iterator[tuple[Reservation, str]]:
+    """Where the run is to be, and the digest of what it depends on."""
+    whole = _identity(wanted, task.digests)
     with place_of(
         wanted.folder,
         whole,
-        exact=wanted.out is not None,
+        exact=wanted.is_exact,
         keeps=wanted.long.checkpoint is not None,
         resume=wanted.long.resume,
     ) as place:

@@ -77,7 +77,10 @@ def training_shown(
         def resumed(epoch: int) -> None:
             say(f"{'resumed':{LABEL}}in epoch {epoch}", f"epoch {epoch}")
 
-        yield on_fold, Watch(on_epoch, lambda done, total: _advance(running, done, total, rows_per_step), resumed, stage)
+        yield (
+            on_fold,
+            Watch(on_epoch, lambda done, total: _advance(running, done, total, rows_per_step), resumed, stage),
+        )
 
 
 def _advance(running: tuple[Progress, TaskID] | None, done: int, total: int | None, rows: int) -> None:

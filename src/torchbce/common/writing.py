@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["is_same_file", "is_utf8", "sync", "whole_file"]
+__all__ = ["is_same_file", "is_utf8", "obstacle", "sync", "whole_file"]
 
 
 @contextlib.contextmanager
@@ -53,6 +53,29 @@ def whole_file(path: Path, mode: int = 0o666, *, durable: bool = False) -> Itera
         with contextlib.suppress(OSError):
             os.unlink(draft)
         raise
+
+
+def obstacle(path: Path) -> str | None:
+    """Why a file cannot be written, as far as it shows before anything is; None where nothing is in the way."""
+    place = Path(os.path.realpath(path))
+    try:
+        mode = place.stat().st_mode
+    except FileNotFoundError:
+        return _obstacle_in(place.parent)
+    except OSError as error:
+        return error.strerror
+    if stat.S_ISDIR(mode):
+        return "it is a folder"
+    if stat.S_ISREG(mode):
+        return _obstacle_in(place.parent)
+    return None if os.access(place, os.W_OK) else "it may not be written"
+
+
+def _obstacle_in(folder: Path) -> str | None:
+    """Why no file can be made in a folder."""
+    if not folder.exists():
+        return f"the folder {folder} does not exist"
+    return None if os.access(folder, os.W_OK | os.X_OK) else f"the folder {folder} may not be written"
 
 
 def sync(path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchbce.common import group
 from torchbce.explanation.statistics.entropy import cross_entropy, percent_below
 from torchbce.explanation.statistics.plain_bce import is_plain_bce
 
@@ -119,9 +120,9 @@ class EpochBCE:
         parts: list[tuple[float, float, int, int]] = [
             (float(self._total), float(self._ones), self._count, self._targets_seen)
         ]
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            parts *= torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(parts, parts[torch.distributed.get_rank()])
+        if group.count() > 1:
+            parts *= group.count()
+            torch.distributed.all_gather_object(parts, parts[group.number()])
         whole._total = math.fsum(total for total, *_ in parts)
         whole._ones = math.fsum(ones for _, ones, *_ in parts)
         whole._count = sum(part[2] for part in parts)

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from torchbce.common.signals import look
 from torchbce.explanation.explain import Explanation, explain
 from torchbce.training import baselines
 from torchbce.training.checkpoint.record import State
@@ -150,6 +151,7 @@ def _fold(
     watch: Watch,
 ) -> Fold:
     """`most`: of the rows that the worth of columns is seen on."""
+    look()
     encoded = encode(test.frame, learnt.model.columns, test.name)
     some = np.sort(np.random.default_rng(seed).permutation(len(test))[: rows_seen(learnt.model, most)])
     others = {}
@@ -197,6 +199,7 @@ def cross_validated(
 
     found = []
     for number in range(1, len(splits) + 1):
+        look()
         fold = estimated(number)
         found.append(fold)
         if on_fold:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from torchbce.common.signals import look
 from torchbce.training.ensemble.calibration import bce
 from torchbce.training.model import Model
 from torchbce.training.table.columns import inputs_of
@@ -45,6 +46,7 @@ def rises(model: Model, encoded: np.ndarray, answers: np.ndarray, seed: int) -> 
     with model.ensemble.prepared() as logits:
         before = bce(logits(encoded), answers)
         for column, inputs in inputs_of(model.columns).items():
+            look()
             mixed = np.tile(encoded, (REPEATS, 1))
             order = np.concatenate([generator.permutation(len(encoded)) for _ in range(REPEATS)])
             mixed[:, inputs] = encoded[order][:, inputs]

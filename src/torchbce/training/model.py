@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from torchbce.training import processes
 from torchbce.training.ensemble.course import Watch
-from torchbce.training.ensemble.data import Data, Fitted, Split
+from torchbce.training.ensemble.data import Data, Fitted, Split, digest
 from torchbce.training.ensemble.ensemble import Ensemble
 from torchbce.training.ensemble.fit import fit_ensemble
 from torchbce.training.ensemble.linear import fit_linear
@@ -72,6 +73,9 @@ def learn(
     data = Data(encode(examples.frame, kept, examples.name), examples.answers, levels_of(kept), examples.weight)
     if splits is None:
         splits = member_splits(examples, chosen.folds, chosen.members, seed)
+    if processes.count() > 1:
+        split = digest(*(rows for one in splits for rows in one))
+        processes.require_same({"the content of the encoded rows": data.digest, "the split of the rows": split})
     rare = min(int(examples.answers.sum()), int((1 - examples.answers).sum()))
     judge = rare >= FEWEST_OF_A_CLASS
     if chosen.linear:

@@ -33,6 +33,16 @@ class Outline:
     rarer: int
 
     @property
+    def known(self) -> dict[str, object]:
+        """What has to be the same in all processes."""
+        return {
+            "the number of rows": self.rows,
+            "the kind of the columns": ", ".join(f"{name} {kind}" for name, kind in self.kinds.items()),
+            "the target": self.target.predicted,
+            "the number of rows kept aside": self.test_rows,
+        }
+
+    @property
     def is_reliable(self) -> bool:
         """Whether there are rows enough of both classes, where it counts, to say how good a model is."""
         return self.rarer >= FEWEST_OF_A_CLASS

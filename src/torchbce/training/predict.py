@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from torchbce.explanation.statistics.decision import Decision
 from torchbce.training.run.folder import load_model
 from torchbce.training.table.columns import NumericColumn
 from torchbce.training.table.files import part_name
+from torchbce.training.table.folder_keys import keys_in
 from torchbce.training.table.kinds import typed
 from torchbce.training.table.noticed import Noticed
 from torchbce.training.table.opened import Format, Source
@@ -59,7 +60,7 @@ class Predictor:
         with sources([file], format) as found:
             if len(found) > 1:
                 raise InputError(f"{file} stands for {len(found)} files; rows are named by their numbers in one file")
-            source = found[0]
+            source = _with_keys_of_folders(found[0], file, {column.name for column in self._model.columns})
             names = column_names(source)
             self._require(names, source)
             wanted = list(dict.fromkeys(column.name for column in self._model.columns))
@@ -137,3 +138,10 @@ def predict(folder: Path, file: str, format: Format | None = None) -> Prediction
     predictor = Predictor(folder)
     table = one_table(list(predictor.batches(file, format)))
     return Predictions(table, predictor.notes, predictor.bce, predictor.known)
+
+
+def _with_keys_of_folders(source: Source, file: str, wanted: set[str]) -> Source:
+    """A file that is named alone, with those columns that only the names of its folders hold."""
+    missing = wanted - set(column_names(source))
+    keys = {key: value for key, value in keys_in(Path(file).parts[:-1]).items() if key in missing}
+    return replace(source, keys={**source.keys, **keys})

@@ -14,18 +14,28 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed
 
+from torchbce.common.errors import InputError, OutputError
+from torchbce.common.group import count, is_joined, number, number_and_count, number_here
+
+__all__ = [
+    "all_of",
+    "count",
+    "exchanged_with",
+    "from_first",
+    "gathered",
+    "in_all",
+    "in_turns",
+    "is_first",
+    "joined",
+    "number",
+    "of_each",
+    "require_same",
+    "shared_out",
+]
+
 Value = TypeVar("Value")
 _GROUPS = itertools.count()  # that this process has joined
-
-
-def count() -> int:
-    """How many there are."""
-    return distributed.get_world_size() if _is_joined() else 1
-
-
-def number() -> int:
-    """Of this one, from 0."""
-    return distributed.get_rank() if _is_joined() else 0
+SHOWN = 60  # characters of a value that differs
 
 
 def is_first() -> bool:
@@ -48,6 +58,60 @@ def from_first(make: Callable[[], Value]) -> Value:
         raise told[1]
     value: Value = told[0]
     return value
+
+
+def in_all(make: Callable[[], Value]) -> Value:
+    """What each process makes for itself; an error of any is raised in all, so that none waits for one that ended."""
+    if count() == 1:
+        return make()
+    made: list[Value] = []
+    failed: Exception | None = None
+    try:
+        made.append(make())
+    except Exception as error:  # raised below, in all
+        failed = error
+    kind = type(failed) if isinstance(failed, InputError | OutputError) else RuntimeError
+    told = of_each(None if failed is None else (kind, str(failed)))
+    if failed is not None:
+        raise failed
+    for place, one in enumerate(told):
+        if one is not None:
+            raise one[0](f"process {place}: {one[1]}")
+    return made[0]
+
+
+def require_same(known: Mapping[str, object]) -> None:
+    """All processes know the same, each by the name that a user knows it by.
+
+    Raises:
+        InputError: in all of them; it names what differs, and the processes.
+    """
+    if count() == 1:
+        return
+    every = of_each({name: str(value) for name, value in known.items()})
+    names = dict.fromkeys(name for one in every for name in one)
+    values = {name: [one.get(name, "(not there)") for one in every] for name in names}
+    different = [_difference(name, found) for name, found in values.items() if len(set(found)) > 1]
+    if different:
+        raise InputError(
+            f"the {count()} processes do not train on the same: {'; '.join(different)}; start all with the same "
+            "command, table and versions"
+        )
+
+
+def _difference(name: str, values: list[str]) -> str:
+    """Which processes have which value of something; of long ones, what is near their first difference."""
+    same = next((i for i, some in enumerate(zip(*values, strict=False)) if len(set(some)) > 1), 0)
+    first = max(0, same - SHOWN // 2) if max(map(len, values)) > SHOWN else 0
+    by_value: dict[str, list[str]] = {}
+    for place, value in enumerate(values):
+        by_value.setdefault(value, []).append(str(place))
+    shown = (
+        f"{'...' * (first > 0)}{value[first : first + SHOWN]}{'...' * (len(value) > first + SHOWN)} in "
+        f"process{'es' * (len(places) > 1)} {', '.join(places)}"
+        for value, places in by_value.items()
+    )
+    return f"{name} is {' and '.join(shown)}"
 
 
 def shared_out(items: list[Value]) -> Mapping[int, Value]:
@@ -73,15 +137,13 @@ def gathered(mine: Mapping[int, Value]) -> list[Value]:
 def in_turns(work: Callable[[], Value]) -> Value:
     """Something that each machine, or all of them together, does once and others find done.
 
-    First by the first process, then by the first of each machine, then by all others; an error of the first is all's.
+    First by the first process, then by the first of each machine, then by all others; an error of any is all's.
     """
     if count() == 1:
         return work()
     from_first(lambda: bool(work()))
-    first_here = os.environ.get("LOCAL_RANK", "0") == "0"
-    found = work() if first_here else None
-    distributed.barrier()
-    return work() if found is None else found
+    found = in_all(lambda: work() if number_here() == 0 else None)
+    return in_all(lambda: work() if found is None else found)
 
 
 def all_of(mine: Tensor) -> Tensor:
@@ -104,7 +166,7 @@ def exchanged_with(other: int, mine: Tensor) -> Tensor:
 @contextlib.contextmanager
 def joined() -> Iterator[None]:
     """Under torchrun, or what sets its variables, all processes for the block; elsewhere nothing."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _is_joined():
+    if is_joined() or number_and_count()[1] == 1:
         yield
         return
     from torch.distributed.distributed_c10d import PrefixStore
@@ -120,7 +182,3 @@ def joined() -> Iterator[None]:
         yield
     finally:
         distributed.destroy_process_group()
-
-
-def _is_joined() -> bool:
-    return distributed.is_available() and distributed.is_initialized()

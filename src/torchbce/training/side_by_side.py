@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import TypeVar
 
+from torchbce.common.signals import look
+
 LOOK = 0.1  # seconds between looks at how far the work is
 Result = TypeVar("Result")
 
@@ -17,6 +19,7 @@ def results(
     """Of all of them; `stop` is set at the end, also where it comes early, or `on_look` sets it."""
     try:
         while wait(futures, timeout=LOOK).not_done:
+            look()
             if on_look:
                 on_look()
     finally:

@@ -41,6 +41,14 @@ class Task:
         own, other = {self.outline.name: self.read.examples.digest}, self.outline.test_file
         return own if other is None or self.test is None else own | {other: self.test.digest}
 
+    @property
+    def known(self) -> dict[str, object]:
+        """What has to be the same in all processes, besides the options."""
+        frame = self.read.examples.frame
+        dtypes = ", ".join(f"{name} {frame.schema[name]}" for name in self.read.examples.kinds)
+        contents = " and ".join(digest[:16] for digest in self.digests.values())
+        return {"the list of columns": dtypes, **self.outline.known, "the content of the table": contents}
+
     def recipe(self, choices: Choices) -> Recipe:
         """What the model that is kept is trained by."""
         return recipe(len(self.train), choices)

@@ -43,9 +43,11 @@ def build() -> Path:
     file = folder / f"{identity()}.so"
     if is_whole(file):
         return file
-    content = compiled()
-    cache.put(file, content)
-    cache.write(file.with_suffix(".sum"), hashlib.sha256(content).digest())
+    with cache.made_once(file):
+        if not is_whole(file):  # and not built by another process meanwhile
+            content = compiled()
+            cache.put(file, content)
+            cache.write(file.with_suffix(".sum"), hashlib.sha256(content).digest())
     if not is_whole(file):
         raise BuildError(f"{file} cannot be written")
     return file

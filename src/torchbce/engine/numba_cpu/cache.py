@@ -13,12 +13,14 @@ import os
 import stat
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 
 from torchbce.common.writing import whole_file
 
+PATIENCE = 60.0  # seconds that a process waits for another one that makes the same file
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -48,6 +50,18 @@ def read(file: Path) -> bytes | None:
 def write(file: Path, content: bytes) -> None:
     """Keep it; not being able to is allowed."""
     put(file, hashlib.sha256(content).digest() + content)
+
+
+@contextlib.contextmanager
+def made_once(file: Path) -> Iterator[None]:
+    """For the block, no other process makes this file; all may where it cannot be held, or another is long about it."""
+    import filelock  # only to compile
+
+    lock = filelock.FileLock(file.with_suffix(".lock"), timeout=PATIENCE)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, NotImplementedError):  # a Timeout is an OSError; some file systems cannot
+            stack.enter_context(lock)
+        yield
 
 
 def owned(file: Path) -> bytes | None:

@@ -1,8 +1,9 @@
 """Passes as machine code: compiled by numba once, kept on disk, loaded by llvmlite in a few milliseconds.
 
 numba is imported only to compile. A later process finds the object file, which is named after everything that it
-depends on: the sources, the versions, the processor and the variant. A file that was damaged is compiled again; where
-there is no folder (see `cache`), every process compiles for itself.
+depends on: the sources, the versions, the processor and the variant. Of processes that begin together one compiles a
+pass, and the others wait for its file. One that was damaged is compiled again; where there is no folder (see `cache`),
+every process compiles for itself.
 """
 
 from __future__ import annotations
@@ -80,9 +81,13 @@ def compiled(text: str, to_llvm: Callable[[], str]) -> Any:
     with _compiling:
         if text in _by_text:  # compiled by another thread meanwhile
             return _by_text[text]
-        code = _compile(to_llvm, name)
-        if file is not None:
-            cache.write(file, code)
+        if file is None:
+            return _loaded(text, name, _compile(to_llvm, name))
+        with cache.made_once(file):
+            code = cache.read(file)
+            if code is None:  # and not compiled by another process meanwhile
+                code = _compile(to_llvm, name)
+                cache.write(file, code)
         return _loaded(text, name, code)
 
 

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Protocol, Self, TypeVar
 
 import torch
 
-
-def rank_and_size() -> tuple[int, int]:
-    """This process's number and how many there are; (0, 1) without `torchrun`.
-
-    A batch system may set WORLD_SIZE for its own ends: only with the address of a meeting point are there others.
-    """
-    if not all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")):
-        return 0, 1
-    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+from torchbce.common.group import is_joined, number_and_count
 
 
 class Mergeable(Protocol):
@@ -35,9 +26,9 @@ def merged(
     from_bytes: Callable[[bytes], Part],
 ) -> Part | str:
     """What all processes have seen, in each of them; or the first failure, where one could not make its part."""
-    if rank_and_size()[1] == 1:
+    if number_and_count()[1] == 1:
         return failure or part or ""
-    started = not torch.distributed.is_initialized()
+    started = not is_joined()
     if started:
         torch.distributed.init_process_group("gloo")
     parts: list[tuple[bytes | None, str | None]] = [(None, None)] * torch.distributed.get_world_size()

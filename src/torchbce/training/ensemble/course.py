@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from torchbce.common.errors import InputError
+from torchbce.common.signals import Came, signals_held
 from torchbce.training import processes
 from torchbce.training.checkpoint.keeper import NOTHING, Keeper
 from torchbce.training.checkpoint.record import State
@@ -25,7 +26,6 @@ from torchbce.training.ensemble.judged import Judge, Judged, Learning, not_finit
 from torchbce.training.ensemble.member import Member, NotFinite
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.history import Epoch
-from torchbce.training.run.signals import signals_held
 from torchbce.training.side_by_side import results
 
 
@@ -54,6 +54,7 @@ class Course:
     chosen: Recipe
     watch: Watch = field(default_factory=Watch)
     _seconds: float = 0.0  # of the epoch in progress
+    _ended: bool = False  # whether there is no epoch to come
 
     def run(self, weight: float) -> None:
         """To the end; `weight` is the sum of the weights of all rows that members learn from.
@@ -69,7 +70,8 @@ class Course:
                 self._train(threads, came)
                 if not came:
                     self._conclude(threads, weight)
-            if came:
+            if self.watch.keeper.keeps and not self._ended:  # what comes after the last epoch may be cut short
+                self._ended = not came
                 self.watch.keeper.save(self._state())
         kept = processes.gathered({i: member.kept for i, member in self._mine.items()})
         for member, best in zip(self.members, kept, strict=True):
@@ -82,20 +84,24 @@ class Course:
 
     @property
     def _is_over(self) -> bool:
-        return self.judged.is_over(self.chosen) or (len(self.judged.history) > 0 and self.members[0].schedule.is_over)
+        return (
+            self._ended
+            or self.judged.is_over(self.chosen)
+            or (len(self.judged.history) > 0 and self.members[0].schedule.is_over)
+        )
 
     @property
     def _keeps_alone(self) -> bool:
         """Whether this process can keep the state at any time: it has all members."""
         return self.watch.keeper.keeps and processes.count() == 1
 
-    def _train(self, threads: ThreadPoolExecutor, came: list[int]) -> None:
+    def _train(self, threads: ThreadPoolExecutor, came: Came) -> None:
         """All members through the epoch, unless a signal came."""
         keeper = self.watch.keeper
         if not self._keeps_alone:
             if processes.from_first(lambda: keeper.is_due):
                 keeper.save(self._state())
-            self._side_by_side(threads, lambda: False)
+            processes.in_all(lambda: self._side_by_side(threads, lambda: False))
             return
         while not (came or all(member.is_through for member in self.members)):
             self._side_by_side(threads, lambda: bool(came) or keeper.is_due)
@@ -150,7 +156,12 @@ class Course:
 
     def _state(self) -> State:
         members = processes.gathered({i: member.state_dict() for i, member in self._mine.items()})
-        return {"members": members, "judged": self.judged.state_dict(), "seconds": self._seconds}
+        return {
+            "members": members,
+            "judged": self.judged.state_dict(),
+            "seconds": self._seconds,
+            "ended": self._ended,
+        }
 
     def _resume(self) -> None:
         """Where the last checkpoint was taken, if there is one."""
@@ -160,8 +171,8 @@ class Course:
         for member, before in zip(self.members, state["members"], strict=True):
             member.load_state_dict(before)
         self.judged.load_state_dict(state["judged"])
-        self._seconds = state["seconds"]
-        if self.watch.resumed:
+        self._seconds, self._ended = state["seconds"], state["ended"]
+        if self.watch.resumed and not self._ended:
             self.watch.resumed(len(self.judged.history) + 1)
 
 

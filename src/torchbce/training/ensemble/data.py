@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,21 @@ class Data:
     @property
     def base_rate(self) -> float:
         return float(np.average(self.target, weights=self.weight))
+
+    @property
+    def digest(self) -> str:
+        """Of all of it, to the last bit."""
+        weight = () if self.weight is None else (self.weight,)
+        return digest(self.rows, self.target, np.array(self.levels, np.int64), *weight)
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """Of the shapes, dtypes and bits of arrays."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.shape} {array.dtype} ".encode())
+        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return found.hexdigest()[:16]
 
 
 @dataclass(frozen=True)

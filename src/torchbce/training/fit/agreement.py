@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, distributed, nn
 
 from torchbce.training import processes
+from torchbce.training.versions import NUMBERS, versions
 
 
 class Agreed(NamedTuple):
@@ -44,6 +46,19 @@ def meeting_place() -> torch.device:
     """Where the processes' tensors can meet."""
     on_gpu = distributed.get_backend() == "nccl"
     return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
+
+
+def require_same(
+    identity: Mapping[str, object], data: Iterable[str], options: Mapping[str, object], *, sharded: bool
+) -> None:
+    """All processes were called with the same; of data that are each one's own part (`sharded`), nothing is compared.
+
+    Raises:
+        InputError: in all of them; it names what differs, and the processes.
+    """
+    own = tuple(f"{name}'s " for name in data) if sharded else ()
+    known = {name: value for name, value in identity.items() if not own or not name.startswith(own)}
+    processes.require_same({**known, **options, **versions(*NUMBERS)})
 
 
 def same_start(module: nn.Module) -> None:

@@ -14,7 +14,7 @@ from torchbce.explanation.statistics.plain_bce import is_plain_bce
 from torchbce.losses.bce_with_logits import BCEWithLogitsLoss
 from torchbce.training import processes
 from torchbce.training.batches import Unpack, batches_of
-from torchbce.training.fit.agreement import part_of_batches, same_start
+from torchbce.training.fit.agreement import part_of_batches, require_same, same_start
 from torchbce.training.fit.forward import NARROW, Forward, LossFunction, device_of
 from torchbce.training.fit.gradients import Alone, Gradients, Summed, Wrapped, check_divisor
 from torchbce.training.fit.identity import identity
@@ -83,7 +83,8 @@ def fit(
             that is weighted, smoothed or not BCE is never compared.
         checkpoint: a folder in which everything is kept: weights, optimizer, schedule, random numbers, and where in the
             data. After a kill the same call goes on there, and ends with the same bits; a finished run returns at once,
-            and goes on with more ``epochs``. Ctrl-C and SIGTERM are obeyed after a batch, once all is kept.
+            and goes on with more ``epochs``. Ctrl-C, SIGTERM and SIGHUP are obeyed after a batch, once all
+            is kept.
         checkpoint_every: seconds between checkpoints; the first comes before training, the last after it.
         autocast: ``torch.bfloat16``, or ``torch.float16`` with a gradient scaler; the loss is computed in float32.
         compile: train and evaluate ``torch.compile(module)``; its state keeps the module's own names.
@@ -197,11 +198,20 @@ def fit(
             every=1 if looks else LOOK_EVERY,
         )
         with contextlib.ExitStack() as stack:
-            before = None
-            if checkpoint is not None:
+            before, whole = None, {}
+            if checkpoint is not None or part is not None:
                 options = {"seed": seed, "autocast": autocast, "compile": compile}
                 known = {"data": training, "valid": validation}
                 whole = identity(inner, loss_func, optimizer, scheduler, known, options)
+            if part is not None:
+                more = {
+                    "epochs": epochs,
+                    "patience": patience,
+                    "evaluates_train": loop.evaluates_train,
+                    "on_nan": on_nan,
+                }
+                require_same(whole, known, more, sharded=sharded)
+            if checkpoint is not None:
                 loop.keeping = Keeping(checkpoint, checkpoint_every, whole)
                 stack.enter_context(loop.keeping.held())
                 before = loop.keeping.load()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: asked for at any time, obeyed between two batches, when all is kept."""
+"""Ctrl-C, SIGTERM and SIGHUP: asked for at any time, obeyed between two batches, when all is kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from torchbce.common.signals import stopping
+
 TERMINATED = 128 + signal.SIGTERM  # the exit code of what SIGTERM ended
 
 
@@ -24,9 +25,7 @@ class Stop:
     def watched(self) -> Iterator[None]:
         """For the block, in the main thread; elsewhere signals come as ever."""
         if threading.current_thread() is threading.main_thread():
-            self._before = {
-                number: signal.signal(number, self._ask) for number in SIGNALS if signal.getsignal(number) is not None
-            }
+            self._before = {number: signal.signal(number, self._ask) for number in stopping()}
         try:
             yield
         finally:
@@ -37,7 +36,7 @@ class Stop:
 
         Raises:
             KeyboardInterrupt: after Ctrl-C.
-            SystemExit: after SIGTERM, or where another process was asked.
+            SystemExit: after SIGTERM or SIGHUP, or where another process was asked.
         """
         if self.asked == signal.SIGINT:
             raise KeyboardInterrupt(message)

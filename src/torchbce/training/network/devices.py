@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 import torch
 
 from torchbce.common.errors import InputError
+from torchbce.common.group import number_here
 
 
 def device_named(name: str, *, bf16: bool = False) -> torch.device:
@@ -22,7 +22,7 @@ def device_named(name: str, *, bf16: bool = False) -> torch.device:
         return torch.device(name)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     own = name == "cuda"
-    number = int(os.environ.get("LOCAL_RANK", "0") if own else name.removeprefix("cuda:"))
+    number = number_here() if own else int(name.removeprefix("cuda:"))
     if number >= count:
         raise InputError(_missing(f"cuda:{number}", count, of_process=own and number > 0))
     device = torch.device("cuda", number)

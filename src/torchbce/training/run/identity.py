@@ -6,7 +6,6 @@ import hashlib
 import json
 import platform
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ from torchbce.training.ensemble.recipe import Choices
 from torchbce.training.examples import Held, Roles
 from torchbce.training.run.folder import described_run
 from torchbce.training.table.opened import Format
+from torchbce.training.versions import NUMBERS, TABLES, versions
 
-LIBRARIES = ("torchbce", "torch", "numpy", "polars", "scikit-learn")
+PROCESSOR = "the processor"
 RUN = "run"  # in a finished run's `training`: the digest of what it depended on
 
 
@@ -44,8 +44,8 @@ def identity(
     return {
         **{f"the table {name}": f"content {digest[:16]}" for name, digest in tables.items()},
         **{f"--{name.replace('_', '-')}": _plain(value) for name, value in options.items()},
-        **{f"the version of {name}": version(name) for name in LIBRARIES},
-        "the processor": platform.machine(),
+        **versions(*NUMBERS, *TABLES),
+        PROCESSOR: platform.machine(),
     }
 
 

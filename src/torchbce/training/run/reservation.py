@@ -49,6 +49,24 @@ class Reservation:
             self.unfinished.remove()
 
 
+def check_place(folder: Path, *, exact: bool, resume: bool | None) -> None:
+    """Before anything is read: a run folder may come to be there, as far as it shows while nothing is made.
+
+    Raises:
+        OutputError: it exists, unless it may be this very run, or it cannot be written.
+    """
+    if exact and not resume and (folder.exists() or folder.is_symlink()):
+        raise OutputError(_taken(folder, "exists already"))
+    parent = next(parent for parent in folder.absolute().parents if os.path.lexists(parent))
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        what = "may not be written" if parent.is_dir() else "is no folder"
+        raise OutputError(f"{folder} cannot be written: {parent} {what}; name another folder with --out")
+
+
+def _taken(folder: Path, what: str) -> str:
+    return f"{folder} {what}; name another folder with --out, or remove it"
+
+
 @contextlib.contextmanager
 def reserved(
     folder: Path,
@@ -78,7 +96,7 @@ def reserved(
                 break
             if exact:
                 what = "is about to be made by another run" if lock is None else "exists already"
-                raise OutputError(f"{folder} {what}; name another folder with --out, or remove it")
+                raise OutputError(_taken(folder, what))
             locks.release(lock)
             candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
         for left in candidate.parent.glob(f".{_escaped(candidate.name)}.draft-*"):

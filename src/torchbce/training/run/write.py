@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchbce.common.errors import OutputError
+from torchbce.common.signals import look, signals_held
 from torchbce.common.visible import shown
 from torchbce.common.writing import whole_file
 from torchbce.training.outcome import Outcome
@@ -18,7 +19,6 @@ from torchbce.training.run.card import model_card
 from torchbce.training.run.identity import RUN
 from torchbce.training.run.report import write_report
 from torchbce.training.run.reservation import Reservation
-from torchbce.training.run.signals import signals_held
 from torchbce.training.table.files import write_table
 from torchbce.training.table.predictions import predictions_table
 
@@ -39,6 +39,7 @@ def write_run(outcome: Outcome, place: Reservation, run: str | None) -> list[str
         run_folder.save_model(folder, described, outcome.learnt.model.ensemble)
         outcome.learnt.fitted.history.to_csv(folder / run_folder.HISTORY_FILE)
 
+    look()
     with signals_held():  # a finished model is not lost for a signal that comes while it is written
         try:
             save(place.draft)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from torchbce.common.errors import InputError
+from torchbce.common.signals import Came, look, signals_held
 from torchbce.engine.numba_cpu.perceptron.machine import Rows
 from torchbce.training import processes
 from torchbce.training.checkpoint.record import State
@@ -25,7 +26,6 @@ from torchbce.training.ensemble.judged import Judge, Judged, Learning, not_finit
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.ensemble.schedule import Schedule
 from torchbce.training.network.machines import load_state, state_of
-from torchbce.training.run.signals import signals_held
 from torchbce.training.stream.crew import Crew
 from torchbce.training.stream.shuffled import Shuffled
 from torchbce.training.stream.stored import Stored, Window
@@ -57,6 +57,7 @@ class StreamCourse:
     _window: int = 0
     _done: int = 0
     _seconds: float = 0.0
+    _ended: bool = False  # whether there is no epoch to come
 
     def __post_init__(self) -> None:
         self.shuffled = Shuffled(self.train, self.seed)
@@ -83,18 +84,21 @@ class StreamCourse:
                 self._epoch(came)
                 if not came:
                     self._conclude()
-            if came:
+            if keeper.keeps and not self._ended:  # what comes after the last epoch may be cut short
+                self._ended = not came
                 keeper.save(self._state())
         for crew, best in zip(self.crews, self.kept, strict=True):
             crew.first.parameters.copy_(best)
 
     @property
     def _is_over(self) -> bool:
-        return self.judged.is_over(self.chosen) or (
-            len(self.judged.history) > 0 and self._by_the_first(lambda: self.schedule.is_over)
+        return (
+            self._ended
+            or self.judged.is_over(self.chosen)
+            or (len(self.judged.history) > 0 and self._by_the_first(lambda: self.schedule.is_over))
         )
 
-    def _epoch(self, came: list[int]) -> None:
+    def _epoch(self, came: Came) -> None:
         """Through the windows that are left of it, unless a signal comes."""
         epoch = len(self.judged.history)
         while self._window < self.shuffled.windows and not came:
@@ -109,6 +113,7 @@ class StreamCourse:
                 start = time.perf_counter()
                 if self.watch.step:
                     self.watch.step(self.crews[0].first.steps - epoch * self.steps, self.steps)
+                look()
                 if came:
                     return
                 if self.watch.keeper.is_due:
@@ -170,6 +175,7 @@ class StreamCourse:
             "spent": self.schedule.spent,
             "seconds": (self._seconds, self.seconds),
             "reading": self.reading,
+            "ended": self._ended,
         }
 
     def _resume(self) -> None:
@@ -184,8 +190,9 @@ class StreamCourse:
         self._total, self._window, self._done = state["total"], state["window"], state["done"]
         self._skipped, self._left_out = state["skipped"]
         (self._seconds, self.seconds), self.reading = state["seconds"], state["reading"]
+        self._ended = state["ended"]
         self.schedule.started = time.perf_counter() - state["spent"]
-        if self.watch.resumed:
+        if self.watch.resumed and not self._ended:
             self.watch.resumed(len(self.judged.history) + 1)
 
 
@@ -195,6 +202,7 @@ def evaluated(part: Stored, evaluate: Callable[[Rows], Value]) -> list[Value]:
     windows = list(range(-(-part.blocks // count)))
     found = {}
     for number in processes.shared_out(windows):
+        look()
         blocks = range(number * count, min((number + 1) * count, part.blocks))
         found[number] = evaluate(part.window(blocks).rows)
     return processes.gathered(found)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +27,43 @@ def fingerprint(files: list[Path], options: dict[str, Any], *, complete: bool) -
     """
     digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
     for path in files:
-        try:
+        with _readable(path):
             _add(digest, path)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not complete:
         digest.update(secrets.token_bytes(32))
     return digest.hexdigest()
 
 
+def sampled(names: list[str]) -> str:
+    """Of the sizes of files and samples of their content, the same on every machine that has a copy.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in (path for path in map(Path, names) if path.is_file()):  # what can be read only once is not read here
+        with _readable(path):
+            _add_samples(digest, path, path.stat().st_size)
+    return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
 def _add(digest: hashlib._Hash, path: Path) -> None:
     state = path.stat()
     digest.update(json.dumps([path.name, state.st_size, state.st_mtime_ns]).encode("utf-8", "replace"))
+    _add_samples(digest, path, state.st_size)
+
+
+def _add_samples(digest: hashlib._Hash, path: Path, size: int) -> None:
     with path.open("rb", buffering=0) as file:
-        last = max(0, state.st_size - PIECE)
+        last = max(0, size - PIECE)
         for place in sorted({last * i // (PIECES + 1) for i in range(PIECES + 2)}):
             file.seek(place)
             digest.update(file.read(PIECE))

@@ -33,6 +33,7 @@ from torchbce.training.stream.stored import Stored
 from torchbce.training.table.columns import FittedColumn, levels_of, number_count
 from torchbce.training.table.files import missing_columns
 from torchbce.training.table.fit_pass import FitPass
+from torchbce.training.table.folder_keys import keys_of
 from torchbce.training.table.opened import Format
 from torchbce.training.table.row_parts import RowParts, borders_of
 from torchbce.training.table.shards import Shards, shards_of
@@ -117,6 +118,8 @@ def _options(roles: Roles, held: Held, table: Shards, seed: int, pieces: int) ->
     """All that a cache depends on besides the files."""
     given = {**dataclasses.asdict(roles), **dataclasses.asdict(table.format)}
     given |= {f"held_{name}": value for name, value in dataclasses.asdict(held).items()}
+    keys = [str(dict(keys_of(name))) for name in table.names]
+    given |= {"keys": keys} if any(map(keys_of, table.names)) else {}
     return given | {"seed": seed, "pieces": pieces, "format_version": FORMAT, "edge_rows": EDGE_ROWS}
 
 

@@ -38,6 +38,11 @@ class Stored:
         return self._part.rows
 
     @property
+    def digest(self) -> str:
+        """Of the rows as they were packed."""
+        return self._part.sha256[:16]
+
+    @property
     def ones(self) -> int:
         """Rows of the positive class."""
         return self._part.ones

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from torchbce.common.signals import look
 from torchbce.training import baselines, processes
 from torchbce.training.ensemble.course import Watch
+from torchbce.training.ensemble.data import digest
 from torchbce.training.ensemble.recipe import PIECES, Choices, Recipe
 from torchbce.training.estimate import Estimate
 from torchbce.training.examples import Held, Roles
@@ -17,10 +19,12 @@ from torchbce.training.importance import ROWS, WORTH, importances, rises, rows_s
 from torchbce.training.model import FEWEST_OF_A_CLASS, Learnt, Model
 from torchbce.training.outcome import Outcome, Outline
 from torchbce.training.stream.decoded import decoded
+from torchbce.training.stream.fingerprint import sampled
 from torchbce.training.stream.fit import StreamFitted, fit_stream, stream_recipe
 from torchbce.training.stream.prepare import Stream, prepare_stream
 from torchbce.training.stream.stored import Stored
 from torchbce.training.table.opened import Format
+from torchbce.training.table.scan import files_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,15 @@ class StreamTask:
     def digests(self) -> dict[str, str]:
         """Of all that was read."""
         return {self.outline.name: self.stream.fingerprint}
+
+    @property
+    def known(self) -> dict[str, object]:
+        """What has to be the same in all processes, besides the options."""
+        stream = self.stream
+        parts = {"learnt from": stream.train, "judged by": stream.valid, "kept aside": stream.test}
+        contents = {f"the content of the rows {what}": part.digest for what, part in parts.items() if part is not None}
+        sample = digest(stream.sample, stream.sample_answers, *stream.edges)
+        return {**self.outline.known, **contents, "the content of the sample of rows": sample}
 
     def recipe(self, choices: Choices) -> Recipe:
         """What is trained."""
@@ -72,11 +85,15 @@ def prepare(
     cache: Path,
     on_rows: Callable[[int, int | None], object] | None,
 ) -> StreamTask:
-    """Pack the table, by the first process if there are several; see `prepare_stream`."""
+    """Pack the table, by the first process if there are several, all of which see the same; see `prepare_stream`."""
 
     def pack() -> Stream:
         return prepare_stream(names, roles, held, seed=seed, pieces=PIECES, format=format, place=cache, on_rows=on_rows)
 
+    if processes.count() > 1:
+        given = {"table": names} | ({} if held.file is None else {"test table": [held.file]})
+        seen = processes.in_all(lambda: {what: sampled(files_of(some)) for what, some in given.items()})
+        processes.require_same({f"the content of the {what}": content for what, content in seen.items()})
     return StreamTask(processes.in_turns(pack), None if held.file is None else Path(held.file).name)
 
 
@@ -110,6 +127,7 @@ def _estimate(stream: Stream, test: Stored, learnt: Learnt, found: StreamFitted,
     some = np.sort(np.random.default_rng(seed).permutation(len(test))[: rows_seen(learnt.model, ROWS)])
     parts, looked, first = [], [], 0
     for window in test.in_order():
+        look()
         size = len(window.numbers)
         weight = None if window.rows.weight is None else window.rows.weight.double().numpy()
         encoded = decoded(window.rows, network)

@@ -18,6 +18,7 @@ class Answers:
     def __init__(self, column: str, decimal: str) -> None:
         self.column, self._decimal = column, decimal
         self._texts: list[str] = []
+        self._as_booleans = self._as_numbers = False  # whether a shard stores them so, whose columns say what they are
 
     def codes(self, values: pl.Series, file: PartName) -> np.ndarray:
         """The number of each row's text.
@@ -26,6 +27,8 @@ class Answers:
             InputError: a gap, or a third value; with its row.
         """
         texts = self._as_texts(values, file)
+        self._as_booleans |= values.dtype == pl.Boolean
+        self._as_numbers |= values.dtype.is_numeric()
         found = self._numbered(texts)
         if found is None:
             self._learn(texts, file)
@@ -35,6 +38,15 @@ class Answers:
 
     def _as_texts(self, values: pl.Series, file: PartName) -> pl.Series:
         return simplified(values, f"{file}: column {self.column!r}").cast(pl.String)
+
+    def _together(self, texts: list[str], name: str) -> pl.Series:
+        """As they are called in a model that sees them together: beside stored numbers, true and false are 1 and 0.
+
+        So they are in memory, where polars joins such columns.
+        """
+        if self._as_booleans and self._as_numbers:
+            texts = [{"true": "1", "false": "0"}.get(text, text) for text in texts]
+        return as_one_column(texts, name, self._decimal)
 
     def _numbered(self, texts: pl.Series) -> np.ndarray | None:
         """None where a text is new or missing."""
@@ -56,7 +68,7 @@ class Answers:
 
     def _learn(self, texts: pl.Series, file: PartName) -> None:
         new = self._new(texts, file)
-        together = as_one_column(self._texts + new, file, self._decimal)
+        together = self._together(self._texts + new, file)
         known = together.unique(maintain_order=True).to_list()
         if len(known) > 2:
             place = len(self._texts)
@@ -74,12 +86,12 @@ class Answers:
         Raises:
             InputError: one value only, or `positive` is none of the two.
         """
-        together = as_one_column(self._texts, name, self._decimal)
+        together = self._together(self._texts, name)
         return Target.of(pl.DataFrame({self.column: together}), self.column, positive, name)
 
     def ones(self, target: Target, name: str) -> np.ndarray:
         """Which of the numbered texts count as 1."""
-        together = as_one_column(self._texts, name, self._decimal)
+        together = self._together(self._texts, name)
         return np.asarray((together == target.positive).to_numpy())
 
     def encode(self, values: pl.Series, target: Target, file: PartName) -> np.ndarray:
@@ -93,7 +105,7 @@ class Answers:
         if found is not None:
             return np.asarray(self.ones(target, file)[found])
         known = self._texts + self._new(texts, file)
-        named = as_one_column(known, file, self._decimal)
+        named = self._together(known, file)
         both = target.positive, target.negative
         strange = [text for text, one in zip(known, named, strict=True) if one not in both]
         if strange:

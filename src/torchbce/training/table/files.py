@@ -19,6 +19,7 @@ from polars.exceptions import PanicException
 from torchbce.common.errors import InputError, OutputError
 from torchbce.common.writing import whole_file
 from torchbce.training.table.csv_rows import QuoteError, fields_of, rows_of
+from torchbce.training.table.folder_keys import key_column, missing_keys
 from torchbce.training.table.kinds import Kinds, simplified, typed
 from torchbce.training.table.opened import Format, Source, opened
 
@@ -53,11 +54,16 @@ def read_table(name: str, format: Format | None = None, as_text: set[str] | None
 
 
 def read_raw(source: Source) -> tuple[pl.DataFrame, str]:
-    """A file's table, of a CSV file all texts; and the sha256 of its content."""
+    """A file's table, of a CSV file all texts, with what its folders hold; and the sha256 of its content."""
     kind = what_it_is(source)
     with source.path.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
-    return _read_csv(source) if kind == CSV else _read_binary(source, kind), digest
+    table = _read_csv(source) if kind == CSV else _read_binary(source, kind)
+    if source.keys:
+        digest = hashlib.sha256(f"{digest} {source.keys}".encode()).hexdigest()
+        keys = missing_keys(source.keys, table.columns)
+        table = table.with_columns(key_column(key, value, table.height) for key, value in keys.items())
+    return table, digest
 
 
 def what_it_is(source: Source) -> str:

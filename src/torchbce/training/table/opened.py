@@ -22,6 +22,7 @@ from typing import IO
 
 from torchbce.common.errors import InputError
 from torchbce.common.writing import is_utf8
+from torchbce.training.table.folder_keys import Keys, keys_of
 
 STDIN = "-"
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -39,11 +40,12 @@ class Format:
 
 @dataclass(frozen=True)
 class Source:
-    """A file to read; `name` is how messages call it."""
+    """A file to read; `name` is how messages call it. keys: columns that the names of its folders hold."""
 
     path: Path
     name: str
     format: Format = field(default_factory=Format)
+    keys: Keys = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -61,6 +63,8 @@ def opened(name: str, format: Format | None = None) -> Iterator[Source]:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="torchbce-"))
             return Path(folder) / "table"
 
+        if name == STDIN and sys.stdin is None:
+            raise InputError("standard input is closed; name a file in place of -, or open it, as with < FILE")
         try:
             path = _spooled(sys.stdin.buffer, draft()) if name == STDIN else _regular(Path(name), shown, draft)
             path = _decompressed(path, draft)
@@ -71,7 +75,7 @@ def opened(name: str, format: Format | None = None) -> Iterator[Source]:
         except (OSError, EOFError, zlib.error, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise InputError(f"{shown}: cannot be read: {reason}") from error
-        yield Source(path, shown, format)
+        yield Source(path, shown, format, keys_of(name))
 
 
 def _regular(path: Path, name: str, draft: Callable[[], Path]) -> Path:

@@ -15,6 +15,7 @@ import polars as pl
 from polars import selectors
 
 from torchbce.common.errors import InputError
+from torchbce.common.signals import look
 from torchbce.training.table.files import (
     ARROW,
     CSV,
@@ -27,6 +28,7 @@ from torchbce.training.table.files import (
     read_header,
     what_it_is,
 )
+from torchbce.training.table.folder_keys import Keys, key_column, missing_keys, with_keys
 from torchbce.training.table.opened import STDIN, Format, Source, opened
 from torchbce.training.table.windows import pieces, row_bytes, rows_within, slices, text_lengths
 
@@ -64,7 +66,7 @@ def files_of(names: list[str]) -> list[str]:
             paths = sorted(glob.glob(name, recursive=True))
             if not paths:
                 raise InputError(f"no file matches {name!r}")
-            wanted += paths
+            wanted += [with_keys(path, name) for path in paths]
         elif name != STDIN and Path(name).is_dir():
             wanted += _shards(Path(name))
         else:
@@ -107,7 +109,8 @@ def text_bytes(source: Source) -> int:
 
 def column_names(source: Source) -> list[str]:
     """Of a table, without its rows."""
-    return [name.strip() for name in scanned(source).collect_schema().names()]
+    own = [name.strip() for name in scanned(source).collect_schema().names()]
+    return [*own, *missing_keys(source.keys, own)]
 
 
 def batches(
@@ -124,9 +127,12 @@ def batches(
     kind = what_it_is(source)
     table = scanned(source)
     names = {name.strip(): name for name in table.collect_schema().names()}
-    missing_columns([name for name in columns if name not in names], list(names), source.name, flags)
+    keys = missing_keys(source.keys, list(names))
+    known = [*names, *keys]
+    missing_columns([name for name in columns if name not in known], known, source.name, flags)
     # Exact names: polars takes what begins with ^ and ends with $ for a pattern.
-    wanted = [selectors.by_name(names[name]).as_expr().alias(name) for name in dict.fromkeys(columns)]
+    own = [name for name in dict.fromkeys(columns) if name in names] or list(names)[:1]
+    wanted = [selectors.by_name(names[name]).as_expr().alias(name) for name in own]
     chosen = table.select(wanted)
     number, most = 1, rows or BATCH
     if kind == CSV:
@@ -146,6 +152,7 @@ def batches(
             frames = _batches(chosen.slice(start, end - start), rows_within(row_bytes(chosen.collect_schema()), most))
     checked = False
     while True:
+        look()
         try:
             frame = next(frames, None)
         except READ_ERRORS as error:
@@ -161,7 +168,7 @@ def batches(
                 check_rows(source, read_header(source))
                 checked = True
         for piece in pieces(frame, most):
-            yield number, piece
+            yield number, _with_keys(piece, columns, keys)
             number += piece.height
     after = stamp(source.path)
     if after != before:
@@ -176,6 +183,14 @@ def _line_bytes(source: Source) -> float:
     with source.path.open("rb") as file:
         start = file.read(START)
     return len(start) / max(start.count(b"\n"), 1)
+
+
+def _with_keys(frame: pl.DataFrame, columns: list[str], keys: Keys) -> pl.DataFrame:
+    """The columns, of which the names of folders hold some."""
+    if not keys:
+        return frame
+    wanted = dict.fromkeys(columns)
+    return pl.DataFrame([key_column(c, keys[c], frame.height) if c in keys else frame[c] for c in wanted])
 
 
 def _batches(table: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:

@@ -7,6 +7,7 @@ import hashlib
 import polars as pl
 
 from torchbce.common.errors import InputError
+from torchbce.common.signals import look
 from torchbce.training.table.files import READ_ERRORS, Table, first_line, read_raw, read_table
 from torchbce.training.table.kinds import typed
 from torchbce.training.table.opened import Format, opened
@@ -27,6 +28,7 @@ def read_whole(name: str, format: Format | None = None, as_text: set[str] | None
         columns, whole = shards.columns, shards.name
     frames, digest = [], hashlib.sha256()
     for file in files:
+        look()
         with opened(file, format) as source:
             frame, own = read_raw(source)
         frames.append(frame.select(columns))

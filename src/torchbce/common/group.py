@@ -1,0 +1,54 @@
+"""How many processes work together, and which of them this one is: one rule, wherever it is asked.
+
+Those of `torch.distributed`, where it is initialized; else those that torchrun's variables tell of. A batch system sets
+some of these variables for its own ends: only all of them, with the address of a meeting point, speak of others.
+"""
+
+from __future__ import annotations
+
+import os
+
+from torch import distributed
+
+from torchbce.common.errors import InputError
+
+MEETING = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def is_joined() -> bool:
+    """Whether this process can talk to others now."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def count() -> int:
+    """Of the processes that are joined: 1 alone."""
+    return distributed.get_world_size() if is_joined() else 1
+
+
+def number() -> int:
+    """Of this one among those that are joined, from 0."""
+    return distributed.get_rank() if is_joined() else 0
+
+
+def number_and_count() -> tuple[int, int]:
+    """Of the processes that are joined, or that were started to join; (0, 1) alone.
+
+    Raises:
+        InputError: variables that name no process.
+    """
+    if is_joined():
+        return number(), count()
+    if not all(name in os.environ for name in MEETING):
+        return 0, 1
+    rank, size = os.environ["RANK"], os.environ["WORLD_SIZE"]
+    if not (rank.isdecimal() and size.isdecimal() and int(rank) < int(size)):
+        raise InputError(
+            f"RANK is {rank!r} and WORLD_SIZE is {size!r}, with MASTER_ADDR and MASTER_PORT set; they are this "
+            "process's number, from 0, and how many there are, as torchrun sets them; unset them to work alone"
+        )
+    return int(rank), int(size)
+
+
+def number_here() -> int:
+    """Of this process among those on its machine, from 0."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if number_and_count()[1] > 1 else 0
