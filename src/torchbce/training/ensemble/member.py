@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, Rows
+from torchbce.engine.numba_cpu.perceptron.machine import Optimizer
+from torchbce.engine.numba_cpu.perceptron.rows import Rows
 from torchbce.training.checkpoint.record import State
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.ensemble.schedule import Schedule

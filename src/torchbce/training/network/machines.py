@@ -9,7 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, Rows, one_blas_thread
+from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, one_blas_thread
+from torchbce.engine.numba_cpu.perceptron.rows import Rows
 from torchbce.training.checkpoint.record import State
 from torchbce.training.network.compiled import compiled, compiled_shared
 from torchbce.training.network.device_rows import DeviceRows

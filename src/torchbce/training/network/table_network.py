@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from torchbce.engine.numba_cpu.perceptron.rows import Limits
 from torchbce.engine.numba_cpu.perceptron.words import WIDTH
 from torchbce.training.network.dropout import dropped
 
@@ -53,6 +54,11 @@ class NetworkSpec(BaseModel):
     def plain(self) -> list[int]:
         """Which numbers enter as they are."""
         return [i for i, pieces in enumerate(self.pieces) if not pieces]
+
+    @property
+    def limits(self) -> Limits:
+        """Of encoded rows."""
+        return Limits(tuple(pieces for pieces in self.pieces if pieces), len(self.plain), tuple(self.levels))
 
 
 class TableNetwork(nn.Module):

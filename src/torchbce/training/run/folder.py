@@ -203,6 +203,9 @@ def _load_weights(path: Path, described: ModelFile) -> tuple[list[TableNetwork],
         strange = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
         if strange:
             raise RunFolderError(f"{path} is damaged: {strange[0]} holds values that are not finite; train again")
-    if not all(one.is_sound for one in trees):
-        raise RunFolderError(f"{path} is damaged: its trees lead nowhere; train again")
+    try:
+        for one in trees:
+            one.check()
+    except ValueError as error:
+        raise RunFolderError(f"{path} is damaged: its trees lead nowhere: {error}; train again") from error
     return [network.eval() for network in networks], trees

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from torchbce.common.errors import InputError
-from torchbce.engine.numba_cpu.perceptron.machine import Rows
+from torchbce.engine.numba_cpu.perceptron.rows import Rows
 from torchbce.training import processes
 from torchbce.training.checkpoint.record import State
 from torchbce.training.ensemble.course import Watch

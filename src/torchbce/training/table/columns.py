@@ -8,11 +8,12 @@ or had only once. A date is a number, in days, and its month, weekday and hour a
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from torchbce.common.errors import InputError
 from torchbce.training.table.files import column_of, row_number
@@ -59,6 +60,14 @@ class CategoricalColumn(BaseModel):
     name: str
     levels: list[str] = Field(max_length=MAX_LEVELS)
     gaps: bool
+
+    @field_validator("levels")
+    @classmethod
+    def _differ(cls, levels: list[str]) -> list[str]:
+        repeated = next((level for level, count in Counter(levels).items() if count > 1), None)
+        if repeated is not None:
+            raise ValueError(f"the level {repeated!r} repeats")
+        return levels
 
     def encode(self, table: pl.DataFrame, file: str) -> list[np.ndarray]:
         texts = texts_of(column_of(table, self.name, file))
