@@ -61,7 +61,12 @@ def read_record(path: Path) -> State:
     text = named.get("state", "")
     if named.get("format") != FORMAT or named.get("sha256") != _digest(text, tensors):
         raise DamagedError(f"{path} is damaged: it is not what training wrote")
-    state: State = _unpacked(json.loads(text), tensors)
+    try:
+        state = _unpacked(json.loads(text), tensors)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged: its state cannot be put together: {error}") from error
+    if not isinstance(state, dict):
+        raise DamagedError(f"{path} is damaged: its state is no dict")
     return state
 
 

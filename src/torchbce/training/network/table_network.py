@@ -103,6 +103,19 @@ class TableNetwork(nn.Module):
             self.start[i, : len(cuts) - 1] = torch.from_numpy(cuts[:-1])
             self.length[i, : len(cuts) - 1] = torch.from_numpy(np.diff(cuts))
 
+    def check_edges(self) -> None:
+        """Raise unless every cut number has the pieces that the spec says, one after the other.
+
+        Raises:
+            ValueError: which number has not.
+        """
+        for i, number in enumerate(self.spec.cut):
+            count = self.spec.pieces[number]
+            start, length = self.start[i], self.length[i]
+            rise = bool((start[:count].diff() > 0).all() and (length[:count] > 0).all())
+            if not rise or bool(length[count:].any()) or bool(start[count:].any()):
+                raise ValueError(f"number {number} has no {count} pieces that follow each other")
+
     def forward(self, rows: Tensor) -> Tensor:
         numbers, codes = rows[:, : len(self.spec.pieces)], rows[:, len(self.spec.pieces) :].long()
         cut, plain = numbers[:, self.spec.cut], numbers[:, self.spec.plain]

@@ -103,6 +103,27 @@ Column = Annotated[NumericColumn | CategoricalColumn | CalendarColumn, Field(dis
 FittedColumn = NumericColumn | CategoricalColumn | CalendarColumn
 
 
+def check_names(columns: list[FittedColumn]) -> None:
+    """Raise unless each column of a table is one thing: a date may be a number and several parts of it.
+
+    Raises:
+        ValueError: a column that is two.
+    """
+    by_name: dict[str, list[tuple[object, str]]] = {}
+    for column in columns:
+        kind = column.part if isinstance(column, CalendarColumn) else "number" if _is_date(column) else column.kind
+        form = "" if isinstance(column, CategoricalColumn) else column.date
+        by_name.setdefault(column.name, []).append((kind, form))
+    for name, found in by_name.items():
+        kinds, forms = {kind for kind, _ in found}, {form for _, form in found}
+        if len(kinds) < len(found) or len(forms) > 1 or (len(kinds) > 1 and not kinds <= {"number", *CALENDAR_LEVELS}):
+            raise ValueError(f"the column {name!r} is there twice")
+
+
+def _is_date(column: FittedColumn) -> bool:
+    return isinstance(column, NumericColumn) and column.is_date
+
+
 def level_count(column: FittedColumn) -> int:
     """How many codes a column has, 0 for one of numbers."""
     if isinstance(column, CategoricalColumn):

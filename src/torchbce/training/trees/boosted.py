@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from torchbce.engine.numba_cpu.trees.machine import Nodes, sums
+from torchbce.training.checkpoint.form import Array, Values, require
 from torchbce.training.checkpoint.record import State
 
 Levels = Annotated[int, Field(ge=1, le=65_536)]
@@ -61,9 +62,18 @@ class BoostedTrees(nn.Module):
 
     @classmethod
     def of_state(cls, state: State) -> BoostedTrees:
-        """What `to_state` was taken of."""
-        trees = cls(TreesSpec(**state["spec"]))
+        """What `to_state` was taken of.
+
+        Raises:
+            ValueError: it is of no trees.
+        """
+        require(state, {"spec": Values(object), "tensors": Values(object)}, "trees")
+        with torch.device("meta"):  # sizes without memory
+            trees = cls(TreesSpec(**state["spec"]))
+        form = {name: Array(tuple(tensor.shape), tensor.dtype) for name, tensor in trees.state_dict().items()}
+        require(state["tensors"], form, "trees")
         trees.load_state_dict(state["tensors"], assign=True)
+        trees.check()
         return trees
 
     @property
