@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
+import torch
+
+FILES = int(os.environ.get("TORCHBCE_FUZZ", 160)) // 4
+PARTS = 4  # for the processes that share the tests
+SEEDS = [range(part, FILES, PARTS) for part in range(PARTS)]
 
 NUMBERS = (0, -1, 1, 2, 31, 500, 2**31 - 1, -(2**31), 2**63, -1.0, 0.5, 1e-320, 1e38, 1e308, -1e308, 1e400, -(10**400))
 TEXTS = ("", "x", "\x1b[31m", "/etc/passwd", "../../x", "\0", "é" * 300, "1", "true", "nan", "-", "[0]", "^.*$", "$x$")
@@ -20,7 +26,7 @@ def changed_json(whole: Any, rng: np.random.Generator) -> Any:
 
 def _places(part: Any, path: tuple) -> Any:
     yield path
-    items = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    items = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list | tuple) else ()
     for key, value in items:
         yield from _places(value, (*path, key))
 
@@ -30,10 +36,29 @@ def _replaced(part: Any, path: tuple, rng: np.random.Generator) -> Any:
         return _other(part, rng)
     copy = dict(part) if isinstance(part, dict) else list(part)
     copy[path[0]] = _replaced(part[path[0]], path[1:], rng)
-    return copy
+    return tuple(copy) if isinstance(part, tuple) else copy
+
+
+def changed_state(whole: Any, rng: np.random.Generator) -> Any:
+    """The state of a checkpoint with one place changed; every second time a tensor."""
+    places = list(_places(whole, ()))
+    tensors = [path for path in places if isinstance(_at(whole, path), torch.Tensor)]
+    some = tensors if tensors and rng.random() < 0.5 else places
+    return _replaced(whole, some[int(rng.integers(len(some)))], rng)
+
+
+def _at(part: Any, path: tuple) -> Any:
+    for key in path:
+        part = part[key]
+    return part
 
 
 def _other(value: Any, rng: np.random.Generator) -> Any:
+    if isinstance(value, torch.Tensor) and rng.random() < 0.9:
+        found = changed_arrays({"it": value.numpy()}, rng).get("it", np.zeros(0, np.float32))
+        return torch.from_numpy(np.ascontiguousarray(found))
+    if isinstance(value, tuple) and rng.random() < 0.8:
+        return tuple(_other_list(list(value), rng))
     if isinstance(value, list) and rng.random() < 0.8:
         return _other_list(value, rng)
     if isinstance(value, dict) and value and rng.random() < 0.8:
@@ -99,11 +124,11 @@ def changed_arrays(whole: dict[str, np.ndarray], rng: np.random.Generator) -> di
     elif way == 6:
         found[name] = np.concatenate([value.reshape(-1), value.reshape(-1)])
     else:
-        found[name] = _spoilt(value, rng)
+        found[name] = spoilt(value, rng)
     return found
 
 
-def _spoilt(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def spoilt(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """With some elements that nobody meant, or all of them."""
     copy = value.copy()
     if not copy.size:
@@ -119,3 +144,8 @@ def _spoilt(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return copy[::-1]
     copy.reshape(-1)[places] = extremes[int(rng.integers(len(extremes)))]
     return copy
+
+
+def dense(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """As safetensors wants them."""
+    return {name: np.ascontiguousarray(value) for name, value in arrays.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -12,11 +13,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+import crafted
 from test_stream import few_rows_are_many, made, prepared, written  # noqa: F401 - a fixture that is always there
 from torchbce import InputError, OutputError
+from torchbce.training.ensemble.recipe import Choices
 from torchbce.training.run.folder import _digest
 from torchbce.training.stream import cache, part_file, records, shuffled, stored
 from torchbce.training.stream.description import CacheFile
+from torchbce.training.stream.fit import fit_stream, stream_recipe
 from torchbce.training.stream.records import BLOCK
 
 NAMES = {"cache.json", "tensors.safetensors", "train.records", "valid.records", "test.records"}
@@ -250,3 +254,38 @@ def test_a_description_that_does_not_fit_its_columns_is_not_used(names, place, e
         assert message.startswith("sample|")
         return
     assert re.search(message, found.notes[-1]), found.notes[-1]
+
+
+@pytest.mark.parametrize("seeds", crafted.SEEDS)
+def test_whatever_somebody_wrote_into_a_cache_training_ends_with_numbers_or_one_message(seeds, whole, names, tmp_path):
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        place = Path(shutil.copytree(whole, tmp_path / "c"))
+        kind = seed % 3
+        if kind == 0:
+            card = crafted.changed_json(json.loads((place / "cache.json").read_text()), rng)
+            (place / "cache.json").write_text(json.dumps(card))
+        elif kind == 1:
+            save_file(
+                crafted.dense(crafted.changed_arrays(load_file(place / "tensors.safetensors"), rng)), place / "new"
+            )
+            (place / "new").chmod(0o600)
+            (place / "new").rename(place / "tensors.safetensors")
+        else:
+            file = place / f"{('train', 'valid', 'test')[seed % 9 // 3]}.records"
+            content = np.frombuffer(file.read_bytes(), "<i4" if seed % 2 else "<u2")
+            file.write_bytes(crafted.spoilt(content, rng).tobytes())
+        with contextlib.suppress(KeyError, TypeError, AttributeError, IndexError):  # what the schema refuses
+            sign(place)
+        try:
+            stream = prepared(names, place)
+            for part in (stream.train, stream.valid, stream.test):
+                assert part is None or all(len(window.rows) for window in part.in_order())
+            if stream.reused:
+                chosen = stream_recipe(len(stream.train), Choices(hidden=(4,), epochs=1, batch_size=500))
+                found = fit_stream(stream, chosen, seed=0)
+                assert np.isfinite(found.train_bce)
+        except InputError as error:
+            if str(place) not in str(error):
+                raise
+        shutil.rmtree(place)

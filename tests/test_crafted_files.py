@@ -1,14 +1,13 @@
-"""Whatever somebody wrote into a run folder, cache, checkpoint or sketch, with digests that fit, gets one answer.
+"""Whatever somebody wrote into a run folder or a sketch, with digests that fit, gets one answer.
 
-Either it is as good as what training writes, or one message says what is wrong: no traceback, no crash, no NaN.
-`TORCHBCE_FUZZ` says how many.
+Either it is as good as what torchbce writes, or one message says what is wrong: no traceback, no crash, no NaN. Caches
+are in `test_cache`, checkpoints in `test_crafted_checkpoints`; `TORCHBCE_FUZZ` says how many.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -22,10 +21,6 @@ import torchbce
 from test_hostile_files import answer
 from test_run_folder import signed
 
-FILES = int(os.environ.get("TORCHBCE_FUZZ", 160)) // 4
-PARTS = 4
-SEEDS = [range(part, FILES, PARTS) for part in range(PARTS)]
-
 
 def crafted_run(whole: Path, place: Path, seed: int) -> Path:
     """A copy of a run folder in which something is other, and all digests fit."""
@@ -36,7 +31,7 @@ def crafted_run(whole: Path, place: Path, seed: int) -> Path:
         (run / "model.json").write_text(json.dumps(card))
     elif seed % 8:
         tensors = crafted.changed_arrays(load_file(run / "model.safetensors"), rng)
-        save_file(dense(tensors), run / "model.safetensors")
+        save_file(crafted.dense(tensors), run / "model.safetensors")
     else:
         file = run / "predictions.parquet"
         made = {name: column.to_numpy() for name, column in pl.read_parquet(file).to_dict().items()}
@@ -47,13 +42,8 @@ def crafted_run(whole: Path, place: Path, seed: int) -> Path:
     return run
 
 
-def dense(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """As safetensors wants them."""
-    return {name: np.ascontiguousarray(value) for name, value in arrays.items()}
-
-
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("seeds", SEEDS)
+@pytest.mark.parametrize("seeds", crafted.SEEDS)
 def test_crafted_runs(seeds, command, trained, mixed, mixed_table, tmp_path):
     features = mixed_table.drop("bought")
     for seed in seeds:

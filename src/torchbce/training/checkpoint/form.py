@@ -5,6 +5,7 @@ A form is a tree: a dict has just these keys, a list or tuple as many parts; lea
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,8 +79,16 @@ def require(found: Any, form: Any, place: str) -> None:
             raise ValueError(f"{place} has {', '.join(found) or 'nothing'}; expected {', '.join(form)}")
         for key, part in found.items():
             require(part, form[key] if isinstance(form, dict) else form.form, f"{place}.{key}")
-    elif not isinstance(found, (int | float) if form is float else form) or isinstance(found, bool):
-        raise ValueError(f"{place} is {_shown(found)}, expected {'a number' if form is float else 'a text'}")
+    elif form is float:
+        if not isinstance(found, int | float) or isinstance(found, bool) or not _is_float(found):
+            raise ValueError(f"{place} is {_shown(found)}, expected a number")
+    elif not isinstance(found, form):
+        raise ValueError(f"{place} is {_shown(found)}, expected a text")
+
+
+def _is_float(found: float) -> bool:
+    """Whether it is none of Python's whole numbers beyond all others."""
+    return isinstance(found, float) or abs(found) <= sys.float_info.max
 
 
 def _shown(found: Any) -> str:

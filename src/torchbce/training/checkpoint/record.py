@@ -83,7 +83,7 @@ def _packed(part: Any, tensors: dict[str, Tensor]) -> Any:
     """As JSON has it; tensors go to `tensors`, each a copy that is contiguous and on the CPU."""
     if isinstance(part, Tensor):
         name = str(len(tensors))
-        tensors[name] = part.detach().cpu().contiguous().clone()
+        tensors[name] = part.detach().cpu().clone(memory_format=torch.contiguous_format)
         return {TENSOR: name}
     if isinstance(part, dict):
         if all(isinstance(key, str) for key in part):

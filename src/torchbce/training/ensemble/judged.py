@@ -129,6 +129,8 @@ class Judged:
             ValueError: what is wrong.
         """
         self.history.check_state(state["history"])
+        if (state["history"]["chosen"] is None) != (state["best"] == math.inf) or not state["best"] >= 0:
+            raise ValueError(f"its best loss is {state['best']}")
         expected = 0 if state["history"]["chosen"] is None else len(self.judge.rows)
         if len(state["logits"]) != expected:
             raise ValueError(f"it has logits of {len(state['logits']):,} rows, expected {expected:,}")
