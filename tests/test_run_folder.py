@@ -39,7 +39,8 @@ def signed(run: Path) -> None:
         card = run_folder.ModelFile.model_validate_json(path.read_bytes())
     except ValueError:
         return
-    card = card.model_copy(update={"sha256": {"model.safetensors": run_folder._digest(run / "model.safetensors")}})
+    names = [name for name in ("model.safetensors", "predictions.parquet") if (run / name).exists()]
+    card = card.model_copy(update={"sha256": {name: run_folder._digest(run / name) for name in names}})
     own = {"model.json": run_folder._own_digest(card)}
     path.write_text(card.model_copy(update={"sha256": card.sha256 | own}).model_dump_json())
 

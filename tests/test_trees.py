@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from torchbce import BCEClassifier
+from torchbce.engine.numba_cpu.trees.machine import sums
 from torchbce.training.ensemble.blend import blend
 from torchbce.training.ensemble.calibration import bce
 from torchbce.training.ensemble.data import Data
@@ -120,31 +121,49 @@ def test_a_budget_makes_fewer_trees():
     data = table()
     few = grow(data, halves(data), Boosting(0.01, 15), seed=0, budget=0.05)
     assert max(trees.spec.trees for trees in few) < 100
-    assert all(trees.is_sound for trees in few)
+    for trees in few:
+        trees.check()
 
 
 @pytest.mark.parametrize(
-    ("name", "place", "value"),
+    ("name", "place", "value", "message"),
     [
-        ("left", 0, 10**6),
-        ("left", 0, -1),
-        ("left", 0, "last"),  # the node after it would be the other child
-        ("column", 0, 5),
-        ("root", 0, 10**6),
-        ("depth", 0, 10**6),
-        ("value", -1, torch.nan),
-        ("threshold", -1, 0.0),
-        ("threshold", 0, torch.nan),
-        ("start", 0, torch.inf),
+        ("left", 0, 10**6, "out of its tree"),
+        ("left", 0, -1, "leads back"),
+        ("left", 0, "last", "out of its tree"),  # the node after it would be another's
+        ("column", 0, 5, "a column is not between 0 and 4"),
+        ("column", 0, -1, "a column is not between"),
+        ("root", 0, 10**6, "does not begin"),
+        ("root", 1, 1, "out of its tree"),
+        ("depth", 0, 10**6, "a depth is not between"),
+        ("value", -1, torch.nan, "value holds"),
+        ("threshold", -1, 0.0, "leave a leaf"),
+        ("threshold", 0, torch.nan, "not a number"),
+        ("start", 0, torch.inf, "start holds"),
     ],
 )
-def test_trees_that_lead_out_of_memory_are_noticed(grown, name, place, value):
-    _, found, _ = grown
+def test_trees_that_lead_out_of_memory_are_refused(grown, name, place, value, message):
+    data, found, _ = grown
     trees = BoostedTrees(found[0].spec)
     trees.load_state_dict(found[0].state_dict())
-    assert trees.is_sound
+    trees.check()
     getattr(trees, name)[place] = trees.spec.nodes - 1 if value == "last" else value
-    assert not trees.is_sound
+    with pytest.raises(ValueError, match=message):
+        trees.check()
+    if name not in ("value", "start"):  # where compiled code is called, too
+        with pytest.raises(ValueError, match=message):
+            trees.logits(torch.from_numpy(data.rows))
+
+
+def test_trees_of_other_elements_are_refused(grown):
+    data, found, _ = grown
+    trees = BoostedTrees(found[0].spec)
+    trees.load_state_dict(found[0].state_dict())
+    trees.column = trees.column.long()
+    with pytest.raises(ValueError, match="column is torch.int64"):
+        trees.logits(torch.from_numpy(data.rows))
+    with pytest.raises(ValueError, match=r"expected torch.float32 \(N, 5\)"):
+        sums(found[0].nodes, torch.zeros(3, 4), 0.0)
 
 
 def test_the_share_is_the_best_there_is():

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from test_network import ROUNDINGS, mean_loss, twins
-from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, Rows
+from torchbce.engine.numba_cpu.perceptron.machine import Optimizer
+from torchbce.engine.numba_cpu.perceptron.rows import Rows
 from torchbce.training.network.compiled import compiled, encoded
 from torchbce.training.network.device_rows import DeviceRows
 from torchbce.training.network.flat import flattened

@@ -13,6 +13,7 @@ import torch
 from torchbce.common.signals import look
 from torchbce.explanation.explain import Explanation, explain
 from torchbce.training import baselines
+from torchbce.training.checkpoint.form import Array, Values, Whole, require
 from torchbce.training.checkpoint.record import State
 from torchbce.training.ensemble.calibration import bce
 from torchbce.training.ensemble.course import Watch
@@ -115,8 +116,22 @@ class Fold:
         }
 
     @classmethod
-    def of_state(cls, state: State) -> Fold:
-        """What `to_state` was taken of."""
+    def of_state(cls, state: State, rows: Examples, numbers: np.ndarray, *, compare: bool) -> Fold:
+        """What `to_state` was taken of; `numbers` are those of the rows.
+
+        Raises:
+            ValueError: it is of other rows.
+        """
+        count, some = (len(rows),), state.get("some")
+        form = {name: Array(count, torch.int64) for name in ("rows", "folds")} | {"logits": Array(count, torch.float64)}
+        for name, values in (("answers", rows.answers), ("weight", rows.weight), ("groups", rows.groups)):
+            if values is not None:
+                form[name] = Array(count, torch.from_numpy(values).dtype)
+        baselines_form = {name: Array(count, torch.float64) for name in _others(compare)}
+        worth = Values(Array((some if isinstance(some, int) else 0,), torch.float64))
+        require(state, {"arrays": form, "others": baselines_form, "rises": worth, "some": Whole(len(rows))}, "fold")
+        if not np.array_equal(state["arrays"]["rows"].numpy(), numbers):
+            raise ValueError("the fold is of other rows")
         arrays, others, rises = (
             {key: tensor.numpy() for key, tensor in state[name].items()} for name in ("arrays", "others", "rises")
         )
@@ -187,15 +202,19 @@ def cross_validated(
 
     def estimated(number: int) -> Fold:
         keeper = watch.keeper.within(f"fold-{number}")
+        train, aside = splits[number - 1]
+        rest = examples.of(aside)
 
         def make() -> Fold:
-            train, aside = splits[number - 1]
-            some, rest = examples.of(train), examples.of(aside)
+            some = examples.of(train)
             learnt = learn(some, choices, seed=seed + 1000 * number, watch=replace(watch, epoch=None, keeper=keeper))
             most = -(-ROWS // len(splits))
             return _fold(learnt, some, rest, aside + 1, seed, most, compare=compare, watch=watch)
 
-        return keeper.part("estimate", make, Fold.to_state, Fold.of_state)
+        def unpack(state: State) -> Fold:
+            return Fold.of_state(state, rest, aside + 1, compare=compare)
+
+        return keeper.part("estimate", make, Fold.to_state, unpack)
 
     found = []
     for number in range(1, len(splits) + 1):

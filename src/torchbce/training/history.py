@@ -101,6 +101,19 @@ class History:
         epochs = [asdict(epoch) for epoch in self._epochs]
         return {"epochs": epochs, "chosen": self._chosen, "skipped": self.skipped}
 
+    @staticmethod
+    def check_state(state: dict[str, Any]) -> None:
+        """Raise unless epochs follow each other and the chosen one is among them.
+
+        Raises:
+            ValueError: what is wrong.
+        """
+        numbers, chosen = [epoch["number"] for epoch in state["epochs"]], state["chosen"]
+        if numbers != list(range(1, len(numbers) + 1)):
+            raise ValueError(f"its epochs are {numbers}")
+        if chosen is not None and chosen not in numbers:
+            raise ValueError(f"epoch {chosen} was chosen of {len(numbers)}")
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Be what `state_dict` was taken of."""
         self._epochs, self._chosen = [Epoch(**epoch) for epoch in state["epochs"]], state["chosen"]

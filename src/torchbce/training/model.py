@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from torchbce.common.errors import InputError
 from torchbce.training import processes
 from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.data import Data, Fitted, Split, digest
@@ -19,11 +20,16 @@ from torchbce.training.screening import WIDE, worth_keeping
 from torchbce.training.splits import member_splits
 from torchbce.training.table.choose import fit_columns
 from torchbce.training.table.columns import FittedColumn, encode, levels_of
+from torchbce.training.table.files import row_number
 
 if TYPE_CHECKING:
     import polars as pl
 
 FEWEST_OF_A_CLASS = 10  # rows, below which a figure of a model's worth is chance
+
+
+class NoAnswer(InputError):
+    """A model says nothing that is a number of a row."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,20 @@ class Model:
     ensemble: Ensemble
 
     def logits(self, table: pl.DataFrame, name: str) -> np.ndarray:
-        """One per row, float64."""
-        return self.ensemble.logits(encode(table, self.columns, name))
+        """One per row, float64.
+
+        Raises:
+            NoAnswer: one of them is not finite, which those of a finished training are.
+        """
+        logits = self.ensemble.logits(encode(table, self.columns, name))
+        finite = np.isfinite(logits)
+        if not finite.all():
+            row = int(finite.argmin())
+            raise NoAnswer(
+                f"{name}: the model's logit of row {row_number(name, row)} is {logits[row]}: its weights are too large "
+                "to be those of a finished training; train again"
+            )
+        return logits
 
 
 @dataclass(frozen=True)

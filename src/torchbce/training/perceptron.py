@@ -103,7 +103,9 @@ class CompiledTraining:
     def __init__(
         self, module: nn.Module, layout: Layout, loss: Loss, optimizer: torch.optim.Optimizer, batches: TensorBatches
     ) -> None:
-        from torchbce.engine.numba_cpu.perceptron.machine import Dense, Layers, Machine, Optimizer, Rows
+        from torchbce.engine.numba_cpu.perceptron.layers import Dense, Layers
+        from torchbce.engine.numba_cpu.perceptron.machine import Machine, Optimizer
+        from torchbce.engine.numba_cpu.perceptron.rows import rows_of_numbers
         from torchbce.training.network.flat import flattened
 
         self._module, self._optimizer, self._batches = module, optimizer, batches
@@ -126,8 +128,7 @@ class CompiledTraining:
         kind = Optimizer("adamw" if adam else "sgd", group["weight_decay"], beta1, beta2, group.get("eps", 1e-8))
         self._machine = Machine(layers, loss, kind, batch=batches.batch_size)
         inputs, target = batches.tensors
-        nothing = torch.zeros(0)
-        self._rows = Rows(nothing, nothing, inputs, nothing, target.reshape(-1))
+        self._rows = rows_of_numbers(inputs, target.reshape(-1))
 
     @property
     def target(self) -> Tensor:

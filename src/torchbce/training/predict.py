@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from torchbce.common.errors import InputError
+from torchbce.common.errors import InputError, RunFolderError
 from torchbce.explanation.statistics.decision import Decision
+from torchbce.training.model import NoAnswer
 from torchbce.training.run.folder import load_model
 from torchbce.training.table.columns import NumericColumn
 from torchbce.training.table.files import part_name
@@ -43,7 +44,7 @@ class Predictor:
 
     def __init__(self, folder: Path, *, keys: list[str] | None = None, decision: Decision | None = None) -> None:
         described, self._model = load_model(folder)
-        self.target = described.target
+        self.target, self._folder = described.target, folder
         self._keys, self._decision = list(keys or []), decision
         self._noticed = Noticed(self._model.columns)
         self._loss, self._cost, self._gaps, self.known = 0.0, 0.0, 0, 0
@@ -110,7 +111,10 @@ class Predictor:
         name = part_name(source.name, first)
         keys = {key: frame[key] for key in self._keys}
         table, _ = typed(frame, source.name, source.format.decimal, as_text)
-        logits = self._model.logits(table, name)
+        try:
+            logits = self._model.logits(table, name)
+        except NoAnswer as error:
+            raise RunFolderError(f"{self._folder} is damaged: {error}") from error
         self._noticed.look(table, name)
         target = self.target.encode(table, name, complete=False) if known else None
         made = predictions_table(logits, target, rows=np.arange(first, first + len(logits)))

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import platformdirs
 
+from torchbce.common.ownership import is_own
 from torchbce.common.writing import whole_file
 
 PATIENCE = 60.0  # seconds that a process waits for another one that makes the same file
-OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @functools.cache
@@ -69,7 +69,7 @@ def owned(file: Path) -> bytes | None:
     try:
         handle = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
         with os.fdopen(handle, "rb") as opened:
-            return opened.read() if _ours(os.fstat(opened.fileno())) else None
+            return opened.read() if is_own(os.fstat(opened.fileno())) else None
     except OSError:
         return None
 
@@ -86,7 +86,7 @@ def _usable(place: Path) -> bool:
         found = place.lstat()
     except OSError:
         return False
-    if not stat.S_ISDIR(found.st_mode) or not _ours(found):
+    if not stat.S_ISDIR(found.st_mode) or not is_own(found):
         warnings.warn(
             f"{place} is not used for compiled kernels: it must be a folder of this user alone (chmod 700)",
             RuntimeWarning,
@@ -94,10 +94,6 @@ def _usable(place: Path) -> bool:
         )
         return False
     return os.access(place, os.W_OK | os.X_OK)
-
-
-def _ours(found: os.stat_result) -> bool:
-    return not hasattr(os, "geteuid") or (found.st_uid == os.geteuid() and not found.st_mode & OTHERS_WRITE)
 
 
 def _user() -> str:

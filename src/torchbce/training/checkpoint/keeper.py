@@ -10,9 +10,10 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torchbce.common.errors import OutputError
+from torchbce.training.checkpoint.form import require
 from torchbce.training.checkpoint.record import State
 from torchbce.training.checkpoint.unfinished import Unfinished
 from torchbce.training.processes import from_first, is_first
@@ -57,10 +58,30 @@ class Keeper:
                 unfinished.save({"scope": self.scope, "state": state})
         self.pulse.last = time.monotonic()
 
-    def saved(self) -> State | None:
-        """The last checkpoint, if it is of this part; all processes ask together."""
-        found = None if self.unfinished is None else from_first(self.unfinished.latest)
-        return found["state"] if found is not None and found["scope"] == self.scope else None
+    def saved(self, form: Any, check: Callable[[State], object]) -> State | None:
+        """The last checkpoint, if it is of this part; all processes ask together.
+
+        `form`: what it has to look like (see `form.require`); `check` raises a ValueError where it fits no further.
+
+        Raises:
+            InputError: it is not of this run.
+        """
+        unfinished = self.unfinished
+        return None if unfinished is None else from_first(lambda: self._saved(unfinished, form, check))
+
+    def _saved(self, unfinished: Unfinished, form: Any, check: Callable[[State], object]) -> State | None:
+        found = unfinished.latest()
+        if found is None:
+            return None
+        with unfinished.fitting("the last checkpoint"):
+            if found.keys() != {"scope", "state"}:
+                raise ValueError(f"it has {', '.join(map(str, found))}; expected scope, state")
+            if found["scope"] != self.scope:
+                return None
+            require(found["state"], form, "state")
+            check(found["state"])
+        state: State = found["state"]
+        return state
 
     def keep(self, name: str, state: State) -> None:
         """A finished piece of this part, by the first process; as for `save`."""
@@ -69,18 +90,32 @@ class Keeper:
             with _noted(unfinished):
                 unfinished.keep(f"{self.scope}-{name}", state)
 
-    def kept(self, name: str) -> State | None:
-        """A finished piece; None where it is to be done. All processes ask together."""
+    def kept(self, name: str, unpack: Callable[[State], Part]) -> Part | None:
+        """A finished piece; None where it is to be done. All processes ask together.
+
+        Raises:
+            InputError: it is not of this run: `unpack` raises a ValueError.
+        """
         unfinished = self.unfinished
-        return None if unfinished is None else from_first(lambda: unfinished.kept(f"{self.scope}-{name}"))
+        if unfinished is None:
+            return None
+        before = from_first(lambda: unfinished.kept(f"{self.scope}-{name}"))
+        if before is None:
+            return None
+        with unfinished.fitting(f"the part {self.scope}-{name}"):
+            return unpack(before)
 
     def part(
         self, name: str, make: Callable[[], Part], pack: Callable[[Part], State], unpack: Callable[[State], Part]
     ) -> Part:
-        """A finished piece of this part: as it was kept, else made now and kept."""
-        before = self.kept(name)
+        """A finished piece of this part: as it was kept, else made now and kept.
+
+        Raises:
+            InputError: what was kept is not of this run; see `kept`.
+        """
+        before = self.kept(name, unpack)
         if before is not None:
-            return unpack(before)
+            return before
         made = make()
         self.keep(name, pack(made))
         return made

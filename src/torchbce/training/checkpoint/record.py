@@ -61,7 +61,12 @@ def read_record(path: Path) -> State:
     text = named.get("state", "")
     if named.get("format") != FORMAT or named.get("sha256") != _digest(text, tensors):
         raise DamagedError(f"{path} is damaged: it is not what training wrote")
-    state: State = _unpacked(json.loads(text), tensors)
+    try:
+        state = _unpacked(json.loads(text), tensors)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged: its state cannot be put together: {error}") from error
+    if not isinstance(state, dict):
+        raise DamagedError(f"{path} is damaged: its state is no dict")
     return state
 
 
@@ -78,7 +83,7 @@ def _packed(part: Any, tensors: dict[str, Tensor]) -> Any:
     """As JSON has it; tensors go to `tensors`, each a copy that is contiguous and on the CPU."""
     if isinstance(part, Tensor):
         name = str(len(tensors))
-        tensors[name] = part.detach().cpu().contiguous().clone()
+        tensors[name] = part.detach().cpu().clone(memory_format=torch.contiguous_format)
         return {TENSOR: name}
     if isinstance(part, dict):
         if all(isinstance(key, str) for key in part):

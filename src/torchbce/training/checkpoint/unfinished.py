@@ -6,7 +6,7 @@ Only one process may write into it; who opens it holds a lock (see `run/reservat
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,8 @@ class Unfinished:
         except DamagedError as error:
             raise InputError(f"{error}; {way_out}") from error
         now = dict(self.identity)
-        changed = [name for name in {**before, **now} if before.get(name, LEFT_OUT) != now.get(name, LEFT_OUT)]
+        names = {**before, **now}
+        changed = [name for name in names if repr(before.get(name, LEFT_OUT)) != repr(now.get(name, LEFT_OUT))]
         if changed:
             shown = "; ".join(f"{name} was {_short(before.get(name))}, now {_short(now.get(name))}" for name in changed)
             raise InputError(
@@ -113,6 +114,20 @@ class Unfinished:
         except DamagedError as error:
             self.notes.append(f"{error}; that part is done again")
             return None
+
+    @contextlib.contextmanager
+    def fitting(self, what: str) -> Iterator[None]:
+        """In the block a ValueError says that what was kept is not of this run.
+
+        Raises:
+            InputError: in its place, with the folder and a way out.
+        """
+        try:
+            yield
+        except ValueError as error:
+            raise InputError(
+                f"{self.folder}: {what} does not fit this run: {error}; {self.anew}, or remove {self.folder}"
+            ) from error
 
     def remove(self) -> None:
         """The run is finished, or to begin anew."""

@@ -22,7 +22,7 @@ from torchbce.training.checkpoint.keeper import NOTHING, Keeper
 from torchbce.training.checkpoint.record import State
 from torchbce.training.ensemble.data import Data
 from torchbce.training.ensemble.ensemble import mean_logits
-from torchbce.training.ensemble.judged import Judge, Judged, Learning, not_finite
+from torchbce.training.ensemble.judged import STATE_FORM, Judge, Judged, Learning, not_finite
 from torchbce.training.ensemble.member import Member, NotFinite
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.history import Epoch
@@ -163,9 +163,22 @@ class Course:
             "ended": self._ended,
         }
 
+    def _check(self, state: State) -> None:
+        """Raise a ValueError unless the parts of a state that has the form fit each other."""
+        history = state["judged"]["history"]
+        self.judged.check_state(state["judged"])
+        for member, before in zip(self.members, state["members"], strict=True):
+            steps = len(history["epochs"]) * member.steps_per_epoch + before["done"]
+            if before["machine"]["steps"] != steps:
+                raise ValueError(f"a network has taken {before['machine']['steps']} steps, expected {steps}")
+            if (before["kept"] is None) != (history["chosen"] is None):
+                raise ValueError("the weights of the best epoch are not there, or there is no such epoch")
+
     def _resume(self) -> None:
         """Where the last checkpoint was taken, if there is one."""
-        state = self.watch.keeper.saved()
+        members = [member.state_form() for member in self.members]
+        form = {"members": members, "judged": STATE_FORM, "seconds": float, "ended": bool}
+        state = self.watch.keeper.saved(form, self._check)
         if state is None:
             return
         for member, before in zip(self.members, state["members"], strict=True):

@@ -25,7 +25,7 @@ from torchbce.training.ensemble.judged import Judged
 from torchbce.training.ensemble.member import Member, Part, new_network
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.network.compiled import encoded
-from torchbce.training.network.edges import quantile_edges
+from torchbce.training.network.edges import pieces_of, quantile_edges
 from torchbce.training.network.machines import Machines
 from torchbce.training.network.table_network import NetworkSpec, TableNetwork
 from torchbce.training.trees.boosted import BoostedTrees
@@ -113,15 +113,14 @@ def new_networks(
     edges: list[np.ndarray], numbers: int, levels: list[int], base_rate: float, chosen: Recipe, count: int, seed: int
 ) -> list[TableNetwork]:
     """Networks before training; `edges` of every number, or none where numbers are not to be cut."""
-    cut = [len(cuts) > 2 for cuts in edges]  # two values need no pieces
     spec = NetworkSpec(
-        pieces=[len(cuts) - 1 if use else 0 for cuts, use in zip(edges, cut, strict=True)] or [0] * numbers,
+        pieces=pieces_of(edges, numbers),
         levels=levels,
         hidden=list(chosen.hidden) if numbers + len(levels) else [],
         heads=chosen.heads if numbers + len(levels) else 1,
         dropout=chosen.dropout,
     )
-    used = list(itertools.compress(edges, cut))
+    used = list(itertools.compress(edges, spec.pieces))
     return [new_network(spec, used, base_rate, seed + i) for i in range(count)]
 
 

@@ -10,10 +10,26 @@ import torch
 
 from torchbce.common.errors import InputError
 from torchbce.explanation.statistics.entropy import cross_entropy
+from torchbce.training.checkpoint.form import Array, Each, Maybe, Whole
 from torchbce.training.checkpoint.record import State
 from torchbce.training.ensemble.calibration import bce, refined
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.history import Epoch, History
+
+EPOCH = {
+    "number": Whole(),
+    "running": float,
+    "train": Maybe(float),
+    "valid": Maybe(float),
+    "baseline": float,
+    "seconds": float,
+    "skipped": Whole(),
+}
+STATE_FORM = {
+    "history": {"epochs": Each(EPOCH), "chosen": Maybe(Whole()), "skipped": Whole()},
+    "best": float,
+    "logits": Array((None,), torch.float64),
+}
 
 
 @dataclass(frozen=True)
@@ -105,6 +121,19 @@ class Judged:
     def state_dict(self) -> State:
         """All but the judge."""
         return {"history": self.history.state_dict(), "best": self.best, "logits": torch.from_numpy(self.logits)}
+
+    def check_state(self, state: State) -> None:
+        """Raise unless a state that has the form is of these rows.
+
+        Raises:
+            ValueError: what is wrong.
+        """
+        self.history.check_state(state["history"])
+        if (state["history"]["chosen"] is None) != (state["best"] == math.inf) or not state["best"] >= 0:
+            raise ValueError(f"its best loss is {state['best']}")
+        expected = 0 if state["history"]["chosen"] is None else len(self.judge.rows)
+        if len(state["logits"]) != expected:
+            raise ValueError(f"it has logits of {len(state['logits']):,} rows, expected {expected:,}")
 
     def load_state_dict(self, state: State) -> None:
         """Be what `state_dict` was taken of."""

@@ -6,19 +6,29 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, Rows
+from torchbce.engine.numba_cpu.perceptron.machine import Optimizer
+from torchbce.engine.numba_cpu.perceptron.rows import Rows
+from torchbce.training.checkpoint.form import Array, Maybe, Whole
 from torchbce.training.checkpoint.record import State
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.ensemble.schedule import Schedule
-from torchbce.training.network.machines import Machines, load_state, state_of
+from torchbce.training.network.machines import Machines, load_state, state_form, state_of
 from torchbce.training.network.table_network import NetworkSpec, TableNetwork
 
 CALL = 0.1  # seconds that a call of the machine should take: between calls, Ctrl-C is seen
+
+GENERATOR = {  # the state of numpy's PCG64
+    "bit_generator": str,
+    "state": {"state": Whole(2**128 - 1), "inc": Whole(2**128 - 1)},
+    "has_uint32": Whole(1),
+    "uinteger": Whole(2**32 - 1),
+}
 
 
 class NotFinite(ArithmeticError):
@@ -105,6 +115,18 @@ class Member:
             "done": self.done,
             "kept": self.kept,
             "spent": self.schedule.spent,
+        }
+
+    def state_form(self) -> Any:
+        """What `state_dict` gives."""
+        return {
+            "machine": state_form(self.machine),
+            "skipped": (Whole(), float),
+            "generator": GENERATOR,
+            "total": float,
+            "done": Whole(self.steps_per_epoch),
+            "kept": Maybe(Array((len(self.machine.parameters),))),
+            "spent": float,
         }
 
     def load_state_dict(self, state: State) -> None:

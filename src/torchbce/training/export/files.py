@@ -35,7 +35,7 @@ def export(run: Path, out: Path) -> str:
     target = described.target
     notes = {"target": target.column, "positive": target.positive, "negative": target.negative}
     try:
-        made = to_onnx(model, notes | {"torchbce": described.versions["torchbce"]})
+        made = to_onnx(model, notes | {"torchbce": described.versions.get("torchbce", "unknown")})
     except ModuleNotFoundError as error:
         raise InputError("ONNX files need onnx; pip install 'torchbce[onnx]'") from error
     write_bytes(out, made.SerializeToString())

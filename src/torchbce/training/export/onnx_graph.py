@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from torchbce.common.errors import InputError
+
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 
 
@@ -45,7 +47,11 @@ class Graph:
         return self("Cast", value, to=getattr(self._onnx.TensorProto, kind))
 
     def model(self, outputs: dict[str, str], notes: dict[str, str]) -> Any:
-        """The finished model, checked; outputs by their names, each (N,) float64."""
+        """The finished model, checked; outputs by their names, each (N,) float64.
+
+        Raises:
+            InputError: ONNX does not allow it, as a column without a name.
+        """
         helper, tensor = self._onnx.helper, self._onnx.TensorProto
         for name, value in outputs.items():
             self._nodes.append(helper.make_node("Identity", [value], [name]))
@@ -54,5 +60,8 @@ class Graph:
         imports = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
         model = helper.make_model(graph, opset_imports=imports, producer_name="torchbce", ir_version=9)
         helper.set_model_props(model, notes)
-        self._onnx.checker.check_model(model, full_check=True)
+        try:
+            self._onnx.checker.check_model(model, full_check=True)
+        except (self._onnx.checker.ValidationError, self._onnx.shape_inference.InferenceError) as error:
+            raise InputError(f"ONNX does not allow this model: {error}; export it as .pt2") from error
         return model

@@ -15,7 +15,7 @@ def boosted_trees(graph: Graph, trees: BoostedTrees, numbers: str | None, codes:
     parts += [graph("Gather", own[:, None], code, axis=0) for own, code in zip(shares, codes, strict=False)]
     inputs = graph("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     tree, place = _places(trees)
-    left = trees.nodes.left.numpy()
+    left = trees.left.numpy()
     is_leaf = left == np.arange(len(left))
     first = np.arange(len(left)) - place  # of each node's tree
     return graph(
@@ -27,20 +27,20 @@ def boosted_trees(graph: Graph, trees: BoostedTrees, numbers: str | None, codes:
         base_values=trees.start.float().tolist(),
         nodes_treeids=tree.tolist(),
         nodes_nodeids=place.tolist(),
-        nodes_featureids=trees.nodes.column.tolist(),
-        nodes_values=np.where(is_leaf, 0, trees.nodes.threshold.numpy()).tolist(),
+        nodes_featureids=trees.column.tolist(),
+        nodes_values=np.where(is_leaf, 0, trees.threshold.numpy()).tolist(),
         nodes_modes=np.where(is_leaf, "LEAF", "BRANCH_LEQ").tolist(),
         nodes_truenodeids=np.where(is_leaf, 0, left - first).tolist(),
         nodes_falsenodeids=np.where(is_leaf, 0, left + 1 - first).tolist(),
         target_ids=[0] * int(is_leaf.sum()),
         target_treeids=tree[is_leaf].tolist(),
         target_nodeids=place[is_leaf].tolist(),
-        target_weights=trees.nodes.value.numpy()[is_leaf].tolist(),
+        target_weights=trees.value.numpy()[is_leaf].tolist(),
     )
 
 
 def _places(trees: BoostedTrees) -> tuple[np.ndarray, np.ndarray]:
     """The tree of each node, and its place within it."""
-    root = trees.nodes.root.numpy()
+    root = trees.root.numpy()
     tree = np.searchsorted(root, np.arange(trees.spec.nodes), side="right") - 1
     return tree, np.arange(trees.spec.nodes) - root[tree]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from torchbce.engine.numba_cpu.perceptron.machine import Dense, Layers, Machine, Optimizer, Pieces, Rows
+from torchbce.engine.numba_cpu.perceptron.layers import Dense, Layers, Pieces
+from torchbce.engine.numba_cpu.perceptron.machine import Machine, Optimizer
+from torchbce.engine.numba_cpu.perceptron.rows import Rows
 from torchbce.losses.bce_with_logits import BCE_WITH_LOGITS
 from torchbce.training.network.edges import cells
 from torchbce.training.network.flat import flattened
@@ -35,9 +37,10 @@ def encoded(
         bins=torch.from_numpy(bins),
         fractions=torch.from_numpy(fractions),
         numbers=torch.from_numpy(np.ascontiguousarray(numbers[:, spec.plain])),
-        codes=torch.from_numpy(rows[:, len(spec.pieces) :].astype(np.int32)),
+        codes=torch.from_numpy(np.ascontiguousarray(rows[:, len(spec.pieces) :], dtype=np.int32)),
         target=torch.zeros(len(rows)) if target is None else torch.from_numpy(target.astype(np.float32)),
         weight=None if weight is None else torch.from_numpy(weight.astype(np.float32)),
+        limits=spec.limits,
     )
 
 

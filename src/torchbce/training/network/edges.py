@@ -23,6 +23,11 @@ def quantile_edges(numbers: np.ndarray, pieces: int) -> list[np.ndarray]:
     return edges
 
 
+def pieces_of(edges: list[np.ndarray], numbers: int) -> list[int]:
+    """How many pieces each number has; 0 where it is not cut: two values need none, and without edges none is."""
+    return [len(cuts) - 1 if len(cuts) > 2 else 0 for cuts in edges] or [0] * numbers
+
+
 def cells(numbers: np.ndarray, start: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Per number, the piece it lies in and how much of it has passed; beyond the edges it is the first or last.
 

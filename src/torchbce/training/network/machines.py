@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, Rows, one_blas_thread
+from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, one_blas_thread
+from torchbce.engine.numba_cpu.perceptron.rows import Rows
+from torchbce.training.checkpoint.form import Array, Whole, require
 from torchbce.training.checkpoint.record import State
 from torchbce.training.network.compiled import compiled, compiled_shared
 from torchbce.training.network.device_rows import DeviceRows
@@ -55,8 +57,15 @@ def state_of(machine: TableMachine) -> State:
     }
 
 
+def state_form(machine: TableMachine) -> Any:
+    """What `state_of` gives of a machine as large as this."""
+    size = (len(machine.parameters),)
+    return {"weights": Array(size), "moments": (Array(size), Array(size)), "steps": Whole()}
+
+
 def load_state(machine: TableMachine, state: State) -> None:
-    """Be what `state_of` was taken of."""
+    """Be what `state_of` was taken of; see `state_form`, as a smaller tensor would be spread over a larger one."""
+    require(state, state_form(machine), "state")
     machine.parameters.copy_(state["weights"])
     for moment, before in zip(machine.moments, state["moments"], strict=True):
         moment.copy_(before)

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from torchbce.engine.numba_cpu.perceptron.rows import Limits
 from torchbce.engine.numba_cpu.perceptron.words import WIDTH
 from torchbce.training.network.dropout import dropped
 
@@ -53,6 +54,11 @@ class NetworkSpec(BaseModel):
     def plain(self) -> list[int]:
         """Which numbers enter as they are."""
         return [i for i, pieces in enumerate(self.pieces) if not pieces]
+
+    @property
+    def limits(self) -> Limits:
+        """Of encoded rows."""
+        return Limits(tuple(pieces for pieces in self.pieces if pieces), len(self.plain), tuple(self.levels))
 
 
 class TableNetwork(nn.Module):
@@ -96,6 +102,19 @@ class TableNetwork(nn.Module):
         for i, cuts in enumerate(edges):
             self.start[i, : len(cuts) - 1] = torch.from_numpy(cuts[:-1])
             self.length[i, : len(cuts) - 1] = torch.from_numpy(np.diff(cuts))
+
+    def check_edges(self) -> None:
+        """Raise unless every cut number has the pieces that the spec says, one after the other.
+
+        Raises:
+            ValueError: which number has not.
+        """
+        for i, number in enumerate(self.spec.cut):
+            count = self.spec.pieces[number]
+            start, length = self.start[i], self.length[i]
+            rise = bool((start[:count].diff() > 0).all() and (length[:count] > 0).all())
+            if not rise or bool(length[count:].any()) or bool(start[count:].any()):
+                raise ValueError(f"number {number} has no {count} pieces that follow each other")
 
     def forward(self, rows: Tensor) -> Tensor:
         numbers, codes = rows[:, : len(self.spec.pieces)], rows[:, len(self.spec.pieces) :].long()

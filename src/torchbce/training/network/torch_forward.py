@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torchbce.common.errors import InputError
-from torchbce.engine.numba_cpu.perceptron.machine import Rows
+from torchbce.training.network.device_rows import Parts
 from torchbce.training.network.table_network import TableNetwork
 
 IN_TURN = threading.Lock()  # torch.compile is not made for several threads at once
@@ -25,7 +25,7 @@ class TorchForward:
         self._is_tried = not compile
         self.turn = IN_TURN if compile else contextlib.nullcontext()
 
-    def __call__(self, rows: Rows, keys: Tensor) -> Tensor:
+    def __call__(self, rows: Parts, keys: Tensor) -> Tensor:
         """(N, heads), float32, for training: with dropout, and in bfloat16 if asked for.
 
         Raises:
@@ -36,12 +36,12 @@ class TorchForward:
         with torch.autocast(self.network.start.device.type, torch.bfloat16, cache_enabled=False):
             return self._tried(rows, keys).float()
 
-    def outputs(self, rows: Rows) -> Tensor:
+    def outputs(self, rows: Parts) -> Tensor:
         """(N, heads), float32, as the finished network gives them."""
         with torch.no_grad():
             return self._tried(rows, None)
 
-    def _tried(self, rows: Rows, keys: Tensor | None) -> Tensor:
+    def _tried(self, rows: Parts, keys: Tensor | None) -> Tensor:
         inputs = rows.bins, rows.fractions, rows.numbers, rows.codes, keys
         if self._is_tried:
             return self._logits(*inputs)

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from torchbce.engine.numba_cpu.perceptron.machine import SEEDS, Optimizer, Rows
+from torchbce.engine.numba_cpu.perceptron.machine import SEEDS, Optimizer
+from torchbce.engine.numba_cpu.perceptron.rows import Rows
 from torchbce.engine.reference import bound
 from torchbce.losses.bce_with_logits import BCE_WITH_LOGITS
-from torchbce.training.network.device_rows import DeviceRows, batch_of, moved
+from torchbce.training.network.device_rows import DeviceRows, Parts, batch_of, moved
 from torchbce.training.network.dropout import dropout_keys
 from torchbce.training.network.torch_forward import TorchForward
 from torchbce.training.network.torch_optimizers import adamw, sgd
@@ -104,15 +105,17 @@ class TorchMachine:
             found = [self._forward.outputs(batch) for batch, _ in self._batches(rows, order, 0)]
         return torch.cat(found).cpu()
 
-    def _batches(self, rows: Rows, order: Tensor, draw: int) -> Iterator[tuple[Rows, Tensor]]:
+    def _batches(self, rows: Rows, order: Tensor, draw: int) -> Iterator[tuple[Parts, Tensor]]:
         """Batch after batch on the device, with the keys of its dropout; `draw`: the number of the first."""
+        if not self._forward.network.spec.limits.hold(rows.limits):  # what a GPU would stop the process for
+            raise ValueError(f"rows within {rows.limits} are not those of a network of {self._forward.network.spec}")
         ready, device = self._rows.of(rows), self.parameters.device
         parts = torch.split(moved(order, device), self._batch)
         keys = moved(dropout_keys(self._seed, draw, len(parts), len(self._forward.network.layers)), device)
         for part, key in zip(parts, keys, strict=True):
             yield batch_of(ready, part), key
 
-    def _differentiate(self, rows: Rows, key: Tensor, of: int) -> Tensor:
+    def _differentiate(self, rows: Parts, key: Tensor, of: int) -> Tensor:
         """`gradient` becomes that of the rows' losses, each divided by `of`; returns their sum, float64."""
         logits = self._forward(rows, key)
         with torch.no_grad():

@@ -15,8 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
@@ -26,7 +27,7 @@ from torchbce.training.ensemble.calibration import Scaling
 from torchbce.training.ensemble.ensemble import Ensemble
 from torchbce.training.model import Model
 from torchbce.training.network.table_network import NetworkSpec, TableNetwork
-from torchbce.training.table.columns import Column, levels_of, number_count
+from torchbce.training.table.columns import Column, check_names, levels_of, number_count
 from torchbce.training.table.target import Target
 from torchbce.training.trees.boosted import BoostedTrees, TreesSpec
 
@@ -65,6 +66,34 @@ class ModelFile(BaseModel):
     result: dict[str, float | int | None]
     versions: dict[str, str]
     sha256: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _fits(self) -> ModelFile:
+        if self.target.positive == self.target.negative:
+            raise ValueError("the target's two values are one")
+        class_values(self.classes, [self.target.negative, self.target.positive])
+        if len(set(self.features)) < len(self.features):
+            raise ValueError("a feature repeats")
+        check_names(self.columns)
+        lacking = {column.name for column in self.columns} - set(self.features)
+        if self.features and lacking:
+            raise ValueError(f"the column {min(lacking)!r} is none of the features")
+        return self
+
+
+def class_values(kind: ClassKind, texts: list[str]) -> np.ndarray:
+    """The target's values as they were before they were texts.
+
+    Raises:
+        ValueError: a text is none of such a value.
+    """
+    if kind == "integer":
+        return np.array([int(text) for text in texts], dtype=np.int64)
+    if kind == "number":
+        return np.array([float(text) for text in texts])
+    if kind == "boolean":
+        return np.array([text.lower() == "true" for text in texts])
+    return np.array(texts, dtype=object)
 
 
 def describe(model: Model, **more: Any) -> ModelFile:
@@ -207,6 +236,15 @@ def _load_weights(path: Path, described: ModelFile) -> tuple[list[TableNetwork],
         strange = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
         if strange:
             raise RunFolderError(f"{path} is damaged: {strange[0]} holds values that are not finite; train again")
-    if not all(one.is_sound for one in trees):
-        raise RunFolderError(f"{path} is damaged: its trees lead nowhere; train again")
+        try:
+            network.check_edges()
+        except ValueError as error:
+            raise RunFolderError(f"{path} is damaged: {error}; train again") from error
+        if not (torch.equal(network.start, networks[0].start) and torch.equal(network.length, networks[0].length)):
+            raise RunFolderError(f"{path} is damaged: its networks cut numbers into other pieces; train again")
+    try:
+        for one in trees:
+            one.check()
+    except ValueError as error:
+        raise RunFolderError(f"{path} is damaged: its trees lead nowhere: {error}; train again") from error
     return [network.eval() for network in networks], trees

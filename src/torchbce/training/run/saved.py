@@ -9,7 +9,7 @@ import numpy as np
 
 from torchbce.common.errors import OutputError
 from torchbce.training.classifier import BCEClassifier
-from torchbce.training.run.folder import ClassKind, ModelFile, describe, load_model, save_model
+from torchbce.training.run.folder import ClassKind, class_values, describe, load_model, save_model
 from torchbce.training.run.reservation import reserved
 from torchbce.training.table.target import Target
 
@@ -43,7 +43,7 @@ def load(path: str | Path) -> BCEClassifier:
     found = BCEClassifier()
     names = described.features or list(dict.fromkeys(column.name for column in described.columns))
     found.model_, found.left_out_, found.loaded_ = model, described.left_out, True
-    found.classes_ = _classes(described)
+    found.classes_ = class_values(described.classes, [described.target.negative, described.target.positive])
     found.columns_, found.n_features_in_ = names, len(names)
     if described.source != FROM_ARRAY:
         found.feature_names_in_ = np.array(names, dtype=object)
@@ -70,17 +70,6 @@ def save(classifier: BCEClassifier, folder: Path) -> None:
             place.finish()
         except OSError as error:
             raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
-
-
-def _classes(described: ModelFile) -> np.ndarray:
-    texts = [described.target.negative, described.target.positive]
-    if described.classes == "integer":
-        return np.array([int(text) for text in texts])
-    if described.classes == "number":
-        return np.array([float(text) for text in texts])
-    if described.classes == "boolean":
-        return np.array([text.lower() == "true" for text in texts])
-    return np.array(texts, dtype=object)
 
 
 def _plain(value: Any) -> str | int | float | None:

@@ -12,66 +12,31 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from io import BufferedReader
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from torchbce.common.errors import OutputError
+from torchbce.common.ownership import is_others, is_own
 from torchbce.common.writing import sync, whole_file
 from torchbce.training.run.lock import locked
-from torchbce.training.stream.part_file import Part
+from torchbce.training.stream.description import CacheFile, Tensors
+from torchbce.training.stream.part_file import PRIVATE, Part
 from torchbce.training.stream.records import Layout
-from torchbce.training.table.columns import Column
-from torchbce.training.table.target import Target
 
-FORMAT: Literal["torchbce-cache-2"] = "torchbce-cache-2"
 CACHE_FILE, TENSORS_FILE = "cache.json", "tensors.safetensors"
-MAX_CACHE_BYTES = 64 * 2**20  # of cache.json
+MAX_CACHE_BYTES, MAX_TENSORS_BYTES = 64 * 2**20, 64 * 2**30  # a sample of 200,000 rows of 80,000 numbers fits
+READING = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
 ELSEWHERE = "name a folder on another disk with --cache DIR"
 
 
-class CacheFile(BaseModel):
-    """All of a cache but its rows and tensors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    format: Literal["torchbce-cache-2"] = FORMAT
-    fingerprint: str
-    name: str
-    options: dict[str, str | int | float | bool | list[str] | None]
-    target: Target
-    kinds: dict[str, str]
-    left_out: dict[str, str]
-    notes: list[str]
-    columns: list[Column] = Field(max_length=100_000)
-    layout: Layout
-    parts: dict[str, Part]
-    edges: int = Field(ge=0)
-    tensors: str  # the digest of their file
-    digest: str = ""  # of this file, without it
-
-    def own_digest(self) -> str:
-        """What `digest` has to be."""
-        return hashlib.sha256(self.model_copy(update={"digest": ""}).model_dump_json().encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Tensors:
-    """The edges of every number, and a sample of the training rows."""
-
-    edges: list[np.ndarray]
-    sample: np.ndarray
-    answers: np.ndarray
-    weight: np.ndarray | None
-
-
-class DamagedCache(Exception):
-    """A cache is not what was written; the message says why."""
+class UnusableCache(Exception):
+    """A cache is not what was written, or others could have written it; the message says why."""
 
 
 def write_description(draft: Path, described: CacheFile, tensors: Tensors) -> None:
@@ -80,56 +45,77 @@ def write_description(draft: Path, described: CacheFile, tensors: Tensors) -> No
     Raises:
         OSError: they cannot be written.
     """
-    named = {f"edges.{i}": cuts for i, cuts in enumerate(tensors.edges)}
-    named |= {"sample": tensors.sample, "answers": tensors.answers}
-    if tensors.weight is not None:
-        named["weight"] = tensors.weight
-    content = save({name: np.ascontiguousarray(array) for name, array in named.items()})
-    with whole_file(draft / TENSORS_FILE, durable=True) as file:
+    content = save({name: np.ascontiguousarray(array) for name, array in tensors.named().items()})
+    with whole_file(draft / TENSORS_FILE, PRIVATE, durable=True) as file:
         file.write(content)
     described = described.model_copy(update={"tensors": hashlib.sha256(content).hexdigest()})
     described = described.model_copy(update={"digest": described.own_digest()})
-    with whole_file(draft / CACHE_FILE, durable=True) as file:
+    with whole_file(draft / CACHE_FILE, PRIVATE, durable=True) as file:
         file.write(described.model_dump_json(indent=1).encode())
 
 
-def read_description(folder: Path, *, verify: bool) -> tuple[CacheFile, Tensors] | None:
-    """What a cache holds; None where there is none. `verify`: compare the digests of the rows too.
+def read_description(folder: Path, fingerprint: str) -> tuple[CacheFile, Tensors] | None:
+    """What a cache holds; None where there is none, or one of something else. The digests of all its files are right.
 
     Raises:
-        DamagedCache: it is not what was written.
+        UnusableCache: it is not what was written, or others could have written it.
     """
     if not (folder / CACHE_FILE).is_file():
         return None
     try:
-        if (folder / CACHE_FILE).stat().st_size > MAX_CACHE_BYTES:
-            raise DamagedCache(f"{CACHE_FILE} is larger than {MAX_CACHE_BYTES >> 20} MiB")
-        described = CacheFile.model_validate_json((folder / CACHE_FILE).read_bytes())
+        _require_own(folder.name, folder.stat())
+        described = CacheFile.model_validate_json(_read(folder / CACHE_FILE, MAX_CACHE_BYTES))
         if described.digest != described.own_digest():
-            raise DamagedCache(f"{CACHE_FILE} was edited")
-        for part in described.parts.values():
-            _check_part(folder / part.file, part, described.layout, verify=verify)
-        content = (folder / TENSORS_FILE).read_bytes()
+            raise UnusableCache(f"{CACHE_FILE} was edited")
+        if described.fingerprint != fingerprint:
+            return None
+        content = _read(folder / TENSORS_FILE, MAX_TENSORS_BYTES)
         if hashlib.sha256(content).hexdigest() != described.tensors:
-            raise DamagedCache(f"{TENSORS_FILE} is not what was written")
-        named = load(content)
+            raise UnusableCache(f"{TENSORS_FILE} is not what was written")
+        tensors = Tensors.of(load(content), described)
+        with ThreadPoolExecutor(len(described.parts)) as threads:
+            parts = described.parts.values()
+            for checked in [threads.submit(_check_part, folder, part, described.layout) for part in parts]:
+                checked.result()
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise DamagedCache(f"{CACHE_FILE}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except (OSError, SafetensorError) as error:
-        raise DamagedCache(str(error)) from error
-    edges = [named[f"edges.{i}"] for i in range(described.edges)]
-    return described, Tensors(edges, named["sample"], named["answers"], named.get("weight"))
+        raise UnusableCache(f"{CACHE_FILE}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (OSError, SafetensorError, ValueError, KeyError) as error:  # numpy has no such elements: a KeyError
+        raise UnusableCache(str(error)) from error
+    return described, tensors
 
 
-def _check_part(path: Path, part: Part, layout: Layout, *, verify: bool) -> None:
-    size, expected = path.stat().st_size, layout.file_bytes(part.rows)
-    if size != expected:
-        raise DamagedCache(f"{path.name} has {size:,} bytes, expected {expected:,}")
-    if verify:
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != part.sha256:
-                raise DamagedCache(f"{path.name} is not what was written")
+def _check_part(folder: Path, part: Part, layout: Layout) -> None:
+    expected = layout.file_bytes(part.rows)
+    with _opened(folder / part.file) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size != expected:
+            raise UnusableCache(f"{part.file} has {size:,} bytes, expected {expected:,}")
+        if hashlib.file_digest(file, "sha256").hexdigest() != part.sha256:
+            raise UnusableCache(f"{part.file} is not what was written")
+
+
+def _read(path: Path, most: int) -> bytes:
+    with _opened(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise UnusableCache(f"{path.name} is larger than {most >> 20:,} MiB")
+        return file.read()
+
+
+def _opened(path: Path) -> BufferedReader:
+    """A file of this user's own, and no link to another."""
+    file = os.fdopen(os.open(path, READING), "rb")
+    try:
+        _require_own(path.name, os.fstat(file.fileno()))
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _require_own(name: str, found: os.stat_result) -> None:
+    if not is_own(found):
+        raise UnusableCache(f"{name} is another user's, or others can write to it; a cache is to be yours alone")
 
 
 @contextlib.contextmanager
@@ -141,6 +127,8 @@ def new_cache(place: Path) -> Iterator[Path]:
     """
     if place.exists() and not (place / CACHE_FILE).is_file() and not (place.is_dir() and not any(place.iterdir())):
         raise OutputError(f"{place} exists and is no cache; name another folder with --cache DIR, or remove it")
+    if place.exists() and is_others(place.stat()):
+        raise OutputError(f"{place} is another user's; {ELSEWHERE}, or remove it")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with locked(place) as mine:
@@ -149,8 +137,10 @@ def new_cache(place: Path) -> Iterator[Path]:
             for left in _left_by(place):
                 shutil.rmtree(left, ignore_errors=True)
             draft = place.with_name(f".{place.name}.draft-{secrets.token_hex(8)}")
-            draft.mkdir()
+            draft.mkdir(0o700)
             try:
+                if not is_own(draft.stat()):
+                    raise OutputError(f"{place} would lie where others can write to what is yours alone; {ELSEWHERE}")
                 yield draft
                 sync(draft)
                 _put(draft, place)

@@ -17,15 +17,16 @@ from torch import Tensor
 
 from torchbce.common.errors import InputError
 from torchbce.common.signals import Came, look, signals_held
-from torchbce.engine.numba_cpu.perceptron.machine import Rows
+from torchbce.engine.numba_cpu.perceptron.rows import Rows
 from torchbce.training import processes
+from torchbce.training.checkpoint.form import Array, Each, Whole
 from torchbce.training.checkpoint.record import State
 from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.ensemble import mean_logits
-from torchbce.training.ensemble.judged import Judge, Judged, Learning, not_finite
+from torchbce.training.ensemble.judged import STATE_FORM, Judge, Judged, Learning, not_finite
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.ensemble.schedule import Schedule
-from torchbce.training.network.machines import load_state, state_of
+from torchbce.training.network.machines import load_state, state_form, state_of
 from torchbce.training.stream.crew import Crew
 from torchbce.training.stream.shuffled import Shuffled
 from torchbce.training.stream.stored import Stored, Window
@@ -178,9 +179,34 @@ class StreamCourse:
             "ended": self._ended,
         }
 
+    def _check(self, state: State) -> None:
+        """Raise a ValueError unless the parts of a state that has the form fit each other."""
+        self.judged.check_state(state["judged"])
+        history, window = state["judged"]["history"], state["window"]
+        if len(state["kept"]) != (0 if history["chosen"] is None else len(self.crews)):
+            raise ValueError("the weights of the best epoch are not there, or there is no such epoch")
+        steps = min(window * -(-self.shuffled.window_rows // self.chosen.batch_size), self.steps) + state["done"]
+        steps += len(history["epochs"]) * self.steps
+        if any(network["steps"] != steps for network in state["networks"]):
+            raise ValueError(f"a network has taken another number of steps than {steps}")
+
     def _resume(self) -> None:
         """Where the last checkpoint was taken, if there is one."""
-        state = self.watch.keeper.saved()
+        weights = Array((len(self.crews[0].first.parameters),))
+        form = {
+            "networks": [state_form(crew.first) for crew in self.crews],
+            "judged": STATE_FORM,
+            "kept": Each(weights),
+            "total": float,
+            "skipped": (Whole(), float),
+            "window": Whole(self.shuffled.windows),
+            "done": Whole(self.steps),
+            "spent": float,
+            "seconds": (float, float),
+            "reading": float,
+            "ended": bool,
+        }
+        state = self.watch.keeper.saved(form, self._check)
         if state is None:
             return
         for crew, before in zip(self.crews, state["networks"], strict=True):

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, Rows
+from torchbce.engine.numba_cpu.perceptron.machine import Optimizer
+from torchbce.engine.numba_cpu.perceptron.rows import Rows
 from torchbce.training import processes
 from torchbce.training.network.machines import Machines, TableMachine
 from torchbce.training.network.table_network import TableNetwork

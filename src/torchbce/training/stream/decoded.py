@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from torchbce.engine.numba_cpu.perceptron.machine import Rows
+from torchbce.engine.numba_cpu.perceptron.rows import Rows
 from torchbce.training.network.table_network import TableNetwork
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, Rows
+from torchbce.engine.numba_cpu.perceptron.machine import Optimizer
+from torchbce.engine.numba_cpu.perceptron.rows import Rows
 from torchbce.training.ensemble.calibration import bce, calibrate
 from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.data import Fitted

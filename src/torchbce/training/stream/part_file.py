@@ -7,9 +7,11 @@ import os
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from torchbce.training.stream.records import BLOCK, Arrays, Layout, padding
+
+PRIVATE = 0o600  # a cache's files are read by nobody else, and a cache that others could write is not used
 
 
 class Part(BaseModel):
@@ -17,12 +19,18 @@ class Part(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    file: str = Field(pattern=r"^[a-z]+\.records$")
-    rows: int = Field(ge=0)
+    file: str = Field(pattern=r"^[a-z]+\.records$", max_length=40)
+    rows: int = Field(ge=1, le=2**53)
     ones: int = Field(ge=0)
     weight: float = Field(ge=0)
     weight_of_ones: float = Field(ge=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Part:
+        if self.ones > self.rows or self.weight_of_ones > self.weight * (1 + 1e-9):
+            raise ValueError("more rows of the positive class than rows")
+        return self
 
 
 class PartFile:
@@ -30,7 +38,8 @@ class PartFile:
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self._path, self._layout = path, layout
-        self._file = path.open("xb", buffering=0)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), PRIVATE)
+        self._file = os.fdopen(handle, "wb", buffering=0)
         self._digest = hashlib.sha256()
         self._block, self._filled = layout.arrays(BLOCK), 0
         self._rows = self._ones = 0

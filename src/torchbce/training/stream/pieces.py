@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from torchbce.training.network.edges import cells
+from torchbce.training.network.edges import cells, pieces_of
 
 ROWS = 1 << 14  # at a time: a chunk of the columns stays in the processor's cache
 GRID, CROWD = 4096, 4  # places; edges in one of them, beyond which a search is as fast
@@ -18,8 +18,9 @@ class Pieces:
     """`cut`: the numbers that are cut, those with more than two edges; `plain`: the others."""
 
     def __init__(self, edges: list[np.ndarray], numbers: int) -> None:
-        self.cut = [i for i, cuts in enumerate(edges) if len(cuts) > 2]
-        self.plain = sorted(set(range(numbers)) - set(self.cut))
+        pieces = pieces_of(edges, numbers)
+        self.cut = [i for i, count in enumerate(pieces) if count]
+        self.plain = [i for i, count in enumerate(pieces) if not count]
         self._grids = [_Grid(edges[i][:-1], np.diff(edges[i])) for i in self.cut]
 
     def encode(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

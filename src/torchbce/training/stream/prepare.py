@@ -15,22 +15,15 @@ from torchbce.common.errors import InputError
 from torchbce.training.ensemble.fit import EDGE_ROWS
 from torchbce.training.examples import Held, Roles, require_of_each_class
 from torchbce.training.network.edges import quantile_edges
-from torchbce.training.stream.cache import (
-    FORMAT,
-    CacheFile,
-    DamagedCache,
-    Tensors,
-    new_cache,
-    read_description,
-    write_description,
-)
+from torchbce.training.stream.bounds import Bounds
+from torchbce.training.stream.cache import UnusableCache, new_cache, read_description, write_description
+from torchbce.training.stream.description import FORMAT, CacheFile, Tensors
 from torchbce.training.stream.fingerprint import fingerprint
 from torchbce.training.stream.pack import Packer
 from torchbce.training.stream.parts import NAMES, TEST, Shares
 from torchbce.training.stream.pieces import Pieces
-from torchbce.training.stream.records import Layout
 from torchbce.training.stream.stored import Stored
-from torchbce.training.table.columns import FittedColumn, levels_of, number_count
+from torchbce.training.table.columns import FittedColumn, number_count
 from torchbce.training.table.files import missing_columns
 from torchbce.training.table.fit_pass import FitPass
 from torchbce.training.table.folder_keys import keys_of
@@ -78,14 +71,12 @@ def prepare_stream(
     format: Format | None,
     place: Path,
     on_rows: OnRows | None,
-    verify: bool = False,
 ) -> Stream:
     """Files, patterns and folders of shards, packed to the cache in `place`, or that cache if it was made of just them.
 
     The folder of the cache appears whole or not at all; one made of anything else is replaced. Which part a row is in
     depends on the seed and its number (or its group's text) alone; with times, on the times. `on_rows` hears how many
-    rows were read and how many there are to read, each row once in every pass. `verify`: compare all digests of a cache
-    that is there.
+    rows were read and how many there are to read, each row once in every pass.
 
     Raises:
         InputError: as `read_examples`; also a value that contradicts the rows before it, with shard and row.
@@ -105,7 +96,7 @@ def prepare_stream(
         print_ = fingerprint(
             [path for shards in both for path in shards.files], options, complete=all(s.is_lasting for s in both)
         )
-        found, damage = _reusable(place, print_, verify=verify)
+        found, damage = _reusable(place, print_)
         if found is not None:
             return _stream(place, *found, reused=True, notes=[])
         with new_cache(place) as draft:
@@ -123,13 +114,12 @@ def _options(roles: Roles, held: Held, table: Shards, seed: int, pieces: int) ->
     return given | {"seed": seed, "pieces": pieces, "format_version": FORMAT, "edge_rows": EDGE_ROWS}
 
 
-def _reusable(place: Path, print_: str, *, verify: bool) -> tuple[tuple[CacheFile, Tensors] | None, list[str]]:
-    """The cache that is there, if it is of the same; and what is to be said if it is damaged."""
+def _reusable(place: Path, print_: str) -> tuple[tuple[CacheFile, Tensors] | None, list[str]]:
+    """The cache that is there, if it is of the same; and what is to be said if it cannot be used."""
     try:
-        found = read_description(place, verify=verify)
-    except DamagedCache as damage:
-        return None, [f"the cache {place} was damaged ({damage}) and has been made anew"]
-    return (found if found is not None and found[0].fingerprint == print_ else None), []
+        return read_description(place, print_), []
+    except UnusableCache as reason:
+        return None, [f"the cache {place} has been made anew, as it could not be used again: {reason}"]
 
 
 def _made(
@@ -157,9 +147,7 @@ def _made(
     learnt = FitPass(table, roles, parts, seed).run(heard)
     edges = quantile_edges(learnt.sample[:, : number_count(learnt.columns)], pieces) if pieces else []
     cut = Pieces(edges, number_count(learnt.columns))
-    layout = Layout(
-        cut=len(cut.cut), plain=len(cut.plain), coded=len(levels_of(learnt.columns)), weighted=roles.weight is not None
-    )
+    layout = Bounds.of(learnt.columns, edges).layout(weighted=roles.weight is not None)
     expected = [*learnt.counts.sum(1).tolist(), *([] if aside is None else [aside.rows])]
     with Packer(draft, place, cut, layout, expected) as packer:
         packer.add(table.batches([*learnt.rows.names, *parts.names], "as before"), learnt.rows, heard)
@@ -200,8 +188,10 @@ class _Heard:
 
 
 def _stream(place: Path, described: CacheFile, tensors: Tensors, *, reused: bool, notes: list[str]) -> Stream:
+    bounds = Bounds.of(described.columns, tensors.edges)
     train, valid, test = (
-        Stored(place, described.parts[name], described.layout) if name in described.parts else None for name in NAMES
+        Stored(place, described.parts[name], described.layout, bounds) if name in described.parts else None
+        for name in NAMES
     )
     assert train is not None
     assert valid is not None

@@ -45,7 +45,8 @@ class Layout(BaseModel):
 
     def block_bytes(self, rows: int) -> int:
         """Of a block of so many rows."""
-        return sum(array.nbytes + padding(array.nbytes) for array in self.arrays(rows).values())
+        sizes = 2 * self.cut, 4 * self.cut, 4 * self.plain, 4 * self.coded, 4, 4 * self.weighted, 8  # as in `arrays`
+        return sum(rows * size + padding(rows * size) for size in sizes)
 
     def blocks_within(self, most: int) -> int:
         """How many blocks are read together: at most `most`, and what a window holds of them."""

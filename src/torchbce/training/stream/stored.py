@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from torchbce.common.errors import InputError
-from torchbce.engine.numba_cpu.perceptron.machine import Rows
+from torchbce.engine.numba_cpu.perceptron.rows import Rows
+from torchbce.training.stream.bounds import Bounds, OutOfBounds
 from torchbce.training.stream.part_file import Part
 from torchbce.training.stream.records import BLOCK, Arrays, Layout, padding
 
@@ -25,11 +25,14 @@ class Window(NamedTuple):
 
 
 class Stored:
-    """The rows of a part. Not for several threads; each window takes the memory of the one before."""
+    """The rows of a part. Not for several threads; each window takes the memory of the one before.
 
-    def __init__(self, folder: Path, part: Part, layout: Layout) -> None:
+    All that is read is within `bounds`, whatever the file holds: compiled code looks its numbers up.
+    """
+
+    def __init__(self, folder: Path, part: Part, layout: Layout, bounds: Bounds) -> None:
         self.path, self.layout = folder / part.file, layout
-        self._part = part
+        self._part, self._bounds = part, bounds
         self._handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         self._closed = weakref.finalize(self, os.close, self._handle)
         self._memory = _Memory(layout)
@@ -69,7 +72,7 @@ class Stored:
         """The rows of some blocks, one block after the other.
 
         Raises:
-            InputError: a block cannot be read; the message names it.
+            InputError: a block cannot be read, or holds what no row has; the message names it.
         """
         return self._read(blocks, self._memory)
 
@@ -86,8 +89,14 @@ class Stored:
         for block, count in zip(blocks, counts, strict=True):
             self._read_block(int(block), [array[start : start + count] for array in arrays.values()])
             start += count
-        rows = Rows(**{name: torch.from_numpy(array) for name, array in arrays.items() if name != "rows"})
-        return Window(rows, arrays["rows"])
+        try:
+            return Window(self._bounds.rows(arrays), arrays["rows"])
+        except OutOfBounds as error:
+            block = int(blocks[int(np.searchsorted(np.cumsum(counts), error.row, side="right"))])
+            raise InputError(
+                f"{self.path}: block {block}, row {arrays['rows'][error.row]} of the table: {error}; the file is not "
+                f"what was written: delete the cache {self.path.parent}, and it is made anew"
+            ) from error
 
     def _read_block(self, block: int, parts: list[np.ndarray]) -> None:
         into: list[memoryview | bytearray] = []
@@ -104,7 +113,7 @@ class Stored:
         if read != size:
             raise InputError(
                 f"{self.path}: block {block} has {read:,} of {size:,} bytes: the file was cut after it was opened; "
-                "remove the cache, it is made anew"
+                f"delete the cache {self.path.parent}, and it is made anew"
             )
 
 

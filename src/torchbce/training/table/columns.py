@@ -8,11 +8,12 @@ or had only once. A date is a number, in days, and its month, weekday and hour a
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from torchbce.common.errors import InputError
 from torchbce.training.table.files import column_of, row_number
@@ -60,6 +61,14 @@ class CategoricalColumn(BaseModel):
     levels: list[str] = Field(max_length=MAX_LEVELS)
     gaps: bool
 
+    @field_validator("levels")
+    @classmethod
+    def _differ(cls, levels: list[str]) -> list[str]:
+        repeated = next((level for level, count in Counter(levels).items() if count > 1), None)
+        if repeated is not None:
+            raise ValueError(f"the level {repeated!r} repeats")
+        return levels
+
     def encode(self, table: pl.DataFrame, file: str) -> list[np.ndarray]:
         texts = texts_of(column_of(table, self.name, file))
         codes = texts.replace_strict(self.levels, range(1, len(self.levels) + 1), default=0, return_dtype=pl.Int64)
@@ -92,6 +101,27 @@ class CalendarColumn(BaseModel):
 
 Column = Annotated[NumericColumn | CategoricalColumn | CalendarColumn, Field(discriminator="kind")]
 FittedColumn = NumericColumn | CategoricalColumn | CalendarColumn
+
+
+def check_names(columns: list[FittedColumn]) -> None:
+    """Raise unless each column of a table is one thing: a date may be a number and several parts of it.
+
+    Raises:
+        ValueError: a column that is two.
+    """
+    by_name: dict[str, list[tuple[object, str]]] = {}
+    for column in columns:
+        kind = column.part if isinstance(column, CalendarColumn) else "number" if _is_date(column) else column.kind
+        form = "" if isinstance(column, CategoricalColumn) else column.date
+        by_name.setdefault(column.name, []).append((kind, form))
+    for name, found in by_name.items():
+        kinds, forms = {kind for kind, _ in found}, {form for _, form in found}
+        if len(kinds) < len(found) or len(forms) > 1 or (len(kinds) > 1 and not kinds <= {"number", *CALENDAR_LEVELS}):
+            raise ValueError(f"the column {name!r} is there twice")
+
+
+def _is_date(column: FittedColumn) -> bool:
+    return isinstance(column, NumericColumn) and column.is_date
 
 
 def level_count(column: FittedColumn) -> int:

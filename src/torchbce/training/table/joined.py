@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from torchbce.common.errors import InputError
+from torchbce.common.errors import InputError, RunFolderError
 from torchbce.training.run.folder import check_predictions_file, described_run
 from torchbce.training.table.files import read_table
 from torchbce.training.table.opened import Format
@@ -26,8 +26,15 @@ def joined_predictions(
         RunFolderError: this is no run.
     """
     made = pl.read_parquet(check_predictions_file(folder), glob=False)
+    if ROW not in made.columns or not made.schema[ROW].is_integer() or made[ROW].has_nulls():
+        raise RunFolderError(f"{folder}: its predictions do not say of which rows they are; train again")
     described = described_run(folder)
     name = str(described.training.get("test") or described.source)
+    if name != Path(name).name:  # whoever made the run chose it
+        raise RunFolderError(
+            f"{folder} says it was made from {name!r}, which is a path and no name of a file; it is not followed: say "
+            "where the table is with --table FILE"
+        )
     places = [Path(name), folder.parent / name, folder.parent.parent / name]
     found = table or next((str(place) for place in places if place.is_file()), None)
     if found is None:
@@ -37,12 +44,15 @@ def joined_predictions(
         )
     target = described.target
     frame = read_table(found, format, {target.column}).frame
-    last = int(made[ROW].to_numpy().max())
-    if last > frame.height:
+    numbers = made[ROW].to_numpy()
+    if len(numbers) and not 1 <= int(numbers.min()) <= int(numbers.max()) <= frame.height:
         raise InputError(
-            f"{found} has {frame.height:,} rows and {folder} predictions of row {last:,}: it is another table"
+            f"{found} has {frame.height:,} rows and {folder} predictions of the rows {int(numbers.min()):,} to "
+            f"{int(numbers.max()):,}: it is another table"
         )
-    rows = frame[made[ROW].to_numpy() - 1]
+    rows = frame[numbers - 1]
+    if target.column not in frame.columns:
+        raise InputError(f"{found} has no column {target.column!r}, the target of {folder}: it is another table")
     if "target" in made.columns and not (target.encode(rows, found) == made["target"]).all():
         raise InputError(f"{found} has other targets than {folder} was made with: it is another table")
     others = [column for column in frame.columns if column not in made.columns]

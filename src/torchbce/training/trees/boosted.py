@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from torchbce.engine.numba_cpu.trees.machine import Nodes, sums
+from torchbce.training.checkpoint.form import Array, Values, require
 from torchbce.training.checkpoint.record import State
 
 Levels = Annotated[int, Field(ge=1, le=65_536)]
@@ -36,6 +37,12 @@ class BoostedTrees(nn.Module):
 
     start: Tensor  # what the leaves add to, (1,)
     shares: Tensor  # each category's, one column's after the other
+    column: Tensor  # of the nodes and trees: see `Nodes`
+    threshold: Tensor
+    left: Tensor
+    value: Tensor
+    root: Tensor
+    depth: Tensor
 
     def __init__(self, spec: TreesSpec) -> None:
         super().__init__()
@@ -55,30 +62,40 @@ class BoostedTrees(nn.Module):
 
     @classmethod
     def of_state(cls, state: State) -> BoostedTrees:
-        """What `to_state` was taken of."""
-        trees = cls(TreesSpec(**state["spec"]))
+        """What `to_state` was taken of.
+
+        Raises:
+            ValueError: it is of no trees.
+        """
+        require(state, {"spec": Values(object), "tensors": Values(object)}, "trees")
+        with torch.device("meta"):  # sizes without memory
+            trees = cls(TreesSpec(**state["spec"]))
+        form = {name: Array(tuple(tensor.shape), tensor.dtype) for name, tensor in trees.state_dict().items()}
+        require(state["tensors"], form, "trees")
         trees.load_state_dict(state["tensors"], assign=True)
+        trees.check()
         return trees
 
     @property
     def nodes(self) -> Nodes:
-        return Nodes(*(self.get_buffer(name) for name in Nodes._fields))
+        """As compiled code takes them.
 
-    @property
-    def is_sound(self) -> bool:
-        """Whether every walk stays within the trees and comes to an end, which the tensors of a file need not do."""
-        own, nodes = torch.arange(self.spec.nodes), self.nodes
-        leaf = nodes.left == own
-        ends = (nodes.left > own) & (nodes.left < self.spec.nodes - 1)
-        return bool(
-            (leaf | ends).all()
-            and (nodes.threshold[leaf] == torch.inf).all()
-            and _within(nodes.column, self.spec.numbers + len(self.spec.levels))
-            and _within(nodes.root, self.spec.nodes)
-            and _within(nodes.depth, self.spec.deepest + 1)
-            and all(tensor.isfinite().all() for tensor in (self.start, self.shares, nodes.value))
-            and not nodes.threshold.isnan().any()
-        )
+        Raises:
+            ValueError: a walk could leave the trees, which the tensors of a file need not rule out.
+        """
+        tensors = (self.column, self.threshold, self.left, self.value, self.root, self.depth)
+        return Nodes(*tensors, self.spec.numbers + len(self.spec.levels), self.spec.deepest)
+
+    def check(self) -> None:
+        """Raise unless every walk comes to an end at a number, as those of a file need not.
+
+        Raises:
+            ValueError: what is wrong.
+        """
+        strange = [name for name in ("start", "shares", "value") if not self.get_buffer(name).isfinite().all()]
+        if strange:
+            raise ValueError(f"{strange[0]} holds values that are not finite")
+        _ = self.nodes
 
     def numbers(self, rows: Tensor) -> Tensor:
         """Rows with each code as its category's share."""
@@ -92,13 +109,9 @@ class BoostedTrees(nn.Module):
         return sums(self.nodes, self.numbers(rows).contiguous(), self.start.item())
 
     def forward(self, rows: Tensor) -> Tensor:
-        numbers, nodes = self.numbers(rows), self.nodes
-        at = nodes.root.long().expand(rows.shape[0], -1)
+        numbers = self.numbers(rows)
+        at = self.root.long().expand(rows.shape[0], -1)
         for _ in range(self.spec.deepest):
-            seen = numbers.gather(1, nodes.column[at].long())
-            at = nodes.left[at].long() + (seen > nodes.threshold[at])
-        return self.start + nodes.value[at].double().sum(1)
-
-
-def _within(values: Tensor, stop: int) -> bool:
-    return bool(((values >= 0) & (values < stop)).all())
+            seen = numbers.gather(1, self.column[at].long())
+            at = self.left[at].long() + (seen > self.threshold[at])
+        return self.start + self.value[at].double().sum(1)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from torchbce.training import processes
 from torchbce.training.checkpoint.keeper import NOTHING, Keeper
+from torchbce.training.checkpoint.record import State
 from torchbce.training.ensemble.data import Data, Split
 from torchbce.training.side_by_side import results
 from torchbce.training.trees.boosted import BoostedTrees, TreesSpec
@@ -52,12 +53,12 @@ def grow(
     at_once = torch.get_num_threads()
     each = None if budget is None else budget / -(-len(splits) // (at_once * processes.count()))
     stop = threading.Event()
-    kept = [keeper.kept(f"trees-{number}") for number in range(len(splits))]
+    kept = [keeper.kept(f"trees-{number}", lambda state: _of(data, state)) for number in range(len(splits))]
 
     def one(number: int) -> BoostedTrees:
         before = kept[number]
         if before is not None:
-            return BoostedTrees.of_state(before)
+            return before
         until = np.inf if each is None else time.perf_counter() + each
         with threadpool_limits(1, user_api="openmp"):  # of this thread
             trees = _grown(
@@ -79,6 +80,18 @@ def grow(
         if number not in mine and kept[number] is None:
             keeper.keep(f"trees-{number}", state)
     return [BoostedTrees.of_state(state) for state in states]
+
+
+def _of(data: Data, state: State) -> BoostedTrees:
+    """Trees that were kept.
+
+    Raises:
+        ValueError: they are not of rows as these.
+    """
+    trees = BoostedTrees.of_state(state)
+    if (trees.spec.numbers, trees.spec.levels) != (data.numbers, data.levels):
+        raise ValueError("the trees are of other columns")
+    return trees
 
 
 @functools.cache

@@ -1,4 +1,9 @@
-"""Rows into the network, and what comes back to the weights that encode them."""
+"""Rows into the network, and what comes back to the weights that encode them.
+
+Nothing is compared with a limit here: bins and codes are within the tables (`rows.Rows` checks each), an order is of
+rows that are there and rows are of this network (`Machine._require_within`), and the tables are as large as they are
+said to be (`layers.Layers`).
+"""
 
 from __future__ import annotations
 

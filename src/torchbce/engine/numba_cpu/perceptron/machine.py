@@ -5,90 +5,23 @@ from __future__ import annotations
 import functools
 import itertools
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from torchbce.engine.numba_cpu import machine_code
-from torchbce.engine.numba_cpu.perceptron.words import (
-    ADAM,
-    CELL,
-    NO_OPTIMIZER,
-    RELU,
-    SGD,
-    SILU,
-    TANH,
-    WIDTH,
-    Words,
-    packed,
-)
+from torchbce.engine.numba_cpu.perceptron.layers import ACTIVATIONS, Layers, Pieces
+from torchbce.engine.numba_cpu.perceptron.rows import Limits, Rows, no_rows, require_dense
+from torchbce.engine.numba_cpu.perceptron.words import ADAM, CELL, NO_OPTIMIZER, SGD, Words, packed
 from torchbce.formula.loss import Loss
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
-ACTIVATIONS = {"silu": SILU, "tanh": TANH, "relu": RELU, "identity": 0}
 OPTIMIZERS = {"none": NO_OPTIMIZER, "sgd": SGD, "adamw": ADAM}
 SEEDS = 1 << 31
-
-
-class Pieces(NamedTuple):
-    """Columns of numbers in pieces: weight (C, K, 8) and bias (C, 1, 8) of the layer, start and length (C, K)."""
-
-    weight: Tensor
-    bias: Tensor
-    start: Tensor
-    length: Tensor
-
-
-class Dense(NamedTuple):
-    """A hidden layer: weight (outputs, inputs), bias (outputs,), and its activation by name."""
-
-    weight: Tensor
-    bias: Tensor
-    activation: str
-
-
-@dataclass(frozen=True)
-class Layers:
-    """A network by its tensors, all of them views of one: `parameters`, float32.
-
-    Shapes: C columns in pieces, P plain numbers, D the width of an encoded row (8 C + P + all embeddings'), k heads.
-    """
-
-    parameters: Tensor
-    plain: int
-    output_weight: Tensor  # (k, H)
-    output_bias: Tensor  # (k,)
-    pieces: Pieces | None = None
-    direct: Tensor | None = None  # (C + P,), weights from inputs to the logits
-    level_weights: list[Tensor] = field(default_factory=list)  # (levels,), if `direct`
-    embeddings: list[Tensor] = field(default_factory=list)  # (levels, width)
-    signs: Tensor | None = None  # (k, D) if k > 1
-    hidden: list[Dense] = field(default_factory=list)
-    sigmoid: bool = False  # outputs are probabilities
-    dropout: float = 0.0
-    undecayed: list[Tensor] = field(default_factory=list)  # parameters that AdamW does not decay
-
-    @property
-    def heads(self) -> int:
-        return len(self.output_bias)
-
-
-class Rows(NamedTuple):
-    """Encoded rows: bins (N, C) uint16, fractions (N, C), numbers (N, P), codes (N, Q) int32, target (N,), weight."""
-
-    bins: Tensor
-    fractions: Tensor
-    numbers: Tensor
-    codes: Tensor
-    target: Tensor
-    weight: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.target)
 
 
 class Optimizer(NamedTuple):
@@ -146,7 +79,9 @@ class Machine:
         self.skipped, self.skipped_weight = 0, 0.0  # batches whose loss was not finite, and the weight of their rows
         self._loss = torch.zeros(3, dtype=torch.float64)
         self._partials = torch.zeros(0, 0)
-        self._no_rows = Rows(*[torch.zeros(0)] * 5)
+        self._limits = layers.limits
+        self._no_rows = no_rows(self._limits)
+        self._within: Limits | None = None  # the limits of rows that were seen to be within the network's
         self._words = self._fixed(sgemm_address() or 0, seed)._replace(skip=int(skip))
 
     def train(self, rows: Rows, order: Tensor, rates: Tensor, total: float = 0.0) -> float:
@@ -155,11 +90,11 @@ class Machine:
         Returns `total` plus the rows' losses, added in their order, so that calls can be cut anywhere.
         """
         steps = -(-len(order) // self._batch)
-        assert len(rates) == steps, (len(rates), steps)
+        if not steps:
+            raise ValueError("order is empty; a step takes at least one row")
+        require_dense("rates", rates, torch.float64, (steps,))
         self._loss[0], self._loss[1:3] = total, 0.0
-        self._call(
-            rows, order=order.data_ptr(), rows_=len(order), rates=rates.data_ptr(), training=1, logits=self._scores
-        )
+        self._call(rows, order=order, rates=rates.data_ptr(), training=1, logits=self._scores)
         self.steps += steps
         self.skipped += int(self._loss[1])
         self.skipped_weight += self._loss[2].item()
@@ -172,31 +107,24 @@ class Machine:
         for dropout. Returns the sum of the losses of each lane's rows, float64.
         """
         count = -(-len(order) // self._batch)
+        if not 0 < len(order) <= of:
+            raise ValueError(f"{len(order)} rows are no lanes of a batch of {of}")
         self._hold(count)
         self._loss[:count] = 0
-        self._call(
-            rows,
-            order=order.data_ptr(),
-            rows_=len(order),
-            rates=0,
-            training=1,
-            logits=self._scores,
-            of=of,
-            step=draw,
-        )
+        self._call(rows, order=order, rates=0, training=1, logits=self._scores, of=of, step=draw)
         return self._loss[:count].clone()
 
     def apply(self, rate: float) -> None:
         """One step of the optimiser with what stands in `gradient`."""
         rates = torch.tensor([rate], dtype=torch.float64)
-        self._call(self._no_rows, order=0, rows_=0, rates=rates.data_ptr(), training=1, logits=self._scores)
+        self._call(self._no_rows, order=None, rates=rates.data_ptr(), training=1, logits=self._scores)
         self.steps += 1
 
     def outputs(self, rows: Rows, order: Tensor | None = None) -> Tensor:
         """(N, heads), of all rows or of those in `order` (int32), without dropout."""
         count = len(rows) if order is None else len(order)
         out = torch.empty(count, self._layers.heads)
-        self._call(rows, order=0 if order is None else order.data_ptr(), rows_=count, rates=0, training=0, logits=out)
+        self._call(rows, order=order, rates=0, training=0, logits=out)
         return out
 
     @property
@@ -213,7 +141,7 @@ class Machine:
         """Room for the losses of so many lanes, and for the sums of their gradients."""
         levels = lanes.bit_length()
         if len(self._loss) < lanes or len(self._partials) < levels:
-            self._loss = torch.zeros(lanes, dtype=torch.float64)
+            self._loss = torch.zeros(max(lanes, len(self._loss)), dtype=torch.float64)
             self._partials = torch.empty(levels, len(self.gradient))
             self._words = self._words._replace(loss=self._loss.data_ptr(), partials=self._partials.data_ptr())
 
@@ -221,14 +149,14 @@ class Machine:
         self,
         rows: Rows,
         *,
-        order: int,
-        rows_: int,
+        order: Tensor | None,
         rates: int,
         training: int,
         logits: Tensor,
         of: int = 0,
         step: int | None = None,
     ) -> None:
+        self._require_within(rows, order)
         words = self._words._replace(
             bins=rows.bins.data_ptr(),
             fractions=rows.fractions.data_ptr(),
@@ -236,8 +164,8 @@ class Machine:
             codes=rows.codes.data_ptr(),
             target=rows.target.data_ptr(),
             weight=0 if rows.weight is None else rows.weight.data_ptr(),
-            order=order,
-            rows=rows_,
+            order=0 if order is None else order.data_ptr(),
+            rows=len(rows) if order is None else len(order),
             rates=rates,
             step=self.steps if step is None else step,
             of=of,
@@ -246,25 +174,24 @@ class Machine:
         )
         self._function(packed(words))
 
-    def _place(self, tensor: Tensor | None) -> int:
-        """Where a parameter begins in all of them."""
-        if tensor is None:
-            return -1
-        if not tensor.numel():
-            return 0
-        assert tensor.is_contiguous()
-        assert tensor.dtype == torch.float32
-        place = (tensor.data_ptr() - self._layers.parameters.data_ptr()) // 4
-        assert 0 <= place <= len(self._layers.parameters)
-        return place
+    def _require_within(self, rows: Rows, order: Tensor | None) -> None:
+        """What `row_at` and `encode` rely on: rows are within the network's limits, and an order within the rows."""
+        if rows.limits is not self._within:
+            if not self._limits.hold(rows.limits):
+                raise ValueError(f"rows within {rows.limits} are not those of a network of {self._limits}")
+            self._within = rows.limits
+        if order is not None:
+            require_dense("order", order, torch.int32, (len(order),))
+            if len(order) and int(order.numpy().view(np.uint32).max()) >= len(rows):
+                raise ValueError(f"order names rows from {order.min()} to {order.max()}; there are {len(rows)}, from 0")
 
     def _fixed(self, sgemm: int, seed: int) -> Words:
         """The words that are the same in every call, and the memory behind them."""
         net, batch = self._layers, self._batch
         cut, pieces = (0, 0) if net.pieces is None else net.pieces.start.shape
         dims = [embedding.shape[1] for embedding in net.embeddings]
-        inputs = cut * WIDTH + net.plain + sum(dims)
-        widths = [inputs, *(len(layer.bias) for layer in net.hidden)]
+        widths = net.widths
+        inputs = widths[0]
         items = batch * net.heads
 
         def memory(*shape: int) -> Tensor:
@@ -275,9 +202,9 @@ class Machine:
 
         outputs = [memory(items, width) for width in widths[1:]]
         slopes = [memory(items, width) for width in widths[1:]]
-        undecayed = {self._place(tensor) for tensor in net.undecayed}
+        undecayed = {net.place(tensor) for tensor in net.undecayed}
         everything = len(net.parameters)
-        borders = sorted({0, *undecayed, *(self._place(t) + t.numel() for t in net.undecayed), everything})
+        borders = sorted({0, *undecayed, *(net.place(t) + t.numel() for t in net.undecayed), everything})
         blocks = [[start, end - start, int(start not in undecayed)] for start, end in itertools.pairwise(borders)]
         wide = (net.heads, widths[1], inputs) if net.heads > 1 else (0,)
         self._scores = memory(items)
@@ -285,9 +212,9 @@ class Machine:
             "widths": integers(widths),
             "activations": integers([ACTIVATIONS[layer.activation] for layer in net.hidden]),
             "levels_width": integers(dims),
-            "level_weights": integers([self._place(tensor) for tensor in net.level_weights]),
-            "embeddings": integers([self._place(tensor) for tensor in net.embeddings]),
-            "dense": integers([self._place(part) for layer in net.hidden for part in (layer.weight, layer.bias)]),
+            "level_weights": integers([net.place(tensor) for tensor in net.level_weights]),
+            "embeddings": integers([net.place(tensor) for tensor in net.embeddings]),
+            "dense": integers([net.place(part) for layer in net.hidden for part in (layer.weight, layer.bias)]),
             "first_moment": torch.zeros_like(net.parameters),
             "second_moment": torch.zeros_like(net.parameters),
             "blocks": integers(list(itertools.chain(*blocks))),
@@ -321,12 +248,12 @@ class Machine:
             parameters=net.parameters.data_ptr(),
             gradient=self.gradient.data_ptr(),
             parameter_count=everything,
-            piece_weight=self._place(of_pieces.weight),
-            piece_bias=self._place(of_pieces.bias),
-            direct=self._place(net.direct),
-            signs=self._place(net.signs),
-            output_weight=self._place(net.output_weight),
-            output_bias=self._place(net.output_bias),
+            piece_weight=net.place(of_pieces.weight),
+            piece_bias=net.place(of_pieces.bias),
+            direct=net.place(net.direct),
+            signs=net.place(net.signs),
+            output_weight=net.place(net.output_weight),
+            output_bias=net.place(net.output_bias),
             sigmoid=int(net.sigmoid),
             seed=seed % SEEDS,
             drop_below=int(net.dropout * 2**32),

@@ -1,6 +1,7 @@
 """Rows down decision trees: a block of rows goes down each tree level by level, so that no row waits for another.
 
-A leaf leads to itself, so all rows take as many steps as the tree is deep.
+A leaf leads to itself, so all rows take as many steps as the tree is deep. Nothing is compared with a limit here:
+roots, columns and where nodes lead were checked (`machine.Nodes`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,20 @@
+"""Whose a file is: what is trusted must be this user's own, and nobody else may be able to write to it."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+__all__ = ["is_others", "is_own"]
+
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def is_own(found: os.stat_result) -> bool:
+    """Whether a file or folder belongs to this user, and nobody else can write to it; True where there are no users."""
+    return not is_others(found) and not (hasattr(os, "geteuid") and found.st_mode & OTHERS_WRITE)
+
+
+def is_others(found: os.stat_result) -> bool:
+    """Whether it belongs to another user."""
+    return hasattr(os, "geteuid") and found.st_uid != os.geteuid()

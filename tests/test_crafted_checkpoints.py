@@ -1,0 +1,88 @@
+"""Whatever somebody wrote into a checkpoint, the run goes on, or one message says that it is not of this run."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import crafted
+from test_stream import made, prepared, written
+from test_trees import halves, table
+from torchbce import InputError
+from torchbce.training.checkpoint.keeper import Keeper
+from torchbce.training.checkpoint.record import read_record, write_record
+from torchbce.training.checkpoint.unfinished import Unfinished
+from torchbce.training.ensemble.course import Watch
+from torchbce.training.ensemble.fit import fit_ensemble
+from torchbce.training.ensemble.recipe import Choices, recipe
+from torchbce.training.stream.fit import fit_stream, stream_recipe
+from torchbce.training.trees.boosting import Boosting
+
+
+class Enough(Exception):
+    """The checkpoint that is wanted has been written."""
+
+
+def kept_by(train, folder: Path, saves: int) -> Path:
+    """The folder of a run that was stopped after so many checkpoints."""
+    count = 0
+
+    def save(keeper, state):
+        nonlocal count
+        original(keeper, state)
+        count += 1
+        if count == saves:
+            raise Enough
+
+    with pytest.MonkeyPatch.context() as patch:
+        original = Keeper.save
+        patch.setattr(Keeper, "save", save)
+        patch.setattr(Keeper, "is_due", property(lambda keeper: keeper.keeps))
+        with pytest.raises(Enough):
+            train(Keeper(Unfinished(folder, {"--seed": 1})))
+    return folder
+
+
+def in_memory(keeper: Keeper) -> np.ndarray:
+    data = table(400, weighted=True)
+    chosen = recipe(400, Choices(hidden=(4,), epochs=3, members=2, batch_size=100))
+    chosen = replace(chosen, trees=Boosting(0.1, 4, most=3))
+    return fit_ensemble(data, halves(data), chosen, seed=0, watch=Watch(keeper=keeper)).ensemble.logits(data.rows)
+
+
+@pytest.fixture(scope="module")
+def in_blocks(tmp_path_factory):
+    """Training on a small packed table, with what is kept."""
+    place = tmp_path_factory.mktemp("blocks")
+    stream = prepared(written(made(), place / "t", "parquet"), place / "c")
+    chosen = stream_recipe(len(stream.train), Choices(hidden=(4,), epochs=2, members=2, batch_size=500))
+
+    def train(keeper: Keeper) -> np.ndarray:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("torchbce.training.stream.course.TOGETHER", 2)
+            return fit_stream(stream, chosen, seed=0, watch=Watch(keeper=keeper)).test_logits
+
+    return train
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("seeds", crafted.SEEDS)
+@pytest.mark.parametrize("kind", ["memory", "blocks"])
+def test_crafted_checkpoints(kind, seeds, in_blocks, tmp_path):
+    train = in_memory if kind == "memory" else in_blocks
+    wholes = [kept_by(train, tmp_path / f"whole{saves}", saves) for saves in (1, 2, 3)]
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        folder = Path(shutil.copytree(wholes[seed % 3], tmp_path / "crafted"))
+        file = sorted(folder.glob("[cp]*.safetensors"))[-1 if seed % 4 else 0]
+        write_record(file, crafted.changed_state(read_record(file), rng))
+        try:
+            assert np.isfinite(train(Keeper(Unfinished(folder, {"--seed": 1})))).all(), seed
+        except InputError as error:
+            if str(folder) not in str(error) and "the learning rate is too large" not in str(error):
+                raise
+        shutil.rmtree(folder)
