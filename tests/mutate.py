@@ -78,6 +78,8 @@ MUTATIONS = (
     (TREES + "boosting.py", "ones = weight * data.target[rows]", "ones = data.target[rows]", "trees"),
     (TREES + "boosted.py", "(nodes.left < self.spec.nodes - 1)", "(nodes.left < self.spec.nodes)", "trees"),
     ("training/ensemble/fit.py", "np.logaddexp.at(no, place, -np.logaddexp(0.0, logits))", "no[place] = -np.logaddexp(0.0, logits)", "trees"),
+    ("training/table/frames.py", 'in ("NAType", "NaTType")', 'in ("NaTType",)', "classifier_inputs"),
+    ("training/table/frames.py", "if wanted is None or name in wanted", "if True", "classifier_inputs"),
 )
 # fmt: on
 

@@ -118,7 +118,7 @@ def test_run_folders_are_shared_with_the_command_line(fitted, data, tmp_path, tr
         fitted.save(tmp_path / "run")
     with pytest.raises(RunFolderError, match="does not exist"):
         load(tmp_path / "nothing")
-    with pytest.raises(InputError, match="X has no column 'a', which the model needs"):
+    with pytest.raises(InputError, match="X has no columns 'a', 'c', 'd', 'e', 'f', which the model needs"):
         again.predict(frame[["b"]])
 
 
@@ -131,7 +131,7 @@ def test_arrays_with_columns_of_no_use_are_read_again_in_order(tmp_path):
     again = load(tmp_path / "run")
     assert (again.predict_proba(X) == model.predict_proba(X)).all()
     assert not hasattr(again, "feature_names_in_")
-    with pytest.raises(ValueError, match="X has 2 features, but the model expects 4 features"):
+    with pytest.raises(ValueError, match="X has 2 features, but BCEClassifier is expecting 4 features"):
         again.predict(X[:, :2])
 
 
