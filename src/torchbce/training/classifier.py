@@ -160,8 +160,9 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, (N, 2), float64.
 
-        A category that training did not have, or only once, counts as missing; a ``UserWarning`` names the column and
-        the categories.
+        Where a row has a category that training did not have, or only once, or a gap where training had none, it is the
+        mean over the values that training had there, or, where training had rare categories enough, that of a rare one;
+        a ``UserWarning`` names the column and the categories.
         """
         logits = self._logits(X)
         return np.stack([sigmoid(-logits), sigmoid(logits)], 1)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, one_blas_thread
+from torchbce.training.ensemble.background import COUNT, averaged_over
 from torchbce.training.ensemble.blend import mixed
 from torchbce.training.ensemble.calibration import AS_IT_IS, Scaling
 from torchbce.training.network.compiled import compiled, encoded
@@ -23,21 +24,22 @@ BATCH = 512  # rows that go through a network together: their numbers stay in th
 class Ensemble:
     """Encoded rows to one logit each.
 
-    The logit of the mean probability over all heads of all networks, mixed with that of all sets of trees, scaled.
+    The logit of the mean probability over all heads of all networks, mixed with that of all sets of trees, scaled. Of a
+    row with unknown cells, that of the mean over the `background`.
     """
 
     networks: list[TableNetwork]
     scaling: Scaling = AS_IT_IS
     trees: list[BoostedTrees] = field(default_factory=list)
     share: float = 0.0  # of the trees, in the logit
+    background: np.ndarray | None = None  # values for unknown cells
 
     def logits(self, rows: np.ndarray) -> np.ndarray:
-        """Of rows of numbers and codes (N, inputs), float32; returns (N,), float64."""
+        """Of rows of numbers and codes (N, inputs), float32, NaN where a cell is unknown; returns (N,), float64."""
         with one_blas_thread(), ThreadPoolExecutor(torch.get_num_threads()) as threads:
             machines = [compiled(network, Optimizer(), batch=BATCH, seed=0) for network in self.networks]
 
-            def part(first: int) -> np.ndarray:
-                some = rows[first : first + ROWS]
+            def part(some: np.ndarray) -> np.ndarray:
                 ready = encoded(some, self.networks[0])  # all have the same pieces
                 found = list(threads.map(lambda machine: machine.outputs(ready).numpy(), machines))
                 logits = mean_logits(np.concatenate(found, 1))
@@ -46,7 +48,21 @@ class Ensemble:
                     logits = mixed(logits, mean_logits(np.stack(list(of_trees), 1)), self.share)
                 return self.scaling.of(logits)
 
-            return np.concatenate([part(first) for first in range(0, len(rows), ROWS)] or [np.zeros(0)])
+            found = np.empty(len(rows))
+            lacking = np.isnan(rows).any(1)
+            for chosen in _parts(~lacking, ROWS):
+                found[chosen] = part(rows[chosen])
+            for chosen in _parts(lacking, ROWS // COUNT):
+                assert self.background is not None, "unknown cells, and no values for them"
+                several = part(averaged_over(rows[chosen], self.background))
+                found[chosen] = mean_logits(several.reshape(len(chosen), -1))
+            return found
+
+
+def _parts(chosen: np.ndarray, size: int) -> list[np.ndarray]:
+    """The numbers of the chosen rows, so many at a time."""
+    places = np.flatnonzero(chosen)
+    return [places[first : first + size] for first in range(0, len(places), size)]
 
 
 def mean_logits(logits: np.ndarray) -> np.ndarray:
