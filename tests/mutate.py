@@ -114,6 +114,13 @@ MUTATIONS = (
     ("training/table/answers.py", "if self._as_booleans and self._as_numbers:", "if self._as_booleans and not texts:", "shards"),
     ("cli/files_out.py", "if why is not None:", "if why == option:", "outputs"),
     ("common/signals.py", "if _watch.active and _watch.asked", "if _watch.active and not _watch.asked", "signals"),
+    ("training/table/frames.py", 'in ("NAType", "NaTType")', 'in ("NaTType",)', "classifier_inputs"),
+    ("training/table/frames.py", "if wanted is None or name in wanted", "if True", "classifier_inputs"),
+    ("training/table/columns.py", "return 0.0 if self.others else np.nan", "return 0.0", "unknown"),
+    ("training/table/columns.py", "np.where(np.isin(codes, self.known), codes, np.nan)", "codes", "unknown"),
+    ("training/ensemble/background.py", "passed = np.cumsum(weight[order])", "passed = np.cumsum(np.ones(len(order)))", "unknown"),
+    ("training/ensemble/background.py", "hashed(rows[lacking], key_of(number))", "hashed(lacking, key_of(number))", "unknown"),
+    ("training/export/onnx_columns.py", "codes[column.known] = column.known", "codes[:] = np.arange(len(codes))", "unknown"),
 )
 # fmt: on
 

@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from torchbce import load
 from torchbce.training.predict import predict
 from torchbce.training.run.folder import load_model
+from torchbce.training.table.noticed import AVERAGE
 
 FILES = ["MODEL_CARD.md", "history.csv", "model.json", "model.safetensors", "predictions.parquet", "report.html"]
 
@@ -229,14 +230,14 @@ def test_rows_without_a_target_in_any_order_of_columns_are_predicted(trained, mi
     assert [row["row"] for row in rows] == ["1", "2", "3"]
 
 
-def test_unseen_categories_and_new_gaps_are_missing_values_and_said(trained, mixed_table, command):
+def test_unseen_categories_and_new_gaps_are_said(trained, mixed_table, command):
     new = mixed_table.head(4).with_columns(colour=pl.Series(["red", "purple", None, "pink"]), member=None)
     new.write_csv("new.csv")
     result = command("predict", trained, "new.csv", "--out", "out.parquet")
     assert result.exit_code == 0, result.stderr
-    text = "colour: 2 rows with categories not seen in training, or once only, treated as missing: 'purple', 'pink'"
+    text = f"colour: 2 rows with categories not seen in training, or once only, {AVERAGE}: 'purple', 'pink'"
     assert text in result.stderr
-    assert "member: 4 missing values, none in training; the mean is used" in result.stderr
+    assert f"member: 4 missing values, none in training, {AVERAGE}" in result.stderr
     assert pl.read_parquet("out.parquet").columns == ["row", "target", "logit", "probability", "loss"]
 
 

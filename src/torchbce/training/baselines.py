@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from torchbce.training.ensemble.background import filled
 from torchbce.training.examples import Examples
 from torchbce.training.table.choose import fit_columns
 from torchbce.training.table.columns import FittedColumn, encode, levels_of, number_count
@@ -33,7 +34,7 @@ def logistic_regression(train: Examples, test: Examples, seed: int) -> np.ndarra
     most = min(MAX_ROWS, rows_within(number_count(columns) + len(levels_of(columns))))
     if len(train) > most:
         train = train.of(np.sort(np.random.default_rng(seed).choice(len(train), most, replace=False)))
-    encoded = [encode(part.frame, columns, part.name) for part in (train, test)]
+    encoded = [filled(encode(part.frame, columns, part.name)) for part in (train, test)]
     return logistic(encoded[0], train.answers, train.weight, columns)(encoded[1])
 
 
@@ -68,7 +69,7 @@ def boosting(train: Examples, test: Examples, seed: int) -> np.ndarray:
 
     columns = _fitted(train)
     numbers, levels = number_count(columns), levels_of(columns)
-    inputs = [encode(part.frame, columns, part.name).astype(np.float64) for part in (train, test)]
+    inputs = [filled(encode(part.frame, columns, part.name)).astype(np.float64) for part in (train, test)]
     for matrix in inputs:  # levels stand by how frequent they are; the rest are one
         matrix[:, numbers:] = np.where(matrix[:, numbers:] >= MAX_LEVELS, 0, matrix[:, numbers:])
     model = HistGradientBoostingClassifier(

@@ -6,13 +6,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_array, check_random_state, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from torchbce.common.errors import InputError
 from torchbce.common.visible import MESSAGE, shown
@@ -22,11 +21,15 @@ from torchbce.training.ensemble.data import Split
 from torchbce.training.ensemble.recipe import Choices, OptimizerName, recipe
 from torchbce.training.examples import USABLE, Examples
 from torchbce.training.history import Epoch
+from torchbce.training.inputs import array_of, eval_set_of, groups_of, labels_of, weights_of
 from torchbce.training.model import Model, learn
 from torchbce.training.table.choose import choose_columns
 from torchbce.training.table.columns import zero_in_front
-from torchbce.training.table.frames import frame_of, is_frame, stacked
+from torchbce.training.table.frames import column_names, described, frame_of, is_frame, named, renamed, stacked
 from torchbce.training.table.noticed import unknown_categories
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["BCEClassifier"]
 
@@ -112,7 +115,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, eval_set: tuple[Any, Any] | None = None
+        self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, eval_set: Any = None
     ) -> BCEClassifier:
         """Learn from rows.
 
@@ -121,20 +124,20 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             y: a class per row, two of them.
             sample_weight: a weight per row; 2 is as the row twice.
             groups: what each row belongs to; rows of one group are kept together when some are kept aside.
-            eval_set: ``(X, y)`` to choose the epoch by, instead of rows of ``X``.
+            eval_set: ``(X, y)``, or a list of one such pair, to choose the epoch by, instead of rows of ``X``.
 
         Raises:
             ValueError: what scikit-learn's classifiers refuse; infinite values.
         """
-        frame, y = self._frame(X, y)
+        if y is None:  # which scikit-learn wants to hear before all else
+            raise InputError("requires y to be passed, but the target y is None")
+        frame = self._table(X)
+        if frame.height == 1:
+            raise ValueError("X has 1 sample; two classes need more (minimum 2)")
+        y = labels_of(y, frame.height)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        weight = None if sample_weight is None else _check_sample_weight(sample_weight, frame, ensure_non_negative=True)
-        classes = self._classes(y if weight is None else y[weight > 0], y)
-        if len(classes) == 1:
-            raise ValueError(
-                f"y holds one class only, {shown(repr(classes.tolist()[0]))}; BCEClassifier needs samples of 2 classes "
-                "in the data"
-            )
+        weight = weights_of(sample_weight, frame.height)
+        classes = self._classes(y if weight is None else y[weight > 0])
         examples = self._examples(frame, y == classes[1], weight, groups)
         splits: list[Split] | None = None
         if eval_set is not None:
@@ -149,7 +152,6 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = len(self.history_)
         self.left_out_ = {**self._left_out, **learnt.screened}
         self.columns_ = frame.columns
-        self.loaded_ = False
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -159,8 +161,9 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, (N, 2), float64.
 
-        A category that training did not have, or only once, counts as missing; a ``UserWarning`` names the column and
-        the categories.
+        Where a row has a category that training did not have, or only once, or a gap where training had none, it is the
+        mean over the values that training had there, or, where training had rare categories enough, that of a rare one;
+        a ``UserWarning`` names the column and the categories.
         """
         logits = self._logits(X)
         return np.stack([sigmoid(-logits), sigmoid(logits)], 1)
@@ -173,7 +176,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _logits(self, X: Any) -> np.ndarray:
         """With one warning for a call, if there are unknown categories; it names the line of the caller's caller."""
         check_is_fitted(self, "model_")
-        frame = self._frame(X)[0]
+        frame = self._new_rows(X)
         logits = self.model_.logits(frame, "X")
         unknown = unknown_categories(frame, self.model_.columns, "X")
         if unknown:
@@ -214,43 +217,47 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             compile=self.compile,
         )
 
-    def _frame(self, X: Any, y: Any = "no_validation") -> tuple[Any, Any]:
-        """X as a polars frame, checked as scikit-learn checks; y as an array."""
-        fitting = not isinstance(y, str)
-        if fitting and y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
-        if not fitting and getattr(self, "loaded_", False):
-            return self._of_loaded(X), None
-        if is_frame(X):
-            frame = frame_of(X)
-            validate_data(self, X if hasattr(X, "shape") else frame, reset=fitting, skip_check_array=True)
-        else:
-            frame = frame_of(
-                validate_data(self, X, reset=fitting, dtype=None, ensure_all_finite="allow-nan", accept_sparse=False)
-            )
-        if not fitting:
-            return frame, None
-        if frame.height == 1:
-            raise ValueError("X has 1 sample; two classes need more (minimum 2)")
-        targets = column_or_1d(y, warn=True)
-        if len(targets) != frame.height:
-            raise ValueError(f"X has {frame.height} rows, y {len(targets)}: inconsistent numbers of samples")
-        check_classification_targets(targets)
-        return frame, targets
-
-    def _of_loaded(self, X: Any) -> Any:
-        """A frame with the columns that the model needs, or an array with all that it was given."""
+    def _table(self, X: Any) -> pl.DataFrame:
+        """X to learn from, checked as scikit-learn checks; what is kept of it are the columns' names."""
         if not is_frame(X):
-            array = check_array(X, dtype=None, ensure_all_finite="allow-nan")
-            if array.shape[1] != self.n_features_in_:
-                raise ValueError(
-                    f"X has {array.shape[1]} features, but the model expects {self.n_features_in_} features"
+            return frame_of(
+                validate_data(
+                    self, array_of(X), reset=True, dtype=None, ensure_all_finite="allow-nan", accept_sparse=False
                 )
-            return frame_of(array, self.columns_)
+            )
         frame = frame_of(X)
-        missing = [column.name for column in self.model_.columns if column.name not in frame.columns]
+        if not frame.height or not frame.width:
+            raise InputError(f"X is {described(X)}, with {frame.height} rows and {frame.width} columns; it needs some")
+        self.n_features_in_ = frame.width
+        self.__dict__.pop("feature_names_in_", None)
+        if all(isinstance(name, str) for name in getattr(X, "columns", frame.columns)):  # as scikit-learn has it
+            self.feature_names_in_ = np.array(frame.columns, dtype=object)
+        return frame
+
+    def _new_rows(self, X: Any) -> pl.DataFrame:
+        """A frame with the columns that the model needs, by their names; of an array, all that it was given."""
+        if not is_frame(X):
+            array = validate_data(
+                self, array_of(X), reset=False, dtype=None, ensure_all_finite="allow-nan", accept_sparse=False
+            )
+            return frame_of(array, self.columns_)
+        needed = list(dict.fromkeys(column.name for column in self.model_.columns))
+        there = column_names(X)
+        missing = [name for name in needed if name not in there]
+        if missing and not hasattr(self, "feature_names_in_") and len(there) == self.n_features_in_:
+            warnings.warn(
+                "X has feature names, but BCEClassifier was fitted without feature names: its columns are taken in "
+                "their order",
+                UserWarning,
+                stacklevel=4,
+            )
+            return renamed(frame_of(X), self.columns_)
         if missing:
-            raise InputError(f"X has no column {missing[0]!r}, which the model needs; add what is missing")
+            raise InputError(
+                f"X has no column{'s' * (len(missing) > 1)} {named(missing)}, which the model needs; add what is "
+                "missing"
+            )
+        frame = frame_of(X, needed)
         for column in self.model_.columns:
             lost = zero_in_front(column)
             if lost is not None and frame[column.name].dtype.is_numeric():
@@ -260,14 +267,17 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 )
         return frame
 
-    def _classes(self, counted: np.ndarray, y: np.ndarray) -> np.ndarray:
-        if type_of_target(y) not in ("binary", "multiclass"):
-            raise ValueError(f"Unknown label type: {type_of_target(y)}")
+    def _classes(self, counted: np.ndarray) -> np.ndarray:
         classes = np.unique(counted)
         if len(classes) > 2:
             raise ValueError(
-                f"Only binary classification is supported. The type of the target is {type_of_target(y)}: "
+                "Only binary classification is supported. The type of the target is multiclass: "
                 f"y has {len(classes)} classes"
+            )
+        if len(classes) == 1:
+            raise ValueError(
+                f"y holds one class only, {shown(repr(classes.tolist()[0]))}; BCEClassifier needs samples of 2 classes "
+                "in the data"
             )
         return classes
 
@@ -281,21 +291,25 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             kinds={name: kind for name, kind in kinds.items() if kind in USABLE},
             answers=positive.astype(np.uint8),
             weight=weight,
-            groups=None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1],
+            groups=groups_of(groups, frame.height),
         )
         if weight is not None and not (weight > 0).all():
             examples = examples.of(np.flatnonzero(weight > 0))
         return examples
 
-    def _with_eval_set(
-        self, examples: Examples, eval_set: tuple[Any, Any], classes: np.ndarray
-    ) -> tuple[Examples, list[Split]]:
+    def _with_eval_set(self, examples: Examples, eval_set: Any, classes: np.ndarray) -> tuple[Examples, list[Split]]:
         """The rows to learn from, then those of the eval set, which every member is judged by."""
-        frame, y = frame_of(eval_set[0]), np.asarray(eval_set[1])
-        strange = np.setdiff1d(y, classes)
-        if len(strange):
+        given, y, *_ = eval_set_of(eval_set)
+        frame = frame_of(
+            given if is_frame(given) else check_array(array_of(given), dtype=None, ensure_all_finite="allow-nan")
+        )
+        if not is_frame(given) and frame.width == examples.frame.width:
+            frame = renamed(frame, examples.frame.columns)
+        y = labels_of(y, frame.height, "eval_set's y")
+        strange = [label for label in np.unique(y).tolist() if label not in classes.tolist()]
+        if strange:
             raise ValueError(
-                f"eval_set's y holds {shown(repr(strange.tolist()[0]))}; the classes of y are {shown(classes.tolist())}"
+                f"eval_set's y holds {shown(repr(strange[0]))}; the classes of y are {shown(classes.tolist())}"
             )
         learnt_from, judged_by = len(examples), frame.height
         both = replace(

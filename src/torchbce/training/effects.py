@@ -38,7 +38,7 @@ def effect(model: Model, encoded: np.ndarray, name: str, seed: int) -> Effect:
     else:
         categorical = next(column for column in own if isinstance(column, CategoricalColumn))
         shown = categorical.levels[:LEVELS]
-        values = [*shown, "(other)"]
+        values, codes = [*shown, "(other)"], [*range(1, len(shown) + 1), categorical.code_of_others]
         donors = []
     rows = []
     for i in range(len(values)):
@@ -46,7 +46,7 @@ def effect(model: Model, encoded: np.ndarray, name: str, seed: int) -> Effect:
         if donors:
             changed[:, inputs] = encoded[donors[i], inputs]
         else:
-            changed[:, inputs[0]] = i + 1 if i < len(values) - 1 else 0
+            changed[:, inputs[0]] = codes[i]
         rows.append(changed)
     p = sigmoid(model.ensemble.logits(np.concatenate(rows))).reshape(len(values), -1).mean(1)
     return Effect(name, values, p)

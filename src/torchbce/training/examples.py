@@ -192,8 +192,11 @@ def require_weights(weights: np.ndarray, column: str, name: str) -> None:
 
 
 def _groups(read: Table, column: str) -> np.ndarray:
+    return group_numbers(column_of(read.frame, column, read.name))
+
+
+def group_numbers(values: pl.Series) -> np.ndarray:
     """A number per group; a row without one is a group of its own."""
-    values = column_of(read.frame, column, read.name)
     codes = values.rank("dense").cast(int, strict=False).to_numpy()
     gaps = values.is_null().to_numpy()
     numbers = np.where(gaps, 0, np.nan_to_num(codes)).astype(np.int64)

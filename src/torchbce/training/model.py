@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from torchbce.common.errors import InputError
 from torchbce.training import processes
+from torchbce.training.ensemble.background import background, filled
 from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.data import Data, Fitted, Split, digest
 from torchbce.training.ensemble.ensemble import Ensemble
@@ -19,7 +20,7 @@ from torchbce.training.examples import Examples
 from torchbce.training.screening import WIDE, worth_keeping
 from torchbce.training.splits import member_splits
 from torchbce.training.table.choose import fit_columns
-from torchbce.training.table.columns import FittedColumn, encode, levels_of
+from torchbce.training.table.columns import FittedColumn, encode, inputs_of, levels_of
 from torchbce.training.table.files import row_number
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Model:
     ensemble: Ensemble
 
     def logits(self, table: pl.DataFrame, name: str) -> np.ndarray:
-        """One per row, float64.
+        """One per row, float64; where a cell is unknown, of the mean probability over the training rows' values.
 
         Raises:
             NoAnswer: one of them is not finite, which those of a finished training are.
@@ -88,7 +89,8 @@ def learn(
     else:
         kept, screened = start.columns, {}
     chosen = recipe(len(examples), choices)
-    data = Data(encode(examples.frame, kept, examples.name), examples.answers, levels_of(kept), examples.weight)
+    rows = encode(examples.frame, kept, examples.name)
+    data = Data(filled(rows), examples.answers, levels_of(kept), examples.weight)
     if splits is None:
         splits = member_splits(examples, chosen.folds, chosen.members, seed)
     if processes.count() > 1:
@@ -108,13 +110,16 @@ def learn(
             judge=judge,
             start=None if start is None else start.ensemble.networks,
         )
-    return Learnt(Model(kept, fitted.ensemble), chosen, fitted, screened)
+    ensemble = replace(fitted.ensemble, background=background(rows, inputs_of(kept).values(), examples.weight))
+    return Learnt(Model(kept, ensemble), chosen, replace(fitted, ensemble=ensemble), screened)
 
 
 def _screened(columns: list[FittedColumn], examples: Examples) -> tuple[list[FittedColumn], dict[str, str]]:
     """The columns of a wide table that have something to say, and what is said of the others."""
     if len(columns) <= WIDE:
         return columns, {}
-    keep = worth_keeping([column.encode(examples.frame, examples.name)[0] for column in columns], examples.answers)
+    keep = worth_keeping(
+        [filled(column.encode(examples.frame, examples.name)[0]) for column in columns], examples.answers
+    )
     others = {c.name: "no sign of use in the training rows" for c, kept in zip(columns, keep, strict=True) if not kept}
     return [c for c, kept in zip(columns, keep, strict=True) if kept], others

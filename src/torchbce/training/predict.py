@@ -53,7 +53,8 @@ class Predictor:
         """Row, keys, logit, probability, and target, loss and decision where they are known or asked for.
 
         Every column that the model uses must be there; others are ignored. A category that the training rows did not
-        have is treated as missing, a missing number as their mean, one beyond theirs as the nearest; `notes` counts.
+        have, or a gap where they had none, is answered by the mean over the values that they have there; a number
+        beyond theirs is taken for the nearest; `notes` counts.
 
         Raises:
             InputError: a column is missing, or a value cannot be used; with its row.

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, one_blas_thread
+from torchbce.training.ensemble.background import COUNT, averaged_over
 from torchbce.training.ensemble.blend import mixed
 from torchbce.training.ensemble.calibration import AS_IT_IS, Scaling
 from torchbce.training.network.compiled import compiled, encoded
@@ -25,16 +26,18 @@ BATCH = 512  # rows that go through a network together: their numbers stay in th
 class Ensemble:
     """Encoded rows to one logit each.
 
-    The logit of the mean probability over all heads of all networks, mixed with that of all sets of trees, scaled.
+    The logit of the mean probability over all heads of all networks, mixed with that of all sets of trees, scaled. Of a
+    row with unknown cells, that of the mean over the `background`.
     """
 
     networks: list[TableNetwork]
     scaling: Scaling = AS_IT_IS
     trees: list[BoostedTrees] = field(default_factory=list)
     share: float = 0.0  # of the trees, in the logit
+    background: np.ndarray | None = None  # values for unknown cells
 
     def logits(self, rows: np.ndarray) -> np.ndarray:
-        """Of rows of numbers and codes (N, inputs), float32; returns (N,), float64."""
+        """Of rows of numbers and codes (N, inputs), float32, NaN where a cell is unknown; returns (N,), float64."""
         with self.prepared() as logits:
             return logits(rows)
 
@@ -53,9 +56,24 @@ class Ensemble:
                     logits = mixed(logits, mean_logits(np.stack(list(of_trees), 1)), self.share)
                 return self.scaling.of(logits)
 
-            yield lambda rows: np.concatenate(
-                [part(rows[first : first + ROWS]) for first in range(0, len(rows), ROWS)] or [np.zeros(0)]
-            )
+            def logits(rows: np.ndarray) -> np.ndarray:
+                found = np.empty(len(rows))
+                lacking = np.isnan(rows).any(1)
+                for chosen in _parts(~lacking, ROWS):
+                    found[chosen] = part(rows[chosen])
+                for chosen in _parts(lacking, ROWS // COUNT):
+                    assert self.background is not None, "unknown cells, and no values for them"
+                    several = part(averaged_over(rows[chosen], self.background))
+                    found[chosen] = mean_logits(several.reshape(len(chosen), -1))
+                return found
+
+            yield logits
+
+
+def _parts(chosen: np.ndarray, size: int) -> list[np.ndarray]:
+    """The numbers of the chosen rows, so many at a time."""
+    places = np.flatnonzero(chosen)
+    return [places[first : first + size] for first in range(0, len(places), size)]
 
 
 def mean_logits(logits: np.ndarray) -> np.ndarray:

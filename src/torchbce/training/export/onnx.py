@@ -9,6 +9,7 @@ import numpy as np
 from torchbce.training.export.onnx_columns import encoded
 from torchbce.training.export.onnx_graph import Graph
 from torchbce.training.export.onnx_trees import boosted_trees
+from torchbce.training.export.onnx_unknown import Unknown
 from torchbce.training.model import Model
 from torchbce.training.network.table_network import TableNetwork
 
@@ -19,7 +20,10 @@ def to_onnx(model: Model, notes: dict[str, str]) -> Any:
     Outputs: `probability` and `logit` of the positive class, (N,) float64.
     """
     graph, ensemble = Graph(), model.ensemble
-    numbers, codes = encoded(graph, model.columns)
+    given_numbers, given_codes = encoded(graph, model.columns)
+    assert ensemble.background is not None, "a model without values for unknown cells"
+    unknown = Unknown(graph, given_numbers, given_codes, ensemble.background)
+    numbers, codes = unknown.numbers, unknown.codes
     heads = sum(network.spec.heads for network in ensemble.networks)
     logit = _mean_logit(graph, [_network(graph, network, numbers, codes) for network in ensemble.networks], heads)
     if ensemble.trees:
@@ -32,6 +36,7 @@ def to_onnx(model: Model, notes: dict[str, str]) -> Any:
         )
     slope, shift = ensemble.scaling
     scaled = graph("Add", graph("Mul", logit, np.array(slope)), np.array(shift))
+    scaled = unknown.once_each(scaled, given_numbers or given_codes[0])
     return graph.model({"probability": graph("Sigmoid", scaled), "logit": scaled}, notes)
 
 

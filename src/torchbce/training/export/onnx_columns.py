@@ -5,13 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from torchbce.training.export.onnx_graph import Graph
-from torchbce.training.table.columns import MICROSECONDS, CalendarColumn, CategoricalColumn, FittedColumn, NumericColumn
+from torchbce.training.table.columns import (
+    MICROSECONDS,
+    CalendarColumn,
+    CategoricalColumn,
+    FittedColumn,
+    NumericColumn,
+    level_count,
+)
 
-NO_LEVEL = np.iinfo(np.int64).min
+NO_LEVEL, UNKNOWN = np.iinfo(np.int64).min, -1
 
 
 def encoded(graph: Graph, columns: list[FittedColumn]) -> tuple[str | None, list[str]]:
-    """All numbers, (N, numbers) float32, and each column's codes, (N,) int64."""
+    """All numbers, (N, numbers) float32, NaN where unknown, and each column's codes, (N,) int64, below 0 there."""
     inputs: dict[str, str] = {}
     numeric = {column.name for column in columns if isinstance(column, NumericColumn)}
     for column in columns:
@@ -33,20 +40,24 @@ def _number(graph: Graph, given: str, column: NumericColumn) -> list[str]:
     missing = graph("IsNaN", given)
     within = graph("Clip", given, _double(column.low), _double(column.high))
     scaled = graph("Sub", graph("Div", within, _double(column.scale)), _double(column.mean / column.scale))
+    if not column.gaps:
+        return [graph.cast(graph("Where", missing, _double(float("nan")), scaled), "FLOAT")]
     value = graph.cast(graph("Where", missing, _double(0.0), scaled), "FLOAT")
-    return [value, graph.cast(missing, "FLOAT")] if column.gaps else [value]
+    return [value, graph.cast(missing, "FLOAT")]
 
 
 def _category(graph: Graph, given: str, column: CategoricalColumn, *, is_number: bool) -> str:
     values = list(range(1, len(column.levels) + 1))
+    of_gap, of_others = (0 if learnt else UNKNOWN for learnt in (column.gaps, column.others))
     if not is_number:
+        gap = [] if "" in column.levels else [""]
         return graph(
             "LabelEncoder",
             given,
             domain="ai.onnx.ml",
-            keys_strings=column.levels or [""],
-            values_int64s=values or [0],
-            default_int64=0,
+            keys_strings=[*column.levels, *gap],
+            values_int64s=[*values, *([of_gap] if gap else [])],
+            default_int64=of_others,
         )
     whole = graph("Where", graph("IsNaN", given), _double(float(NO_LEVEL)), given)
     # LabelEncoder takes float32 keys alone besides texts and integers.
@@ -54,9 +65,9 @@ def _category(graph: Graph, given: str, column: CategoricalColumn, *, is_number:
         "LabelEncoder",
         graph.cast(whole, "INT64"),
         domain="ai.onnx.ml",
-        keys_int64s=[int(level) for level in column.levels],
-        values_int64s=values,
-        default_int64=0,
+        keys_int64s=[*(int(level) for level in column.levels), NO_LEVEL],
+        values_int64s=[*values, of_gap],
+        default_int64=of_others,
     )
 
 
@@ -73,7 +84,10 @@ def _calendar(graph: Graph, days: str, column: CalendarColumn) -> str:
         code = graph("Add", _modulo(graph, graph("Add", day, _double(3.0)), 7.0), _double(1.0))
     else:
         code = _month(graph, day)
-    return graph.cast(graph("Where", missing, _double(0.0), code), "INT64")
+    code = graph.cast(graph("Where", missing, _double(0.0), code), "INT64")
+    codes = np.full(level_count(column), UNKNOWN, np.int64)
+    codes[column.known] = column.known
+    return graph("Gather", codes, code, axis=0)
 
 
 def _month(graph: Graph, day: str) -> str:

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from torchbce.common.errors import RunFolderError
 from torchbce.common.writing import is_utf8
+from torchbce.training.ensemble.background import COUNT
 from torchbce.training.ensemble.calibration import Scaling
 from torchbce.training.ensemble.ensemble import Ensemble
 from torchbce.training.model import Model
@@ -34,6 +35,7 @@ from torchbce.training.trees.boosted import BoostedTrees, TreesSpec
 MODEL_FILE, WEIGHTS_FILE = "model.json", "model.safetensors"
 PREDICTIONS_FILE, HISTORY_FILE, REPORT_FILE = "predictions.parquet", "history.csv", "report.html"
 CARD_FILE = "MODEL_CARD.md"
+BACKGROUND = "background"  # the tensor of the values for unknown cells
 MAX_MODEL_BYTES = 64 * 2**20  # of model.json; a thousand columns of a thousand levels fit
 ELEMENTS = {torch.float32: "F32", torch.float64: "F64", torch.int32: "I32"}  # as safetensors calls them
 
@@ -41,7 +43,7 @@ ClassKind = Literal["text", "integer", "number", "boolean"]  # what the target's
 
 
 FORMATS = "torchbce-table-"
-FORMAT: Literal["torchbce-table-5"] = "torchbce-table-5"  # rises with every field
+FORMAT: Literal["torchbce-table-6"] = "torchbce-table-6"  # rises with every field
 
 
 class ModelFile(BaseModel):
@@ -49,7 +51,7 @@ class ModelFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["torchbce-table-5"]
+    format: Literal["torchbce-table-6"]
     source: str
     target: Target
     classes: ClassKind = "text"
@@ -117,7 +119,9 @@ def describe(model: Model, **more: Any) -> ModelFile:
 def save_model(draft: Path, described: ModelFile, ensemble: Ensemble) -> None:
     """model.safetensors and, with its digest and that of the predictions, if they are there, model.json."""
     try:
-        save_file(_tensors(ensemble.networks, ensemble.trees), draft / WEIGHTS_FILE)
+        assert ensemble.background is not None, "a model without values for unknown cells"
+        values = torch.from_numpy(ensemble.background)
+        save_file(_tensors(ensemble.networks, ensemble.trees, values), draft / WEIGHTS_FILE)
     except SafetensorError as error:  # how safetensors reports a full disk
         raise OSError(f"{WEIGHTS_FILE}: {error}") from error
     names = (name for name in (WEIGHTS_FILE, PREDICTIONS_FILE) if (draft / name).exists())
@@ -127,9 +131,11 @@ def save_model(draft: Path, described: ModelFile, ensemble: Ensemble) -> None:
     (draft / MODEL_FILE).write_text(whole.model_dump_json(indent=1), encoding="utf-8")
 
 
-def _tensors(networks: list[TableNetwork], trees: list[BoostedTrees]) -> dict[str, torch.Tensor]:
+def _tensors(
+    networks: list[TableNetwork], trees: list[BoostedTrees], background: torch.Tensor
+) -> dict[str, torch.Tensor]:
     """By the kind and number of the member and the tensor's name; copies, as parameters are views of one tensor."""
-    return {
+    return {BACKGROUND: background} | {
         f"{kind}.{i}.{name}": tensor.clone()
         for kind, members in (("networks", networks), ("trees", trees))
         for i, member in enumerate(members)
@@ -181,8 +187,9 @@ def load_model(folder: Path) -> tuple[ModelFile, Model]:
     described = _load_described(_model_file(folder))
     if _digest(folder / WEIGHTS_FILE) != described.sha256.get(WEIGHTS_FILE):
         raise RunFolderError(f"{folder / WEIGHTS_FILE} is damaged: it is not what training wrote; train again")
-    networks, trees = _load_weights(folder / WEIGHTS_FILE, described)
-    ensemble = Ensemble(networks, Scaling(described.slope, described.shift), trees, described.share)
+    networks, trees, background = _load_weights(folder / WEIGHTS_FILE, described)
+    scaling = Scaling(described.slope, described.shift)
+    ensemble = Ensemble(networks, scaling, trees, described.share, background.numpy())
     return described, Model(described.columns, ensemble)
 
 
@@ -209,11 +216,13 @@ def _load_described(path: Path) -> ModelFile:
     return found
 
 
-def _load_weights(path: Path, described: ModelFile) -> tuple[list[TableNetwork], list[BoostedTrees]]:
+def _load_weights(path: Path, described: ModelFile) -> tuple[list[TableNetwork], list[BoostedTrees], torch.Tensor]:
     with torch.device("meta"):  # sizes without memory
         networks = [TableNetwork(described.network) for _ in range(described.members)]
         trees = [BoostedTrees(spec) for spec in described.trees]
-    expected = {name: (list(t.shape), ELEMENTS[t.dtype]) for name, t in _tensors(networks, trees).items()}
+        levels = torch.tensor(levels_of(described.columns), device="cpu")
+        background = torch.empty(COUNT, number_count(described.columns) + len(levels))
+    expected = {name: (list(t.shape), ELEMENTS[t.dtype]) for name, t in _tensors(networks, trees, background).items()}
     try:
         with safe_open(path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a dict
@@ -247,4 +256,8 @@ def _load_weights(path: Path, described: ModelFile) -> tuple[list[TableNetwork],
             one.check()
     except ValueError as error:
         raise RunFolderError(f"{path} is damaged: its trees lead nowhere: {error}; train again") from error
-    return [network.eval() for network in networks], trees
+    background = weights[BACKGROUND]
+    codes = background[:, background.shape[1] - len(levels) :]  # by which compiled code reads
+    if not (background.isfinite().all() and ((codes >= 0) & (codes < levels) & (codes == codes.floor())).all()):
+        raise RunFolderError(f"{path} is damaged: {BACKGROUND} holds what is no value of its columns; train again")
+    return [network.eval() for network in networks], trees, background

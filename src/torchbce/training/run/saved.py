@@ -42,7 +42,7 @@ def load(path: str | Path) -> BCEClassifier:
     described, model = load_model(Path(path))
     found = BCEClassifier()
     names = described.features or list(dict.fromkeys(column.name for column in described.columns))
-    found.model_, found.left_out_, found.loaded_ = model, described.left_out, True
+    found.model_, found.left_out_ = model, described.left_out
     found.classes_ = class_values(described.classes, [described.target.negative, described.target.positive])
     found.columns_, found.n_features_in_ = names, len(names)
     if described.source != FROM_ARRAY:

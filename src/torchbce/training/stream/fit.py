@@ -15,6 +15,7 @@ import torch
 
 from torchbce.engine.numba_cpu.perceptron.machine import Optimizer
 from torchbce.engine.numba_cpu.perceptron.rows import Rows
+from torchbce.training.ensemble.background import background
 from torchbce.training.ensemble.calibration import bce, calibrate
 from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.data import Fitted
@@ -26,7 +27,7 @@ from torchbce.training.network.machines import Machines
 from torchbce.training.stream.course import StreamCourse, evaluated, judge_of, logits_of
 from torchbce.training.stream.crew import Crew
 from torchbce.training.stream.prepare import Stream
-from torchbce.training.table.columns import levels_of, number_count
+from torchbce.training.table.columns import inputs_of, levels_of, number_count
 
 HIDDEN = (128, 128)
 BATCH = 4096  # lanes for many threads and processes
@@ -91,7 +92,8 @@ def fit_stream(
         calibration = calibrate(
             course.judged.logits, by.target, by.weight if stream.valid.layout.weighted else None, seed
         )
-        ensemble = Ensemble(networks, scaling=calibration.scaling)
+        values = background(stream.sample, inputs_of(stream.columns).values(), stream.sample_weight)
+        ensemble = Ensemble(networks, scaling=calibration.scaling, background=values)
         scaling = calibration.scaling
 
         def scaled(rows: Rows) -> np.ndarray:

@@ -89,15 +89,21 @@ def _categorical(train: pl.DataFrame, name: str, file: str) -> CategoricalColumn
     counts = texts.drop_nulls().value_counts(sort=False)
     counts = counts.filter(pl.col("count") > 1).sort(["count", "level"], descending=[True, False])
     levels = counts["level"].head(MAX_LEVELS).to_list()
-    return CategoricalColumn(name=name, levels=levels, gaps=bool(texts.null_count()))
+    kept = int(counts["count"].head(MAX_LEVELS).sum())
+    return CategoricalColumn.of(name, levels, gaps=texts.null_count(), others=len(texts) - texts.null_count() - kept)
 
 
 def _calendar(train: pl.DataFrame, name: str, file: str, form: str) -> list[CalendarColumn]:
     """The parts of a date that differ between rows."""
     if not _is_date(train, name, form):
         return []
-    parts = [CalendarColumn(name=name, part=part, date=form) for part in CALENDAR]
-    return [part for part in parts if len(np.unique(calendar_codes(train, part, file))) > 1]
+    found = []
+    for part in CALENDAR:
+        column = CalendarColumn(name=name, part=part, date=form)
+        known = np.unique(calendar_codes(train, column, file))
+        if len(known) > 1:
+            found.append(column.model_copy(update={"known": known.tolist()}))
+    return found
 
 
 def _is_date(train: pl.DataFrame, name: str, form: str) -> bool:

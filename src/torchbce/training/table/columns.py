@@ -1,9 +1,11 @@
 """Columns as a model has them: what of each was fitted on the training rows, and how it is encoded.
 
-A numeric column becomes (value - mean) / scale, its gaps the mean (0), with a second input that is 1 at a gap where the
-training rows had gaps. A value beyond those of the training rows counts as the nearest that they had. A categorical
-column becomes a code: 1, 2, ... for the levels of the training rows, 0 for a gap and for a level that they did not have
-or had only once. A date is a number, in days, and its month, weekday and hour are codes. True and false are 1 and 0.
+A numeric column becomes (value - mean) / scale. Where the training rows had gaps, a gap becomes the mean (0), with a
+second input that is 1 there. A value beyond those of the training rows counts as the nearest that they had. A
+categorical column becomes a code: 1, 2, ... for the levels of the training rows, and 0 for gaps and for levels that
+they had only once, if they had enough of these. A date is a number, in days, and its month, weekday and hour are codes.
+True and false are 1 and 0. Where the training rows tell nothing, as of a level that they lack, stands NaN: see
+`ensemble.background`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from torchbce.training.table.kinds import dates, missing_as_null, numbers
 
 MICROSECONDS = 86_400e6  # of a day
 MAX_LEVELS = 1000  # a categorical column keeps its most frequent levels
+FEWEST_OF_A_CODE = 10  # training rows, below which what a code 0 means is chance
 
 
 class NumericColumn(BaseModel):
@@ -42,9 +45,11 @@ class NumericColumn(BaseModel):
     def encode(self, table: pl.DataFrame, file: str) -> list[np.ndarray]:
         values = self.values(table, file).clip(self.low, self.high)
         scaled = values / self.scale - self.mean / self.scale  # neither of them overflows where their difference does
+        if not self.gaps:
+            return [scaled]
         missing = np.isnan(scaled)
         scaled[missing] = 0.0
-        return [scaled, missing] if self.gaps else [scaled]
+        return [scaled, missing]
 
     def values(self, table: pl.DataFrame, file: str) -> np.ndarray:
         """As they stand in a table, NaN at gaps."""
@@ -52,7 +57,10 @@ class NumericColumn(BaseModel):
 
 
 class CategoricalColumn(BaseModel):
-    """A column of texts; the levels are those of the training rows, the most frequent first."""
+    """A column of texts; the levels are those of the training rows, the most frequent first.
+
+    Code 0 is learnt of gaps, of other levels, of both or of nothing: where the training rows had `FEWEST_OF_A_CODE`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,6 +68,23 @@ class CategoricalColumn(BaseModel):
     name: str
     levels: list[str] = Field(max_length=MAX_LEVELS)
     gaps: bool
+    others: bool
+
+    @classmethod
+    def of(cls, name: str, levels: list[str], *, gaps: int, others: int) -> CategoricalColumn:
+        """By how many training rows have a gap, and how many a level that is not kept."""
+        enough = FEWEST_OF_A_CODE
+        return cls(name=name, levels=levels, gaps=gaps >= enough, others=others >= max(enough, gaps))
+
+    @property
+    def code_of_gap(self) -> float:
+        """NaN if nothing was learnt of gaps."""
+        return 0.0 if self.gaps else np.nan
+
+    @property
+    def code_of_others(self) -> float:
+        """Of levels that are not kept; NaN if nothing was learnt of them."""
+        return 0.0 if self.others else np.nan
 
     @field_validator("levels")
     @classmethod
@@ -71,8 +96,10 @@ class CategoricalColumn(BaseModel):
 
     def encode(self, table: pl.DataFrame, file: str) -> list[np.ndarray]:
         texts = texts_of(column_of(table, self.name, file))
-        codes = texts.replace_strict(self.levels, range(1, len(self.levels) + 1), default=0, return_dtype=pl.Int64)
-        return [codes.fill_null(0).to_numpy()]
+        codes = texts.replace_strict(
+            self.levels, range(1, len(self.levels) + 1), default=self.code_of_others, return_dtype=pl.Float64
+        )
+        return [codes.set(texts.is_null(), self.code_of_gap).to_numpy()]
 
 
 def zero_in_front(column: object) -> str | None:
@@ -86,7 +113,7 @@ CALENDAR_LEVELS: dict[CalendarPart, int] = {"month": 12, "weekday": 7, "hour": 2
 
 
 class CalendarColumn(BaseModel):
-    """A part of a date as a code: months and weekdays from 1, hours from 1 for midnight."""
+    """A part of a date as a code: months and weekdays from 1, hours from 1 for midnight; `known` in training."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -94,9 +121,11 @@ class CalendarColumn(BaseModel):
     name: str
     part: CalendarPart
     date: str = Field(default="", max_length=32)
+    known: list[int] = Field(default=[], max_length=25)
 
     def encode(self, table: pl.DataFrame, file: str) -> list[np.ndarray]:
-        return [calendar_codes(table, self, file)]
+        codes = calendar_codes(table, self, file)
+        return [np.where(np.isin(codes, self.known), codes, np.nan)]
 
 
 Column = Annotated[NumericColumn | CategoricalColumn | CalendarColumn, Field(discriminator="kind")]
@@ -129,6 +158,13 @@ def level_count(column: FittedColumn) -> int:
     if isinstance(column, CategoricalColumn):
         return len(column.levels) + 1
     return CALENDAR_LEVELS[column.part] + 1 if isinstance(column, CalendarColumn) else 0
+
+
+def known_codes(column: CategoricalColumn | CalendarColumn) -> list[int]:
+    """The codes that the training rows tell something of."""
+    if isinstance(column, CalendarColumn):
+        return column.known
+    return list(range(0 if column.gaps or column.others else 1, len(column.levels) + 1))
 
 
 def number_count(columns: list[FittedColumn]) -> int:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from torchbce.training.ensemble.background import StandIns
+from torchbce.training.stream.parts import TRAIN
 from torchbce.training.table.answers import Answers
 from torchbce.training.table.encoder import Encoder
 from torchbce.training.table.row_parts import Weights
@@ -27,7 +29,10 @@ class Encoded(NamedTuple):
 
 
 class RowEncoder:
-    """Encodes batches, several at once if need be. `parts_of`: the part of each row; weights count from their mean."""
+    """Encodes batches, several at once if need be. `parts_of`: the part of each row; weights count from their mean.
+
+    Unknown cells get the values of `stand_ins`.
+    """
 
     def __init__(
         self,
@@ -37,9 +42,11 @@ class RowEncoder:
         weights: Weights | None,
         mean_weight: float,
         parts_of: Callable[[Batch], np.ndarray],
+        stand_ins: StandIns,
     ) -> None:
         self._encoder, self._answers, self._target = encoder, answers, target
         self._weights, self._mean_weight, self._parts_of = weights, mean_weight, parts_of
+        self._stand_ins = stand_ins
 
     @property
     def names(self) -> list[str]:
@@ -62,11 +69,14 @@ class RowEncoder:
         typed = self._encoder.typed(batch.frame, batch.name)
         answers = self._answers.encode(batch.frame[self._target.column], self._target, batch.name)
         weight = None if self._weights is None else self._weights.of(batch) / self._mean_weight
+        numbers, codes = self._encoder.numbers(typed, batch.name), self._encoder.codes(typed, batch.name)
+        rows, parts = batch.first + np.arange(1, len(batch) + 1), self._parts_of(batch)
+        self._stand_ins.fill(numbers, codes, rows, parts == TRAIN)
         return Encoded(
-            numbers=self._encoder.numbers(typed, batch.name),
-            codes=self._encoder.codes(typed, batch.name),
+            numbers=numbers,
+            codes=codes,
             target=answers.astype(np.float32),
             weight=None if weight is None else weight.astype(np.float32),
-            rows=batch.first + np.arange(1, len(batch) + 1),
-            parts=self._parts_of(batch),
+            rows=rows,
+            parts=parts,
         )

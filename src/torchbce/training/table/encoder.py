@@ -48,31 +48,44 @@ class Encoder:
         )
 
     def numbers(self, typed: pl.DataFrame, file: str) -> np.ndarray:
-        """float32 (rows, numbers)."""
+        """float32 (rows, numbers), NaN where the training rows tell nothing."""
         return encode(typed, self._numeric, file)
 
     def codes(self, typed: pl.DataFrame, file: str) -> np.ndarray:
-        """int32 (rows, coded columns)."""
+        """int32 (rows, coded columns), -1 where the training rows tell nothing."""
         found = np.zeros((typed.height, len(self._coded)), np.int32)
         for i, column in enumerate(self._coded):
             if isinstance(column, CategoricalColumn):
-                found[:, i] = self._levels(typed[column.name], self._codes[column.name])
+                found[:, i] = self._levels(typed[column.name], column, self._codes[column.name])
             else:
-                found[:, i] = column.encode(typed, file)[0]
+                found[:, i] = np.nan_to_num(column.encode(typed, file)[0], nan=-1.0)
         return found
 
-    def _levels(self, values: pl.Series, codes: dict[str, int] | dict[int, int]) -> np.ndarray:
+    def rows(self, typed: pl.DataFrame, file: str) -> np.ndarray:
+        """float32 (rows, inputs), as `columns.encode` gives them."""
+        codes = self.codes(typed, file)
+        return np.concatenate([self.numbers(typed, file), np.where(codes < 0, np.nan, codes)], 1, dtype=np.float32)
+
+    def _levels(
+        self, values: pl.Series, column: CategoricalColumn, codes: dict[str, int] | dict[int, int]
+    ) -> np.ndarray:
         values = values.alias("values")
+        of_gap, of_others = (0 if learnt else -1 for learnt in (column.gaps, column.others))
+        gaps = values.is_null()
         if values.dtype.is_float():  # a column of whole numbers, which holds others here
+            gaps = gaps | values.is_nan()
             values = values.set(values != values.floor(), None).cast(pl.Int64, strict=False)
         if not codes:
-            return np.zeros(len(values), np.int32)
-        found = values.replace_strict(codes, default=None, return_dtype=pl.Int32)
-        array = found.fill_null(0).to_numpy(writable=True)
-        rest = found.is_null() & values.is_not_null()
-        if values.dtype == pl.String and rest.any():
-            cleaned = missing_as_null(values.filter(rest))
-            array[rest.to_numpy()] = cleaned.replace_strict(codes, default=0, return_dtype=pl.Int32).fill_null(0)
+            array = np.full(len(values), of_others, np.int32)
+        else:
+            found = values.replace_strict(codes, default=None, return_dtype=pl.Int32)
+            array = found.fill_null(of_others).to_numpy(writable=True)
+            rest = found.is_null() & values.is_not_null()
+            if values.dtype == pl.String and rest.any():
+                cleaned = missing_as_null(values.filter(rest))
+                array[rest.to_numpy()] = cleaned.replace_strict(codes, default=of_others, return_dtype=pl.Int32)
+                gaps = gaps.scatter(rest.arg_true(), cleaned.is_null())
+        array[gaps.to_numpy()] = of_gap
         return array
 
 

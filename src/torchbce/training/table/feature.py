@@ -164,9 +164,7 @@ class Feature:
     def fitted(self, kind: str) -> list[FittedColumn]:
         """Its encodings, from the training rows alone."""
         if kind == "categorical":
-            levels = most_frequent(self._named_levels())
-            gaps = self._levels.train < self._train_rows
-            return [CategoricalColumn(name=self.name, levels=levels, gaps=gaps)]
+            return [self._categorical(self._named_levels())]
         moments, form = self._moments, self.decided.form
         is_known = moments.low <= moments.high
         columns: list[FittedColumn] = [
@@ -183,12 +181,19 @@ class Feature:
             )
         ]
         if self.decided.kind == DATES:
-            differing = [part for part, codes in self._parts.items() if len(codes) > 1]
-            columns += [CalendarColumn(name=self.name, part=part, date=form) for part in differing]
+            differing = {part: codes.tolist() for part, codes in self._parts.items() if len(codes) > 1}
+            columns += [
+                CalendarColumn(name=self.name, part=p, date=form, known=codes) for p, codes in differing.items()
+            ]
         if self._train_rows >= choose.MANY_ROWS and self._is_few and self.decided.is_whole and self._few_values > 2:
-            levels = most_frequent(self._levels.counts)
-            columns.append(CategoricalColumn(name=self.name, levels=levels, gaps=moments.gaps))
+            columns.append(self._categorical(self._levels.counts))
         return columns
+
+    def _categorical(self, counts: pl.DataFrame) -> CategoricalColumn:
+        levels = most_frequent(counts)
+        kept = int(counts.filter(pl.col("level").is_in(levels))["train"].sum())
+        known = self._levels.train
+        return CategoricalColumn.of(self.name, levels, gaps=self._train_rows - known, others=known - kept)
 
     def level_names(self) -> dict[str, str] | None:
         """What a model calls each text as it was read, where a user says that they are categories."""

@@ -11,11 +11,12 @@ import numpy as np
 import polars as pl
 
 from torchbce.common.errors import InputError
+from torchbce.training.ensemble.background import StandIns, background, filled
 from torchbce.training.ensemble.fit import EDGE_ROWS
 from torchbce.training.examples import FEWEST, USABLE, Roles, require_of_each_class
 from torchbce.training.stream.parts import NAMES, OF_SAMPLE, TEST, TRAIN
 from torchbce.training.table.answers import Answers
-from torchbce.training.table.columns import FittedColumn
+from torchbce.training.table.columns import FittedColumn, inputs_of, number_count
 from torchbce.training.table.encoded_rows import RowEncoder
 from torchbce.training.table.encoder import Encoder
 from torchbce.training.table.feature import Feature
@@ -120,21 +121,24 @@ class FitPass:
         used = [feature for feature in self._features if feature.name in usable]
         encoder = Encoder(used, [column for feature in used for column in feature.fitted(usable[feature.name])])
         sample = self._sample.frame()
-        rows = np.concatenate([encoder.numbers(sample, name), encoder.codes(sample, name)], 1, dtype=np.float32)
+        rows = filled(encoder.rows(sample, name))
         mean_weight = self._weight / counts[TRAIN].sum()
         if not mean_weight:
             raise InputError(f"{name}: all weights of rows to learn from in {roles.weight!r} are 0; no row would count")
+        weight = None if self._weights is None else sample[WEIGHT].to_numpy() / mean_weight
+        inputs = inputs_of(encoder.columns).values()
+        stand_ins = StandIns(background(rows, inputs, weight), inputs, number_count(encoder.columns))
         return Learnt(
             kinds=usable,
             left_out=left_out,
             notes=[note for feature in self._features for note in feature.decided.notes],
             encoder=encoder,
-            rows=RowEncoder(encoder, self._answers, target, self._weights, mean_weight, self._parts.of),
+            rows=RowEncoder(encoder, self._answers, target, self._weights, mean_weight, self._parts.of, stand_ins),
             target=target,
             counts=counts,
             sample=rows,
             sample_answers=ones[sample[ANSWER].to_numpy()].astype(np.float32),
-            sample_weight=None if self._weights is None else sample[WEIGHT].to_numpy() / mean_weight,
+            sample_weight=weight,
         )
 
     def _require_classes(self, counts: np.ndarray) -> None:

@@ -12,6 +12,7 @@ from torchbce.training.table.columns import CategoricalColumn, FittedColumn, Num
 from torchbce.training.table.files import column_of
 
 UNSEEN, BEYOND, GAPS = "unseen", "beyond", "gaps"
+AVERAGE = "answered by the mean over the values that it has in training"
 MOST = 5  # unknown categories that are shown
 
 
@@ -38,6 +39,7 @@ class Noticed:
         texts = texts_of(column_of(table, column.name, file))
         unknown = texts.filter(texts.is_not_null() & ~texts.is_in(column.levels))
         self._counts[column.name, UNSEEN] += len(unknown)
+        self._counts[column.name, GAPS] += 0 if column.gaps else texts.null_count()
         shown = self._unknown.setdefault(column.name, [])
         if len(unknown) and len(shown) <= MOST:
             new = [text for text in unknown.unique(maintain_order=True).to_list() if text not in shown]
@@ -47,29 +49,34 @@ class Noticed:
         """One for each thing that there is to say."""
         found = []
         for column in self.columns:
+            found += self.of_categories(column) if isinstance(column, CategoricalColumn) else []
             name = shown(column.name)
-            unseen, beyond, gaps = (self._counts[column.name, what] for what in (UNSEEN, BEYOND, GAPS))
-            if unseen and isinstance(column, CategoricalColumn):
-                texts = self._unknown[column.name]
-                few = ", ".join(shown(repr(text)) for text in texts[:MOST]) + (", ..." if len(texts) > MOST else "")
-                rows = f"{unseen} row{'s' * (unseen != 1)}"
+            beyond, gaps = (self._counts[column.name, what] for what in (BEYOND, GAPS))
+            if beyond and isinstance(column, NumericColumn):
                 found.append(
-                    f"{name}: {rows} with categories not seen in training, or once only, treated as missing: {few}"
+                    f"{name}: {beyond} rows beyond the training rows' {column.low:g} to {column.high:g}, "
+                    "taken for the nearest of these"
                 )
-            if isinstance(column, NumericColumn):
-                if beyond:
-                    found.append(
-                        f"{name}: {beyond} rows beyond the training rows' {column.low:g} to {column.high:g}, "
-                        "taken for the nearest of these"
-                    )
-                if gaps:
-                    found.append(f"{name}: {gaps} missing values, none in training; the mean is used")
+            if gaps and isinstance(column, NumericColumn) == (column.name in self._numeric):
+                few = "none" if isinstance(column, NumericColumn) else "too few"
+                found.append(f"{name}: {gaps} missing values, {few} in training, {AVERAGE}")
         return found
+
+    def of_categories(self, column: CategoricalColumn) -> list[str]:
+        """A sentence on those that are unknown, if there are any."""
+        unseen, texts = self._counts[column.name, UNSEEN], self._unknown.get(column.name, [])
+        if not unseen:
+            return []
+        few = ", ".join(shown(repr(text)) for text in texts[:MOST]) + (", ..." if len(texts) > MOST else "")
+        rows = f"{unseen} row{'s' * (unseen != 1)}"
+        taken = "taken for a rare one" if column.others else AVERAGE
+        return [f"{shown(column.name)}: {rows} with categories not seen in training, or once only, {taken}: {few}"]
 
 
 def unknown_categories(table: pl.DataFrame, columns: list[FittedColumn], file: str) -> list[str]:
     """Of one table, the sentences on categories alone: a number a little out of range is no news."""
     numeric = {column.name for column in columns if isinstance(column, NumericColumn)}
-    noticed = Noticed([c for c in columns if isinstance(c, CategoricalColumn) and c.name not in numeric])
+    own = [c for c in columns if isinstance(c, CategoricalColumn) and c.name not in numeric]
+    noticed = Noticed([*own])
     noticed.look(table, file)
-    return noticed.sentences()
+    return [sentence for column in own for sentence in noticed.of_categories(column)]
