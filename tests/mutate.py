@@ -78,6 +78,12 @@ MUTATIONS = (
     (TREES + "boosting.py", "ones = weight * data.target[rows]", "ones = data.target[rows]", "trees"),
     (TREES + "boosted.py", "(nodes.left < self.spec.nodes - 1)", "(nodes.left < self.spec.nodes)", "trees"),
     ("training/ensemble/fit.py", "np.logaddexp.at(no, place, -np.logaddexp(0.0, logits))", "no[place] = -np.logaddexp(0.0, logits)", "trees"),
+    ("training/splits.py", "return split[0][~np.isin(train, judged_by)], split[1][~np.isin(aside, learnt_from)]", "return split", "straddling"),
+    ("training/splits.py", "split[0][~np.isin(train, judged_by)]", "split[0]", "straddling"),
+    ("training/splits.py", "kept &= ~np.isin(others.groups, examples.groups)", "pass", "straddling"),
+    ("training/table/row_parts.py", "np.where(parts[rows] == self._looked.sides[place], parts[rows], DROPPED)", "parts[rows]", "straddling"),
+    ("training/table/row_parts.py", "parts[_found(keys, has_group, self._looked.groups)[0]] = DROPPED", "pass", "straddling"),
+    ("training/table/row_parts.py", "parts[self._times.of(batch) <= self._looked.latest] = DROPPED", "pass", "straddling"),
 )
 # fmt: on
 

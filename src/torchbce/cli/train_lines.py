@@ -15,6 +15,7 @@ from torchbce.training.estimate import Difference, Estimate
 from torchbce.training.importance import Importance
 from torchbce.training.outcome import Outcome, Outline
 from torchbce.training.run.report import chosen_explanation, what_rows
+from torchbce.training.straddling import left_out
 from torchbce.training.table.target import NO, YES
 
 LABEL = 10  # width of the first word of a line
@@ -35,7 +36,7 @@ def outline_lines(outline: Outline, positive: str | None) -> list[str]:
     lines += _left_out(outline.left_out)
     lines += [f"{'note':{LABEL}}{note}" for note in outline.notes]
     lines.append(f"{'split':{LABEL}}{_split(outline)}")
-    return lines
+    return lines + [f"{'':{LABEL}}{text}" for text in outline.dropped]
 
 
 def _left_out(columns: dict[str, str]) -> list[str]:
@@ -82,6 +83,7 @@ def result_lines(outcome: Outcome, folder: Path, files: list[str]) -> list[str]:
         *_left_out(learnt.screened),
         f"{'chosen':{LABEL}}epoch {best.number} of {len(history)}, on {judged:,} rows that its networks did not learn "
         f"from: {best.judged:.6f}; train {outcome.train_bce:.6f}",
+        *(f"{'':{LABEL}}{text}" for text in left_out(learnt.unused)),
     ]
     if outcome.reading is not None:
         lines.append(f"{'reading':{LABEL}}{outcome.reading:.1%} of the time of training was spent waiting for rows")

@@ -34,6 +34,7 @@ def model_card(described: ModelFile, estimate: Estimate | None) -> str:
         f"{described.training['rows']:,} rows of {described.source}, of which {share} are "
         f"`{target.positive}`; seed {described.training['seed']}.",
         "",
+        *([str(described.training["dropped"]), ""] if described.training.get("dropped") else []),
         "## Columns that it needs",
         "",
         "| column | kind | in training |",

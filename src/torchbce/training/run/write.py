@@ -16,6 +16,7 @@ from torchbce.training.run.identity import RUN
 from torchbce.training.run.report import write_report
 from torchbce.training.run.reservation import Reservation
 from torchbce.training.run.signals import signals_held
+from torchbce.training.straddling import left_out
 from torchbce.training.table.files import write_table
 from torchbce.training.table.predictions import predictions_table
 
@@ -95,6 +96,7 @@ def _described(outcome: Outcome, run: str | None) -> run_folder.ModelFile:
             "device": chosen.device,
             "bf16": chosen.bf16,
             "compile": chosen.compile,
+            "dropped": " ".join(f"{text}." for text in [*outline.dropped, *left_out(learnt.unused)]) or None,
             RUN: run,
         },
         result={name: None if value != value else value for name, value in result.items()},

@@ -29,7 +29,7 @@ from torchbce.training.stream.records import Layout
 from torchbce.training.table.columns import Column
 from torchbce.training.table.target import Target
 
-FORMAT: Literal["torchbce-cache-2"] = "torchbce-cache-2"
+FORMAT: Literal["torchbce-cache-3"] = "torchbce-cache-3"
 CACHE_FILE, TENSORS_FILE = "cache.json", "tensors.safetensors"
 MAX_CACHE_BYTES = 64 * 2**20  # of cache.json
 ELSEWHERE = "name a folder on another disk with --cache DIR"
@@ -40,7 +40,7 @@ class CacheFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    format: Literal["torchbce-cache-2"] = FORMAT
+    format: Literal["torchbce-cache-3"] = FORMAT
     fingerprint: str
     name: str
     options: dict[str, str | int | float | bool | list[str] | None]
@@ -48,6 +48,7 @@ class CacheFile(BaseModel):
     kinds: dict[str, str]
     left_out: dict[str, str]
     notes: list[str]
+    dropped: list[str]  # what is said of rows that are in no part
     columns: list[Column] = Field(max_length=100_000)
     layout: Layout
     parts: dict[str, Part]

@@ -59,6 +59,7 @@ class StreamTask:
             test_file=self.test_file,
             folds=0,
             rarer=min(counted.ones, len(counted) - counted.ones),
+            dropped=stream.dropped,
         )
 
 
