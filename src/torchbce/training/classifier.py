@@ -19,6 +19,7 @@ from torchbce.training.ensemble.calibration import sigmoid
 from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.data import Split
 from torchbce.training.ensemble.recipe import Choices, OptimizerName, recipe
+from torchbce.training.eval_rows import eval_rows
 from torchbce.training.examples import USABLE, Examples
 from torchbce.training.history import Epoch
 from torchbce.training.model import Model, learn
@@ -111,7 +112,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, eval_set: tuple[Any, Any] | None = None
+        self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, eval_set: tuple[Any, ...] | None = None
     ) -> BCEClassifier:
         """Learn from rows.
 
@@ -120,7 +121,9 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             y: a class per row, two of them.
             sample_weight: a weight per row; 2 is as the row twice.
             groups: what each row belongs to; rows of one group are kept together when some are kept aside.
-            eval_set: ``(X, y)`` to choose the epoch by, instead of rows of ``X``.
+            eval_set: ``(X, y)`` or ``(X, y, weight)`` to choose the epoch by and to scale the logits on, instead of
+                rows of ``X``. Without weights each of its rows counts the same, also where those of ``X`` have weights,
+                and a ``UserWarning`` says so.
 
         Raises:
             ValueError: what scikit-learn's classifiers refuse; infinite values.
@@ -135,6 +138,11 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         examples = self._examples(frame, y == classes[1], weight, groups)
         splits: list[Split] | None = None
+        if eval_set is not None and groups is not None:
+            raise ValueError(
+                "groups and eval_set were both given: groups keep rows of X together when some are kept aside, and "
+                "with eval_set none are; leave groups out"
+            )
         if eval_set is not None:
             examples, splits = self._with_eval_set(examples, eval_set, classes)
         start = getattr(self, "model_", None) if self.warm_start else None
@@ -286,19 +294,24 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return examples
 
     def _with_eval_set(
-        self, examples: Examples, eval_set: tuple[Any, Any], classes: np.ndarray
+        self, examples: Examples, eval_set: tuple[Any, ...], classes: np.ndarray
     ) -> tuple[Examples, list[Split]]:
-        """The rows to learn from, then those of the eval set, which every member is judged by."""
-        frame, y = frame_of(eval_set[0]), np.asarray(eval_set[1])
+        """The rows to learn from, then those of the eval set, which every member is judged by.
+
+        Only the ratios of its weights count: their mean becomes that of the others.
+        """
+        frame, y, weight = eval_rows(eval_set, weighted=examples.weight is not None)
         strange = np.setdiff1d(y, classes)
         if len(strange):
             raise ValueError(f"eval_set's y holds {strange.tolist()[0]!r}; the classes of y are {classes.tolist()}")
         learnt_from, judged_by = len(examples), frame.height
+        own = np.ones(learnt_from) if examples.weight is None else examples.weight
+        whole = np.concatenate([own, weight / weight.mean() * own.mean()])
         both = replace(
             examples,
             frame=stacked(examples.frame, frame),
             answers=np.concatenate([examples.answers, y == classes[1]]).astype(np.uint8),
-            weight=None if examples.weight is None else np.concatenate([examples.weight, np.ones(judged_by)]),
+            weight=None if examples.weight is None and (weight == weight[0]).all() else whole,
             groups=None,
         )
         split = np.arange(learnt_from), np.arange(learnt_from, learnt_from + judged_by)

@@ -100,12 +100,14 @@ def _border(times: np.ndarray, share: float) -> int:
 
 
 def _usable(examples: Examples, found: list[Split]) -> list[Split]:
+    counts = np.ones(len(examples), bool) if examples.weight is None else examples.weight > 0
     for train, aside in found:
-        ones = int(examples.answers[train].sum())
-        if not len(aside) or not 0 < ones < len(train):
+        rows, others = int(counts[train].sum()), int(counts[aside].sum())
+        ones = int(examples.answers[train][counts[train]].sum())
+        if not others or not 0 < ones < rows:
             raise InputError(
-                f"{examples.name}: with these groups or times, the {len(train)} rows to learn from hold {ones} of the "
-                f"positive class and {len(aside)} rows are kept aside; both classes and some rows aside are needed"
+                f"{examples.name}: with these groups, times or weights, the {rows} rows to learn from hold {ones} of "
+                f"the positive class and {others} rows are kept aside; both classes and some rows aside are needed"
             )
     if not found and examples.groups is not None:
         raise InputError(

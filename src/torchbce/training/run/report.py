@@ -79,7 +79,14 @@ def what_rows(estimate: Estimate | None) -> str:
 def chosen_explanation(learnt: Learnt) -> Explanation:
     """Of the rows that the epoch was chosen by, where no others were kept aside."""
     fitted = learnt.fitted
-    return explain(fitted.held_out_logits, fitted.target.astype(float), from_logits=True, rows=fitted.chosen_on + 1)
+    weight = None if fitted.weight is None else fitted.weight / fitted.weight.mean()
+    return explain(
+        fitted.held_out_logits,
+        fitted.target.astype(float),
+        from_logits=True,
+        weight=weight,
+        rows=fitted.chosen_on + 1,
+    )
 
 
 def _facts(learnt: Learnt, estimate: Estimate | None, explanation: Explanation, train_bce: float) -> dict[str, str]:

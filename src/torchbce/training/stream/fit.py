@@ -87,9 +87,8 @@ def fit_stream(
         course.run()
         for network in networks:
             network.eval()
-        calibration = calibrate(
-            course.judged.logits, by.target, by.weight if stream.valid.layout.weighted else None, seed
-        )
+        judged_weight = by.weight if stream.valid.layout.weighted else None
+        calibration = calibrate(course.judged.logits, by.target, judged_weight, seed)
         ensemble = Ensemble(networks, scaling=calibration.scaling)
         scaling = calibration.scaling
 
@@ -104,5 +103,7 @@ def fit_stream(
         test_logits = None if stream.test is None else np.concatenate(evaluated(stream.test, scaled))
     for network in networks:
         network.cpu()
-    fitted = Fitted(ensemble, course.judged.history, by.rows, course.judged.logits, by.target, None, calibration)
+    fitted = Fitted(
+        ensemble, course.judged.history, by.rows, course.judged.logits, by.target, judged_weight, None, calibration
+    )
     return StreamFitted(fitted, train_bce, test_logits, course.reading / course.seconds if course.seconds else math.nan)

@@ -163,6 +163,9 @@ def _made(
             tested = learnt.rows.with_parts(parts.of_test)
             seen = packer.add(aside.batches([*tested.names, *parts.names], f"as in {table.name}"), tested, heard)
         written = packer.finish()
+    for name, part in written.items():
+        if not part.weight:
+            raise InputError(f"{table.name}, {name} rows: all weights in {roles.weight!r} are 0; no row would count")
     dropped = left_out(learnt.dropped)
     if aside is not None:
         if NAMES[TEST] not in written:
