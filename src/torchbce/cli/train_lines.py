@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from torchbce.explanation.explain import Explanation
-from torchbce.explanation.render.text import counted, percent
+from torchbce.explanation.render.text import counted, percent, thin, with_error
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.estimate import Difference, Estimate
 from torchbce.training.importance import Importance
@@ -115,9 +115,11 @@ def _estimate_lines(estimate: Estimate, outline: Outline) -> list[str]:
     found = estimate.explanation
     auc = f", AUC {estimate.auc:.4f}" if outline.is_reliable and not math.isnan(estimate.auc) else ""
     lines = [
-        f"{'estimate':{LABEL}}{found.mean:.6f} +- {found.standard_error:.6f} nats per item "
+        f"{'estimate':{LABEL}}{with_error(found)} nats per item "
         f"({found.mean / math.log(2):.4f} bits) on {len(estimate.rows):,} rows, {what_rows(estimate)}{auc}"
     ]
+    if thin(found):
+        lines.append(f"{'':{LABEL}}{thin(found)}")
     return lines + [f"{'':{LABEL}}{_beside(other)}" for other in estimate.differences]
 
 

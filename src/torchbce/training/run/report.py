@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from torchbce.explanation.explain import Explanation, explain
+from torchbce.explanation.render.text import with_error
 from torchbce.training.effects import effect
 from torchbce.training.estimate import Estimate
 from torchbce.training.model import Learnt
@@ -93,9 +94,7 @@ def _facts(learnt: Learnt, estimate: Estimate | None, explanation: Explanation, 
     history = learnt.fitted.history
     facts = {}
     if estimate is not None:
-        facts[f"estimated BCE, {what_rows(estimate)}"] = (
-            f"{explanation.mean:.6f} +- {explanation.standard_error:.6f} nats per item"
-        )
+        facts[f"estimated BCE, {what_rows(estimate)}"] = f"{with_error(explanation)} nats per item"
         if not math.isnan(estimate.auc):
             facts["AUC of the same rows"] = f"{estimate.auc:.4f}"
         facts |= {

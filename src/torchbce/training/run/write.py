@@ -75,7 +75,9 @@ def _described(outcome: Outcome, run: str | None) -> run_folder.ModelFile:
         result["valid_bce_with_trees"] = learnt.fitted.blend.both
     if estimate is not None:
         found = estimate.explanation
+        low, high = found.intervals["mean"]
         result |= {"estimated_bce": found.mean, "standard_error": found.standard_error, "auc": estimate.auc}
+        result |= {"estimated_bce_from": low, "estimated_bce_to": high}
         result |= {f"{other.name.replace(' ', '_')}_bce": other.bce for other in estimate.differences}
     return run_folder.describe(
         learnt.model,
