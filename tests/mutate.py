@@ -121,6 +121,19 @@ MUTATIONS = (
     ("training/ensemble/background.py", "passed = np.cumsum(weight[order])", "passed = np.cumsum(np.ones(len(order)))", "unknown"),
     ("training/ensemble/background.py", "hashed(rows[lacking], key_of(number))", "hashed(lacking, key_of(number))", "unknown"),
     ("training/export/onnx_columns.py", "codes[column.known] = column.known", "codes[:] = np.arange(len(codes))", "unknown"),
+    ("explanation/statistics/unseen.py", "if errors >= FEWEST_OF_A_CLASS:", "if True:", "unseen"),
+    ("explanation/statistics/unseen.py", "/ independent *", "/ count *", "unseen"),
+    ("explanation/explain.py", "separated=order > SEPARATED", "separated=False", "unseen"),
+    ("training/classifier.py", "weight / weight.mean() * own.mean()", "np.ones(judged_by)", "eval_weights"),
+    ("training/eval_rows.py", "return frame[counts], y[counts], weight[counts]", "return frame, y, np.ones(len(y))", "eval_weights"),
+    ("training/importance.py", "(weight * values).sum()", "values.sum()", "eval_weights"),
+    ("training/run/report.py", "weight=weight,", "weight=None,", "eval_weights"),
+    ("training/splits.py", "return split[0][~np.isin(train, judged_by)], split[1][~np.isin(aside, learnt_from)]", "return split", "straddling"),
+    ("training/splits.py", "split[0][~np.isin(train, judged_by)]", "split[0]", "straddling"),
+    ("training/splits.py", "kept &= ~np.isin(others.groups, examples.groups)", "pass", "straddling"),
+    ("training/table/row_parts.py", "np.where(parts[rows] == self._looked.sides[place], parts[rows], DROPPED)", "parts[rows]", "straddling"),
+    ("training/table/row_parts.py", "parts[_found(keys, has_group, self._looked.groups)[0]] = DROPPED", "pass", "straddling"),
+    ("training/table/row_parts.py", "parts[self._times.of(batch) <= self._looked.latest] = DROPPED", "pass", "straddling"),
 )
 # fmt: on
 

@@ -42,7 +42,7 @@ def test_inputs_of_a_column_are_all_that_is_made_of_it(learnt):
 def test_a_column_is_worth_what_the_loss_rises_by(learnt):
     """Against the exact mean over all exchanges of a model whose logits are linear."""
     model, encoded, answers = learnt
-    found = {one.column: one for one in importances([rises(model, encoded, answers, 0)], [len(answers)])}
+    found = {one.column: one for one in importances([rises(model, encoded, answers, 0)], [np.ones(len(answers))])}
     assert list(found)[:2] == ["x", "c"]
     assert abs(found["noise"].nats) < 0.005
     logits = model.ensemble.logits(encoded)
@@ -70,7 +70,7 @@ def test_effects_follow_the_model(learnt):
 
 
 def test_a_column_that_a_fold_does_not_use_is_worth_nothing_there():
-    (one,) = importances([{"a": np.full(2, 0.3)}, {}], [2, 4])
+    (one,) = importances([{"a": np.full(2, 0.3)}, {}], [np.ones(2), np.ones(4)])
     assert one.nats == pytest.approx(0.1)
 
 

@@ -10,12 +10,13 @@ import numpy as np
 
 from torchbce.common.visible import shown
 from torchbce.explanation.explain import Explanation
-from torchbce.explanation.render.text import counted, percent
+from torchbce.explanation.render.text import counted, percent, thin, with_error
 from torchbce.training.ensemble.recipe import Recipe
 from torchbce.training.estimate import Difference, Estimate
 from torchbce.training.importance import Importance
 from torchbce.training.outcome import Outcome, Outline
 from torchbce.training.run.report import chosen_explanation, what_rows
+from torchbce.training.straddling import left_out
 from torchbce.training.table.target import NO, YES
 
 LABEL = 10  # width of the first word of a line
@@ -36,7 +37,7 @@ def outline_lines(outline: Outline, positive: str | None) -> list[str]:
     lines += _left_out(outline.left_out)
     lines += [f"{'note':{LABEL}}{note}" for note in outline.notes]
     lines.append(f"{'split':{LABEL}}{_split(outline)}")
-    return lines
+    return lines + [f"{'':{LABEL}}{text}" for text in outline.dropped]
 
 
 def _left_out(columns: dict[str, str]) -> list[str]:
@@ -83,6 +84,7 @@ def result_lines(outcome: Outcome, folder: Path) -> list[str]:
         *_left_out(learnt.screened),
         f"{'chosen':{LABEL}}epoch {best.number} of {len(history)}, on {judged:,} rows that its networks did not learn "
         f"from: {best.judged:.6f}; train {outcome.train_bce:.6f}",
+        *(f"{'':{LABEL}}{text}" for text in left_out(learnt.unused)),
     ]
     if outcome.reading is not None:
         lines.append(f"{'reading':{LABEL}}{outcome.reading:.1%} of the time of training was spent waiting for rows")
@@ -114,9 +116,11 @@ def _estimate_lines(estimate: Estimate, outline: Outline) -> list[str]:
     found = estimate.explanation
     auc = f", AUC {estimate.auc:.4f}" if outline.is_reliable and not math.isnan(estimate.auc) else ""
     lines = [
-        f"{'estimate':{LABEL}}{found.mean:.6f} +- {found.standard_error:.6f} nats per item "
+        f"{'estimate':{LABEL}}{with_error(found)} nats per item "
         f"({found.mean / math.log(2):.4f} bits) on {len(estimate.rows):,} rows, {what_rows(estimate)}{auc}"
     ]
+    if thin(found):
+        lines.append(f"{'':{LABEL}}{thin(found)}")
     return lines + [f"{'':{LABEL}}{_beside(other)}" for other in estimate.differences]
 
 

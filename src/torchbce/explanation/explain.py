@@ -17,13 +17,14 @@ from torchbce.explanation.sketch.worst_items import KEPT
 from torchbce.explanation.slices.collect import SliceCollector
 from torchbce.explanation.slices.features import columns_of
 from torchbce.explanation.slices.result import Slices
-from torchbce.explanation.statistics.auc import auc
+from torchbce.explanation.statistics.auc import SEPARATED, auc
 from torchbce.explanation.statistics.calibration import calibration, has_enough_items
 from torchbce.explanation.statistics.decomposition import decomposition
 from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.explanation.statistics.intervals import NOTHING, enough_of_both, interval_of_mean
 from torchbce.explanation.statistics.isotonic import reliability_curve, right_fits
 from torchbce.explanation.statistics.rates import of_rates, of_weighted_mean
+from torchbce.explanation.statistics.unseen import ENOUGH, unseen
 
 __all__ = ["Explanation", "explain"]
 
@@ -201,19 +202,24 @@ def explanation(
     if clusters is not None:
         error, skew = clusters.spread_of(mean)
     factor = (error / alone) ** 2 if alone > 0 else 1.0
-    effective = sums.effective_count
+    effective, order = sums.effective_count, auc(points)
+    independent = effective if clusters is None else min(effective, len(clusters))
+    others = unseen(points, effective, independent) if hard and finite else ENOUGH
     calibrated = parts = None
     if told and finite:
         by_clusters = (None, None) if clusters is None else (clusters.p_value(), clusters.score_covariance())
-        calibrated = calibration(points, effective, *by_clusters)
-        parts = decomposition(points, sums.total / sums.weight, fits, effective, factor)
+        calibrated = calibration(points, effective, *by_clusters, separated=order > SEPARATED)
+        parts = decomposition(points, sums.total / sums.weight, fits, effective, factor, others.reach)
     answer = share if baseline is None else baseline
     intervals = {"mean": NOTHING, "weighted_mean": NOTHING}
     if not hard or enough_of_both(effective, share * effective):
-        intervals["mean"] = interval_of_mean(mean, error, skew, count if clusters is None else len(clusters))
-        intervals["weighted_mean"] = of_weighted_mean(sketch) if weighted else intervals["mean"]
+        around = interval_of_mean(mean, error, skew, count if clusters is None else len(clusters))
+        weight = sums.weight / count
+        intervals["mean"] = around.holding(mean + weight * others.reach)
+        by_weight = of_weighted_mean(sketch) if weighted else around
+        intervals["weighted_mean"] = by_weight.holding(mean / weight + others.reach)
     if hard and finite:
-        intervals |= of_rates(points, answer, effective, factor, clusters)
+        intervals |= of_rates(points, answer, effective, factor, clusters, others.reach)
     return Explanation(
         count=count,
         total=sums.total,
@@ -233,7 +239,8 @@ def explanation(
         clamped_cost=sums.clamped_cost,
         saturated=sums.saturated,
         worst_share=sketch.losses.share_of_worst(0.01, sketch.worst),
-        auc=auc(points),
+        auc=order,
+        errors=others.errors if others.reach else None,
         elsewhere=None if weighted else Elsewhere(sums.keras / count, sums.sklearn / count, sklearn_epsilon(sketch)),
         calibration=calibrated,
         decomposition=parts,

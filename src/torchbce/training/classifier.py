@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from torchbce.common.errors import InputError
@@ -19,9 +19,10 @@ from torchbce.training.ensemble.calibration import sigmoid
 from torchbce.training.ensemble.course import Watch
 from torchbce.training.ensemble.data import Split
 from torchbce.training.ensemble.recipe import Choices, OptimizerName, recipe
+from torchbce.training.eval_rows import eval_rows
 from torchbce.training.examples import USABLE, Examples
 from torchbce.training.history import Epoch
-from torchbce.training.inputs import array_of, eval_set_of, groups_of, labels_of, weights_of
+from torchbce.training.inputs import array_of, groups_of, labels_of, weights_of
 from torchbce.training.model import Model, learn
 from torchbce.training.table.choose import choose_columns
 from torchbce.training.table.columns import zero_in_front
@@ -124,7 +125,9 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             y: a class per row, two of them.
             sample_weight: a weight per row; 2 is as the row twice.
             groups: what each row belongs to; rows of one group are kept together when some are kept aside.
-            eval_set: ``(X, y)``, or a list of one such pair, to choose the epoch by, instead of rows of ``X``.
+            eval_set: ``(X, y)`` or ``(X, y, weight)``, or a list of one, to choose the epoch by and to scale the logits
+                on, instead of rows of ``X``. Without weights each of its rows counts the same, also where those of ``X`` have weights,
+                and a ``UserWarning`` says so.
 
         Raises:
             ValueError: what scikit-learn's classifiers refuse; infinite values.
@@ -140,6 +143,11 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes = self._classes(y if weight is None else y[weight > 0])
         examples = self._examples(frame, y == classes[1], weight, groups)
         splits: list[Split] | None = None
+        if eval_set is not None and groups is not None:
+            raise ValueError(
+                "groups and eval_set were both given: groups keep rows of X together when some are kept aside, and "
+                "with eval_set none are; leave groups out"
+            )
         if eval_set is not None:
             examples, splits = self._with_eval_set(examples, eval_set, classes)
         start = getattr(self, "model_", None) if self.warm_start else None
@@ -298,25 +306,24 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return examples
 
     def _with_eval_set(self, examples: Examples, eval_set: Any, classes: np.ndarray) -> tuple[Examples, list[Split]]:
-        """The rows to learn from, then those of the eval set, which every member is judged by."""
-        given, y, *_ = eval_set_of(eval_set)
-        frame = frame_of(
-            given if is_frame(given) else check_array(array_of(given), dtype=None, ensure_all_finite="allow-nan")
-        )
-        if not is_frame(given) and frame.width == examples.frame.width:
-            frame = renamed(frame, examples.frame.columns)
-        y = labels_of(y, frame.height, "eval_set's y")
+        """The rows to learn from, then those of the eval set, which every member is judged by.
+
+        Only the ratios of its weights count: their mean becomes that of the others.
+        """
+        frame, y, weight = eval_rows(eval_set, examples.frame.columns, weighted=examples.weight is not None)
         strange = [label for label in np.unique(y).tolist() if label not in classes.tolist()]
         if strange:
             raise ValueError(
                 f"eval_set's y holds {shown(repr(strange[0]))}; the classes of y are {shown(classes.tolist())}"
             )
         learnt_from, judged_by = len(examples), frame.height
+        own = np.ones(learnt_from) if examples.weight is None else examples.weight
+        whole = np.concatenate([own, weight / weight.mean() * own.mean()])
         both = replace(
             examples,
             frame=stacked(examples.frame, frame),
             answers=np.concatenate([examples.answers, y == classes[1]]).astype(np.uint8),
-            weight=None if examples.weight is None else np.concatenate([examples.weight, np.ones(judged_by)]),
+            weight=None if examples.weight is None and (weight == weight[0]).all() else whole,
             groups=None,
         )
         split = np.arange(learnt_from), np.arange(learnt_from, learnt_from + judged_by)

@@ -100,11 +100,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Fold:
-    """Some rows that a model has not seen, and how much each column is worth there, by row, on the first `some`."""
+    """Some rows that a model has not seen, and how much each column is worth there, by row, on some of these.
+
+    weight: of those.
+    """
 
     estimate: Estimate
     rises: dict[str, np.ndarray]
-    some: int
+    weight: np.ndarray
 
     def to_state(self) -> State:
         """All of it."""
@@ -112,7 +115,7 @@ class Fold:
         tensors = {"arrays": arrays, "others": self.estimate.others, "rises": self.rises}
         return {
             **{name: {key: torch.from_numpy(value) for key, value in part.items()} for name, part in tensors.items()},
-            "some": self.some,
+            "weight": torch.from_numpy(self.weight),
         }
 
     @classmethod
@@ -136,7 +139,7 @@ class Fold:
             {key: tensor.numpy() for key, tensor in state[name].items()} for name in ("arrays", "others", "rises")
         )
         absent = {"weight": None, "groups": None}
-        return cls(Estimate(**absent | arrays, others=others, importances=[]), rises, state["some"])
+        return cls(Estimate(**absent | arrays, others=others, importances=[]), rises, state["weight"].numpy())
 
 
 def on_test_rows(
@@ -151,7 +154,7 @@ def on_test_rows(
 ) -> Estimate:
     """Of a model, by rows that it was not given."""
     fold = _fold(learnt, train, test, rows, seed, ROWS, compare=compare, watch=watch or Watch())
-    return replace(fold.estimate, importances=importances([fold.rises], [fold.some]))
+    return replace(fold.estimate, importances=importances([fold.rises], [fold.weight]))
 
 
 def _fold(
@@ -184,7 +187,8 @@ def _fold(
         importances=[],
     )
     watch.begin(WORTH)
-    return Fold(found, rises(learnt.model, encoded[some], test.answers[some], seed), len(some))
+    weight = np.ones(len(some)) if test.weight is None else test.weight[some]
+    return Fold(found, rises(learnt.model, encoded[some], test.answers[some], seed), weight)
 
 
 def cross_validated(
@@ -226,7 +230,7 @@ def cross_validated(
             on_fold(number, float(np.average(bce(part.logits, part.answers), weights=part.weight)))
     parts = [fold.estimate for fold in found]
     folds = np.concatenate([np.full(len(part.rows), number) for number, part in enumerate(parts, 1)])
-    worth = importances([fold.rises for fold in found], [fold.some for fold in found])
+    worth = importances([fold.rises for fold in found], [fold.weight for fold in found])
     return replace(_joined(parts, folds), importances=worth)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from torchbce.common.errors import InputError
 from torchbce.training.table.choose import choose_columns
 from torchbce.training.table.columns import number_values
-from torchbce.training.table.files import Table, column_of, require_columns, row_number
+from torchbce.training.table.files import Table, column_of, part_name, require_columns, row_number
+from torchbce.training.table.group_keys import group_keys
 from torchbce.training.table.opened import Format
 from torchbce.training.table.target import Target
 from torchbce.training.table.whole import read_whole
@@ -40,6 +41,27 @@ class Roles:
         single = {"--target": self.target, "--weight": self.weight, "--group": self.group, "--time": self.time}
         given = [([name], flag) for flag, name in single.items() if name is not None]
         return [*given, (self.exclude, "--exclude"), (self.categorical, "--categorical")]
+
+    def require_apart(self, table: str) -> None:
+        """No column has two roles that contradict each other.
+
+        Raises:
+            InputError: naming the column and both options.
+        """
+        if self.target in self.exclude or self.target in self.categorical:
+            raise InputError(
+                f"{table}: the target column {self.target!r} cannot be named in --exclude or --categorical"
+            )
+        others = [(self.weight, "--weight"), (self.group, "--group"), (self.time, "--time")]
+        pairs = [((self.target, "--target"), other) for other in others] + [
+            (others[1], others[0]),
+            (others[1], others[2]),
+        ]
+        for (column, first), (other, second) in pairs:
+            if column is not None and column == other:
+                raise InputError(
+                    f"{table}: the column {column!r} is named by {first} and by {second}; name another one"
+                )
 
 
 @dataclass(frozen=True)
@@ -106,8 +128,7 @@ def read_examples(file: str, roles: Roles, format: Format | None = None) -> Read
     table, name = read.frame, read.name
     for columns, flag in roles.flags:
         require_columns(table, columns, name, flag)
-    if roles.target in roles.exclude or roles.target in roles.categorical:
-        raise InputError(f"{name}: the target column {roles.target!r} cannot be named in --exclude or --categorical")
+    roles.require_apart(name)
     target = Target.of(table, roles.target, roles.positive, name)
     require_both_classes(target.encode(table, name).to_numpy(), name)
     unused = {*roles.exclude, roles.target, *(c for c in (roles.weight, roles.group) if c is not None)}
@@ -126,16 +147,17 @@ def read_examples(file: str, roles: Roles, format: Format | None = None) -> Read
 
 
 def read_test(file: str, learnt_from: Read, roles: Roles, format: Format | None = None) -> Examples:
-    """Other rows, with the columns of those to learn from.
+    """Other rows, with the columns of those to learn from; their groups have the same numbers.
 
     Raises:
         InputError: a column that is not there, or a target that is neither of the two values.
     """
     examples = learnt_from.examples
     read = read_whole(file, format, set(examples.dates))
-    special = [name for name in (roles.target, roles.weight, roles.group) if name is not None]
+    special = [name for name in (roles.target, roles.weight, roles.group, roles.time) if name is not None]
     require_columns(read.frame, [*examples.kinds, *special], read.name, f"as in {examples.name}")
-    return _examples(read, learnt_from.target, examples.kinds, replace(roles, time=None), examples.dates, format)
+    found = _examples(read, learnt_from.target, examples.kinds, replace(roles, group=None), examples.dates, format)
+    return found if roles.group is None else replace(found, groups=_groups_beside(examples, read, roles.group))
 
 
 def _examples(
@@ -202,6 +224,22 @@ def group_numbers(values: pl.Series) -> np.ndarray:
     numbers = np.where(gaps, 0, np.nan_to_num(codes)).astype(np.int64)
     numbers[gaps] = numbers.max(initial=0) + 1 + np.arange(gaps.sum())
     return numbers
+
+
+def _groups_beside(examples: Examples, read: Table, column: str) -> np.ndarray:
+    """The number that a row's group has among the examples, or one that none of them has."""
+    assert examples.groups is not None
+    own, known = (
+        group_keys(frame[column], np.arange(frame.height), part_name(name, 0))
+        for frame, name in ((read.frame, read.name), (examples.frame, examples.name))
+    )
+    keys, first = np.unique(known[0][known[1]], return_index=True)
+    numbers = examples.groups[known[1]][first]
+    new = examples.groups.max() + 1 + np.unique(own[0], return_inverse=True)[1]
+    if not len(keys):  # no row of the examples has a group
+        return np.asarray(new)
+    place = np.minimum(np.searchsorted(keys, own[0]), len(keys) - 1)
+    return np.asarray(np.where(own[1] & (keys[place] == own[0]), numbers[place], new))
 
 
 def _times(read: Table, column: str, decimal: str) -> np.ndarray:

@@ -55,12 +55,17 @@ def rises(model: Model, encoded: np.ndarray, answers: np.ndarray, seed: int) -> 
     return found
 
 
-def importances(parts: list[dict[str, np.ndarray]], sizes: list[int]) -> list[Importance]:
-    """Of the parts of all rows, the most important first; a column that a part's model has not is worth 0 there."""
-    columns = dict.fromkeys(column for part in parts for column in part)
-    found = []
+def importances(parts: list[dict[str, np.ndarray]], weights: list[np.ndarray]) -> list[Importance]:
+    """Of the parts of all rows, with the rows' weights, the most important first.
+
+    A column that a part's model has not is worth 0 there.
+    """
+    columns, weight = dict.fromkeys(column for part in parts for column in part), np.concatenate(weights)
+    rows, total, found = len(weight), float(weight.sum()), []
     for column in columns:
-        values = np.concatenate([part.get(column, np.zeros(size)) for part, size in zip(parts, sizes, strict=True)])
-        error = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-        found.append(Importance(column, float(values.mean()), error))
+        values = np.concatenate([part.get(column, np.zeros(len(w))) for part, w in zip(parts, weights, strict=True)])
+        mean = float((weight * values).sum()) / total if total else math.nan
+        square = float(((weight * (values - mean)) ** 2).sum())
+        error = math.sqrt(square * rows / (rows - 1)) / total if rows > 1 and total else math.nan
+        found.append(Importance(column, mean, error))
     return sorted(found, key=lambda one: -one.nats)

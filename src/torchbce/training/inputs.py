@@ -13,7 +13,7 @@ from torchbce.training.examples import group_numbers
 from torchbce.training.table.frames import described, is_gap, series_of
 
 LABELS = "labels are texts, whole numbers, or true and false"
-EVAL_SET = "eval_set is (X, y), or a list of one such pair"
+EVAL_SET = "eval_set is (X, y) or (X, y, weight), or a list of one of these"
 
 
 def labels_of(y: Any, rows: int, name: str = "y") -> np.ndarray:
@@ -57,7 +57,7 @@ def array_of(X: Any) -> Any:
         raise InputError(f"X is a {type(X).__name__} of rows of different lengths; give each row the same") from error
 
 
-def weights_of(sample_weight: Any, rows: int) -> np.ndarray | None:
+def weights_of(sample_weight: Any, rows: int, name: str = "sample_weight") -> np.ndarray | None:
     """A weight for each row of X, float64.
 
     Raises:
@@ -67,21 +67,19 @@ def weights_of(sample_weight: Any, rows: int) -> np.ndarray | None:
         return None
     if np.isscalar(sample_weight):
         sample_weight = np.full(rows, sample_weight)
-    values = series_of("sample_weight", sample_weight)
-    _require_length("sample_weight", values, rows)
+    values = series_of(name, sample_weight)
+    _require_length(name, values, rows)
     if not (values.dtype.is_numeric() or str(values.dtype) == "Boolean"):
-        raise InputError(
-            f"sample_weight holds {values.dtype}, such as {values[0]!r}; a weight is a finite number from 0"
-        )
+        raise InputError(f"{name} holds {values.dtype}, such as {values[0]!r}; a weight is a finite number from 0")
     weights = values.cast(float).fill_null(np.nan).to_numpy()
     wrong = ~((weights >= 0) & (weights < np.inf))
     if wrong.any():
         place = int(wrong.argmax())
         what = "missing (NaN)" if np.isnan(weights[place]) else f"{weights[place]:g}"
         what += ", negative" * bool(weights[place] < 0)
-        raise InputError(f"sample_weight of row {place + 1} is {what}; a weight is a finite number from 0")
+        raise InputError(f"{name} of row {place + 1} is {what}; a weight is a finite number from 0")
     if not weights.any():
-        raise InputError("sample_weight is zero in all rows; no row would count")
+        raise InputError(f"{name} is zero in all rows; no row would count")
     return weights
 
 
@@ -95,7 +93,7 @@ def groups_of(groups: Any, rows: int) -> np.ndarray | None:
 
 
 def eval_set_of(eval_set: Any) -> tuple[Any, ...]:
-    """(X, y), of itself or of a list of one, as LightGBM and XGBoost take it.
+    """(X, y) or (X, y, weight), of itself or of a list of one, as LightGBM and XGBoost take it.
 
     Raises:
         ValueError: several pairs, or something else.

@@ -59,12 +59,16 @@ class Model:
 
 @dataclass(frozen=True)
 class Learnt:
-    """A model, how it came about, and the columns that were found to be of no use."""
+    """A model, how it came about, and the columns that were found to be of no use.
+
+    unused: rows that no member learnt from or was judged by, as their groups are on both sides of a border in time.
+    """
 
     model: Model
     chosen: Recipe
     fitted: Fitted
     screened: dict[str, str]
+    unused: int = 0
 
 
 def learn(
@@ -110,8 +114,11 @@ def learn(
             judge=judge,
             start=None if start is None else start.ensemble.networks,
         )
+    used = np.unique(np.concatenate([rows for split in splits for rows in split]))
     ensemble = replace(fitted.ensemble, background=background(rows, inputs_of(kept).values(), examples.weight))
-    return Learnt(Model(kept, ensemble), chosen, replace(fitted, ensemble=ensemble), screened)
+    return Learnt(
+        Model(kept, ensemble), chosen, replace(fitted, ensemble=ensemble), screened, len(examples) - len(used)
+    )
 
 
 def _screened(columns: list[FittedColumn], examples: Examples) -> tuple[list[FittedColumn], dict[str, str]]:

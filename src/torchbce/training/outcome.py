@@ -15,7 +15,8 @@ from torchbce.training.table.target import Target
 class Outline:
     """A table, and what is done with its rows.
 
-    rarer: rows of the rarer class among those that the estimate is made on.
+    rarer: rows of the rarer class among those that the estimate is made on. dropped: what is said of rows that are in
+    no part, as their groups are on both sides of a border in time, or another table's are not apart from this one.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Outline:
     test_file: str | None  # that the test rows are from, if it is another
     folds: int  # 0 without cross-validation
     rarer: int
+    dropped: list[str]
 
     @property
     def known(self) -> dict[str, object]:

@@ -16,7 +16,8 @@ from torchbce.training.estimate import cross_validated, on_test_rows
 from torchbce.training.examples import Examples, Held, Read, Roles, read_examples, read_test
 from torchbce.training.model import learn
 from torchbce.training.outcome import Outcome, Outline
-from torchbce.training.splits import folds, last_or_random
+from torchbce.training.splits import by_time, folds, last_or_random, later_and_apart
+from torchbce.training.straddling import left_out, left_out_of_folds, left_out_of_test
 from torchbce.training.table.columns import encode
 from torchbce.training.table.opened import Format
 
@@ -34,6 +35,7 @@ class Task:
     test: Examples | None
     test_rows: np.ndarray  # their numbers, from 1
     splits: list[Split]  # of `train`, for cross-validation; empty without it
+    dropped: list[str]  # what is said of rows that are in no part
 
     @property
     def digests(self) -> dict[str, str]:
@@ -72,6 +74,7 @@ class Task:
             test_file=None if test is None or test.name == examples.name else Path(test.name).name,
             folds=len(self.splits),
             rarer=min(ones, counted - ones),
+            dropped=self.dropped,
         )
 
 
@@ -85,13 +88,27 @@ def prepare(file: str, roles: Roles, held: Held, *, seed: int, format: Format | 
     examples = read.examples
     if held.file is not None:
         test = read_test(held.file, read, roles, format)
-        return Task(read, examples, test, np.arange(1, len(test) + 1), [])
+        rows = later_and_apart(examples, test)
+        dropped = left_out_of_test(len(test) - len(rows), Path(test.name).name)
+        return Task(read, examples, test.of(rows), rows + 1, [], dropped)
+    nothing = np.zeros(0, np.int64)
     if held.folds is not None or (held.share is None and len(examples) < SMALL):
-        return Task(read, examples, None, np.zeros(0, np.int64), folds(examples, held.folds or FOLDS, seed))
+        count = held.folds or FOLDS
+        splits = folds(examples, count, seed)
+        return Task(read, examples, None, nothing, splits, _dropped_of_folds(examples, count, splits))
     if held.share == 0:
-        return Task(read, examples, None, np.zeros(0, np.int64), [])
+        return Task(read, examples, None, nothing, [], [])
     train, aside = last_or_random(examples, held.share or SHARE, seed)
-    return Task(read, examples.of(train), examples.of(aside), aside + 1, [])
+    dropped = left_out(len(examples) - len(train) - len(aside))
+    return Task(read, examples.of(train), examples.of(aside), aside + 1, [], dropped)
+
+
+def _dropped_of_folds(examples: Examples, count: int, splits: list[Split]) -> list[str]:
+    """What is said of the rows that would be predicted if rows had no groups."""
+    if examples.times is None:
+        return []
+    predicted, would = (sum(len(aside) for _, aside in some) for some in (splits, by_time(examples, count)))
+    return left_out_of_folds(would - predicted)
 
 
 def train(

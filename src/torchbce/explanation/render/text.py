@@ -94,8 +94,32 @@ def verdict(found: Explanation) -> str:
         worth = f"Worse than always answering {100 * found.baseline_answer:.3g} %, by {size} %."
     if found.calibration is None:
         return worth
+    if found.calibration.separated:
+        worth = (
+            f"The classes are told apart almost without error (AUC {found.auc:.4f}): make sure first that nothing that "
+            "the model is given holds the answer."
+        )
+        if not found.calibration.is_off(found.baseline):
+            return worth
     told = found.calibration.in_words(found.baseline)
     return f"{worth} Calibration: {told[: told.index(' (')]}."
+
+
+def thin(found: Explanation) -> str:
+    """Why the interval of the mean reaches far; nothing where it does not."""
+    if found.errors is None or math.isnan(found.intervals["mean"].low):
+        return ""
+    return (
+        f"the truth of {found.errors:.3g} of {counted(found.count, 'item')} was given at most 1/2, too few to tell "
+        "what others cost: the interval reaches up to what those cost that may not have been seen among so many"
+    )
+
+
+def with_error(found: Explanation, sign: str = "+-") -> str:
+    """The mean and its standard error, or its interval where an error says too little."""
+    if thin(found):
+        return f"{found.mean:.6f} ({between(found.intervals['mean'], '.6f')}, 95 %)"
+    return f"{found.mean:.6f} {sign} {found.standard_error:.6f}"
 
 
 def ledger_line(found: Explanation) -> str:
@@ -108,7 +132,7 @@ def ledger_line(found: Explanation) -> str:
 def facts(found: Explanation) -> list[tuple[str, str]]:
     """A name and a sentence for each thing that is known."""
     by_weight = "" if found.weight_sum is None else ", by weight"
-    error = "" if math.isnan(found.standard_error) else f" +- {found.standard_error:.4f}"
+    error = "" if math.isnan(found.standard_error) or thin(found) else f" +- {found.standard_error:.4f}"
     pairs = [
         (
             "the mean",
@@ -219,7 +243,7 @@ def _interval(found: Explanation) -> str:
         if found.clusters is not None:
             return f"none: {counted(found.clusters, 'cluster')} say too little of how far they differ"
         return "none: there are too few items of one class to say what the next of them cost"
-    text = f"95 % {between(interval, '.6f')}"
+    text = f"95 % {between(interval, '.6f')}" + (f"; {thin(found)}" if thin(found) else "")
     if found.clusters is not None:
         return f"{text}, as {counted(found.clusters, 'cluster')} of items differ"
     return f"{text}, taking items for independent; name what they belong to (patients, images) with cluster"

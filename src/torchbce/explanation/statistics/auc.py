@@ -9,6 +9,8 @@ import numpy as np
 from torchbce.explanation.sketch.points import Array, Points
 from torchbce.explanation.statistics.intervals import LEVEL, Interval, quantile
 
+SEPARATED = 0.999  # an AUC beyond is of classes that are told apart almost without error
+
 
 def auc(points: Points) -> float:
     """Ties count half; NaN where one class is missing."""

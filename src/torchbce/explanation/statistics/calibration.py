@@ -26,7 +26,8 @@ class Calibration:
 
     gain: how much that lowers the mean loss, in nats. p_value: how often perfectly calibrated predictions would
     gain as much by chance: by likelihood ratio with two degrees of freedom (Wilks), or, where items belong to clusters,
-    by the scores of the clusters; NaN where these are too few. The intervals are of 95 %.
+    by the scores of the clusters; NaN where these are too few. separated: the classes are told apart almost without
+    error, so that hardly an item says whether probabilities are right. The intervals are of 95 %.
     """
 
     slope: float
@@ -35,6 +36,7 @@ class Calibration:
     p_value: float
     slope_interval: Interval = NOTHING
     shift_interval: Interval = NOTHING
+    separated: bool = False
 
     def is_off(self, entropy: float) -> bool:
         """Both certain and worth mending: p < 0.001 and a gain above 1 % of the base-rate entropy."""
@@ -48,6 +50,8 @@ class Calibration:
             return f"too few clusters to tell ({numbers}: {nats(self.gain)} nats)"
         if not self.is_off(entropy):
             finding = "no sign of miscalibration" if self.p_value >= 0.001 else "off by too little to matter"
+            if self.separated:
+                finding = "cannot be told, as almost no item contradicts the model"
             return f"{finding} ({numbers}: {nats(self.gain)} nats, p = {self.p_value:.2g})"
         words = []
         if self.slope < 0:
@@ -72,7 +76,12 @@ def has_enough_items(count: float, positive: float) -> bool:
 
 
 def calibration(
-    points: Points, count: float, p_value: float | None = None, score_covariance: Array | None = None
+    points: Points,
+    count: float,
+    p_value: float | None = None,
+    score_covariance: Array | None = None,
+    *,
+    separated: bool = False,
 ) -> Calibration | None:
     """The best line, by Newton's method (Platt, on logits); None where there are too few items to tell.
 
@@ -95,6 +104,7 @@ def calibration(
         p_value=math.exp(-count * gain) if p_value is None else p_value,
         slope_interval=Interval(slope - float(reach[0]), slope + float(reach[0])),
         shift_interval=Interval(shift - float(reach[1]), shift + float(reach[1])),
+        separated=separated,
     )
 
 

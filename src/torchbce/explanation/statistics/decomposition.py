@@ -47,12 +47,18 @@ class Decomposition:
 
 
 def decomposition(
-    points: Points, mean: float, fits: list[tuple[Array, Array]] | None, count: float, factor: float = 1.0
+    points: Points,
+    mean: float,
+    fits: list[tuple[Array, Array]] | None,
+    count: float,
+    factor: float = 1.0,
+    reach: float = 0.0,
 ) -> Decomposition | None:
     """The parts of the mean loss; None where one class is missing, or the loss is infinite.
 
     fits: what right predictions would give, see `isotonic.right_fits`. count: how many items, or items of equal weight
-    that tell as much. factor: how many times the variance of a mean is that of independent items.
+    that tell as much. factor: how many times the variance of a mean is that of independent items. reach: what unseen
+    items may add to the mean, as either part.
     """
     weight, positive = points.total_weight, points.total_positive
     total = weight.sum()
@@ -83,8 +89,10 @@ def decomposition(
         corp_discrimination=uncertainty - in_sample,
         corp_band=math.nan if fits is None else _null_band(points, fits),
         uncertainty_interval=around(uncertainty, *surprise, 0.0, 0.0).within(0.0, math.log(2)),
-        miscalibration_interval=around(gain, told[0] - after[0], told[1] - after[1], 0.0, bias),
-        discrimination_interval=around(separated, surprise[0] - after[0], surprise[1] - after[1], -math.inf, bias),
+        miscalibration_interval=around(gain, told[0] - after[0], told[1] - after[1], 0.0, bias).holding(gain + reach),
+        discrimination_interval=around(
+            separated, surprise[0] - after[0], surprise[1] - after[1], -math.inf, bias
+        ).holding(separated - reach),
     )
 
 

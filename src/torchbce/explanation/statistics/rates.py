@@ -14,17 +14,18 @@ from torchbce.explanation.statistics.intervals import NOTHING, Interval, interva
 
 
 def of_rates(
-    points: Points, answer: float, count: float, factor: float, clusters: Clusters | None
+    points: Points, answer: float, count: float, factor: float, clusters: Clusters | None, reach: float
 ) -> dict[str, Interval]:
     """By name; NaN where nothing can be told.
 
     answer: the probability that the baseline gives. count: how many items, or items of equal weight that tell as much.
-    factor: how many times the variance of a mean is that of independent items.
+    factor: how many times the variance of a mean is that of independent items. reach: what unseen items may add to the
+    mean loss.
     """
     found = {"base_rate": _of_base_rate(points, count / factor), "d2": NOTHING, "auc": NOTHING}
     ones = count * float(points.total_positive.sum() / points.total_weight.sum())
     if min(ones, count - ones) >= FEWEST_OF_A_CLASS:
-        found["d2"] = _of_d2(points, answer, count, factor, clusters)
+        found["d2"] = _of_d2(points, answer, count, factor, clusters, reach)
         found["auc"] = auc_interval(points, count, factor)
     return found
 
@@ -49,7 +50,9 @@ def _of_base_rate(points: Points, count: float) -> Interval:
     return Interval(middle - reach, middle + reach).within(0.0, 1.0)
 
 
-def _of_d2(points: Points, answer: float, count: float, factor: float, clusters: Clusters | None) -> Interval:
+def _of_d2(
+    points: Points, answer: float, count: float, factor: float, clusters: Clusters | None, reach: float
+) -> Interval:
     """By the first derivatives of loss and baseline by each item (delta method), corrected for skewness."""
     weight, positive = points.total_weight, points.total_positive
     share = float(positive.sum() / weight.sum())
@@ -60,8 +63,9 @@ def _of_d2(points: Points, answer: float, count: float, factor: float, clusters:
         (baseline - loss + ratio * slope * (y - share)) / baseline for loss, y in ((zeros, 0), (ones, 1))
     )
     found = moments(points, by_zeros, by_ones, count, factor)
+    around = found.interval
     if clusters is not None:
         error = clusters.standard_error_of_d2(baseline, slope)
-        q = quantile(len(clusters) - 1)
-        return Interval(found.mean - q * error, found.mean + q * error)
-    return found.interval
+        half = quantile(len(clusters) - 1) * error
+        around = Interval(found.mean - half, found.mean + half)
+    return around.holding(found.mean - reach / baseline)

@@ -52,8 +52,8 @@ def digest(*arrays: np.ndarray) -> str:
 class Fitted:
     """A trained ensemble.
 
-    chosen_on: rows that members were judged by, and their logits then, trees mixed in, before scaling. blend: None
-    without trees. calibration: None where members were judged by different rows.
+    chosen_on: rows that members were judged by, and their logits then, trees mixed in, before scaling; weight: of those
+    rows. blend: None without trees. calibration: None where members were judged by different rows.
     """
 
     ensemble: Ensemble
@@ -61,5 +61,6 @@ class Fitted:
     chosen_on: np.ndarray
     held_out_logits: np.ndarray
     target: np.ndarray  # of those rows
+    weight: np.ndarray | None
     blend: Blend | None
     calibration: Calibration | None

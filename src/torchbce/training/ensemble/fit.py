@@ -86,7 +86,7 @@ def fit_ensemble(
     if by.by_all:  # the mean of several is less sure of itself than each: what scales one does not fit it
         calibration = calibrate(logits, target, judged_weight, seed)
         ensemble = replace(ensemble, scaling=calibration.scaling)
-    return Fitted(ensemble, course.judged.history, chosen_on, logits, target, blended, calibration)
+    return Fitted(ensemble, course.judged.history, chosen_on, logits, target, judged_weight, blended, calibration)
 
 
 def _trees(

@@ -41,7 +41,8 @@ def fit_linear(data: Data, splits: list[Split], *, judge: bool) -> Fitted:
             seconds=time.perf_counter() - start,
         )
     )
-    return Fitted(ensemble, history, chosen_on, logits[place], target, None, None)
+    kept = None if data.weight is None else judged_weight
+    return Fitted(ensemble, history, chosen_on, logits[place], target, kept, None, None)
 
 
 def _network_of(data: Data, rows: np.ndarray) -> Ensemble:

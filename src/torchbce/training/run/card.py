@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from torchbce.common.markdown import code, escaped
-from torchbce.explanation.render.text import counted, percent
+from torchbce.explanation.render.text import counted, percent, thin, with_error
 from torchbce.training.estimate import Estimate
 from torchbce.training.run.folder import ModelFile
 from torchbce.training.run.report import what_rows
@@ -36,6 +36,7 @@ def model_card(described: ModelFile, estimate: Estimate | None) -> str:
         f"{described.training['rows']:,} rows of {source}, of which {share} are {yes}; "
         f"seed {described.training['seed']}.",
         "",
+        *([str(described.training["dropped"]), ""] if described.training.get("dropped") else []),
         "## Columns that it needs",
         "",
         "| column | kind | in training |",
@@ -82,13 +83,14 @@ def _worth(described: ModelFile, estimate: Estimate | None) -> list[str]:
         "",
         "| answer | BCE, nats per item | more than the model |",
         "| --- | ---: | ---: |",
-        f"| **this model** | {found.mean:.6f} ± {found.standard_error:.6f} | |",
+        f"| **this model** | {with_error(found, '±')} | |",
         *(
             f"| {other.name} | {other.bce:.6f} | {other.more:+.6f} ± {other.error:.6f} |"
             for other in estimate.differences
         ),
         "",
         "± is a standard error.",
+        *([f"Of this model {thin(found)}."] if thin(found) else []),
     ]
     if found.calibration is not None:
         lines.append(f"Calibration: {found.calibration.in_words(found.baseline)}.")

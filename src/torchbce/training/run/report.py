@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from torchbce.explanation.explain import Explanation, explain
+from torchbce.explanation.render.text import with_error
 from torchbce.training.effects import effect
 from torchbce.training.estimate import Estimate
 from torchbce.training.model import Learnt
@@ -79,16 +80,21 @@ def what_rows(estimate: Estimate | None) -> str:
 def chosen_explanation(learnt: Learnt) -> Explanation:
     """Of the rows that the epoch was chosen by, where no others were kept aside."""
     fitted = learnt.fitted
-    return explain(fitted.held_out_logits, fitted.target.astype(float), from_logits=True, rows=fitted.chosen_on + 1)
+    weight = None if fitted.weight is None else fitted.weight / fitted.weight.mean()
+    return explain(
+        fitted.held_out_logits,
+        fitted.target.astype(float),
+        from_logits=True,
+        weight=weight,
+        rows=fitted.chosen_on + 1,
+    )
 
 
 def _facts(learnt: Learnt, estimate: Estimate | None, explanation: Explanation, train_bce: float) -> dict[str, str]:
     history = learnt.fitted.history
     facts = {}
     if estimate is not None:
-        facts[f"estimated BCE, {what_rows(estimate)}"] = (
-            f"{explanation.mean:.6f} +- {explanation.standard_error:.6f} nats per item"
-        )
+        facts[f"estimated BCE, {what_rows(estimate)}"] = f"{with_error(explanation)} nats per item"
         if not math.isnan(estimate.auc):
             facts["AUC of the same rows"] = f"{estimate.auc:.4f}"
         facts |= {

@@ -19,6 +19,7 @@ from torchbce.training.run.card import model_card
 from torchbce.training.run.identity import RUN
 from torchbce.training.run.report import write_report
 from torchbce.training.run.reservation import Reservation
+from torchbce.training.straddling import left_out
 from torchbce.training.table.files import write_table
 from torchbce.training.table.predictions import predictions_table
 
@@ -99,7 +100,9 @@ def _described(outcome: Outcome, run: str | None) -> run_folder.ModelFile:
         result["valid_bce_with_trees"] = learnt.fitted.blend.both
     if estimate is not None:
         found = estimate.explanation
+        low, high = found.intervals["mean"]
         result |= {"estimated_bce": found.mean, "standard_error": found.standard_error, "auc": estimate.auc}
+        result |= {"estimated_bce_from": low, "estimated_bce_to": high}
         result |= {f"{other.name.replace(' ', '_')}_bce": other.bce for other in estimate.differences}
     return run_folder.describe(
         learnt.model,
@@ -120,6 +123,7 @@ def _described(outcome: Outcome, run: str | None) -> run_folder.ModelFile:
             "device": chosen.device,
             "bf16": chosen.bf16,
             "compile": chosen.compile,
+            "dropped": " ".join(f"{text}." for text in [*outline.dropped, *left_out(learnt.unused)]) or None,
             RUN: run,
         },
         result={name: None if value != value else value for name, value in result.items()},

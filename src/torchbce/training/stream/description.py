@@ -16,7 +16,7 @@ from torchbce.training.stream.records import Layout
 from torchbce.training.table.columns import Column, levels_of, number_count
 from torchbce.training.table.target import Target
 
-FORMAT: Literal["torchbce-cache-2"] = "torchbce-cache-2"
+FORMAT: Literal["torchbce-cache-3"] = "torchbce-cache-3"
 TRAIN_PART, VALID_PART = NAMES[TRAIN], NAMES[VALID]
 MOST_EDGES = 4097  # of a number: a network has 4,096 pieces at most
 
@@ -26,7 +26,7 @@ class CacheFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    format: Literal["torchbce-cache-2"] = FORMAT
+    format: Literal["torchbce-cache-3"] = FORMAT
     fingerprint: str
     name: str
     options: dict[str, str | int | float | bool | list[str] | None]
@@ -34,6 +34,7 @@ class CacheFile(BaseModel):
     kinds: dict[str, str]
     left_out: dict[str, str]
     notes: list[str]
+    dropped: list[str]  # what is said of rows that are in no part
     columns: list[Column] = Field(max_length=100_000)
     layout: Layout
     parts: dict[str, Part]

@@ -89,9 +89,8 @@ def fit_stream(
         course.run()
         for network in networks:
             network.eval()
-        calibration = calibrate(
-            course.judged.logits, by.target, by.weight if stream.valid.layout.weighted else None, seed
-        )
+        judged_weight = by.weight if stream.valid.layout.weighted else None
+        calibration = calibrate(course.judged.logits, by.target, judged_weight, seed)
         values = background(stream.sample, inputs_of(stream.columns).values(), stream.sample_weight)
         ensemble = Ensemble(networks, scaling=calibration.scaling, background=values)
         scaling = calibration.scaling
@@ -107,5 +106,7 @@ def fit_stream(
         test_logits = None if stream.test is None else np.concatenate(evaluated(stream.test, scaled))
     for network in networks:
         network.cpu()
-    fitted = Fitted(ensemble, course.judged.history, by.rows, course.judged.logits, by.target, None, calibration)
+    fitted = Fitted(
+        ensemble, course.judged.history, by.rows, course.judged.logits, by.target, judged_weight, None, calibration
+    )
     return StreamFitted(fitted, train_bce, test_logits, course.reading / course.seconds if course.seconds else math.nan)

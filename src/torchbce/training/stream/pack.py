@@ -50,25 +50,32 @@ class Packer:
 
     def add(
         self, batches: Iterator[Batch], encode: Callable[[Batch], Encoded], on_rows: Callable[[int], object]
-    ) -> None:
+    ) -> int:
         """All rows of a table, each to its part, in their order; some batches are encoded at the same time.
+
+        Returns:
+            How many rows there are, with those of no part.
 
         Raises:
             OutputError: the disk is full; the message says how many bytes are needed.
         """
-        waiting: deque[Future[dict[str, Arrays]]] = deque()
-        for batch in batches:
-            waiting.append(self._threads.submit(lambda some: self._by_part(encode(some)), batch))
-            if len(waiting) > self._ahead:
-                on_rows(self._take(waiting.popleft()))
-        while waiting:
-            on_rows(self._take(waiting.popleft()))
+        waiting: deque[tuple[int, Future[dict[str, Arrays]]]] = deque()
+        total = 0
 
-    def _take(self, encoded: Future[dict[str, Arrays]]) -> int:
-        found = encoded.result()
-        for name, arrays in found.items():
-            self._write(name, arrays)
-        return sum(len(arrays["rows"]) for arrays in found.values())
+        def take() -> int:
+            rows, encoded = waiting.popleft()
+            for name, arrays in encoded.result().items():
+                self._write(name, arrays)
+            on_rows(rows)
+            return rows
+
+        for batch in batches:
+            waiting.append((len(batch), self._threads.submit(lambda some: self._by_part(encode(some)), batch)))
+            if len(waiting) > self._ahead:
+                total += take()
+        while waiting:
+            total += take()
+        return total
 
     def finish(self) -> dict[str, Part]:
         """What was written, by the part's name."""

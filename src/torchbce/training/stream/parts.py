@@ -1,7 +1,8 @@
 """Which part of a table a row belongs to, decided row by row: nothing is kept in memory.
 
 By the hash of the seed and the row's number, or of its group's text, or, with times, by two borders: the latest rows
-are the test's, the latest of the others are those to choose an epoch by.
+are the test's, the latest of the others are those to choose an epoch by. With both, a group that has rows on both sides
+of a border belongs to one part, and its rows beyond are in none.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import numpy as np
 
 from torchbce.common.splitmix import hashed, key_of
 from torchbce.training.examples import Held
+from torchbce.training.straddling import kept_aside, one_in
 
 TRAIN, VALID, TEST = 0, 1, 2
+DROPPED = 3  # in none of them
 NAMES = ("train", "valid", "test")
 TEST_SHARE, VALID_SHARE = 0.2, 0.1
 # Rows enough: more of them would make an estimate no more exact than what it is compared with.
@@ -78,3 +81,13 @@ def by_chance(keys: np.ndarray, shares: Shares, seed: int) -> np.ndarray:
     for border, part in ((valid, VALID), (test, TEST)):
         parts[chance <= np.uint64(border - 1) if border else np.zeros(len(keys), bool)] = part
     return parts
+
+
+def of_straddling(groups: np.ndarray, first: np.ndarray, last: np.ndarray, shares: Shares, seed: int) -> np.ndarray:
+    """The part of each group, by its number and the parts of its earliest and latest rows: one of these or between."""
+    found = np.full(len(groups), TRAIN, np.uint8)
+    for part, share in ((TEST, shares.test), (VALID, shares.valid)):
+        reaches = (last >= part) & (found == TRAIN)
+        both = groups[reaches & (first < part)]
+        found[reaches & ((first >= part) | np.isin(groups, kept_aside(both, one_in(share), seed)))] = part
+    return found

@@ -15,6 +15,7 @@ from torchbce.common.errors import InputError
 from torchbce.training.ensemble.fit import EDGE_ROWS
 from torchbce.training.examples import Held, Roles, require_of_each_class
 from torchbce.training.network.edges import quantile_edges
+from torchbce.training.straddling import left_out, left_out_of_test, none_apart
 from torchbce.training.stream.bounds import Bounds
 from torchbce.training.stream.cache import UnusableCache, new_cache, read_description, write_description
 from torchbce.training.stream.description import FORMAT, CacheFile, Tensors
@@ -28,7 +29,7 @@ from torchbce.training.table.files import missing_columns
 from torchbce.training.table.fit_pass import FitPass
 from torchbce.training.table.folder_keys import keys_of
 from torchbce.training.table.opened import Format
-from torchbce.training.table.row_parts import RowParts, borders_of
+from torchbce.training.table.row_parts import NOTHING, RowParts, looked_at
 from torchbce.training.table.shards import Shards, shards_of
 from torchbce.training.table.target import Target
 
@@ -40,8 +41,8 @@ class Stream:
     """A table that is ready to be trained on, part by part.
 
     edges: of every number, none without pieces. sample: encoded training rows, float32, as `encode` gives them, with
-    their answers and weights. Weights are such that their mean over the training rows is 1. reused: it was packed
-    before.
+    their answers and weights. Weights are such that their mean over the training rows is 1. dropped: what is said of
+    rows that are in no part. reused: it was packed before.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Stream:
     kinds: dict[str, str]
     left_out: dict[str, str]
     notes: list[str]
+    dropped: list[str]
     columns: list[FittedColumn]
     edges: list[np.ndarray]
     train: Stored
@@ -86,8 +88,7 @@ def prepare_stream(
         raise InputError(
             "cross-validation (--folds) needs the table in memory; keep rows aside with --test-share or --test"
         )
-    if roles.target in roles.exclude or roles.target in roles.categorical:
-        raise InputError(f"the target column {roles.target!r} cannot be named in --exclude or --categorical")
+    roles.require_apart(names[0])
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(shards_of(names, format))
         aside = None if held.file is None else stack.enter_context(shards_of([held.file], format))
@@ -138,12 +139,10 @@ def _made(
     for columns, flag in roles.flags:
         missing_columns([name for name in columns if name not in table.columns], table.columns, table.name, flag)
     shares = Shares.of(held, table.rows)
-    passes = 2 if roles.time is None else 3
-    heard = _Heard(on_rows, passes * table.rows + (0 if aside is None else aside.rows))
-    borders = None
-    if roles.time is not None:
-        borders = borders_of(table, roles.time, shares, seed=seed, size=EDGE_ROWS, on_rows=heard)
-    parts = RowParts(roles, shares, seed, table.format.decimal, borders)
+    looks = roles.time is not None or (roles.group is not None and aside is not None)
+    heard = _Heard(on_rows, (2 + looks) * table.rows + (0 if aside is None else aside.rows))
+    looked = looked_at(table, roles, shares, seed=seed, size=EDGE_ROWS, on_rows=heard) if looks else NOTHING
+    parts = RowParts(roles, shares, seed, table.format.decimal, looked)
     learnt = FitPass(table, roles, parts, seed).run(heard)
     edges = quantile_edges(learnt.sample[:, : number_count(learnt.columns)], pieces) if pieces else []
     cut = Pieces(edges, number_count(learnt.columns))
@@ -152,11 +151,18 @@ def _made(
     with Packer(draft, place, cut, layout, expected) as packer:
         packer.add(table.batches([*learnt.rows.names, *parts.names], "as before"), learnt.rows, heard)
         if aside is not None:
-            tested = learnt.rows.all_of(TEST)
-            packer.add(aside.batches(tested.names, f"as in {table.name}"), tested, heard)
+            tested = learnt.rows.with_parts(parts.of_test)
+            seen = packer.add(aside.batches([*tested.names, *parts.names], f"as in {table.name}"), tested, heard)
         written = packer.finish()
+    for name, part in written.items():
+        if not part.weight:
+            raise InputError(f"{table.name}, {name} rows: all weights in {roles.weight!r} are 0; no row would count")
+    dropped = left_out(learnt.dropped)
     if aside is not None:
+        if NAMES[TEST] not in written:
+            raise InputError(none_apart(aside.name, table.name))
         test = written[NAMES[TEST]]
+        dropped += left_out_of_test(seen - test.rows, Path(aside.name).name)
         require_of_each_class(np.array([test.rows - test.ones, test.ones]), f"{aside.name}, test rows", 1)
     described = CacheFile(
         fingerprint=print_,
@@ -166,6 +172,7 @@ def _made(
         kinds=learnt.kinds,
         left_out=learnt.left_out,
         notes=learnt.notes,
+        dropped=dropped,
         columns=learnt.columns,
         layout=layout,
         parts=written,
@@ -201,6 +208,7 @@ def _stream(place: Path, described: CacheFile, tensors: Tensors, *, reused: bool
         kinds=described.kinds,
         left_out=described.left_out,
         notes=described.notes + notes,
+        dropped=described.dropped,
         columns=list(described.columns),
         edges=tensors.edges,
         train=train,

@@ -72,6 +72,7 @@ class StreamTask:
             test_file=self.test_file,
             folds=0,
             rarer=min(counted.ones, len(counted) - counted.ones),
+            dropped=stream.dropped,
         )
 
 
@@ -133,10 +134,11 @@ def _estimate(stream: Stream, test: Stored, learnt: Learnt, found: StreamFitted,
         encoded = decoded(window.rows, network)
         parts.append((window.numbers.copy(), window.rows.target.numpy().astype(np.uint8), weight, logistic(encoded)))
         here = some[(some >= first) & (some < first + size)] - first
-        looked.append((encoded[here], window.rows.target.numpy()[here].astype(np.uint8)))
+        seen_weight = np.ones(len(here)) if weight is None else weight[here]
+        looked.append((encoded[here], window.rows.target.numpy()[here].astype(np.uint8), seen_weight))
         first += size
     rows, answers, weights, linear = zip(*parts, strict=True)
-    seen, seen_answers = (np.concatenate(part) for part in zip(*looked, strict=True))
+    seen, seen_answers, seen_weights = (np.concatenate(part) for part in zip(*looked, strict=True))
     watch.begin(WORTH)
     base = np.log(stream.train.share / (1 - stream.train.share))
     return Estimate(
@@ -147,5 +149,5 @@ def _estimate(stream: Stream, test: Stored, learnt: Learnt, found: StreamFitted,
         weight=None if weights[0] is None else np.concatenate(weights),
         groups=None,
         others={baselines.BASE_RATE: np.full(len(test), base), baselines.LOGISTIC: np.concatenate(linear)},
-        importances=importances([rises(learnt.model, seen, seen_answers, seed)], [len(seen)]),
+        importances=importances([rises(learnt.model, seen, seen_answers, seed)], [seen_weights]),
     )

@@ -54,10 +54,10 @@ class RowEncoder:
         weights = [] if self._weights is None else [self._weights.column]
         return [*self._encoder.names, self._target.column, *weights]
 
-    def all_of(self, part: int) -> RowEncoder:
-        """The same for rows that all belong to one part."""
+    def with_parts(self, parts_of: Callable[[Batch], np.ndarray]) -> RowEncoder:
+        """The same with other parts."""
         found = copy.copy(self)
-        found._parts_of = lambda batch: np.full(len(batch), part, np.uint8)
+        found._parts_of = parts_of
         return found
 
     def __call__(self, batch: Batch) -> Encoded:

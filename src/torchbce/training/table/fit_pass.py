@@ -14,7 +14,7 @@ from torchbce.common.errors import InputError
 from torchbce.training.ensemble.background import StandIns, background, filled
 from torchbce.training.ensemble.fit import EDGE_ROWS
 from torchbce.training.examples import FEWEST, USABLE, Roles, require_of_each_class
-from torchbce.training.stream.parts import NAMES, OF_SAMPLE, TEST, TRAIN
+from torchbce.training.stream.parts import DROPPED, NAMES, OF_SAMPLE, TEST, TRAIN
 from torchbce.training.table.answers import Answers
 from torchbce.training.table.columns import FittedColumn, inputs_of, number_count
 from torchbce.training.table.encoded_rows import RowEncoder
@@ -31,7 +31,9 @@ ANSWER, WEIGHT = "__torchbce_answer", "__torchbce_weight"
 
 @dataclass(frozen=True)
 class Learnt:
-    """What the pass found. counts: rows of each part and class, (3, 2); sample: encoded training rows."""
+    """What the pass found. counts: rows of each part and class, (3, 2); dropped: rows in none of the parts; sample:
+    encoded training rows.
+    """
 
     kinds: dict[str, str]
     left_out: dict[str, str]
@@ -40,6 +42,7 @@ class Learnt:
     rows: RowEncoder
     target: Target
     counts: np.ndarray
+    dropped: int
     sample: np.ndarray
     sample_answers: np.ndarray
     sample_weight: np.ndarray | None
@@ -62,7 +65,7 @@ class FitPass:
         self._answers = Answers(roles.target, decimal)
         self._weights = None if roles.weight is None else Weights(roles.weight, decimal)
         self._weight = 0.0  # of the training rows
-        self._counts = np.zeros((len(NAMES), 0), np.int64)  # of each part and text of the target
+        self._counts = np.zeros((DROPPED + 1, 0), np.int64)  # of each part, and of none, and text of the target
         self._sample = RowSample(EDGE_ROWS, seed, OF_SAMPLE)
 
     def run(self, on_rows: Callable[[int], object]) -> Learnt:
@@ -71,7 +74,8 @@ class FitPass:
         Raises:
             InputError: as `read_examples`, and for a value that is not of its column's kind.
         """
-        wanted = [name for name in self._shards.columns if name not in self._roles.exclude]
+        special = {self._roles.weight, *self._parts.names}  # also where they are not to be learnt from
+        wanted = [name for name in self._shards.columns if name in special or name not in self._roles.exclude]
         with ThreadPoolExecutor(os.cpu_count() or 1, "column") as threads:
             for batch in self._shards.batches(wanted, "as in the first shard"):
                 self._add(batch, threads)
@@ -100,7 +104,7 @@ class FitPass:
 
     def _count(self, codes: np.ndarray, parts: np.ndarray) -> None:
         texts = max(self._counts.shape[1], int(codes.max(initial=0)) + 1)
-        grown = np.zeros((len(NAMES), texts), np.int64)
+        grown = np.zeros((DROPPED + 1, texts), np.int64)
         grown[:, : self._counts.shape[1]] = self._counts
         both = np.bincount(parts.astype(np.int64) * texts + codes, minlength=grown.size)
         self._counts = grown + both.reshape(grown.shape)
@@ -109,7 +113,7 @@ class FitPass:
         name, roles = self._shards.name, self._roles
         target = self._answers.target(roles.positive, name)
         ones = self._answers.ones(target, name)
-        counts = np.stack([self._counts[:, ~ones].sum(1), self._counts[:, ones].sum(1)], 1)
+        counts = np.stack([self._counts[:DROPPED, ~ones].sum(1), self._counts[:DROPPED, ones].sum(1)], 1)
         self._require_classes(counts)
         kinds = {feature.name: feature.kind() for feature in self._features}
         usable = {column: kind for column, kind in kinds.items() if kind in USABLE}
@@ -136,6 +140,7 @@ class FitPass:
             rows=RowEncoder(encoder, self._answers, target, self._weights, mean_weight, self._parts.of, stand_ins),
             target=target,
             counts=counts,
+            dropped=int(self._counts[DROPPED].sum()),
             sample=rows,
             sample_answers=ones[sample[ANSWER].to_numpy()].astype(np.float32),
             sample_weight=weight,

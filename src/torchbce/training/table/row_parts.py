@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from torchbce.common.errors import InputError
-from torchbce.common.splitmix import hashed, key_of
 from torchbce.training.examples import Roles, require_weights
-from torchbce.training.stream.parts import OF_TIMES, Borders, Shares, by_chance
+from torchbce.training.stream.parts import DROPPED, OF_TIMES, TEST, Borders, Shares, by_chance, of_straddling
 from torchbce.training.table.columns import number_values
 from torchbce.training.table.decided import Decided
-from torchbce.training.table.files import PartName, row_number
-from torchbce.training.table.kinds import missing_as_null, simplified
+from torchbce.training.table.files import row_number
+from torchbce.training.table.group_keys import group_keys
+from torchbce.training.table.group_spans import GroupSpans
 from torchbce.training.table.row_sample import RowSample
 from torchbce.training.table.shards import Batch, Shards
 
-ALONE = 1  # key of the rows without a group, each of which is one
+
+@dataclass(frozen=True)
+class Looked:
+    """What a pass over times and groups alone has found.
+
+    borders, latest: None without times. groups: all, in rising order. straddling: those with rows in several parts by
+    time, in rising order, and the part that each belongs to.
+    """
+
+    borders: Borders | None
+    latest: float | None
+    groups: np.ndarray
+    straddling: np.ndarray
+    sides: np.ndarray
+
+
+NOTHING = Looked(None, None, np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.uint8))
 
 
 class RowParts:
-    """Says of each row which part it belongs to: by its number, its group or its time."""
+    """Says of each row which part it belongs to: by its number, its group or its time, or by both of these."""
 
-    def __init__(self, roles: Roles, shares: Shares, seed: int, decimal: str, borders: Borders | None) -> None:
+    def __init__(self, roles: Roles, shares: Shares, seed: int, decimal: str, looked: Looked = NOTHING) -> None:
         self._roles, self._shares, self._seed = roles, shares, seed
-        self._borders = borders
+        self._looked = looked
         self._times = Times(roles.time, decimal) if roles.time is not None else None
 
     @property
@@ -36,13 +52,45 @@ class RowParts:
         return [name for name in (self._roles.group, self._roles.time) if name is not None]
 
     def of(self, batch: Batch) -> np.ndarray:
-        """0, 1 or 2 per row: to learn from, to choose an epoch by, to test on."""
-        if self._times is not None and self._borders is not None:
-            return self._borders.parts(self._times.of(batch))
-        numbers = batch.first + np.arange(len(batch))
+        """0, 1 or 2 per row: to learn from, to choose an epoch by, to test on; 3: in none of these."""
+        if self._times is None or self._looked.borders is None:
+            keys = _numbers(batch) if self._roles.group is None else groups_of(batch, self._roles.group)[0]
+            return by_chance(keys, self._shares, self._seed)
+        parts = self._looked.borders.parts(self._times.of(batch))
         if self._roles.group is None:
-            return by_chance(numbers, self._shares, self._seed)
-        return by_chance(_group_keys(batch.frame[self._roles.group], numbers, batch.name), self._shares, self._seed)
+            return parts
+        keys, has_group = groups_of(batch, self._roles.group)
+        rows, place = _found(keys, has_group, self._looked.straddling)
+        parts[rows] = np.where(parts[rows] == self._looked.sides[place], parts[rows], DROPPED)
+        return parts
+
+    def of_test(self, batch: Batch) -> np.ndarray:
+        """The same for another table to test on: its rows that are later than all of this one and of other groups."""
+        parts = np.full(len(batch), TEST, np.uint8)
+        if self._times is not None and self._looked.latest is not None:
+            parts[self._times.of(batch) <= self._looked.latest] = DROPPED
+        if self._roles.group is not None:
+            keys, has_group = groups_of(batch, self._roles.group)
+            parts[_found(keys, has_group, self._looked.groups)[0]] = DROPPED
+        return parts
+
+
+def _numbers(batch: Batch) -> np.ndarray:
+    """Of its rows in all shards."""
+    return batch.first + np.arange(len(batch))
+
+
+def groups_of(batch: Batch, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """The key of each row's group, and whether it has one."""
+    return group_keys(batch.frame[column], _numbers(batch), batch.name)
+
+
+def _found(keys: np.ndarray, has_group: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows whose group is among those known, in rising order, and where it is there."""
+    place = np.searchsorted(known, keys)
+    rows = np.flatnonzero(has_group & (place < len(known)))
+    rows = rows[known[place[rows]] == keys[rows]]
+    return rows, place[rows]
 
 
 class Times:
@@ -68,24 +116,41 @@ class Times:
         return times
 
 
-def borders_of(
-    shards: Shards, column: str, shares: Shares, *, seed: int, size: int, on_rows: Callable[[int], object]
-) -> Borders:
-    """One pass over the times alone; see `Borders.of` for how exact they are."""
-    times, sample = Times(column, shards.format.decimal), RowSample(size, seed, OF_TIMES)
-    for batch in shards.batches([column], "--time"):
-        found = times.of(batch)
-        places, keys = sample.chosen(batch.first + np.arange(len(batch)), np.ones(len(batch), bool))
-        sample.add(pl.DataFrame({"time": found[places]}), keys)
+def looked_at(
+    shards: Shards, roles: Roles, shares: Shares, *, seed: int, size: int, on_rows: Callable[[int], object]
+) -> Looked:
+    """One pass over times and groups alone; see `Borders.of` for how exact borders are.
+
+    Raises:
+        InputError: rows cannot be ordered by their times.
+    """
+    columns = [name for name in (roles.group, roles.time) if name is not None]
+    times = None if roles.time is None else Times(roles.time, shards.format.decimal)
+    sample, spans, latest = RowSample(size, seed, OF_TIMES), GroupSpans(), -np.inf
+    for batch in shards.batches(columns, "--group, --time"):
+        found = np.zeros(len(batch)) if times is None else times.of(batch)
+        latest = max(latest, float(found.max()))
+        if times is not None:
+            places, keys = sample.chosen(_numbers(batch), np.ones(len(batch), bool))
+            sample.add(pl.DataFrame({"time": found[places]}), keys)
+        if roles.group is not None:
+            groups, has_group = groups_of(batch, roles.group)
+            spans.add(groups[has_group], found[has_group])
         on_rows(len(batch))
+    groups, first, last = spans.found()
+    if times is None:
+        return Looked(None, None, groups, NOTHING.straddling, NOTHING.sides)
     known = sample.frame()["time"].to_numpy()
     borders = Borders.of(known, shares)
     if borders.valid <= known.min():
         raise InputError(
-            f"{shards.name}: all rows but the latest have one time in {column!r}, or there is only one; rows cannot be "
-            "ordered by it"
+            f"{shards.name}: all rows but the latest have one time in {roles.time!r}, or there is only one; rows "
+            "cannot be ordered by it"
         )
-    return borders
+    first_part, last_part = borders.parts(first), borders.parts(last)
+    both = first_part != last_part
+    sides = of_straddling(groups[both], first_part[both], last_part[both], shares, seed)
+    return Looked(borders, latest, groups, groups[both], sides)
 
 
 class Weights:
@@ -104,22 +169,3 @@ class Weights:
         weights = number_values(pl.DataFrame([values]), self.column, batch.name)
         require_weights(weights, self.column, batch.name)
         return weights
-
-
-def _group_keys(values: pl.Series, numbers: np.ndarray, file: PartName) -> np.ndarray:
-    """A number per row, the same in all rows of a group, from the group's text alone."""
-    values = simplified(values, f"{file}: column {values.name!r}")
-    if values.dtype.is_float():  # 3.0 is the 3 of another shard
-        whole = values.set(values != values.floor(), None).cast(pl.Int64, strict=False).cast(pl.String)
-        values = whole.zip_with(whole.is_not_null(), values.cast(pl.String))
-    texts = missing_as_null(values.cast(pl.String))
-    keys = hashed(numbers, key_of(ALONE))
-    known = texts.unique().drop_nulls().to_list()
-    if known:
-        digests = np.frombuffer(
-            b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in known), "<u8"
-        )
-        places = texts.replace_strict(known, range(len(known)), default=None, return_dtype=pl.Int64)
-        of_groups = places.is_not_null().to_numpy()
-        keys[of_groups] = digests[places.drop_nulls().to_numpy()]
-    return keys
