@@ -78,10 +78,10 @@ def test_an_eval_set_without_weights_beside_weighted_rows_is_said_and_counts_ali
 @pytest.mark.parametrize(
     ("weight", "message"),
     [
-        (np.ones(149), r"sample_weight.shape == \(149,\), expected \(150,\)"),
-        (np.full(150, -1.0), "Negative values"),
-        (np.full(150, np.nan), "NaN"),
-        (np.zeros(150), "at least one non-zero"),
+        (np.ones(149), "X has 150 rows, eval_set's weight has 149"),
+        (np.full(150, -1.0), "eval_set's weight of row 1 is -1, negative"),
+        (np.full(150, np.nan), "missing"),
+        (np.zeros(150), "zero in all rows"),
     ],
 )
 def test_weights_of_an_eval_set_that_cannot_be_used_are_refused(data, weight, message):
@@ -92,7 +92,7 @@ def test_weights_of_an_eval_set_that_cannot_be_used_are_refused(data, weight, me
 
 def test_parts_without_sense_are_refused(data):
     x, y, more, answers, w = data
-    with pytest.raises(ValueError, match=r"eval_set has 4 parts; it is \(X, y\), or \(X, y, weight\)"):
+    with pytest.raises(ValueError, match=r"eval_set is a tuple of 4; eval_set is \(X, y\) or \(X, y, weight\)"):
         BCEClassifier(**QUICK).fit(x, y, eval_set=(more, answers, w, w))
     with pytest.raises(ValueError, match="groups and eval_set were both given"):
         BCEClassifier(**QUICK).fit(x, y, groups=np.arange(400) // 2, eval_set=(more, answers))

@@ -126,8 +126,8 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             sample_weight: a weight per row; 2 is as the row twice.
             groups: what each row belongs to; rows of one group are kept together when some are kept aside.
             eval_set: ``(X, y)`` or ``(X, y, weight)``, or a list of one, to choose the epoch by and to scale the logits
-                on, instead of rows of ``X``. Without weights each of its rows counts the same, also where those of ``X`` have weights,
-                and a ``UserWarning`` says so.
+                on, instead of rows of ``X``. Without weights each of its rows counts the same, also where those of
+                ``X`` have weights, and a ``UserWarning`` says so.
 
         Raises:
             ValueError: what scikit-learn's classifiers refuse; infinite values.

@@ -13,7 +13,7 @@ import torch
 from torchbce.common.signals import look
 from torchbce.explanation.explain import Explanation, explain
 from torchbce.training import baselines
-from torchbce.training.checkpoint.form import Array, Values, Whole, require
+from torchbce.training.checkpoint.form import Array, Values, require
 from torchbce.training.checkpoint.record import State
 from torchbce.training.ensemble.calibration import bce
 from torchbce.training.ensemble.course import Watch
@@ -125,14 +125,14 @@ class Fold:
         Raises:
             ValueError: it is of other rows.
         """
-        count, some = (len(rows),), state.get("some")
+        count, weight = (len(rows),), state.get("weight")
         form = {name: Array(count, torch.int64) for name in ("rows", "folds")} | {"logits": Array(count, torch.float64)}
         for name, values in (("answers", rows.answers), ("weight", rows.weight), ("groups", rows.groups)):
             if values is not None:
                 form[name] = Array(count, torch.from_numpy(values).dtype)
         baselines_form = {name: Array(count, torch.float64) for name in _others(compare)}
-        worth = Values(Array((some if isinstance(some, int) else 0,), torch.float64))
-        require(state, {"arrays": form, "others": baselines_form, "rises": worth, "some": Whole(len(rows))}, "fold")
+        some = Array((weight.numel() if isinstance(weight, torch.Tensor) else 0,), torch.float64)
+        require(state, {"arrays": form, "others": baselines_form, "rises": Values(some), "weight": some}, "fold")
         if not np.array_equal(state["arrays"]["rows"].numpy(), numbers):
             raise ValueError("the fold is of other rows")
         arrays, others, rises = (
