@@ -336,6 +336,17 @@ def test_gradients_are_finite_at_any_logit(name, engine):
         assert slopes.isfinite().all()
 
 
+@pytest.mark.parametrize("engine", ["cpu", "reference"])
+@pytest.mark.parametrize("name", [name for name in FAMILY if "probabilities" not in name])
+def test_the_gradient_at_a_logit_of_0_is_the_one_beside_it(name, engine):
+    """Two branches of the formulas meet there; a network whose last layer begins at 0 gives all of its items."""
+    function, options = FAMILY[name]
+    y = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.3]])
+    with select.forced(engine):
+        at, beside = (both(function, torch.full_like(y, logit), y, **options)[1] for logit in (0.0, 1e-6))
+    torch.testing.assert_close(at, beside, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("name", "dtype", "engine"),
     [

@@ -24,9 +24,7 @@ NAMES = [
     "_C._FunctionBase.apply",
     "_C.DispatchKey",
     "_C.DispatchKeySet",
-    "_C._dispatch_tls_local_include_set",
-    "_C._dispatch_tls_local_exclude_set",
-    "_C._ForceDispatchKeyGuard",
+    "_C._ExcludeDispatchKeyGuard",
     "_assert_async",
 ]
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch.autograd import forward_ad
 
 import torchbce
+from test_family import FAMILY
 from torchbce import functional
 
 PAIRS = [
@@ -75,6 +76,29 @@ def test_third_derivatives_match_finite_differences():
 
     third = rev(second)(x).diagonal()
     torch.testing.assert_close(third, (second(x + 1e-5) - second(x - 1e-5)) / 2e-5, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.usefixtures("reference")
+@pytest.mark.parametrize("name", ["focal", "poly-1", "asymmetric", "class-balanced"])
+def test_higher_derivatives_at_a_logit_of_0_are_those_beside_it(name):
+    function, options = FAMILY[name]
+    y = torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64)
+    slopes = lambda x: function(x, y, reduction="sum", **options)  # noqa: E731
+    for _ in range(4):
+        slopes = lambda x, f=slopes: torch.func.grad(lambda x: f(x).sum())(x)  # noqa: E731
+        at, beside = slopes(torch.zeros_like(y)), slopes(torch.full_like(y, 1e-9))
+        torch.testing.assert_close(at, beside, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace", "ignore::torch.jit.TracerWarning")
+def test_a_recorded_loss_has_its_gradient_at_a_logit_of_0():
+    x, y = torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0])
+    loss_func = functional.binary_cross_entropy_with_logits
+    recorded = torch.jit.trace(lambda x, y: loss_func(x, y), (x, y))
+    leaf = x.requires_grad_()
+    torch.testing.assert_close(
+        torch.autograd.grad(recorded(leaf, y), leaf), torch.autograd.grad(PAIRS[1][1](leaf, y), leaf)
+    )
 
 
 @both

@@ -26,13 +26,8 @@ def needed() -> bool:
 
 
 def graph_op(schema: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as an operation of that name and signature; the transforms of torch.func see what it is made of."""
-
-    def under_transforms(*arguments: Any) -> Any:
-        with torch_internals.transforms_on():
-            return function(*arguments)
-
+    """The function as an operation of that name and signature, called before torch.func takes its arguments apart."""
     name = _LIBRARY.define(schema)  # type: ignore[no-untyped-call]
-    _LIBRARY.impl(name, function, "CompositeImplicitAutograd")  # type: ignore[no-untyped-call]
-    _LIBRARY.impl(name, under_transforms, torch_internals.BEFORE_TRANSFORMS)  # type: ignore[no-untyped-call]
+    for key in ("CompositeImplicitAutograd", torch_internals.BEFORE_TRANSFORMS):
+        _LIBRARY.impl(name, function, key)  # type: ignore[no-untyped-call]
     return getattr(torch.ops.torchbce, name)  # type: ignore[no-any-return]

@@ -31,6 +31,11 @@ def _log_unit(base: float, rest: Any) -> Any:
     return PRIMITIVES["log1p" if base == 1.0 else "log"](rest)
 
 
+def _abs(v: Tensor) -> Tensor:
+    """With the derivative that `formula.derivative` gives it; torch's is 0 at 0, where branches of a formula meet."""
+    return torch.where(v >= 0, v, -v)
+
+
 PRIMITIVES: dict[str, Callable[..., Any]] = {
     "exp": _primitive(torch.exp, math.exp),
     "log": _primitive(torch.log, math.log),
@@ -39,7 +44,7 @@ PRIMITIVES: dict[str, Callable[..., Any]] = {
     "log1p_unit": _primitive(torch.log1p, math.log1p),
     "log_unit": _log_unit,
     "where": _primitive(torch.where, lambda condition, yes, no: yes if condition else no),
-    "abs": _primitive(torch.abs, abs),
+    "abs": _primitive(_abs, abs),
     "at_least": _primitive(torch.clamp_min, max),
     "stop_gradient": _primitive(torch.Tensor.detach, float),
 }

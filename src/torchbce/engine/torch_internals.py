@@ -38,9 +38,7 @@ _find("autograd.forward_ad._current_level")  # read anew each time, as it change
 _find("_C._FunctionBase.apply")
 _keys = _find("_C.DispatchKey")
 _key_set = _find("_C.DispatchKeySet")
-_keys_on = _find("_C._dispatch_tls_local_include_set")
-_keys_off = _find("_C._dispatch_tls_local_exclude_set")
-_set_keys = _find("_C._ForceDispatchKeyGuard")
+_without_keys = _find("_C._ExcludeDispatchKeyGuard")
 _assert_async = _find("_assert_async")
 
 MISSING: str | None = f"this torch lacks {', '.join(_absent)}" if _absent else None
@@ -103,13 +101,8 @@ def forward_mode_on() -> contextlib.AbstractContextManager[object]:
     return _set_forward_mode(True)  # type: ignore[no-any-return]
 
 
-BEFORE_TRANSFORMS = "FuncTorchDynamicLayerFrontMode"  # the key of an operation that comes before torch.func does
-
-
-def transforms_on() -> contextlib.AbstractContextManager[object]:
-    """Within an operation that comes before torch.func: what it calls is transformed."""
-    first = getattr(_keys, BEFORE_TRANSFORMS)
-    return _set_keys(_keys_on(), _keys_off().remove(first))  # type: ignore[no-any-return]
+# The keys of an operation that comes before the transforms of torch.func take its arguments apart, and of their end.
+BEFORE_TRANSFORMS, AFTER_TRANSFORMS = "FuncTorchDynamicLayerFrontMode", "FuncTorchDynamicLayerBackMode"
 
 
 def assert_all(allowed: Tensor, message: str) -> None:
@@ -118,9 +111,9 @@ def assert_all(allowed: Tensor, message: str) -> None:
 
 
 def assert_all_beneath(allowed: Tensor, message: str) -> None:
-    """The same within an operation that comes before torch.func, for a whole batch: vmap has no rule for assertions."""
-    transforms = _key_set(getattr(_keys, BEFORE_TRANSFORMS)).add(_keys.FuncTorchDynamicLayerBackMode)
-    with _set_keys(_keys_on() - transforms, _keys_off() | transforms):
+    """The same in an operation before the transforms, for a whole batch, as vmap has no rule for assertions."""
+    transforms = _key_set(getattr(_keys, BEFORE_TRANSFORMS)).add(getattr(_keys, AFTER_TRANSFORMS))
+    with _without_keys(transforms):
         assert_all(unwrapped(allowed), message)
 
 

@@ -123,8 +123,6 @@ class Graph:
     def apply(self, operation: str, *arguments: Any) -> Node:
         """A node of an operation on nodes and numbers."""
         nodes = tuple(map(self.node, arguments))
-        if operation == "abs" and nodes[0].operation == "neg":
-            nodes = nodes[0].arguments
         values = [node.value for node in nodes if node.operation == "constant"]
         fold: Callable[..., float] | None = FOLDED.get(operation)
         if fold is not None and len(values) == len(nodes):
@@ -198,6 +196,15 @@ def in_order(root: Node, known: Collection[int] = ()) -> list[Node]:
             waiting.append((node, True))
             waiting += [(argument, False) for argument in reversed(node.arguments)]
     return ordered
+
+
+def rewritten(root: Node, change: Callable[[Node], Node]) -> Node:
+    """The same formula with each node changed, once its arguments are."""
+    made: dict[int, Node] = {}
+    for node in in_order(root):
+        arguments = [made[id(argument)] for argument in node.arguments]
+        made[id(node)] = change(root.graph.apply(node.operation, *arguments) if arguments else node)
+    return made[id(root)]
 
 
 def _text(operation: str, arguments: list[str]) -> str:

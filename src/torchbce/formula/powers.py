@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torchbce.formula.binding import Formula, bind
-from torchbce.formula.graph import Graph, Node, in_order
+from torchbce.formula.graph import Graph, Node, in_order, rewritten
 
 PRODUCTS = (0.0, 1.0, 2.0)  # exponents that become products
 
@@ -32,20 +32,14 @@ def _power(node: Node) -> tuple[Node, Node] | None:
 
 def with_powers(root: Node) -> Node:
     """The same formula with such powers as products."""
-    graph = root.graph
-    made: dict[int, Node] = {}
-    for node in in_order(root):
-        arguments = [made[id(argument)] for argument in node.arguments]
-        new = graph.apply(node.operation, *arguments) if arguments else node
-        power = _power(new)
-        if power is not None and power[1].operation == "constant" and power[1].value in PRODUCTS:
-            base, exponent = power
-            new = (
-                graph.node(1.0)
-                if exponent.value == 0.0
-                else base
-                if exponent.value == 1.0
-                else graph.apply("mul", base, base)
-            )
-        made[id(node)] = new
-    return made[id(root)]
+    return rewritten(root, _product)
+
+
+def _product(node: Node) -> Node:
+    power = _power(node)
+    if power is None or power[1].operation != "constant" or power[1].value not in PRODUCTS:
+        return node
+    base, exponent = power
+    if exponent.value == 0.0:
+        return node.graph.node(1.0)
+    return base if exponent.value == 1.0 else node.graph.apply("mul", base, base)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from torchbce.formula.binding import Formula, bind
 from torchbce.formula.derivative import differentiate
-from torchbce.formula.graph import Graph, Node, formula_of, in_order
+from torchbce.formula.graph import Graph, Node, formula_of, in_order, rewritten
 from torchbce.formula.loss import Loss
 from torchbce.formula.powers import with_powers
 
@@ -37,7 +37,7 @@ def stages(loss: Loss, results: Sequence[str], fixed: Mapping[str, float]) -> St
     graph = Graph()
     inputs = [graph.node(fixed[name]) if name in fixed else graph.input(name) for name in names]
     value = with_powers(bind(loss.value, graph.primitives())(*inputs))
-    roots = [_root(loss, result, value, inputs) for result in results]
+    roots = [rewritten(_root(loss, result, value, inputs), _even) for result in results]
     costly: dict[int, Node] = {}
     for root in roots:
         costly |= {id(node): node for node in in_order(root) if node.operation in COSTLY}
@@ -48,6 +48,12 @@ def stages(loss: Loss, results: Sequence[str], fixed: Mapping[str, float]) -> St
         known[id(node)] = f"step{number}"
     everything = [*names, *known.values()]
     return Stages(steps, [formula_of(graph.node(root), everything, (), "result", known) for root in roots])
+
+
+def _even(node: Node) -> Node:
+    """|-v| as |v|, so that what is made of them is computed once; only now, as at 0 they have different derivatives."""
+    inner = node.arguments[0] if node.operation == "abs" else node
+    return node.graph.apply("abs", *inner.arguments) if inner.operation == "neg" and inner is not node else node
 
 
 def _root(loss: Loss, result: str, value: Node, inputs: Sequence[Node]) -> Node:
