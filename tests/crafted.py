@@ -131,7 +131,7 @@ def changed_arrays(whole: dict[str, np.ndarray], rng: np.random.Generator) -> di
 def spoilt(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """With some elements that nobody meant, or all of them."""
     copy = value.copy()
-    if not copy.size:
+    if not copy.size or not copy.ndim:
         return copy
     count = copy.size if rng.random() < 0.2 else int(rng.integers(1, min(copy.size, 6) + 1))
     places = rng.choice(copy.size, count, replace=False)

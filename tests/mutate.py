@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BCE, LOGITS, ELEMENTARY = "losses/bce.py", "losses/bce_with_logits.py", "formula/elementary.py"
-TREES, TABLE, RUN = "training/trees/", "training/table/", "training/run/"
+TREES, TABLE, RUN, STREAM = "training/trees/", "training/table/", "training/run/", "training/stream/"
 LAYOUT, CPU, GPU = "engine/layout.py", "engine/numba_cpu/", "engine/triton_gpu/"
 # fmt: off
 MUTATIONS = (
@@ -95,7 +95,16 @@ MUTATIONS = (
     (CPU + "trees/walk.py", "min(BLOCK, row_count - first)", "BLOCK", "trees"),
     (TREES + "boosting.py", "np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)", "near", "trees"),
     (TREES + "boosting.py", "ones = weight * data.target[rows]", "ones = data.target[rows]", "trees"),
-    (TREES + "boosted.py", "(nodes.left < self.spec.nodes - 1)", "(nodes.left < self.spec.nodes)", "trees"),
+    (CPU + "trees/machine.py", "(left < end - 1)", "(left < end)", "trees"),
+    (CPU + "perceptron/rows.py", '_require_below("codes", self.codes.numpy(), levels)', "pass", "cache"),
+    (CPU + "perceptron/rows.py", '_require_below("bins", self.bins.numpy(), pieces)', "pass", "compiled_memory"),
+    (CPU + "perceptron/machine.py", "if not self._limits.hold(rows.limits):", "if False:", "compiled_memory"),
+    (STREAM + "cache.py", 'hashlib.file_digest(file, "sha256").hexdigest() != part.sha256', "False", "cache"),
+    (STREAM + "cache.py", "_require_own(path.name, os.fstat(file.fileno()))", "pass", "cache"),
+    (STREAM + "bounds.py", 'self._require_between("fraction", arrays["fractions"], 0.0, 1.0, self.cut)', "pass", "cache"),
+    ("training/checkpoint/form.py", "found.dtype == form.dtype and found.ndim", "found.ndim", "crafted_checkpoints"),
+    ("training/table/joined.py", "if table is None and name != Path(name).name:", "if False:", "run_folder"),
+    ("training/model.py", "if not finite.all():", "if False:", "run_folder"),
     ("training/ensemble/fit.py", "np.logaddexp.at(no, place, -np.logaddexp(0.0, logits))", "no[place] = -np.logaddexp(0.0, logits)", "trees"),
     ("common/visible.py", r"\u200b-\u200f", r"\u200c-\u200f", "markup"),
     ("common/markdown.py", '(found.replace("|", "\\\\|") if in_table else found)', "found", "markup"),

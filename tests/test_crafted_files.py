@@ -19,7 +19,8 @@ from safetensors.numpy import load_file, save_file
 import crafted
 import torchbce
 from test_hostile_files import answer
-from test_run_folder import signed
+from test_run_folder import deep, signed  # noqa: F401 - a fixture
+from torchbce.explanation.sketch.file import MAGIC, _state, from_bytes, packed
 
 
 def crafted_run(whole: Path, place: Path, seed: int) -> Path:
@@ -44,10 +45,11 @@ def crafted_run(whole: Path, place: Path, seed: int) -> Path:
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("seeds", crafted.SEEDS)
-def test_crafted_runs(seeds, command, trained, mixed, mixed_table, tmp_path):
+def test_crafted_runs(seeds, command, trained, mixed, mixed_table, tmp_path, request):
+    wholes = trained, request.getfixturevalue("deep")
     features = mixed_table.drop("bought")
     for seed in seeds:
-        run = crafted_run(trained, tmp_path, seed)
+        run = crafted_run(wholes[seed % 8 > 3], tmp_path, seed)
         found = command("predict", run, mixed, "--out", f"p{seed}.csv")
         answer(found, seed)
         if found.exit_code == 0:
@@ -63,3 +65,27 @@ def test_crafted_runs(seeds, command, trained, mixed, mixed_table, tmp_path):
             with contextlib.suppress(torchbce.InputError):
                 assert np.isfinite(torchbce.load(run).predict_proba(features)).all(), seed
         shutil.rmtree(run)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("seeds", crafted.SEEDS)
+def test_crafted_sketches(seeds, command):
+    rng = np.random.default_rng(0)
+    columns = {"p": rng.random(60).round(3), "y": rng.integers(0, 2, 60), "c": rng.choice(["a", "b"], 60)}
+    pl.DataFrame(columns).write_csv("t.csv")
+    made = command("explain", "t.csv", "--prob", "p", "--target", "y", "--by", "c", "--cluster", "c", "--save", "whole")
+    assert made.exit_code == 0, made.output
+    whole = from_bytes(Path("whole").read_bytes())
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        texts, arrays = _state(whole)
+        texts, arrays = json.loads(json.dumps(texts)), {name: np.asarray(value) for name, value in arrays.items()}
+        if seed % 2:
+            texts = crafted.changed_json(texts, rng)
+        else:
+            arrays = crafted.changed_arrays(arrays, rng)
+        Path("s").write_bytes(packed(MAGIC, texts, arrays))
+        for files in (["s"], ["s", "whole"]):
+            found = command("explain", *files, "--merge", "--json")
+            answer(found, seed)
+            assert found.exit_code in (0, 3), (seed, found.output)

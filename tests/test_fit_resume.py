@@ -592,3 +592,33 @@ def test_names_that_state_dicts_have_are_those_of_the_module(tmp_path):
     run.piece(checkpoint=tmp_path / "kept")
     newest = sorted((tmp_path / "kept").glob("checkpoint-*"))[-1]
     assert list(read_record(newest)["module"]) == list(network().state_dict())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("optimizer"),
+        lambda state: state.pop("progress"),
+        lambda state: state["progress"].pop("history"),
+        lambda state: state["progress"].update(epoch="x"),
+        lambda state: state.update(done=-1),
+        lambda state: state.update(done=None),
+        lambda state: state["module"].pop(next(iter(state["module"]))),
+        lambda state: state["module"].update(dict.fromkeys(state["module"], torch.zeros(7))),
+        lambda state: state["module"].update(extra=torch.ones(3)),
+        lambda state: state["optimizer"].update(param_groups=[]),
+        lambda state: state.update(source=[]),
+        lambda state: state.update(random=[{}]),
+        lambda state: state.update(module=[1, 2]),
+    ],
+)
+def test_a_checkpoint_of_something_else_ends_in_one_message(tmp_path, change):
+    from torchbce.training.checkpoint.record import read_record, write_record
+
+    Run(valid=None).piece(checkpoint=tmp_path / "kept")
+    for path in (tmp_path / "kept").glob("checkpoint-*"):
+        state = read_record(path)
+        change(state)
+        write_record(path, state)
+    with pytest.raises(InputError, match="kept: the last checkpoint does not fit this run: .*give checkpoint="):
+        Run(valid=None).piece(checkpoint=tmp_path / "kept")

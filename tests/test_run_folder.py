@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from torchbce.common.errors import OutputError, RunFolderError
+import torchbce
+from torchbce.common.errors import InputError, OutputError, RunFolderError
 from torchbce.training.run import folder as run_folder
 from torchbce.training.run.folder import check_predictions_file, load_model
 from torchbce.training.run.reservation import reserved
@@ -180,3 +181,99 @@ def test_what_a_dead_run_left_is_removed_by_the_next(tmp_path):
     (tmp_path / ".run.lock").write_text("")  # held by nobody
     with reserved(tmp_path / "run", exact=True) as place:
         assert list(tmp_path.glob(".run.draft-*")) == [place.draft]
+
+
+def test_levels_that_repeat_are_named(run, mixed, command):
+    def repeat(card):
+        column = next(column for column in card["columns"] if column["kind"] == "categorical")
+        column["levels"][1] = column["levels"][0]
+
+    edit(run, repeat)
+    result = command("predict", run, mixed)
+    assert result.exit_code == 5
+    assert "columns.1.categorical.levels: Value error, the level 'red' repeats; train again" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def deep(mixed_table, tmp_path_factory) -> Path:
+    """A run folder of two networks with layers, whose numbers are cut into pieces."""
+    folder = tmp_path_factory.mktemp("deep") / "run"
+    classifier = torchbce.BCEClassifier(hidden=(4,), members=2, epochs=1, random_state=0, trees=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torchbce.training.ensemble.recipe.SMALL", 100)
+        classifier.fit(mixed_table.drop("bought"), mixed_table["bought"]).save(folder)
+    return folder
+
+
+@pytest.fixture
+def deep_run(deep, tmp_path) -> Path:
+    return Path(shutil.copytree(deep, tmp_path / "deep"))
+
+
+@pytest.mark.parametrize("name", ["networks.0.hidden.0.weight", "networks.1.hidden.0.weight"])
+def test_absurd_weights_give_a_message_and_no_prediction(deep_run, mixed, mixed_table, command, name):
+    run = deep_run
+    weights(run, lambda w: w[name].fill_(3e38))
+    result = command("predict", run, mixed)
+    assert result.exit_code == 5
+    assert "the model's logit of row 1 is" in result.stderr
+    assert "nan" not in result.stdout
+    with pytest.raises(InputError, match="the model's logit of row 1 is"):
+        torchbce.load(run).predict_proba(mixed_table.drop("bought"))
+
+
+def edges(w: dict, change) -> None:
+    for name in [name for name in w if name.startswith("networks") and name.endswith(".start")]:
+        change(w[name], w[name.replace(".start", ".length")])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda start, length: length.zero_(),
+        lambda start, length: length.neg_(),
+        lambda start, length: start.copy_(start.flip(1)),
+        lambda start, length: start.zero_(),
+    ],
+)
+def test_pieces_that_do_not_follow_each_other_are_refused(deep_run, change):
+    weights(deep_run, lambda w: edges(w, change))
+    with pytest.raises(RunFolderError, match="pieces that follow each other"):
+        load_model(deep_run)
+
+
+def test_networks_of_other_pieces_are_refused(deep_run):
+    weights(deep_run, lambda w: w["networks.1.length"].mul_(2))
+    with pytest.raises(RunFolderError, match="its networks cut numbers into other pieces"):
+        load_model(deep_run)
+
+
+@pytest.mark.parametrize("path", ["{there}", "../secret.csv", "sub/../../secret.csv"])
+@pytest.mark.parametrize("key", ["source", "test"])
+def test_a_path_in_a_stranger_s_run_is_not_followed(run, mixed, command, tmp_path, path, key):
+    secret = Path(shutil.copy(mixed, tmp_path / "secret.csv"))
+    Path("sub").mkdir()
+    name = path.format(there=secret)
+
+    def change(card):
+        (card if key == "source" else card["training"])[key] = name
+
+    edit(run, change)
+    result = command("explain", run, "--slices")
+    assert result.exit_code == 5
+    assert (
+        "which is a path and no name of a file; it is not followed: say where the table is with --table"
+        in result.stderr
+    )
+    assert command("explain", run, "--slices", "--table", secret).exit_code == 0
+
+
+def test_predictions_of_rows_that_are_not_there_are_refused(run, mixed, command):
+    import polars as pl
+
+    made = pl.read_parquet(run / "predictions.parquet")
+    made.with_columns(row=pl.col("row") - 1).write_parquet(run / "predictions.parquet")
+    signed(run)
+    result = command("explain", run, "--slices", "--table", mixed)
+    assert result.exit_code == 3
+    assert "predictions of the rows 0 to 999: it is another table" in result.stderr

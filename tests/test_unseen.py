@@ -48,7 +48,7 @@ def interval_of(z, y) -> tuple[Interval, float]:
     return around, losses.mean() + unseen(Points.of(z, y), len(z), len(z)).reach
 
 
-@pytest.mark.parametrize(("source", "n", "how"), CASES, ids=str)
+@pytest.mark.parametrize(("source", "n", "how"), CASES, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_the_interval_holds_near_separation(source, n, how):
     sets, truth = 400, losses_of(*source(1_000_000, how, 10**6)).mean()
     inside = 0

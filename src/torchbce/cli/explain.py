@@ -19,11 +19,12 @@ from torchbce.cli.reading import sketch_of
 from torchbce.cli.shards import merged_files, of_all_processes
 from torchbce.common.errors import InputError
 from torchbce.common.group import number_and_count
-from torchbce.explanation.explain import explanation
+from torchbce.explanation.explain import Explanation, explanation
 from torchbce.explanation.sketch.file import from_bytes, to_bytes
 from torchbce.explanation.sketch.sketch import Sketch
 from torchbce.explanation.slices.collect import SliceCollector
 from torchbce.explanation.slices.result import Slices
+from torchbce.explanation.statistics.decision import Decided
 from torchbce.training.table.files import write_bytes
 from torchbce.training.table.joined import joined_predictions
 from torchbce.training.table.opened import STDIN, Format, Source
@@ -76,18 +77,28 @@ def run(asked: Asked) -> None:
         decided = None if decision is None else found.decide(decision.threshold)
         if decision is not None and decision.costs is not None:
             decided = found.decide(cost=decision.costs)
+        text = _text(asked, found, decided)
     except ValueError as error:
         raise InputError(str(error)) from error
+    except ArithmeticError as error:
+        if not asked.merge:
+            raise
+        raise InputError(
+            f"the sums of {', '.join(asked.files)} contradict each other: {error}; make them anew"
+        ) from error
     if asked.html is not None:
         with writing(asked.html):
             found.to_html(asked.html, title=", ".join(asked.files))
+    say(text)
+
+
+def _text(asked: Asked, found: Explanation, decided: Decided | None) -> str:
+    """What is printed."""
     if asked.form == "json":
         numbers = found.to_dict() | ({} if decided is None else {"decided": decided.to_dict()})
-        say(json.dumps(numbers, indent=1))
-        return
-    say(found.to_markdown() if asked.form == "markdown" else found)
-    if decided is not None:
-        say(f"\n{decided}")
+        return json.dumps(numbers, indent=1)
+    text = found.to_markdown() if asked.form == "markdown" else str(found)
+    return text if decided is None else f"{text}\n\n{decided}"
 
 
 class _Reading:

@@ -46,7 +46,8 @@ class Model:
         Raises:
             NoAnswer: one of them is not finite, which those of a finished training are.
         """
-        logits = self.ensemble.logits(encode(table, self.columns, name))
+        with np.errstate(over="ignore", invalid="ignore"):
+            logits = self.ensemble.logits(encode(table, self.columns, name))
         finite = np.isfinite(logits)
         if not finite.all():
             row = int(finite.argmin())

@@ -168,6 +168,8 @@ class CompiledTraining:
         for parameter, first, second in self._moments():
             state = self._optimizer.state.get(parameter, {})
             if "exp_avg" in state:
+                if not state["exp_avg"].shape == state["exp_avg_sq"].shape == parameter.shape:
+                    raise ValueError(f"a moment is {tuple(state['exp_avg'].shape)}, expected {tuple(parameter.shape)}")
                 first.copy_(state["exp_avg"])
                 second.copy_(state["exp_avg_sq"])
                 self._machine.steps = int(state["step"])

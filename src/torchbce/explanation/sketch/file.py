@@ -108,6 +108,11 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sketch:
     _require(len(sizes) == 1 and all(column.ndim == 1 and len(column) <= KEPT for column in worst.values()), "worst")
     sources = worst["source"]
     _require(sources.dtype.kind == "i" and bool(((sources >= 0) & (sources < len(sketch.sources))).all()), "sources")
+    kinds = {name: "i" if name in ("source", "row") else "f" for name in Worst._fields}
+    _require(all(column.dtype.kind == kinds[name] for name, column in worst.items()), "worst")
+    losses = worst["loss"]
+    _require(bool((losses[1:] <= losses[:-1]).all() and not np.isnan(losses).any()), "worst losses")
+    _require(not math.isfinite(sketch.sums.total) or bool(np.isfinite(losses).all()), "worst losses")
     sketch.worst = Worst(**worst)
     bins, counts, sums = (arrays[name] for name in ("bins", "counts", "loss_sums"))
     inside = bins.dtype.kind == "i" and bool(((bins >= 0) & (bins < BINS)).all())

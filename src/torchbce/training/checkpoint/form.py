@@ -80,15 +80,11 @@ def require(found: Any, form: Any, place: str) -> None:
         for key, part in found.items():
             require(part, form[key] if isinstance(form, dict) else form.form, f"{place}.{key}")
     elif form is float:
-        if not isinstance(found, int | float) or isinstance(found, bool) or not _is_float(found):
+        whole = isinstance(found, int) and not isinstance(found, bool) and abs(found) <= sys.float_info.max
+        if not whole and not isinstance(found, float):
             raise ValueError(f"{place} is {_shown(found)}, expected a number")
     elif not isinstance(found, form):
         raise ValueError(f"{place} is {_shown(found)}, expected a {'text' if form is str else form.__name__}")
-
-
-def _is_float(found: Any) -> bool:
-    """Whether it is none of Python's whole numbers beyond all others."""
-    return isinstance(found, float) or abs(found) <= sys.float_info.max
 
 
 def _shown(found: Any) -> str:

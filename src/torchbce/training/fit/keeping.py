@@ -12,9 +12,11 @@ from typing import Any
 
 from torchbce.common.errors import InputError, OutputError
 from torchbce.training import processes
+from torchbce.training.checkpoint.form import Whole, require
 
 State = dict[str, Any]
 LOG = logging.getLogger("torchbce")
+MISFITS = (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError, StopIteration)
 COST = 20.0  # checkpoints nobody waits for take at most one part of so many of the time
 
 
@@ -48,7 +50,10 @@ class Keeping:
         """The last checkpoint that is whole; None where the run begins."""
         state: State | None = processes.from_first(self._loaded)
         if state is not None:
-            self._last = place(state["progress"]["epoch"], state["done"])
+            with self.fitting():
+                for number, name in ((state["progress"]["epoch"], "epoch"), (state["done"], "done")):
+                    require(number, Whole(), name)
+                self._last = place(state["progress"]["epoch"], state["done"])
         return state
 
     @property
@@ -84,6 +89,21 @@ class Keeping:
             warnings.warn(f"{error}; training goes on, and the last good checkpoint is of {self._last}", stacklevel=2)
         self._at = time.monotonic()
         self._took = self._at - begun
+
+    @contextlib.contextmanager
+    def fitting(self) -> Iterator[None]:
+        """In the block errors say that the last checkpoint is not of this module, optimizer and data.
+
+        Raises:
+            InputError: in their place, with the folder and a way out.
+        """
+        try:
+            yield
+        except InputError:
+            raise
+        except MISFITS as error:
+            with self._unfinished.fitting("the last checkpoint"):
+                raise ValueError(" ".join(f"{type(error).__name__}: {error}".split())) from error
 
     def _hold(self, stack: contextlib.ExitStack) -> None:
         from torchbce.training.run.lock import locked

@@ -63,7 +63,9 @@ class Loop:
         """From the start, or from where a checkpoint is."""
         self.training.keeps = self.keeping is not None
         if before is not None:
-            self._go_on(before)
+            assert self.keeping is not None
+            with self.keeping.fitting():
+                self._go_on(before)
         elif self.keeping is not None:
             self.keeping.save(self._state(self._place()), must=True)
         while self.progress.epoch <= self.epochs and not self._is_over():

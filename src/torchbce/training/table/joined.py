@@ -26,11 +26,12 @@ def joined_predictions(
         RunFolderError: this is no run.
     """
     made = pl.read_parquet(check_predictions_file(folder), glob=False)
-    if ROW not in made.columns or not made.schema[ROW].is_integer() or made[ROW].has_nulls():
+    whole = [name for name in (ROW, "target") if name in made.columns and made.schema[name].is_integer()]
+    if ROW not in whole or ("target" in made.columns and "target" not in whole) or made[ROW].has_nulls():
         raise RunFolderError(f"{folder}: its predictions do not say of which rows they are; train again")
     described = described_run(folder)
     name = str(described.training.get("test") or described.source)
-    if name != Path(name).name:  # whoever made the run chose it
+    if table is None and name != Path(name).name:  # whoever made the run chose it
         raise RunFolderError(
             f"{folder} says it was made from {name!r}, which is a path and no name of a file; it is not followed: say "
             "where the table is with --table FILE"
