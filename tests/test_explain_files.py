@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import json
 import os
@@ -210,3 +211,53 @@ def test_a_polars_without_batches_reads_the_same(command, table, tmp_path, monke
     expected = numbers(command("explain", name, *FLAGS, "--json"))
     monkeypatch.delattr(pl.LazyFrame, "collect_batches")
     same(numbers(command("explain", name, *FLAGS, "--json")), expected)
+
+
+ODD = {
+    "flag": pl.Series([True, False] * 10),
+    "whole": pl.Series([1, 0] * 10),
+    "wide": pl.Series([1, 0] * 10, dtype=pl.UInt64),
+    "code": pl.Series(["1", "0"] * 10, dtype=pl.Categorical),
+    "gap": pl.Series([True, None] * 10),
+    "day": pl.Series([datetime.date(2020, 1, 1), datetime.date(2020, 6, 1)] * 10),
+    "moment": pl.Series([datetime.datetime(2020, 1, 1), datetime.datetime(2020, 6, 1)] * 10).dt.replace_time_zone(
+        "UTC"
+    ),
+    "time": pl.Series([datetime.time(1)] * 20),
+    "span": pl.Series([datetime.timedelta(1)] * 20),
+    "text": pl.Series(["a"] * 20),
+    "lists": pl.Series([[0.5]] * 20),
+    "parts": pl.Series([{"a": 1}] * 20),
+    "bytes": pl.Series([b"a"] * 20),
+    "nothing": pl.Series([None] * 20),
+}
+NUMBERS = ("flag", "whole", "wide", "code")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("column", ODD)
+def test_columns_of_any_kind_are_read_or_refused_in_words(command, column):
+    """In each role, by each command: numbers, true and false are read, anything else is named."""
+    known = {"y": [1, 1, 0, 0] * 5, "p": [0.7, 0.6, 0.4, 0.3] * 5, "q": [0.6, 0.7, 0.4, 0.3] * 5}
+    pl.DataFrame(
+        [*(pl.Series(name, values) for name, values in known.items()), ODD[column].alias(column)]
+    ).write_parquet("t.parquet")
+    roles = [
+        ("--prob", column),
+        ("--logit", column),
+        ("--prob", "p", "--target", column),
+        ("--prob", "p", "--weight", column),
+    ]
+    calls = [(name, "t.parquet", "--target", "y", *role) for name in ("explain", "check", "labels") for role in roles]
+    calls += [("compare", "t.parquet", "--target", "y", "--prob", "p", "--prob", column)]
+    calls += [("compare", "t.parquet", "--target", "y", "--prob", "p", "--prob", "q", "--weight", column)]
+    for call in calls:
+        result = command(*call)
+        if column in NUMBERS:
+            assert result.exit_code in (0, 6), (call, result.stderr)
+        else:
+            assert result.exit_code == 3, (call, result.output)
+            assert f"column '{column}'" in result.stderr
+    for every in ("month", "quarter"):
+        result = command("compare", "t.parquet", "--target", "y", "--prob", "p", "--by", column, "--every", every)
+        assert result.exit_code == (0 if column in ("day", "moment") else 3), (column, result.output, result.exception)

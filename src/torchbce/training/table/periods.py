@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from torchbce.common.errors import InputError
-from torchbce.training.table.kinds import dates
+from torchbce.training.table.kinds import dates, simplified
 
 PERIODS = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m", "quarter": "", "year": "%Y"}
 
@@ -16,11 +16,14 @@ def period_of(values: pl.Series, every: str, where: str) -> pl.Series:
     Raises:
         InputError: a value is no date.
     """
-    times = values
-    if not values.dtype.is_temporal():
-        read = dates(values.cast(pl.String))
+    times, kind = values, values.dtype
+    if kind in (pl.Time, pl.Duration):
+        raise InputError(f"{where}: column {values.name!r} holds {kind}, which is in no period; name a column of dates")
+    if not kind.is_temporal():
+        written = simplified(values, f"{where}: column {values.name!r}").cast(pl.String)
+        read = dates(written)
         if read is None:
-            texts = values.cast(pl.String).drop_nulls().unique(maintain_order=True)
+            texts = written.drop_nulls().unique(maintain_order=True)
             strange = next((text for text in texts.to_list() if dates(pl.Series([text])) is None), None)
             what = "dates of several forms" if strange is None else f"{strange!r}, which is no date"
             raise InputError(

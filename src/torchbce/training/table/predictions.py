@@ -138,8 +138,9 @@ def read_predictions(source: Source, columns: Columns, part: tuple[int, int] = (
 
 def batch_of(frame: pl.DataFrame, rows: np.ndarray, columns: Columns, source: Source) -> Batch:
     """The predictions in some rows of a table, with the rows' numbers."""
+    outputs = _numbers(frame, columns.outputs, rows, source, None if columns.from_logits else (0.0, 1.0))
     return Batch(
-        outputs=_numbers(frame, columns.outputs, rows, source, None if columns.from_logits else (0.0, 1.0)),
+        outputs=outputs if outputs.is_floating_point() else outputs.double(),  # of 0 and 1, or true and false
         targets=_numbers(frame, columns.target, rows, source, (0.0, 1.0), is_target=True),
         weights=None if columns.weight is None else _numbers(frame, columns.weight, rows, source, (0.0, None)),
         rows=rows,
@@ -229,7 +230,10 @@ def _numbers(
 
 def _cast(values: pl.Series, source: Source) -> pl.Series:
     """As numbers, in their own dtype where that is one of torch's; null where there is none."""
-    values = simplified(values, f"{source.name}: column {values.name!r}")
+    where = f"{source.name}: column {values.name!r}"
+    if values.dtype.is_temporal() or values.dtype.is_nested() or values.dtype == pl.Binary:
+        raise InputError(f"{where} holds {values.dtype}; it is to hold numbers, or true and false")
+    values = simplified(values, where)
     if values.dtype == pl.String:
         texts = values.str.strip_chars().str.to_lowercase()
         plain = texts.replace(WORDS).cast(pl.Float64, strict=False)
