@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import subprocess
+import sys
+import threading
+import time
+
 import pytest
 import torch
 
 import torchbce
 from torchbce.engine import select
-from torchbce.engine.numba_cpu import machine_code
+from torchbce.engine.numba_cpu import machine_code, waiting
 from torchbce.selftest import warmup
 
 
@@ -54,3 +60,36 @@ def test_where_nothing_can_be_compiled_the_reason_is_said(command, monkeypatch):
     result = command("warmup")
     assert result.exit_code == 3
     assert "the losses are not compiled here: NUMBA_DISABLE_JIT forbids compiling" in result.stderr
+
+
+def test_a_compilation_that_takes_long_is_said_once(monkeypatch, caplog):
+    monkeypatch.setattr(waiting, "_said", threading.Event())
+    monkeypatch.setattr(waiting, "PATIENCE", 0.01)
+    compiling = threading.Event()
+
+    def compile_slowly(to_llvm, name):
+        assert compiling.wait(10)  # until it has been said
+        raise InterruptedError
+
+    monkeypatch.setattr(machine_code, "_compile", compile_slowly)
+    monkeypatch.setattr(logging.getLogger("torchbce"), "warning", lambda note: (compiling.set(), notes.append(note)))
+    notes = []
+    for _ in range(2):
+        with pytest.raises(InterruptedError):
+            machine_code.compiled("a pass that nobody has compiled", lambda: "")
+    assert notes == [waiting.NOTE]
+
+
+def test_what_is_quick_is_not_said(monkeypatch, caplog):
+    monkeypatch.setattr(waiting, "_said", threading.Event())
+    monkeypatch.setattr(waiting, "PATIENCE", 0.1)
+    with waiting.said_if_long():
+        pass
+    time.sleep(0.2)
+    assert not caplog.records
+
+
+def test_the_note_is_a_line_on_standard_error():
+    script = "from torchbce.engine.numba_cpu import waiting; waiting._say(); waiting._say()"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("", f"{waiting.NOTE}\n")

@@ -20,7 +20,7 @@ from typing import Any
 
 from llvmlite import binding as llvm
 
-from torchbce.engine.numba_cpu import cache
+from torchbce.engine.numba_cpu import cache, waiting
 from torchbce.engine.numba_cpu.variant import Variant
 from torchbce.formula import binding, elementary
 
@@ -78,7 +78,7 @@ def compiled(text: str, to_llvm: Callable[[], str]) -> Any:
     code = None if file is None else cache.read(file)
     if code is not None:
         return _loaded(text, name, code)
-    with _compiling:
+    with waiting.said_if_long(), _compiling:
         if text in _by_text:  # compiled by another thread meanwhile
             return _by_text[text]
         if file is None:
