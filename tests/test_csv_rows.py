@@ -119,16 +119,17 @@ def test_errors_of_rows_name_nothing_that_is_not_there():
 
 
 @pytest.mark.slow
-def test_a_header_of_a_hundred_thousand_columns_is_checked_in_a_moment(tmp_path):
-    names = [f"column_{i}" for i in range(100_000)]
+def test_a_header_of_fifty_thousand_columns_is_checked_in_a_moment(tmp_path):
+    names = [f"column_{i}" for i in range(50_000)]
     for name in ("t.csv", "u.csv"):
-        (tmp_path / name).write_text(",".join(names) + "\n" + ",".join("1" * 100_000) + "\n")
+        (tmp_path / name).write_text(",".join(names) + "\n" + ",".join("1" * 50_000) + "\n")
     start = time.process_time()
     assert read_header(Source(tmp_path / "t.csv", "t.csv")).names == names
+    assert time.process_time() - start < 3  # five times as long, where each name is looked for in a list
     with shards_of([str(tmp_path / "t.csv"), str(tmp_path / "u.csv")]) as table:
         assert table.columns == names
-    assert time.process_time() - start < 10  # minutes, where each name is looked for in a list
+    assert time.process_time() - start < 8
     names[-1] = "column_7"
     (tmp_path / "t.csv").write_text(",".join(names) + "\n1\n")
-    with pytest.raises(InputError, match="columns 8 and 100000 are both named 'column_7'"):
+    with pytest.raises(InputError, match="columns 8 and 50000 are both named 'column_7'"):
         read_header(Source(tmp_path / "t.csv", "t.csv"))
