@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock  # before `machine_code` asks to be told of forks: it is told first then, and filelock holds nobody up
 import platformdirs
 
 from torchbce.common.ownership import is_own
@@ -55,8 +56,6 @@ def write(file: Path, content: bytes) -> None:
 @contextlib.contextmanager
 def made_once(file: Path) -> Iterator[None]:
     """For the block, no other process makes this file; all may where it cannot be held, or another is long about it."""
-    import filelock  # only to compile
-
     lock = filelock.FileLock(file.with_suffix(".lock"), timeout=PATIENCE)
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError, NotImplementedError):  # a Timeout is an OSError; some file systems cannot
