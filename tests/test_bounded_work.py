@@ -25,7 +25,8 @@ def coded(rows: int, columns: int, levels: int, seed: int = 0):
     r = np.random.default_rng(seed)
     numbers = [NumericColumn(name=f"x{i}", mean=0, scale=1, low=-9, high=9, gaps=False) for i in range(2)]
     texts = [
-        CategoricalColumn(name=f"c{i}", levels=[f"l{k}" for k in range(levels)], gaps=False) for i in range(columns)
+        CategoricalColumn(name=f"c{i}", levels=[f"l{k}" for k in range(levels)], gaps=False, others=False)
+        for i in range(columns)
     ]
     codes = r.integers(0, levels + 1, (rows, columns))
     encoded = np.concatenate([r.normal(size=(rows, 2)), codes], 1).astype(np.float32)
