@@ -65,7 +65,7 @@ class _Fused(torch.autograd.Function):
         if (
             torch.is_grad_enabled()
             or torch_internals.gradients_are_transformed(grad_output)
-            or not select.is_plain(grad_output)
+            or (call.reduction == "none" and not select.is_plain(grad_output))
         ):
             scale = grad_output / reference.divisor(input, call) if call.reduction == "mean" else grad_output
             grad_input = reference.grad(input, target, call, scale)

@@ -80,6 +80,8 @@ def memory(tensor: Tensor, items: int) -> Tensor:
 
 def address(tensor: Tensor, items: int) -> int:
     """Where such memory begins."""
+    if tensor.is_contiguous() and tensor.numel() == items and not tensor.is_neg():
+        return tensor.data_ptr()  # the common case first, as small calls are short
     return memory(tensor, items).data_ptr()
 
 
