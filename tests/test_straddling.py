@@ -175,6 +175,7 @@ def test_what_only_the_group_knows_is_worth_nothing_later(command, flags):
     assert float(re.search(r"estimate\s+(\S+)", said.stdout).group(1)) > 0.65
     told = re.search(r"([\d,]+ rows are (left out|not predicted): their groups are on both sides[^\n]*)", said.stdout)
     assert told.group(1) in Path("run/MODEL_CARD.md").read_text()
+    assert ("those predicted out of fold" if "--folds" in flags else "the test rows") in said.stdout
 
 
 def test_in_memory_it_is_said_how_many_rows_are_left_out(tmp_path):

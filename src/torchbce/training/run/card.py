@@ -47,7 +47,8 @@ def model_card(described: ModelFile, estimate: Estimate | None) -> str:
         "## Limits",
         "",
         "- The figures hold for rows from the same source as those above, not for another time, place or population.",
-        "- A number beyond those of training counts as the nearest of these, an unknown category as missing.",
+        "- A number beyond those of training counts as the nearest of these; an unknown category gets the mean "
+        "answer over the training rows' values.",
         "- What each column is worth says what the model uses, not what causes the target.",
         "",
         "## Use",

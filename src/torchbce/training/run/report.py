@@ -74,7 +74,10 @@ def what_rows(estimate: Estimate | None) -> str:
     """The rows that a figure is about."""
     if estimate is None:
         return "the validation rows"
-    return "all rows, out of fold" if estimate.by_folds else "the test rows"
+    if not estimate.by_folds:
+        return "the test rows"
+    # Forward in time the first rows are predicted by no fold, and of a group some rows may be left out.
+    return "all rows, out of fold" if len(estimate.rows) == estimate.rows.max() else "those predicted out of fold"
 
 
 def chosen_explanation(learnt: Learnt) -> Explanation:
