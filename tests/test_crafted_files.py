@@ -43,6 +43,7 @@ def crafted_run(whole: Path, place: Path, seed: int) -> Path:
     return run
 
 
+@pytest.mark.filterwarnings("ignore:.*categories not seen:UserWarning")  # of a level that was crafted away
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("seeds", crafted.SEEDS)
 def test_crafted_runs(seeds, command, trained, mixed, mixed_table, tmp_path, request):
