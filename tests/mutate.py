@@ -33,7 +33,6 @@ MUTATIONS = (
     (LAYOUT, "weight.size() == like.size()[-weight.ndim :]", "weight.numel() == like.size()[-1]", "kernels"),
     (LAYOUT, "view.reshape(-1).contiguous()", "view.reshape(-1)", "layouts"),
     (LAYOUT, "if tensor.numel() != items or not (tensor.is_contiguous() or is_dense(tensor)) or tensor.is_neg():", "if tensor.numel() != items:", "layouts"),
-    (LAYOUT, "weight.detach().resolve_neg()", "weight.detach()", "layouts"),
     ("engine/cpp_node/node.cpp", "if (strides != call.input.strides()) {", "if (false) {", "layouts"),
     (LAYOUT, "if target.stride() != input.stride():", "if target.numel() != input.numel():", "kernels"),
     ("losses/patch.py", "return hash(self.torchs)", "return id(self)", "patching"),

@@ -139,3 +139,9 @@ def test_the_difference_of_two_intervals_is_that_of_normal_errors():
     first, second = (interval_of_mean(mean, error, 0.0, math.inf) for mean, error in ((0.3, 0.03), (0.5, 0.04)))
     low, high = interval_of_difference(0.3, first, 0.5, second)
     assert (low, high) == pytest.approx((0.2 - 1.959964 * 0.05, 0.2 + 1.959964 * 0.05))
+
+
+def test_a_count_beyond_64_bits_has_the_quantile_of_any_large_one():
+    from torchbce.explanation.statistics.intervals import quantile
+
+    assert quantile(3 * 10**38) == pytest.approx(quantile(1e9))

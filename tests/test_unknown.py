@@ -17,7 +17,7 @@ from torchbce.training.export.files import exported_program
 from torchbce.training.export.onnx import to_onnx
 from torchbce.training.predict import predict
 from torchbce.training.table.choose import fit_columns
-from torchbce.training.table.columns import FEWEST_OF_A_CODE, NumericColumn, encode, inputs_of
+from torchbce.training.table.columns import FEWEST_OF_A_CODE, CalendarColumn, NumericColumn, encode, inputs_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:X. .* categories not seen in training:UserWarning")
 MOMENT = datetime.datetime(2021, 3, 1)
@@ -210,3 +210,8 @@ def test_rows_to_learn_from_are_as_ever():
     assert filled(rows).tolist() == [[1.0, 0.0], [0.0, 2.0]]
     whole = np.ones((2, 2), np.float32)
     assert filled(whole) is whole
+
+
+def test_a_month_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="-2 is no month: they are numbered from 0 to 12"):
+        CalendarColumn(name="since", part="month", known=[1, -2])

@@ -50,7 +50,7 @@ def class_numbers(input: Tensor, target: Tensor, dim: int) -> tuple[Tensor, Tens
 
 def pattern(weight: Tensor, like: Tensor) -> Pattern:
     """A weight that broadcasts to `like`, along the memory of `like`, which is dense."""
-    n, own, weight = like.numel(), weight.numel(), weight.detach().resolve_neg()
+    n, own, weight = like.numel(), weight.numel(), weight.detach()
     if n == 0:
         return Pattern(weight.new_empty(1), 1, 1)  # nothing is read
     if own == 1:

@@ -43,7 +43,7 @@ def quantile(freedom: float) -> float:
     """What Student's t stays below in size, 95 times of 100."""
     from scipy.stats import t
 
-    return float(t.ppf((1 + LEVEL) / 2, freedom))
+    return float(t.ppf((1 + LEVEL) / 2, float(freedom)))  # SciPy takes no whole number beyond 64 bits
 
 
 def enough_of_both(count: float, positive: float) -> bool:

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from torchbce.common.errors import InputError
 from torchbce.training.table.files import column_of, row_number
@@ -122,6 +122,14 @@ class CalendarColumn(BaseModel):
     part: CalendarPart
     date: str = Field(default="", max_length=32)
     known: list[int] = Field(default=[], max_length=25)
+
+    @model_validator(mode="after")
+    def _fits(self) -> CalendarColumn:
+        most = CALENDAR_LEVELS[self.part]
+        strange = [code for code in self.known if not 0 <= code <= most]
+        if strange:
+            raise ValueError(f"{strange[0]} is no {self.part}: they are numbered from 0 to {most}")
+        return self
 
     def encode(self, table: pl.DataFrame, file: str) -> list[np.ndarray]:
         codes = calendar_codes(table, self, file)
