@@ -50,7 +50,7 @@ class Contradicted:
         logits = finite(x if self.from_logits else torch.logit(x), self.from_logits)
         self.count += len(x)
         self.weight_squared += float(len(x)) if w is None else float((w * w).sum())
-        self._table.add(logits, y, w, rows, hard=True)
+        self._table.add(logits, y, w)
         weight = np.ones(len(x)) if w is None else w.numpy()
         for label, kept in self._worst.items():
             against = (-logits if label else logits).numpy()
