@@ -1,6 +1,6 @@
 """Programs from public threads, by topic."""
 
-from . import activations, epochs, gradients, later, loops, losses, predictions, shapes, targets
+from . import activations, epochs, gradients, later, loops, losses, predictions, second, shapes, targets
 from .registry import BUGS, MENDED, Program
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "loops",
     "losses",
     "predictions",
+    "second",
     "shapes",
     "targets",
 ]

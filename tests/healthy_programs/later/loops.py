@@ -220,7 +220,7 @@ def noisy_targets_in_the_step() -> Report:
 
 @healthy(
     "SGD with momentum 0.9, a rate of 0.1 and weight decay of 5e-4 at a network with batch norm",
-    "https://github.com/KaiyangZhou/deep-person-reid",
+    "https://github.com/KaiyangZhou/deep-person-reid/issues/150",
 )
 def sgd_as_in_papers() -> Report:
     model = _net(10)
@@ -231,7 +231,7 @@ def sgd_as_in_papers() -> Report:
 
 @healthy(
     "AdamW with 2e-5, as for a pretrained encoder",
-    "https://github.com/huggingface/transformers",
+    "https://github.com/facebookresearch/DPR/issues/196",
 )
 def adamw_of_a_small_rate() -> Report:
     model = _net(11)

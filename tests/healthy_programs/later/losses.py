@@ -208,7 +208,7 @@ def lasso() -> Report:
 
 @healthy(
     "a squared hinge on targets that the loss turns into signs",
-    "https://github.com/kazuto1011/svm-pytorch",
+    "https://github.com/wan-Ying-Z/AMDE-master/blob/main/losses.py",
 )
 def squared_hinge() -> Report:
     torch.manual_seed(13)

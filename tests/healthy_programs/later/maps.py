@@ -289,7 +289,7 @@ def least_squares_of_patches() -> Report:
 
 @healthy(
     "50 layers of residual blocks with batch norm",
-    "https://github.com/KaiyangZhou/deep-person-reid",
+    "https://github.com/KaiyangZhou/deep-person-reid/issues/150",
 )
 def fifty_layers() -> Report:
     class Block(nn.Module):

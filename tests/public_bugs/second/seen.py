@@ -1,0 +1,8 @@
+"""Keeps the programs of this package with the day on which they were collected."""
+
+from functools import partial
+
+from public_bugs.registry import thread as _thread
+
+thread = partial(_thread, seen="2026-11-30b")
+unclaimed = partial(thread, claimed=False)  # no code claimed to find such a mistake on that day
