@@ -54,7 +54,7 @@ def optimizer_of_the_generator(wrong: bool) -> Report:
     "https://github.com/paultsw/nice_pytorch/issues/2",
     "Adam's beta_2 is 0.01.",
     "0.999.",
-    ("BCE017",),
+    ("BCE017", "BCE039"),
 )
 def adam_forgets_at_once(wrong: bool) -> Report:
     torch.manual_seed(19)
@@ -67,7 +67,7 @@ def adam_forgets_at_once(wrong: bool) -> Report:
     "https://github.com/gurkirt/FPN.pytorch1.0/issues/7",
     "The learning rate is so high that the loss is NaN from the first steps on.",
     "A lower rate.",
-    ("BCE017", "BCE034"),
+    ("BCE017", "BCE034", "BCE039"),
 )
 def rate_far_too_high(wrong: bool) -> Report:
     torch.manual_seed(20)
@@ -80,7 +80,7 @@ def rate_far_too_high(wrong: bool) -> Report:
     "https://github.com/facebookresearch/maskrcnn-benchmark/issues/295",
     "The learning rate of eight processes on one, with a loss that is a sum: training explodes.",
     "It is lowered.",
-    ("BCE017", "BCE034"),
+    ("BCE017", "BCE034", "BCE039"),
 )
 def rate_of_a_large_batch(wrong: bool) -> Report:
     torch.manual_seed(21)
@@ -93,7 +93,7 @@ def rate_of_a_large_batch(wrong: bool) -> Report:
     "https://discuss.pytorch.org/t/loss-not-converging-on-a-binary-classification-problem/177433",
     "SGD with a learning rate of 0.0001 on sixty items: a thousand epochs do not move the loss.",
     "A rate of 0.1.",
-    ("BCE017",),
+    ("BCE017", "BCE039"),
 )
 def rate_far_too_low(wrong: bool) -> Report:
     torch.manual_seed(22)
@@ -110,7 +110,7 @@ def rate_far_too_low(wrong: bool) -> Report:
     "https://github.com/offbit/evo-design/issues/3",
     "The learning rate is passed as weight_decay, so SGD has a decay of 3 and its own rate.",
     "lr=.",
-    ("BCE017",),
+    ("BCE017", "BCE039"),
 )
 def rate_is_the_decay(wrong: bool) -> Report:
     torch.manual_seed(23)
@@ -123,7 +123,7 @@ def rate_is_the_decay(wrong: bool) -> Report:
     "https://github.com/clcarwin/focal_loss_pytorch/issues/10",
     "alpha is the weight of the zeros in the code and of the ones in the paper: here 0.95 for 95 % zeros.",
     "It is the weight of the ones.",
-    ("BCE009", "BCE007"),
+    ("BCE009", "BCE007", "BCE040"),
 )
 def alpha_upside_down(wrong: bool) -> Report:
     def loss(o: Tensor, t: Tensor, alpha: float = 0.95) -> Tensor:
@@ -139,7 +139,7 @@ def alpha_upside_down(wrong: bool) -> Report:
     "https://github.com/ownstyledu/Translate-to-Recognize-Networks/issues/8",
     "The weights rise with a class's share: the frequent one gets the larger weight.",
     "Negatives over positives.",
-    ("BCE009", "BCE007"),
+    ("BCE009", "BCE007", "BCE040"),
 )
 def pos_weight_upside_down(wrong: bool) -> Report:
     torch.manual_seed(25)

@@ -108,7 +108,7 @@ def zero_grad_before_the_loop(wrong: bool) -> Report:
     "https://github.com/bytetriper/RAE/issues/67",
     "zero_grad() is called for each part of the batch: only the last part counts.",
     "Once for the batch.",
-    ("BCE018",),
+    ("BCE018", "BCE037"),
 )
 def cleared_for_each_part(wrong: bool) -> Report:
     def step(model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, parts: int = 4) -> None:
@@ -146,7 +146,7 @@ def cleared_before_the_step(wrong: bool) -> Report:
     "https://github.com/awslabs/graphstorm/issues/1366",
     "Gradients are clipped after the step, when nothing uses them any more.",
     "Before it.",
-    ("BCE018",),
+    ("BCE018", "BCE037"),
 )
 def clipped_after_the_step(wrong: bool) -> Report:
     def step(model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, longest: float = 0.05) -> None:
@@ -166,7 +166,7 @@ def clipped_after_the_step(wrong: bool) -> Report:
     "https://github.com/jongwook/onsets-and-frames/issues/24",
     "clip_grad_norm_ stands below step() and the scheduler's step.",
     "Above.",
-    ("BCE018",),
+    ("BCE018", "BCE037"),
 )
 def clipped_below_the_scheduler(wrong: bool) -> Report:
     def step(model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
@@ -187,7 +187,7 @@ def clipped_below_the_scheduler(wrong: bool) -> Report:
     "https://github.com/Cranial-XIX/FAMO/issues/4",
     "Gradients are clipped before backward() has made them.",
     "After backward().",
-    ("BCE018",),
+    ("BCE018", "BCE037"),
 )
 def clipped_before_backward(wrong: bool) -> Report:
     def step(model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
@@ -207,7 +207,7 @@ def clipped_before_backward(wrong: bool) -> Report:
     "https://github.com/huggingface/transformers/issues/1563",
     "The gradient that is being accumulated is clipped after each part.",
     "Once before the step.",
-    ("BCE018",),
+    ("BCE018", "BCE037"),
 )
 def clipped_after_each_part(wrong: bool) -> Report:
     def step(model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
@@ -231,7 +231,7 @@ def _dropping() -> nn.Module:
     "https://github.com/fartashf/vsepp/issues/4",
     "Validation within the epoch calls eval(), and train() is called at the next epoch only.",
     "train() after each validation.",
-    ("BCE018",),
+    ("BCE018", "BCE038"),
 )
 def validation_leaves_eval(wrong: bool) -> Report:
     torch.manual_seed(10)
@@ -254,7 +254,7 @@ def validation_leaves_eval(wrong: bool) -> Report:
     "https://github.com/tk-rusch/coRNN/issues/1",
     "test() switches the model to evaluation, and the training loop never switches back.",
     "Each step begins with train().",
-    ("BCE018",),
+    ("BCE018", "BCE038"),
 )
 def test_leaves_eval(wrong: bool) -> Report:
     def test(model: nn.Module, batch: Batch) -> float:
@@ -282,7 +282,7 @@ def test_leaves_eval(wrong: bool) -> Report:
     "https://github.com/dropreg/R-Drop/issues/8",
     "The backward pass is in the loss and again in the step, so it runs twice.",
     "Once.",
-    ("BCE018",),
+    ("BCE018", "BCE036", "BCE037"),
 )
 def backward_twice(wrong: bool) -> Report:
     def step(model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
@@ -300,7 +300,7 @@ def backward_twice(wrong: bool) -> Report:
     "https://github.com/pytorch/pytorch/issues/3495",
     "The gradients are turned before the step, so that the loss rises.",
     "They are not.",
-    ("BCE018", "BCE007"),
+    ("BCE018", "BCE007", "BCE036"),
 )
 def gradients_turned(wrong: bool) -> Report:
     def step(model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
@@ -318,7 +318,7 @@ def gradients_turned(wrong: bool) -> Report:
     "https://github.com/xudonmao/VMT/issues/1",
     "Mixup draws one order for the rows and another one for their targets.",
     "One order for both.",
-    ("BCE018",),
+    ("BCE018", "BCE036"),
 )
 def mixup_of_two_orders(wrong: bool) -> Report:
     def step(model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
@@ -338,7 +338,7 @@ def mixup_of_two_orders(wrong: bool) -> Report:
     "https://github.com/atong01/conditional-flow-matching/issues/172",
     "The step reorders the rows of the batch and leaves the labels as they were.",
     "Labels are reordered too.",
-    ("BCE018",),
+    ("BCE018", "BCE036"),
 )
 def rows_reordered_without_labels(wrong: bool) -> Report:
     def step(model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
@@ -355,7 +355,7 @@ def rows_reordered_without_labels(wrong: bool) -> Report:
     "https://github.com/jaehyunnn/ViTPose_pytorch/issues/20",
     "The decay by layers is applied to the learning rates in every step, so they go to zero.",
     "Once at the start.",
-    ("BCE017", "BCE018"),
+    ("BCE017", "BCE018", "BCE039"),
 )
 def rates_decay_in_each_step(wrong: bool) -> Report:
     torch.manual_seed(16)

@@ -51,7 +51,7 @@ def cleared_in_each_call(wrong: bool) -> Report:
     "https://github.com/karpathy/nanoGPT/issues/206",
     "The losses of eight parts are added up and not divided: the gradient is eight times as long.",
     "Each is divided by eight.",
-    ("BCE018",),
+    ("BCE018", "BCE036"),
 )
 def parts_not_divided(wrong: bool) -> Report:
     def step(model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, parts: int = 8) -> None:
@@ -68,7 +68,7 @@ def parts_not_divided(wrong: bool) -> Report:
     "https://github.com/MILVLG/mcan-vqa/issues/26",
     "The step begins with eval(), as evaluation comes first and nobody calls train().",
     "train() after it.",
-    ("BCE018",),
+    ("BCE018", "BCE038"),
 )
 def trains_in_eval_mode(wrong: bool) -> Report:
     def step(model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
@@ -89,7 +89,7 @@ def trains_in_eval_mode(wrong: bool) -> Report:
     "https://github.com/guopengf/FL-MRCM/issues/10",
     "The step squashes the outputs before a loss of logits, which the given loss does not.",
     "It takes the logits.",
-    ("BCE018", "BCE004"),
+    ("BCE018", "BCE004", "BCE036"),
 )
 def squashed_in_the_step(wrong: bool) -> Report:
     def step(model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
@@ -106,7 +106,7 @@ def squashed_in_the_step(wrong: bool) -> Report:
     "https://github.com/taesunwhang/UMS-ResSel/issues/3",
     "The gradient is clipped to a length after step().",
     "Before it.",
-    ("BCE018",),
+    ("BCE018", "BCE037"),
 )
 def clip_value_after_the_step(wrong: bool) -> Report:
     def step(model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
@@ -126,7 +126,7 @@ def clip_value_after_the_step(wrong: bool) -> Report:
     "https://github.com/facebookresearch/ParlAI/pull/1812",
     "After a restart the rate is multiplied by 1e-4 again: 1e-10.",
     "1e-3.",
-    ("BCE017",),
+    ("BCE017", "BCE039"),
 )
 def rate_multiplied_again(wrong: bool) -> Report:
     torch.manual_seed(5)
@@ -138,7 +138,7 @@ def rate_multiplied_again(wrong: bool) -> Report:
     "https://github.com/mit-ll-responsible-ai/responsible-ai-toolbox/pull/8",
     "The solver ascends: maximize=True.",
     "It descends.",
-    ("BCE017", "BCE007"),
+    ("BCE017", "BCE007", "BCE039"),
 )
 def optimizer_maximizes(wrong: bool) -> Report:
     torch.manual_seed(6)
@@ -152,7 +152,7 @@ def optimizer_maximizes(wrong: bool) -> Report:
     "https://github.com/Joker316701882/Additive-Margin-Softmax/issues/16",
     "Whatever the rate, weight decay of 10 pulls the last layers to zero.",
     "1e-4.",
-    ("BCE017",),
+    ("BCE017", "BCE039"),
 )
 def decay_pulls_to_zero(wrong: bool) -> Report:
     torch.manual_seed(7)
@@ -165,7 +165,7 @@ def decay_pulls_to_zero(wrong: bool) -> Report:
     "https://github.com/cvignac/SMP/issues/3",
     "Adam with a rate of 10.",
     "0.001.",
-    ("BCE017", "BCE034"),
+    ("BCE017", "BCE034", "BCE039"),
 )
 def adam_with_a_rate_of_ten(wrong: bool) -> Report:
     torch.manual_seed(8)
