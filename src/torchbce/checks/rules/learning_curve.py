@@ -95,10 +95,10 @@ def stuck(log: Log) -> Finding:
         words = f"{entropy:.4f}, what always answering {100 * base_rate:.4g} % costs: only the base rate was learned"
         places.append((words, entropy, "are the inputs used? run check(model, batch, loss_func, optimizer)"))
     for words, place, fix in places:
-        if _stays_at(train, place) and (log.valid is None or not _came_below(log.valid, place)):
+        epochs = _stays_at(train, place)
+        if epochs and (log.valid is None or not _came_below(log.valid, place)):
             return warn(
-                f"all {len(train)} epochs stand near {words} ({train[0]:.4f} at first, {train[-1]:.4f} at last), and "
-                "do not fall",
+                f"the last {epochs} epochs stand near {words} ({train[-epochs]:.4f} to {train[-1]:.4f}), and do not fall",
                 fix,
                 {"place": place},
             )
@@ -111,13 +111,15 @@ def stuck(log: Log) -> Finding:
     return passed()
 
 
-def _stays_at(losses: np.ndarray, place: float) -> bool:
-    """Whether a loss is near a place from the first epoch to the last, and later epochs are no lower than earlier."""
-    if len(losses) < 2 * FEWEST_EPOCHS or (np.abs(losses / place - 1) > NEAR).any():
-        return False
-    third = len(losses) // 3
-    fall = float(losses[:third].mean() - losses[-third:].mean())
-    return fall < NO_FALL * place or fall < np.abs(np.diff(losses)).mean()
+def _stays_at(losses: np.ndarray, place: float) -> int:
+    """For how many epochs, up to the last, a loss is near a place, the later ones no lower; 0 where that is not so."""
+    away = np.flatnonzero(np.abs(losses / place - 1) > NEAR)
+    tail = losses[away[-1] + 1 :] if len(away) else losses
+    if len(tail) < 2 * FEWEST_EPOCHS:
+        return 0
+    third = len(tail) // 3
+    fall = float(tail[:third].mean() - tail[-third:].mean())
+    return len(tail) if fall < NO_FALL * place or fall < np.abs(np.diff(tail)).mean() else 0
 
 
 def _came_below(losses: np.ndarray, place: float) -> bool:
