@@ -208,3 +208,90 @@ def test_targets_in_order_and_targets_of_noise_are_not_transposed(size):
     assert torchbce.check_predictions(size * z, y, from_logits=True)["BCE003"].level is Level.PASS
     noise = torch.randint(0, 2, (20, 16, 16)).float()
     assert torchbce.check_predictions(z, noise, from_logits=True)["BCE003"].level is Level.PASS
+
+
+def test_a_weight_that_does_not_matter_is_named():
+    class Equal(nn.Module):
+        def __init__(self, second):
+            super().__init__()
+            self.left, self.right, self.score = nn.Linear(8, 4), nn.Linear(8, 4), nn.Linear(8, 4)
+            self.other, self.head = second(self.score), nn.Linear(4, 1)
+
+        def forward(self, x):
+            weights = torch.stack([self.score(x), self.other(x)], 1).softmax(1)
+            return self.head((weights * torch.stack([self.left(x).relu(), self.right(x).relu()], 1)).sum(1))
+
+    torch.manual_seed(0)
+    found = torchbce.check(Equal(lambda score: score), rows(), bce, ignore=LONG)
+    assert found["BCE016"].level is Level.WARN, found
+    assert torchbce.check(Equal(lambda score: nn.Linear(8, 4)), rows(), bce, ignore=LONG)["BCE016"].level is Level.PASS
+
+
+def test_a_start_that_is_dear_does_not_hide_a_layer_without_gradient():
+    class Signs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.threshold, self.net = nn.Parameter(torch.tensor(0.1)), mlp()
+
+        def forward(self, x):
+            return 30 * self.net(x * (1 + torch.sign(x - self.threshold)))
+
+    found = torchbce.check(Signs(), rows(), bce, ignore=LONG)
+    assert {"BCE011", "BCE016"} <= {finding.code for finding in found.issues}, found
+
+
+def dice(o, t):
+    p = torch.sigmoid(o)
+    return (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1)
+
+
+def test_a_loss_of_another_kind_with_the_wrong_sign_is_named():
+    assert torchbce.check(mlp(), rows(), dice, ignore=LONG)["BCE007"].level is Level.WARN
+    assert torchbce.check(mlp(), rows(), lambda o, t: 1 - dice(o, t), ignore=LONG)["BCE007"].level is not Level.WARN
+
+
+def test_a_generator_that_learns_to_be_found_is_named():
+    judged = nn.Sequential(mlp(), nn.Linear(1, 1).requires_grad_(False))
+    batch = rows()[0], torch.ones(64, 1)
+    right, wrong = (lambda o, t, goal=goal: bce(o, torch.full_like(o, goal)) for goal in (1.0, 0.0))
+    assert torchbce.check(judged, batch, right, ignore=LONG)["BCE007"].level is Level.NOT_APPLICABLE
+    assert torchbce.check(judged, batch, wrong, ignore=LONG)["BCE007"].level is Level.FAIL
+
+
+@pytest.mark.filterwarnings("ignore:Using a")  # torch says it too
+def test_pictures_that_meet_the_masks_of_all_are_named():
+    x, _ = images()
+    masks = (x[:, 0] > 0.5).float()
+    model = nn.Conv2d(1, 1, 3, padding=1)
+    for targets, level in ((lambda t: t, Level.FAIL), (lambda t: t.unsqueeze(1), Level.PASS)):
+        found = torchbce.check(
+            model,
+            (x, masks),
+            lambda o, t, of=targets: F.smooth_l1_loss(o.sigmoid(), of(t), reduction="sum"),
+            ignore=LONG,
+        )
+        assert found["BCE003"].level is level, found
+
+
+@pytest.mark.filterwarnings("ignore:Using a")  # torch says it too
+def test_one_row_of_outputs_for_the_whole_batch_is_named():
+    model = nn.Sequential(Of(lambda x: x.reshape(1, -1)), nn.Linear(64 * 8, 3), nn.Sigmoid())
+    targets = (rows()[0][:, :3] > 0).float()
+    found = torchbce.check(model, (rows()[0], targets), nn.MSELoss(), ignore=LONG)
+    assert found["BCE003"].level is Level.FAIL, found
+
+
+def test_a_relu_before_cross_entropy_is_named():
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2), nn.ReLU())
+    found = torchbce.check(model, (rows()[0], rows()[1][:, 0].long()), nn.CrossEntropyLoss(), ignore=LONG)
+    assert found["BCE004"].level is Level.WARN, found
+
+
+def test_height_and_width_that_are_swapped_in_the_loss_are_named():
+    x, _ = images()
+    masks = (x[:, 0] > 0.5).float()
+    model = nn.Conv2d(1, 1, 3, padding=1)
+    found = torchbce.check(
+        model, (x, masks), lambda o, t: bce(o.transpose(1, 3).reshape(-1), t.reshape(-1)), ignore=LONG
+    )
+    assert found["BCE003"].level is Level.FAIL, found

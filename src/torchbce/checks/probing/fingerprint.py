@@ -21,6 +21,7 @@ EXACT = 1e-5  # relative; a loss may compute in float32
 LN2 = math.log(2)
 
 SOFTMAX = "softmax cross-entropy"
+FLIPS = 6  # targets
 FEWEST = 4  # points of each class, for a straight line to be no accident
 SAMPLE = 512  # gradients that are compared with those of known losses
 
@@ -39,6 +40,7 @@ class Fingerprint:
     pos_weight, weight: of each column, or one for all.
     weighs_items: each item has a weight of its own.
     is_paired: each output of the batch meets its own target only.
+    is_reversed: raising a target raises the gradient, so that the output is lowered.
     takes_classes: the targets are numbers of classes, and each output is the score of one.
     """
 
@@ -55,6 +57,7 @@ class Fingerprint:
     weighs_items: bool = False
     takes_classes: bool = False
     is_paired: bool = False
+    is_reversed: bool = False
 
     @property
     def is_proper(self) -> bool | None:
@@ -169,12 +172,13 @@ def _identify(probe: Probe) -> Fingerprint:
     g = probe(z, y)
     if g.abs().max() < 1e-12:
         return Fingerprint("constant")
-    least, most = _cross_talk(probe, z, y, g)
+    least, most, reversed_ = _cross_talk(probe, z, y, g)
     if most > EXACT:  # what mixes items in another way than broadcasting does, such as a Dice loss, is meant
         if (abs(least - 1) < 1e-3 and abs(most - 1) < 1e-3) or _meets_all(probe, z, y, g):
             return Fingerprint("cross-talk", probe.takes, cross_talk=most)
-        return Fingerprint("of the mean" if _of_the_mean(z, y, g, probe) else "not bce", probe.takes)
-    return replace(_of_each(probe, z, y, g), is_paired=probe.form.of_batch)
+        family = "of the mean" if _of_the_mean(z, y, g, probe) else "not bce"
+        return Fingerprint(family, probe.takes, is_reversed=reversed_)
+    return replace(_of_each(probe, z, y, g), is_paired=probe.form.of_batch, is_reversed=reversed_)
 
 
 def _of_each(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> Fingerprint:
@@ -279,16 +283,22 @@ def _reduction(probe: Probe, z: Tensor, y: Tensor, g: Tensor, times: float) -> s
     return "mean" if abs(grown - probe.rows / half) < EXACT else "sum" if abs(grown - 1) < EXACT else ""
 
 
-def _cross_talk(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> tuple[float, float]:
-    """How much flipping a target moves other items' gradients, next to its own: the least and the most."""
-    least, most = math.inf, 0.0
-    for i in range(0, z.numel(), max(1, z.numel() // 4)):
+def _cross_talk(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> tuple[float, float, bool]:
+    """How much flipping a target moves other items' gradients, next to its own: the least and the most.
+
+    Also whether a target that is raised raises its own gradient, each time.
+    """
+    least, most, raised = math.inf, 0.0, list[bool]()
+    places = torch.randperm(z.numel(), generator=torch.Generator().manual_seed(0))  # not all on a diagonal
+    for i in places[:FLIPS].tolist():
         turned, own = probe.turned(y, i)
-        moved = (probe(z, turned) - g).abs()
+        change = probe(z, turned) - g
+        moved = change.abs()
+        raised.append(bool((change * (turned - y))[own].sum() > 0))
         others = moved[~own] / max(moved[own].max().item(), 1e-300)
         if moved.max() > 1e-12 and len(others):
             least, most = min(least, others.min().item()), max(most, others.max().item())
-    return least, most
+    return least, most, all(raised)
 
 
 def _meets_all(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> bool:

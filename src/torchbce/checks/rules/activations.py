@@ -54,6 +54,13 @@ def activation_before_logits(t: Trial) -> Finding:
             "return the values before that layer; outputs.softmax(1) only to read them",
             {"last operation": last},
         )
+    if loss is not None and loss.family == SOFTMAX and last == "Relu":
+        return warn(
+            "the model ends with Relu, and the loss applies a softmax: a class whose score is below 0 counts as 0, and "
+            "learns no more",
+            "end the model with a Linear layer",
+            {"last operation": last},
+        )
     if t.takes != "logits":
         return not_applicable("the loss is not BCE of logits")
     seen = range_of(t.outputs.grad_fn)

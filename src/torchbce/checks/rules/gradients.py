@@ -17,6 +17,7 @@ from torchbce.checks.rules.targets import is_binary
 from torchbce.common.batch import call
 
 CHECKPOINT = "CheckpointFunction"
+ROUNDING = 1e-5  # times the usual gradient
 DRAWS = 24  # of what is random in a model, of its weights and of its inputs, for a layer that is used at times
 
 
@@ -45,7 +46,7 @@ def dead_gradient(t: Trial) -> Finding:
                 size = -1.0 if parameter.grad is None else parameter.grad.abs().max().item()
                 seen[name] = max(seen.get(name, -1.0), size)
         if min(seen.values()) > 0:
-            return passed()
+            return _without_effect(t, seen)
         if draw == 0:
             step.step()
         else:
@@ -82,22 +83,41 @@ def _unreached(t: Trial, seen: dict[str, float]) -> Finding:
     )
 
 
-def _cancels(t: Trial, name: str, seen: dict[str, float]) -> bool:
-    """Whether this is the bias of a layer that is trained, and no value of it moves the loss: as before BatchNorm."""
-    layer, _, last = name.rpartition(".")
-    if "bias" not in last or not any(size > 0 for other, size in seen.items() if other.rpartition(".")[0] == layer):
-        return False
+def _without_effect(t: Trial, seen: dict[str, float]) -> Finding:
+    """Weights that may be any others, and have no gradient but by rounding: of scores that are equal in a softmax."""
+    usual = sorted(seen.values())[len(seen) // 2]
+    small = [name for name, size in seen.items() if size < ROUNDING * usual and "bias" not in name]
+    idle = [name for name in small if _moves_nothing(t, name)]
+    if not idle:
+        return passed()
+    return warn(
+        f"{len(idle)} of {len(seen)} parameters do not matter, whatever they are: {_some(idle)}",
+        "look for scores that are equal before a softmax, and for what is subtracted from itself",
+        {"parameters": idle},
+    )
+
+
+def _moves_nothing(t: Trial, name: str) -> bool:
+    """Whether the loss stays as it is, whatever a parameter is."""
     model = t.copy()
     with torch.no_grad():
         seed()
         before = t.value(model)
         for size in (1.0, 10.0):
-            bias = model.get_parameter(name)
-            bias.add_(size * torch.randn_like(bias))
+            parameter = model.get_parameter(name)
+            parameter.add_(size * torch.randn_like(parameter))
             seed()
             if not torch.allclose(t.value(model), before, rtol=1e-4, atol=1e-6):
                 return False
     return True
+
+
+def _cancels(t: Trial, name: str, seen: dict[str, float]) -> bool:
+    """Whether this is the bias of a layer that is trained, and no value of it moves the loss: as before BatchNorm."""
+    layer, _, last = name.rpartition(".")
+    if "bias" not in last or not any(size > 0 for other, size in seen.items() if other.rpartition(".")[0] == layer):
+        return False
+    return _moves_nothing(t, name)
 
 
 def _only_padding(t: Trial, name: str) -> bool:

@@ -98,7 +98,8 @@ def stuck(log: Log) -> Finding:
         epochs = _stays_at(train, place)
         if epochs and (log.valid is None or not _came_below(log.valid, place)):
             return warn(
-                f"the last {epochs} epochs stand near {words} ({train[-epochs]:.4f} to {train[-1]:.4f}), and do not fall",
+                f"the last {epochs} epochs stand near {words}, and do not fall ({train[-epochs]:.4f} to "
+                f"{train[-1]:.4f})",
                 fix,
                 {"place": place},
             )
