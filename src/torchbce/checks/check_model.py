@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from torchbce.checks.findings import Finding, Level, Report, not_applicable, report, skipped
-from torchbce.checks.probing.fingerprint import LossFunction
+from torchbce.checks.probing.form import LossFunction
 from torchbce.checks.probing.trial import Own, Step, Trial, trial
 from torchbce.checks.rule import Look, looks
 from torchbce.checks.rules.shapes import UNKNOWN_LOSS
@@ -67,7 +67,7 @@ def check(
             runs = not broken or code in STATIC
             reason = "targets, numbers or shapes are broken"
             findings.append(_look(code, look, t) if runs else skipped(reason, code))
-        for code in ("BCE006", "BCE007", "BCE008"):
+        for code in ("BCE006", "BCE008"):
             look = looks("loss")[code]
             findings.append(not_applicable(UNKNOWN_LOSS, code) if t.loss is None else look(t.loss))
         about = "" if t.loss is None else str(t.loss)
