@@ -277,3 +277,21 @@ def test_targets_with_more_than_labels_and_logarithms_by_hand():
 
     question = torch.arange(64) % 5
     check_quiet(mlp(5), (X, torch.stack([question.float(), Y[:, 0]], 1)), loss)
+
+
+def test_a_sample_from_a_distribution_that_is_returned():
+    class Variational(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.outer = nn.Linear(8, 6), nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 8))
+
+        def forward(self, x):
+            mean, log = self.inner(x).chunk(2, 1)
+            return torch.sigmoid(self.outer(mean + torch.randn_like(mean) * (log / 2).exp())), mean, log
+
+    def loss(o, t):
+        p, mean, log = o
+        return F.binary_cross_entropy(p, t) - 0.5 * (1 + log - mean**2 - log.exp()).mean()
+
+    torch.manual_seed(0)
+    check_quiet(Variational(), (torch.sigmoid(X), torch.sigmoid(X)), loss)

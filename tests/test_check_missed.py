@@ -78,6 +78,8 @@ POOLED = {
     "product with itself": (Of(lambda z: (z * z).mean((2, 3))),),
     "half of a ReLU": (nn.ReLU(), Of(lambda z: 0.5 * z.mean((2, 3)))),
     "a sum": (nn.ReLU(), Of(lambda z: z.sum((2, 3)))),
+    "a distance": (Of(lambda z: z.flatten(1).norm(dim=1, keepdim=True)),),
+    "two of them": (Of(lambda z: z.relu().mean((2, 3)) + z.abs().amax((2, 3))),),
 }
 
 
@@ -93,6 +95,13 @@ def test_a_sigmoid_before_pooling_is_seen():
         convolutions(nn.Sigmoid(), nn.AdaptiveAvgPool2d(1), nn.Flatten()), images(), bce, ignore=LONG
     )
     assert found["BCE004"].level is Level.FAIL, found
+
+
+@pytest.mark.parametrize("loss", [bce, nn.BCELoss()])
+def test_a_softmax_of_one_value_is_seen(loss):
+    found = torchbce.check(mlp(nn.Softmax(1)), rows(), loss, ignore=LONG)
+    assert found["BCE004"].level is Level.FAIL, found
+    assert "whatever that is" in found["BCE004"].message
 
 
 @pytest.mark.parametrize("end", [nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1)])

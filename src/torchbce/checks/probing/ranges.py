@@ -40,6 +40,10 @@ FIXED = {
     "Softplus": (0.0, math.inf),
     "Abs": (0.0, math.inf),
     "Exp": (0.0, math.inf),
+    "Sqrt": (0.0, math.inf),
+    "Norm": (0.0, math.inf),
+    "LinalgVectorNorm": (0.0, math.inf),
+    "Cdist": (0.0, math.inf),
     "Elu": (-1.0, math.inf),
     "Gelu": (-0.17, math.inf),
     "Silu": (-0.2785, math.inf),
@@ -79,11 +83,20 @@ def _range(node: Any, depth: int) -> Range:
             return Range(-found.high, -found.low, found.by)
         low = 0.0 if found.low >= 0 else -math.inf  # only the sign is kept
         return Range(low, 0.0 if found.high <= 0 else math.inf, found.by)
+    if name in ("Add", "Sub") and len(before) == 2 and None not in before:
+        return _added(node, name, *(_range(part, depth + 1) for part in before))
     if name in ("Mul", "Div"):
         return _scaled(node, name, before, depth)
     if name.startswith(CLAMPS):
         return _clamped(node, name, _range(before[0], depth + 1))
     return ANY
+
+
+def _added(node: Any, name: str, one: Range, other: Range) -> Range:
+    """The range of a sum or a difference."""
+    factor = float(getattr(node, "_saved_alpha", 1)) * (1 if name == "Add" else -1)
+    ends = sorted((_times(other.low, factor), _times(other.high, factor)))
+    return Range(one.low + ends[0], one.high + ends[1], one.by and other.by and one.by)
 
 
 def _scaled(node: Any, name: str, before: list[Any], depth: int) -> Range:

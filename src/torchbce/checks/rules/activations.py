@@ -40,6 +40,12 @@ STEPS = 60
 def activation_before_logits(t: Trial) -> Finding:
     """BCE004: read off autograd's graph, and tried out where that does not tell; not guessed from the outputs."""
     loss = t.loss
+    if _softmax_of_one(t):
+        return fail(
+            "the model ends with a softmax over one value, which is 1 whatever that is",
+            "a sigmoid in place of the softmax, or a score for each of two classes",
+            {"last operation": "Softmax"},
+        )
     if t.takes == "probabilities":
         return _activation_before_sigmoid(t)
     if t.squashes:
@@ -103,6 +109,15 @@ def _activation_before_sigmoid(t: Trial) -> Finding:
                 {"last operations": [seen.by, names[0][0]]},
             )
     return not_applicable("the loss takes probabilities")
+
+
+def _softmax_of_one(t: Trial) -> bool:
+    """Whether the last operation is a softmax along a dimension of one value."""
+    for name, _ in last_operations(t.outputs, 1):
+        if name in ("Softmax", "LogSoftmax"):
+            constant = t.outputs.detach().exp() if name == "LogSoftmax" else t.outputs.detach()
+            return t.outputs.numel() > 1 and bool((constant == 1).all())
+    return False
 
 
 def _is_narrow(seen: Range) -> bool:

@@ -156,6 +156,8 @@ def _two_passes_differ(t: Trial) -> Finding:
         first = forward(model, t.inputs, t)
         seed()
         second = forward(model, t.inputs, t)
+    if _samples(model, t):
+        return not_applicable("the outputs are drawn from a distribution that the model returns beside them")
     if first.shape == second.shape and torch.equal(first, second):
         return warn(
             "in eval() two passes over the same batch differ",
@@ -166,6 +168,14 @@ def _two_passes_differ(t: Trial) -> Finding:
         "a state, such as a hidden one or a running mean, from one batch to the next",
         "start each batch from a fresh state, as self.hidden = None in forward(); change statistics only in training",
     )
+
+
+def _samples(model: nn.Module, t: Trial) -> bool:
+    """Whether the loss takes two and more other tensors, which do not change: a mean and a variance, as in a VAE."""
+    with torch.no_grad():
+        first, second = (dict(tensors_in(call(model, t.inputs))) for _ in range(2))
+    others = [name for name in t.reached if name != t.place and name in first and name in second]
+    return len(others) > 1 and all(torch.equal(first[name], second[name]) for name in others)
 
 
 def _varies(part: Tensor) -> bool:
