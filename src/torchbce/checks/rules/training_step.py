@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from torchbce.checks.findings import Finding, fail, not_applicable, passed
 from torchbce.checks.probing.copies import copied, seed
+from torchbce.checks.probing.surroundings import surroundings_kept
 from torchbce.checks.probing.trial import Step, Trial, first_batch
 from torchbce.checks.rule import rule
 from torchbce.common.batch import TARGET_NAMES
@@ -38,7 +39,8 @@ def fresh_gradients(t: Trial) -> Finding:
     rates = [group["lr"] for group in optimizer.param_groups]  # a schedule that step calls knows the user's optimizer
     gradients = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
     try:
-        seen, kept = _gradients(model, first_batch(batch), step, optimizer)
+        with surroundings_kept(step):
+            seen, kept = _gradients(model, first_batch(batch), step, optimizer)
     except _OwnOptimizer:
         return not_applicable("step moves an optimizer of its own; write step(model, batch, optimizer)")
     finally:
@@ -65,8 +67,8 @@ def _gradients(model: nn.Module, batch: Any, step: Step, optimizer: torch.optim.
         if len(args) > 1 or kwargs.get("closure") is not None:
             raise TypeError("the optimizer computes its gradients itself, by a closure")
         parameters = [p for group in twin_optimizer.param_groups for p in group["params"]]
-        rows = [(torch.zeros_like(p) if p.grad is None else p.grad).detach().double().flatten() for p in parameters]
-        seen.append(torch.cat(rows))
+        rows = [torch.zeros_like(p) if p.grad is None else p.grad.detach().to_dense() for p in parameters]
+        seen.append(torch.cat([row.double().flatten() for row in rows]))
 
     def go(data: Any) -> None:
         seed()  # the same dropout
