@@ -48,13 +48,13 @@ def copied_if_possible(thing: T) -> T:
         return thing
 
 
-def seed() -> None:
+def seed(number: int = 0) -> None:
     """The same random numbers again; CUDA is left alone where it has not been used."""
-    torch.default_generator.manual_seed(0)
+    torch.default_generator.manual_seed(number)
     if _uses_cuda():
-        torch.cuda.manual_seed_all(0)
-    np.random.seed(0)
-    random.seed(0)
+        torch.cuda.manual_seed_all(number)
+    np.random.seed(number)
+    random.seed(number)
 
 
 @contextlib.contextmanager

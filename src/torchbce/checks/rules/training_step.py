@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from torchbce.checks.findings import Finding, fail, not_applicable, passed
 from torchbce.checks.probing.copies import copied, seed
+from torchbce.checks.probing.surroundings import surroundings_kept
 from torchbce.checks.probing.trial import Step, Trial, first_batch
 from torchbce.checks.rule import rule
 from torchbce.common.batch import TARGET_NAMES
@@ -30,7 +31,7 @@ def fresh_gradients(t: Trial) -> Finding:
     if step is None or optimizer is None:
         return not_applicable("needs step and the optimizer")
     try:
-        with _untouched(model, optimizer):
+        with _untouched(model, optimizer), surroundings_kept(step):
             seen, kept = _gradients(model, first_batch(batch), step, optimizer)
     except _OwnOptimizer:
         return not_applicable("step moves an optimizer of its own; write step(model, batch, optimizer)")
@@ -72,8 +73,8 @@ def _gradients(model: nn.Module, batch: Any, step: Step, optimizer: torch.optim.
         if len(args) > 1 or kwargs.get("closure") is not None:
             raise TypeError("the optimizer computes its gradients itself, by a closure")
         parameters = [p for group in twin_optimizer.param_groups for p in group["params"]]
-        rows = [(torch.zeros_like(p) if p.grad is None else p.grad).detach().double().flatten() for p in parameters]
-        seen.append(torch.cat(rows))
+        rows = [torch.zeros_like(p) if p.grad is None else p.grad.detach().to_dense() for p in parameters]
+        seen.append(torch.cat([row.double().flatten() for row in rows]))
 
     def go(data: Any) -> None:
         seed()  # the same dropout
@@ -103,7 +104,7 @@ def passes_of_a_step(t: Trial) -> int:
     ran: list[object] = []
     twin.register_forward_hook(lambda *_: ran.append(None))
     try:
-        with _untouched(t.own.model, t.own.optimizer):
+        with _untouched(t.own.model, t.own.optimizer), surroundings_kept(t.own.step):
             t.own.step(twin, copy.deepcopy(first_batch(t.own.batch)), twin_optimizer)
     except Exception:  # a step that fails, or moves another optimizer, is the business of BCE018
         return 0
