@@ -4,8 +4,8 @@ First on programs that were not written beside the checks: bugs from public thre
 healthy programs (`tests/public_bugs`, `tests/healthy_programs`), by the day on which they were collected. What the
 checks made of those of a day before anything was mended for them stands beside it (`public_programs.py`). Then on our
 own (`tests/seeded.py`), the healthy models at more widths, base rates, sizes and dtypes. An alarm is a FAIL or a WARN.
-A public bug is named if one of the codes that its author accepts is among the alarms, a seeded one if its own code comes
-first.
+A public bug is named if one of the codes that its author accepts is among the alarms, a seeded one if its own code
+comes first.
 
 Run: python benchmarks/checks.py            (about eight minutes)
 """

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from torchbce.checks.findings import Finding, fail, not_applicable, passed, warn
 from torchbce.checks.probing.copies import copied, seed
-from torchbce.checks.probing.trial import DROPOUTS, Trial, take_rows
+from torchbce.checks.probing.parts import take_rows
+from torchbce.checks.probing.trial import DROPOUTS, Trial
 from torchbce.checks.probing.watched import watched
 from torchbce.checks.rule import rule
 from torchbce.checks.rules.step_loss import judged
