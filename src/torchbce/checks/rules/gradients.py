@@ -98,7 +98,7 @@ def _without_effect(t: Trial, seen: dict[str, float]) -> Finding:
 
 
 def _moves_nothing(t: Trial, name: str) -> bool:
-    """Whether the loss stays as it is whatever a parameter is, and whatever the others are: experts have their items."""
+    """Whether the loss stays as it is whatever a parameter is, and whatever the others are, as experts have items."""
     model = t.copy()
     with torch.no_grad():
         for draw in range(DRAWS // 2):
