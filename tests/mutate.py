@@ -152,7 +152,7 @@ MUTATIONS = (
     ("training/table/row_parts.py", "np.where(parts[rows] == self._looked.sides[place], parts[rows], DROPPED)", "parts[rows]", "straddling"),
     ("training/table/row_parts.py", "parts[_found(keys, has_group, self._looked.groups)[0]] = DROPPED", "pass", "straddling"),
     ("training/table/row_parts.py", "parts[self._times.of(batch) <= self._looked.latest] = DROPPED", "pass", "straddling"),
-    ("checks/probing/trial.py", "        if forms:\n            found = identified(forms)", "        if not forms:\n            found = identified(forms)", "check_forms"),
+    ("checks/probing/trial.py", "_unless_refused(lambda: identified(forms)) if forms else None", "None", "check_forms"),
     ("checks/probing/batch_form.py", "whole[:, self._places] = chosen.reshape(len(chosen), -1)", "pass", "check_forms"),
     ("checks/probing/parts.py", "found = [(name, tensor) for name, tensor in found if name in reached] or found", "pass", "check_forms"),
     ("checks/probing/fingerprint.py", "torch.randperm(z.numel(), generator=torch.Generator().manual_seed(0))", "torch.zeros(z.numel()).long()", "check_missed"),

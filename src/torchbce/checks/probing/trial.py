@@ -256,19 +256,24 @@ def _fingerprint(t: Trial, low: float, high: float) -> Fingerprint | None:
     """In the form in which the batch has it, or with plain outputs where that form is not known."""
     batch = Batch(t.outputs, t.targets, lambda outputs, targets, rows: t.loss_of(outputs, targets, rows))
     forms = batch_forms(batch, low, high)
-    try:
-        if forms:
-            found = identified(forms)
-            gradient = batch_gradient(batch)
-            if found.family != "constant" or (gradient is not None and not gradient.any()):
-                return found
-            return None
-    except (ValueError, RuntimeError):
-        pass
+    found = _unless_refused(lambda: identified(forms)) if forms else None
+    if found is not None:
+        gradient = batch_gradient(batch) if found.family == "constant" else None
+        return found if gradient is None or not gradient.any() else None
     columns = t.outputs.shape[1] if t.outputs.ndim == 2 and t.outputs.shape[1] > 1 else None
     function = copied_if_possible(t.loss_func)
+    found = _unless_refused(
+        lambda: fingerprint(lambda outputs, y: function(outputs, low + (high - low) * y), columns=columns)
+    )
+    # Plain outputs may be none that this loss is meant for: then it may well be constant in them, or mix them.
+    meant = t.outputs.numel() == t.targets.numel()
+    return found if meant or found is None or found.family not in ("constant", "cross-talk") else None
+
+
+def _unless_refused(identify: Callable[[], Fingerprint]) -> Fingerprint | None:
+    """What a loss turns out to be; None where it fails in every form."""
     try:
-        return fingerprint(lambda outputs, y: function(outputs, low + (high - low) * y), columns=columns)
+        return identify()
     except (ValueError, RuntimeError):
         return None
 

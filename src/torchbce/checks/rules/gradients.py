@@ -98,17 +98,19 @@ def _without_effect(t: Trial, seen: dict[str, float]) -> Finding:
 
 
 def _moves_nothing(t: Trial, name: str) -> bool:
-    """Whether the loss stays as it is, whatever a parameter is."""
+    """Whether the loss stays as it is whatever a parameter is, and whatever the others are, as experts have items."""
     model = t.copy()
     with torch.no_grad():
-        seed()
-        before = t.value(model)
-        for size in (1.0, 10.0):
+        for draw in range(DRAWS // 2):
+            seed()
+            before = t.value(model)
             parameter = model.get_parameter(name)
-            parameter.add_(size * torch.randn_like(parameter))
+            parameter.add_((10.0 if draw % 2 else 1.0) * torch.randn_like(parameter))
             seed()
             if not torch.allclose(t.value(model), before, rtol=1e-4, atol=1e-6):
                 return False
+            torch.manual_seed(draw)
+            _shake(model)
     return True
 
 
