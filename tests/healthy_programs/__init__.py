@@ -1,6 +1,6 @@
 """Programs on which no FAIL and no WARN is right, one module per topic."""
 
-from . import data, images, inputs, layers, logs, losses, masks, models, predictions, schedules, sequences, steps
+from . import data, images, inputs, layers, logs, loops, losses, masks, models, predictions, schedules, sequences, steps
 from .registry import HEALTHY, Program
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "inputs",
     "layers",
     "logs",
+    "loops",
     "losses",
     "masks",
     "models",

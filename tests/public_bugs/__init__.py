@@ -1,6 +1,6 @@
 """Programs from public threads, by topic."""
 
-from . import activations, epochs, gradients, loops, losses, predictions, shapes, targets
+from . import activations, epochs, gradients, loops, losses, predictions, shapes, targets, training_steps
 from .registry import BUGS, MENDED, Program
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "predictions",
     "shapes",
     "targets",
+    "training_steps",
 ]
