@@ -170,6 +170,15 @@ MUTATIONS = (
     ("checks/rules/learning_curve.py", "if peak is not None:", "if False:", "check_missed"),
     ("checks/rules/learning_curve.py", "return len(tail) if fall", "return 0 if fall", "check_missed"),
     ("checks/rules/layout.py", "> CERTAIN", "> 1e9", "check_missed"),
+    ("checks/probing/surroundings.py", "            tensor.data.copy_(values)", "            pass", "check_step"),
+    ("checks/probing/surroundings.py", "            bound.append(functools.partial(setattr, cell", "            bool(functools.partial(setattr, cell", "check_step"),
+    ("checks/probing/watched.py", "            self.now.lost += self.now.passes", "            pass", "check_step"),
+    ("checks/probing/watched.py", "if name == \"scale\" and event == \"return\":", "if name == \"scale\" and event == \"none\":", "check_step"),
+    ("checks/rules/step_loss.py", "        return t.targets[found.rows]", "        return t.targets[: len(found.rows)]", "check_step"),
+    ("checks/rules/step_order.py", "    if not torch.equal(again.windows[0].gradient, window.gradient):", "    if torch.equal(again.windows[0].gradient, window.gradient):", "check_step"),
+    ("checks/rules/optimizer_settings.py", "exploded = max(run.losses) > JUMP * start and run.grown > GROWN", "exploded = max(run.losses) > 2 * start", "check_settings"),
+    ("checks/rules/optimizer_settings.py", "if run.moved > STILL or any(_later(group) > float(group[\"lr\"]) for group in groups):", "if run.moved > STILL:", "check_settings"),
+    ("checks/rules/class_weight.py", "and abs(log_weight + ratio) > SURE * error", "", "check_settings"),
 )
 # fmt: on
 

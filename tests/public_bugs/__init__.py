@@ -1,6 +1,18 @@
 """Programs from public threads, by topic."""
 
-from . import activations, epochs, gradients, later, loops, losses, predictions, second, shapes, targets
+from . import (
+    activations,
+    epochs,
+    gradients,
+    later,
+    loops,
+    losses,
+    predictions,
+    second,
+    shapes,
+    targets,
+    training_steps,
+)
 from .registry import BUGS, MENDED, Program
 
 __all__ = [
@@ -17,4 +29,5 @@ __all__ = [
     "second",
     "shapes",
     "targets",
+    "training_steps",
 ]
