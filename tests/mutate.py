@@ -152,6 +152,13 @@ MUTATIONS = (
     ("training/table/row_parts.py", "np.where(parts[rows] == self._looked.sides[place], parts[rows], DROPPED)", "parts[rows]", "straddling"),
     ("training/table/row_parts.py", "parts[_found(keys, has_group, self._looked.groups)[0]] = DROPPED", "pass", "straddling"),
     ("training/table/row_parts.py", "parts[self._times.of(batch) <= self._looked.latest] = DROPPED", "pass", "straddling"),
+    ("monitor/counting.py", '"valid": Divided(batch.counted, batch.counted, batch.counted, "item")', '"valid": Divided(batch.size, batch.size, batch.size, "item")', "meter_options"),
+    ("monitor/counting.py", 'ones=read(torch.where(counts, y, 0.0).sum(dtype=wide))', 'ones=read(y.sum(dtype=wide))', "meter_options"),
+    ("monitor/convention.py", 'return "valid"  # a sum', 'return "numel"  # a sum', "meter_options"),
+    ("monitor/epoch_bce.py", "if self._loss != other._loss and not self._takes(other):", "if False:", "meter_options"),
+    ("monitor/epoch_bce.py", "self._plain &= weight is None", "pass", "meter_options"),
+    ("losses/module.py", 'return str(self.options.get("reduction", "mean"))', 'return "mean"', "meter_options"),
+    ("training/fit/forward.py", "with_targets |= convention.needs_targets", "pass", "meter_options"),
 )
 # fmt: on
 
