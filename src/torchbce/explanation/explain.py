@@ -17,13 +17,18 @@ from torchbce.explanation.sketch.worst_items import KEPT
 from torchbce.explanation.slices.collect import SliceCollector
 from torchbce.explanation.slices.features import columns_of
 from torchbce.explanation.slices.result import Slices
-from torchbce.explanation.statistics.auc import SEPARATED, auc
+from torchbce.explanation.statistics.auc import SEPARATED, auc, auc_interval
+from torchbce.explanation.statistics.calibration import FEWEST_OF_A_CLASS as FEWEST_FOR_ORDER
 from torchbce.explanation.statistics.calibration import calibration, has_enough_items
+from torchbce.explanation.statistics.clustered import Pulls
 from torchbce.explanation.statistics.decomposition import decomposition
 from torchbce.explanation.statistics.entropy import cross_entropy
-from torchbce.explanation.statistics.intervals import NOTHING, enough_of_both, interval_of_mean
+from torchbce.explanation.statistics.group_means import mean_of, rarer_of
+from torchbce.explanation.statistics.intervals import FEWEST_OF_A_CLASS, NOTHING, losses_at
 from torchbce.explanation.statistics.isotonic import reliability_curve, right_fits
-from torchbce.explanation.statistics.rates import of_rates, of_weighted_mean
+from torchbce.explanation.statistics.mean_loss import design_effect, mean_loss
+from torchbce.explanation.statistics.rates import around_base_rate, base_rate, d2
+from torchbce.explanation.statistics.sample import Sample
 from torchbce.explanation.statistics.unseen import ENOUGH, unseen
 
 __all__ = ["Explanation", "explain"]
@@ -194,39 +199,46 @@ def explanation(
     share = sums.positive / sums.weight if sums.weight else math.nan
     points = sketch.distribution()
     hard, finite = not sums.soft and sums.weight > 0, math.isfinite(sums.total)
-    told = hard and has_enough_items(sums.effective_count, share * sums.effective_count)
+    sample = Sample(points, sketch.clusters)
+    told = hard and has_enough_items(sample.zeros, sample.ones)
     fits = right_fits(points) if bands and told and not weighted else None
-    clusters = sketch.clusters
-    alone = math.sqrt(sums.moment / (count - 1) / count) if count > 1 else math.nan  # if items are independent
-    error, skew = alone, sums.third / sums.moment**1.5 if sums.moment > 0 else 0.0
-    if clusters is not None:
-        error, skew = clusters.spread_of(mean)
-    factor = (error / alone) ** 2 if alone > 0 else 1.0
-    effective, order = sums.effective_count, auc(points)
-    independent = effective if clusters is None else min(effective, len(clusters))
-    others = unseen(points, effective, independent) if hard and finite else ENOUGH
-    calibrated = parts = None
-    if told and finite:
-        by_clusters = (None, None) if clusters is None else (clusters.p_value(), clusters.score_covariance())
-        calibrated = calibration(points, effective, *by_clusters, separated=order > SEPARATED)
-        parts = decomposition(points, sums.total / sums.weight, fits, effective, factor, others.reach)
+    around, factor = mean_loss(sketch), design_effect(sketch)
+    order = auc(points)
+    others = unseen(points, sample.count, sample.independent) if hard and finite else ENOUGH
     answer = share if baseline is None else baseline
+    calibrated = parts = None
+    pulls: dict[str, Pulls | None] = {"mean": sample.estimate(mean, *losses_at(points.logits)).pulls}
     intervals = {"mean": NOTHING, "weighted_mean": NOTHING}
-    if not hard or enough_of_both(effective, share * effective):
-        around = interval_of_mean(mean, error, skew, count if clusters is None else len(clusters))
-        weight = sums.weight / count
-        intervals["mean"] = around.holding(mean + weight * others.reach)
-        by_weight = of_weighted_mean(sketch) if weighted else around
-        intervals["weighted_mean"] = by_weight.holding(mean / weight + others.reach)
+    if not hard or sample.rarer >= FEWEST_OF_A_CLASS:
+        for name, found in around.items():
+            weight = sums.weight / count if name == "mean" else 1.0
+            intervals[name] = found.interval.within(0.0, math.inf).holding(found.value + weight * others.reach)
     if hard and finite:
-        intervals |= of_rates(points, answer, effective, factor, clusters, others.reach)
+        intervals |= {"d2": NOTHING, "auc": NOTHING}
+        rate = base_rate(sample)
+        intervals["base_rate"] = around_base_rate(rate, sample.count)
+        pulls["base_rate"] = rate.pulls
+        if sample.rarer >= FEWEST_FOR_ORDER:
+            saved = d2(sample, answer)
+            intervals["d2"] = saved.interval.within(-math.inf, 1.0).holding(
+                saved.value - others.reach / cross_entropy(share, answer)
+            )
+            intervals["auc"] = auc_interval(sample)
+    if told and finite:
+        calibrated = calibration(sample, separated=order > SEPARATED)
+        whole = sums.total / sums.weight
+        made_of = decomposition(sample, whole, fits, intervals["base_rate"], factor, others.reach)
+        if made_of is not None:
+            parts, pulls_of_parts = made_of
+            pulls |= pulls_of_parts
     return Explanation(
         count=count,
         total=sums.total,
         mean=mean,
         plain_mean=sums.plain_total / count,
-        standard_error=error,
-        clusters=None if clusters is None else len(clusters),
+        standard_error=around["mean"].standard_error,
+        cluster_sizes=sample.sizes,
+        pulls={name: found for name, found in pulls.items() if found is not None},
         design_effect=factor,
         weight_sum=sums.weight if weighted else None,
         from_logits=sketch.from_logits,
@@ -246,7 +258,7 @@ def explanation(
         decomposition=parts,
         intervals=intervals,
         items=_items(sketch, top, shape),
-        groups=_group_losses(sketch),
+        groups=_group_losses(sketch, hard),
         reliability=reliability_curve(points, fits) if hard else None,
         histogram=sketch.losses.coarse(),
         points=points if hard else None,
@@ -277,20 +289,24 @@ def _items(sketch: Sketch, top: int, shape: tuple[int, ...]) -> tuple[Item, ...]
     )
 
 
-def _group_losses(sketch: Sketch) -> tuple[GroupLoss, ...]:
+def _group_losses(sketch: Sketch, hard: bool) -> tuple[GroupLoss, ...]:
     """The group with the largest part of the loss first."""
-    found = [
-        GroupLoss(
-            name=group.name,
-            count=group.count,
-            mean=group.mean,
-            share=group.total / sketch.sums.total if sketch.sums.total else math.nan,
-            base_rate=group.base_rate,
-            baseline=cross_entropy(group.base_rate, group.base_rate),
-            weight=group.weight,
-            standard_error=group.standard_error,
-            interval=group.interval if enough_of_both(group.count, group.base_rate * group.count) else NOTHING,
+    found = []
+    for group in sketch.groups.rows():
+        around = mean_of(group)
+        told = not hard or rarer_of(group) >= FEWEST_OF_A_CLASS
+        found.append(
+            GroupLoss(
+                name=group.name,
+                count=group.count,
+                mean=group.mean,
+                share=group.total / sketch.sums.total if sketch.sums.total else math.nan,
+                base_rate=group.base_rate,
+                baseline=cross_entropy(group.base_rate, group.base_rate),
+                weight=group.weight,
+                standard_error=around.standard_error,
+                interval=around.interval.within(0.0, math.inf) if told else NOTHING,
+                parts=group.parts,
+            )
         )
-        for group in sketch.groups.rows()
-    ]
     return tuple(sorted(found, key=lambda group: (-group.share, group.name)))

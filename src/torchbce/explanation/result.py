@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from torchbce.common.json_values import plain
 from torchbce.explanation.ledger import Ledger, ledger
 from torchbce.explanation.render import text as wording
+from torchbce.explanation.sketch.groups import Parts
 from torchbce.explanation.sketch.points import Points
 from torchbce.explanation.slices.result import Slices
 from torchbce.explanation.statistics.calibration import Calibration
+from torchbce.explanation.statistics.clustered import Pulls, Sizes
 from torchbce.explanation.statistics.decision import Decided, Decision, decided
 from torchbce.explanation.statistics.decomposition import Decomposition
 from torchbce.explanation.statistics.intervals import Interval
@@ -75,8 +77,9 @@ class GroupLoss:
     base_rate: float
     baseline: float  # what answering the group's own base rate costs, by its weights
     weight: float  # of its items, together
-    standard_error: float  # of the mean; it takes items for independent
+    standard_error: float  # of the mean; by clusters, where these are known
     interval: Interval  # 95 %, of the mean
+    parts: Parts | None = field(default=None, repr=False)  # in clusters
 
     @property
     def percent(self) -> float:
@@ -99,7 +102,7 @@ class Explanation:
 
     The figures of weighted items are weighted, like the loss: `mean` is torch's (divided by the items), `weighted_mean`
     is divided by the weights, `plain_mean` leaves the weights out. `standard_error` is that of `mean`; it takes items
-    for independent unless `clusters`, how many clusters there are, is known. `design_effect`: how many times the
+    for independent unless `cluster_sizes` are known. `design_effect`: how many times the
     variance of the mean is that of independent items. `intervals`: 95 %, of mean, base_rate, d2 and auc; those of the
     parts stand beside them. NaN where nothing can be told. `errors`: of how many items the truth was given at most
     1/2, where these are too few to tell what others cost, so that intervals reach farther; else None.
@@ -128,7 +131,7 @@ class Explanation:
     items: tuple[Item, ...]
     intervals: dict[str, Interval] = field(default_factory=dict)
     errors: float | None = None
-    clusters: int | None = None
+    cluster_sizes: Sizes | None = None
     design_effect: float = 1.0
     groups: tuple[GroupLoss, ...] = ()
     reliability: ReliabilityCurve | None = field(default=None, repr=False)
@@ -136,6 +139,12 @@ class Explanation:
     labels: dict[str, Explanation] = field(default_factory=dict, repr=False)  # of each column of 2-d targets
     slices: Slices | None = None  # where features were given
     points: Points | None = field(default=None, repr=False)  # of items with known classes, for decisions
+    pulls: dict[str, Pulls] = field(default_factory=dict, repr=False)  # of clusters on figures, by name
+
+    @property
+    def clusters(self) -> int | None:
+        """How many there are; None where items are taken for independent."""
+        return None if self.cluster_sizes is None else self.cluster_sizes.count
 
     @property
     def bits(self) -> float:
@@ -213,10 +222,14 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Every number, for JSON; what is not a finite number there is None."""
-        kept = replace(self, reliability=None, histogram=(), points=None, labels={}, slices=None)
-        numbers = {
-            name: value for name, value in asdict(kept).items() if name not in ("reliability", "histogram", "points")
-        }
+        groups = tuple(replace(group, parts=None) for group in self.groups)
+        kept = replace(self, groups=groups, pulls={}, reliability=None, histogram=(), points=None, labels={}, slices=None)
+        left_out = ("reliability", "histogram", "points", "pulls", "cluster_sizes")
+        numbers = {name: value for name, value in asdict(kept).items() if name not in left_out}
+        for group in numbers["groups"]:
+            del group["parts"]
+        sizes = self.cluster_sizes
+        numbers["clusters"] = None if sizes is None else sizes._asdict()
         numbers["labels"] = {name: found.to_dict() for name, found in self.labels.items()}
         numbers["slices"] = None if self.slices is None else self.slices.to_dict()
         derived = ("bits", "weighted_mean", "typical_probability", "normalized_entropy", "d2", "excess", "verdict")

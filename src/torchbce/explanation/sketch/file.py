@@ -15,13 +15,14 @@ import torch
 
 from torchbce.explanation.sketch.archive import unpacked_arrays
 from torchbce.explanation.sketch.clusters import Clusters
+from torchbce.explanation.sketch.groups import Groups, new_parts
 from torchbce.explanation.sketch.keyed_sums import KeyedSums
-from torchbce.explanation.sketch.points import FOLDS, LIMIT, PointTable
+from torchbce.explanation.sketch.points import PointTable
 from torchbce.explanation.sketch.sketch import SATURATED, Sketch, Sums
 from torchbce.explanation.sketch.worst_items import BINS, KEPT, Worst
 
 Result = TypeVar("Result")
-MAGIC = b"torchbce sketch 4\n"  # the number counts the formats
+MAGIC = b"torchbce sketch 5\n"  # the number counts the formats
 DIGEST = 32
 MAY_BE_NAN = ("total", "plain_total", "clamped_cost", "moment", "third", "keras")  # where a loss is infinite
 DTYPES = {str(dtype).removeprefix("torch.") for dtype in SATURATED}
@@ -87,11 +88,36 @@ def _state(sketch: Sketch) -> tuple[dict[str, Any], dict[str, Any]]:
     filled = sketch.losses.counts.nonzero()[:, 0]
     columns = {"bins": filled, "counts": sketch.losses.counts[filled], "loss_sums": sketch.losses.sums[filled]}
     arrays |= {name: column.numpy() for name, column in columns.items()}
-    arrays |= {f"points_{name}": array for name, array in sketch.points.state().items()}
+    arrays |= _named("points", sketch.points.state())
     arrays |= {"groups": sketch.groups.sums, "whole": sketch.whole.sums}
     if sketch.clusters is not None:
         arrays["clusters"] = sketch.clusters.sums
+        arrays |= _named("cells", sketch.clusters.cells.state())
+    arrays |= parts_of(sketch.groups, "parts")
     return texts, arrays
+
+
+def _named(what: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{what}_{name}": array for name, array in arrays.items()}
+
+
+def _of_name(what: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(f"{what}_"): array for name, array in arrays.items() if name.startswith(f"{what}_")}
+
+
+def parts_of(groups: Groups, what: str) -> dict[str, np.ndarray]:
+    """The sums over the parts of groups in clusters, as arrays of a file; empty where there are none."""
+    return {} if groups.parts is None else _named(what, groups.parts.state())
+
+
+def restore_parts(groups: Groups, what: str, arrays: dict[str, np.ndarray]) -> None:
+    """The same again, where there are any."""
+    found = _of_name(what, arrays)
+    if found:
+        first = found["first"]
+        _require(first.dtype == np.int64 and bool(((first >= 0) & (first < len(groups))).all()), "groups in clusters")
+        groups.parts = new_parts()
+        groups.parts.restore(found)
 
 
 def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sketch:
@@ -102,7 +128,7 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sketch:
     sketch.sources = [str(source) for source in texts["sources"]]
     add_rows(sketch.groups, texts["groups"], arrays["groups"])
     add_rows(sketch.whole, texts["whole"], arrays["whole"])
-    _restore_points(sketch, arrays)
+    sketch.points = PointTable.restored(_of_name("points", arrays))
     worst = {name: arrays[f"worst_{name}"] for name in Worst._fields}
     sizes = {column.shape for column in worst.values()}
     _require(len(sizes) == 1 and all(column.ndim == 1 and len(column) <= KEPT for column in worst.values()), "worst")
@@ -123,6 +149,8 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sketch:
     if texts["clusters"] is not None:
         sketch.clusters = Clusters()
         add_rows(sketch.clusters, texts["clusters"], arrays["clusters"])
+        sketch.clusters.cells.restore(_of_name("cells", arrays))
+    restore_parts(sketch.groups, "parts", arrays)
     return sketch
 
 
@@ -130,16 +158,6 @@ def add_rows(into: KeyedSums, names: list[str], sums: np.ndarray) -> None:
     """Sums that were kept, once their shape is right."""
     _require(sums.dtype == np.float64 and sums.shape == (len(names), into.sums.shape[1]), "groups or clusters")
     into.add([str(name) for name in names], sums)
-
-
-def _restore_points(sketch: Sketch, arrays: dict[str, np.ndarray]) -> None:
-    points = {name: arrays[f"points_{name}"] for name in ("logits", "weight", "positive", "exact")}
-    logits, weight, positive = points["logits"], points["weight"], points["positive"]
-    _require(all(a.dtype == np.float64 for a in (logits, weight, positive)), "points")
-    _require(logits.ndim == 1 and len(logits) <= LIMIT, "points")
-    _require(weight.shape == positive.shape == (len(logits), FOLDS), "points")
-    _require(bool(np.isfinite(logits).all() and (weight >= 0).all() and (positive >= 0).all()), "points")
-    sketch.points = PointTable.restored(points)
 
 
 def _numbers(kind: type[Any], found: dict[str, Any]) -> Any:

@@ -36,6 +36,10 @@ class KeyedSums:
         """A row for each name."""
         return self._sums[: len(self)]
 
+    def places(self, names: list[str]) -> Array:
+        """The row of each name; -1 where there is none."""
+        return np.array([self._places.get(name, -1) for name in names], np.int64)
+
     def add_items(self, codes: Array, names: list[str], columns: Sequence[Array | None]) -> None:
         """Add the values of items, each of the name `names[code]`; None stands for ones."""
         counts = np.bincount(codes, minlength=len(names))

@@ -1,8 +1,8 @@
-"""Predictions as points: every logit that occurs, with the weight of the items there and of their positives.
+"""Predictions as points: the logits that occur, with the weight of the items there and of their positives.
 
-Up to `LIMIT` different logits are kept as they are, so small data and everything in 16 bits are exact. More are rounded
-to bfloat16, whose 65,536 values bound the memory however many items come. Points add up, so they can be merged.
-Each item belongs to one of `FOLDS` parts by its row, for cross-fitting.
+Up to `LIMIT` different logits are kept as they are, so small data and everything in 16 bits are exact; of more, the last
+digits are dropped. Points add up, so they can be merged. For cross-fitting, items are dealt out to `FOLDS` parts: by what
+they belong to, or else by chance that is the same for the same items, in whatever order and files they came.
 """
 
 from __future__ import annotations
@@ -14,35 +14,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchbce.explanation.sketch.cells import Array, CellTable
+
 FOLDS = 5
 LIMIT = 65_536
 FARTHEST = 1e30  # stands for an infinite logit
-
-Array = np.ndarray
-
-
-# Which part a row is in: chance, but the same for one row wherever and however often it is read.
-@functools.cache
-def _parts() -> Array:
-    return np.random.default_rng(0).integers(0, FOLDS, 1 << 16)
-
-
-def folds(rows: Array) -> Array:
-    """The part of each row, 0 ... `FOLDS` - 1."""
-    return np.asarray(_parts()[rows & 0xFFFF])
+ALONE = FOLDS  # stands for the fold of items that are dealt out one by one
+PLAIN, WEIGHTED = 3, 9  # sums of a cell: weight, zeros, ones; with weights also counts, squares and cubes by class
+EQUAL_WEIGHTS = (0, 1, 2, 1, 2, 1, 2, 1, 2)
 
 
 @dataclass(frozen=True, eq=False)  # compared and hashed as the object that it is
 class Points:
-    """Distinct logits in rising order; `weight` and `positive` have one column for each fold."""
+    """Distinct logits in rising order; `weight` and `positive` have one column for each fold.
+
+    squares, cubes: sums of squared and of cubed weights, of zeros and of ones.
+    """
 
     logits: Array
     weight: Array
     positive: Array
-
-    @classmethod
-    def empty(cls) -> Points:
-        return cls(np.zeros(0), np.zeros((0, FOLDS)), np.zeros((0, FOLDS)))
+    squares: tuple[Array, Array]
+    cubes: tuple[Array, Array]
 
     @classmethod
     def of(cls, logits: Array, targets: Array, weights: Array | None = None) -> Points:
@@ -53,117 +46,122 @@ class Points:
         )
         assert z is not None
         assert y is not None
-        table.add(z, y, w, np.arange(len(z)), hard=False)
+        table.add(z, y, w)
         return table.points()
 
-    @property
+    @functools.cached_property
     def total_weight(self) -> Array:
         return np.asarray(self.weight.sum(1))
 
-    @property
+    @functools.cached_property
     def total_positive(self) -> Array:
         return np.asarray(self.positive.sum(1))
+
+    @property
+    def by_class(self) -> tuple[Array, Array]:
+        """The weight of zeros and of ones."""
+        return self.weight - self.positive, self.positive
+
+    @functools.cached_property
+    def counts(self) -> tuple[float, float]:
+        """As many zeros and ones of equal weight tell as much (Kish): (sum w)^2 / sum w^2 of each."""
+        zeros, ones = (
+            float(weight.sum() ** 2 / square.sum()) if square.sum() > 0 else 0.0
+            for weight, square in zip(self.by_class, self.squares, strict=True)
+        )
+        return zeros, ones
 
 
 class PointTable:
     """Points that are being collected."""
 
     def __init__(self) -> None:
-        self._exact: Points | None = Points.empty()
-        self._coarse = torch.zeros(2, FOLDS, LIMIT, dtype=torch.float64)  # weight of negatives and of positives
+        self._cells = CellTable(PLAIN, LIMIT, 2 * FOLDS * LIMIT, 2 * FOLDS)
 
     @property
     def is_exact(self) -> bool:
-        return self._exact is not None
+        return self._cells.is_exact
 
-    def add(self, logits: Tensor, targets: Tensor, weights: Tensor | None, rows: Array, hard: bool) -> None:
-        """All are float64 and finite; `hard` says that every target is 0 or 1."""
-        part = torch.from_numpy(folds(rows))
-        weight = torch.ones_like(targets) if weights is None else weights
-        if self._exact is not None:
-            places, inverse = np.unique(logits.numpy(), return_inverse=True)
-            if len(places) <= LIMIT:
-                cells, size = inverse * FOLDS + part.numpy(), len(places) * FOLDS
-                sums = (np.bincount(cells, w.numpy(), size).reshape(-1, FOLDS) for w in (weight, weight * targets))
-                self._add_exact(Points(places, *sums))
-                return
-            self._coarsen()
-        cells = part * LIMIT + _keys(logits)
-        if hard:
-            cells += targets.long() * (FOLDS * LIMIT)
-            self._coarse.view(-1).scatter_add_(0, cells, weight)
-        else:
-            for row, share in enumerate((1 - targets, targets)):
-                self._coarse[row].view(-1).scatter_add_(0, cells, weight * share)
+    def add(self, logits: Tensor, targets: Tensor, weights: Tensor | None, parts: Array | None = None) -> None:
+        """All are float64 and finite; `parts` are folds."""
+        y = targets.numpy()
+        w = np.ones(len(y)) if weights is None else weights.numpy()
+        used = w > 0
+        sums = [w, w * (1 - y), w * y]
+        if weights is not None or self._cells.width == WEIGHTED:
+            self._cells.widen(EQUAL_WEIGHTS)
+            sums += [used * (1 - y), used * y]
+            sums += [w**power * share for power in (2, 3) for share in (1 - y, y)]
+        self._cells.add_items(logits.numpy(), np.full(len(y), ALONE) if parts is None else parts, sums)
 
     def merge(self, other: PointTable) -> None:
         """Add what another table has collected."""
-        if other._exact is not None:
-            self._add_exact(other._exact)
-        else:
-            self._coarsen()
-            self._coarse += other._coarse
+        if other._cells.width != self._cells.width:
+            for table in (self, other):
+                table._cells.widen(EQUAL_WEIGHTS)
+        self._cells.merge(other._cells)
 
     def points(self) -> Points:
         """What has been collected."""
-        if self._exact is not None:
-            return self._exact
-        negative, positive = self._coarse.numpy().transpose(0, 2, 1)
-        found = (negative + positive).any(1)
-        values = torch.arange(LIMIT, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16).double().numpy()
-        return _sum(values[found], (negative + positive)[found], positive[found])
+        cells = self._cells.cells()
+        _, zeros, ones, *powers = cells.sums.T
+        number_of_zeros, number_of_ones, *powers = powers or (zeros, ones, zeros, ones, zeros, ones)
+        first = np.r_[True, cells.logits[1:] != cells.logits[:-1]][: len(cells.logits)]
+        place, size = np.cumsum(first) - 1, int(first.sum())
+
+        def at_points(values: Array) -> Array:
+            return np.bincount(place, values, size).astype(np.float64)
+
+        by_class = []
+        alone, rng = cells.others == ALONE, np.random.default_rng(0)
+        for weight, number in ((zeros, number_of_zeros), (ones, number_of_ones)):
+            parts = np.zeros((size, FOLDS))
+            np.add.at(parts, (place[~alone], cells.others[~alone]), weight[~alone])
+            parts[place[alone]] += _dealt(weight[alone], number[alone], rng)
+            by_class.append(parts)
+        squares, cubes = (tuple(map(at_points, pair)) for pair in (powers[:2], powers[2:]))
+        return Points(cells.logits[first], by_class[0] + by_class[1], by_class[1], squares, cubes)
 
     def state(self) -> dict[str, Array]:
         """Arrays from which `restored` makes the table again."""
-        found = self.points()
-        return {
-            "logits": found.logits,
-            "weight": found.weight,
-            "positive": found.positive,
-            "exact": np.array(self.is_exact),
-        }
+        return self._cells.state()
 
     @classmethod
     def restored(cls, state: dict[str, Array]) -> PointTable:
+        """The table again.
+
+        Raises:
+            ValueError: these are no points.
+        """
         table = cls()
-        if not state["exact"]:
-            table._coarsen()
-        table._add_exact(Points(state["logits"], state["weight"], state["positive"]))
+        if state["sums"].ndim == 2 and state["sums"].shape[1] == WEIGHTED + 1:
+            table._cells.widen(EQUAL_WEIGHTS)
+        table._cells.restore(state)
+        if not ((state["second"] >= 0) & (state["second"] <= ALONE)).all():
+            raise ValueError("its points cannot be")
         return table
 
-    def _add_exact(self, points: Points) -> None:
-        if self._exact is not None:
-            both = [np.concatenate(pair) for pair in zip(_fields(self._exact), _fields(points), strict=True)]
-            self._exact = _sum(*both)
-            if len(self._exact.logits) > LIMIT:
-                self._coarsen()
-            return
-        cells = _keys(torch.from_numpy(points.logits))
-        for row, weight in enumerate((points.weight - points.positive, points.positive)):
-            self._coarse[row].index_add_(1, cells, torch.from_numpy(weight.T.copy()))
 
-    def _coarsen(self) -> None:
-        if self._exact is not None:
-            points, self._exact = self._exact, None
-            self._add_exact(points)
+def _dealt(weight: Array, number: Array, rng: np.random.Generator) -> Array:
+    """The weight of so many items at each place, dealt out to the folds by chance."""
+    left = np.ceil(number).astype(np.int64)  # soft targets make parts of items
+    each = weight / np.maximum(left, 1)
+    found = np.empty((len(weight), FOLDS))
+    for fold in range(FOLDS):
+        dealt = rng.binomial(left, 1 / (FOLDS - fold))
+        found[:, fold] = dealt * each
+        left = left - dealt
+    return found
 
 
-def _keys(logits: Tensor) -> Tensor:
-    """The bits of each logit as bfloat16, as numbers from 0."""
-    return logits.to(torch.bfloat16).view(torch.uint16).long()
+@functools.cache
+def _fold_of() -> Array:
+    return np.random.default_rng(0).integers(0, FOLDS, FOLDED)
 
 
-def _fields(points: Points) -> tuple[Array, Array, Array]:
-    return points.logits, points.weight, points.positive
+FOLDED = 4096  # numbers of clusters that are told apart in dealing them out
 
 
-def _sum(logits: Array, weight: Array, positive: Array) -> Points:
-    """Points in rising order, equal logits (also 0 and -0) added up; without those that weigh nothing."""
-    weighs = weight.any(1)
-    logits, weight, positive = logits[weighs], weight[weighs], positive[weighs]
-    places, inverse = np.unique(logits, return_inverse=True)
-    cells = (inverse[:, None] * FOLDS + np.arange(FOLDS)).ravel()
-    size = len(places) * FOLDS
-    both = weight.ravel(), positive.ravel()
-    sums = (np.bincount(cells, values, size).astype(np.float64).reshape(-1, FOLDS) for values in both)  # int if empty
-    return Points(places, *sums)
+def folds(clusters: Array) -> Array:
+    """The fold of each cluster, by its number: by chance, but the same wherever and however often it is read."""
+    return np.asarray(_fold_of()[clusters & (FOLDED - 1)])

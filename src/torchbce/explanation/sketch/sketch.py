@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchbce.explanation.sketch.clusters import Clusters, fold_keys
-from torchbce.explanation.sketch.groups import Groups
+from torchbce.explanation.sketch.clusters import Clusters, numbers_of
+from torchbce.explanation.sketch.groups import Codes, Groups
 from torchbce.explanation.sketch.losses import BLOCK, finite, item_losses, weighted
-from torchbce.explanation.sketch.points import Points, PointTable
+from torchbce.explanation.sketch.points import Points, PointTable, folds
 from torchbce.explanation.sketch.worst_items import KEPT, LossHistogram, Worst, candidates
 from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
-Codes = tuple[np.ndarray, list[str]]  # a number for each item, and what each number is called
 KERAS_EPSILON = 1e-7
 # Beyond these logits sigmoid is exactly 1 or 0 in each dtype, and the gradient exactly 0.
 SATURATED = {
@@ -149,14 +148,13 @@ class Sketch:
         if clusters is not None and self.clusters is not None:
             self.clusters.add_losses(*clusters, losses, logits, y, weights)
         # What belongs together is in one part of a cross-fit.
-        parts = rows if clusters is None else fold_keys(*clusters)
-        self.points.add(logits, y, weights, parts, soft == 0)
+        self.points.add(logits, y, weights, None if clusters is None else folds(numbers_of(*clusters)))
         self.losses.add(losses)
         self._keep_worst(outputs, y, weights, losses, rows, source)
         if weights is not None:
             self.whole.add_losses(np.zeros(len(y), np.int64), ["all"], losses, y, weights)
         if groups is not None:
-            self.groups.add_losses(*groups, losses, y, weights)
+            self.groups.add_losses(*groups, losses, y, weights, clusters)
 
     def merge(self, other: Sketch) -> None:
         """Add what another sketch has seen."""

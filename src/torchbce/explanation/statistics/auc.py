@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from torchbce.explanation.sketch.points import Array, Points
-from torchbce.explanation.statistics.intervals import LEVEL, Interval, quantile
+from torchbce.explanation.statistics.intervals import LEVEL, NOTHING, Interval, quantile
+
+if TYPE_CHECKING:
+    from torchbce.explanation.statistics.clustered import Estimate
+    from torchbce.explanation.statistics.sample import Sample
 
 SEPARATED = 0.999  # an AUC beyond is of classes that are told apart almost without error
 
@@ -29,30 +34,31 @@ def placements(points: Points) -> tuple[Array, Array]:
     return above, below
 
 
-def auc_interval(points: Points, count: float, factor: float = 1.0) -> Interval:
-    """DeLong's, on the scale of log odds, which keeps it within 0 and 1.
-
-    There are two items of each class at least.
-
-    count: how many items, or items of equal weight that tell as much. factor: how many times the variance is that of
-    independent items.
-    """
-    value = auc(points)
-    positive = points.total_positive
-    negative = points.total_weight - positive
-    ones = count * float(positive.sum() / points.total_weight.sum())
-    zeros = count - ones
+def influences(sample: Sample) -> tuple[Array, Array]:
+    """What an item with target 0 and one with 1 adds to the AUC, as a mean over all items (DeLong)."""
+    points, value = sample.points, auc(sample.points)
+    positive, total = points.total_positive.sum(), points.total_weight.sum()
     above, below = placements(points)
+    # The variance of each class has its own degrees of freedom.
+    zeros, ones = (math.sqrt(n / (n - 1) * (sample.count - 1) / sample.count) for n in (sample.zeros, sample.ones))
+    return (below - value) * zeros * total / (total - positive), (above - value) * ones * total / positive
+
+
+def auc_estimate(sample: Sample) -> Estimate:
+    """By the influences of items. There are two of each class at least."""
+    return sample.estimate(auc(sample.points), *influences(sample))
+
+
+def auc_interval(sample: Sample) -> Interval:
+    """DeLong's, on the scale of log odds, which keeps it within 0 and 1. There are two items of each class at least."""
+    value = auc(sample.points)
     if value in (0.0, 1.0):
         # So many independent pairs of one and zero were all in order: an order that holds less often is refuted.
-        least = ((1 - LEVEL) / 2) ** (factor / min(ones, zeros))
+        least = ((1 - LEVEL) / 2) ** (1 / sample.rarer)
         return Interval(least, 1.0) if value else Interval(0.0, 1 - least)
-    variance = _variance(above, positive) / (ones - 1) + _variance(below, negative) / (zeros - 1)
-    reach = quantile(count - 1) * math.sqrt(factor * variance) / (value * (1 - value))
+    found = auc_estimate(sample)
+    if math.isnan(found.standard_error):
+        return NOTHING
+    reach = quantile(found.freedom) * found.standard_error / (value * (1 - value))
     odds = math.log(value / (1 - value))
     return Interval(*(1 / (1 + math.exp(-bound)) for bound in (odds - reach, odds + reach)))
-
-
-def _variance(values: Array, weight: Array) -> float:
-    mean = values @ weight / weight.sum()
-    return float(weight @ (values - mean) ** 2 / weight.sum())

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from torchbce.explanation.sketch.points import Array, Points
+from torchbce.explanation.sketch.points import Array
+from torchbce.explanation.statistics.clustered import Estimate
 from torchbce.explanation.statistics.intervals import NOTHING, Interval, quantile
+from torchbce.explanation.statistics.sample import Sample
 from torchbce.functional import binary_cross_entropy_with_logits
 
 # Pulls slope to 1 and shift to 0 as much as a thousandth of an item does, whatever the base rate: it is felt only where
@@ -70,56 +72,61 @@ def nats(gain: float) -> str:
     return f"{gain:.4f}" if gain >= 0.001 or gain == 0 else f"{gain:.2g}"
 
 
-def has_enough_items(count: float, positive: float) -> bool:
+def has_enough_items(zeros: float, ones: float) -> bool:
     """Whether there are items enough of both classes to say anything about calibration."""
-    return count >= FEWEST_ITEMS and min(positive, count - positive) >= FEWEST_OF_A_CLASS
+    return zeros + ones >= FEWEST_ITEMS and min(zeros, ones) >= FEWEST_OF_A_CLASS
 
 
-def calibration(
-    points: Points,
-    count: float,
-    p_value: float | None = None,
-    score_covariance: Array | None = None,
-    *,
-    separated: bool = False,
-) -> Calibration | None:
-    """The best line, by Newton's method (Platt, on logits); None where there are too few items to tell.
-
-    `count` is the number of items, or of items of equal weight that would tell as much; `p_value` and
-    `score_covariance`, of the sums of the scores of slope and shift, those of clusters.
-    """
-    weight, positive = points.total_weight, points.total_positive
-    total = weight.sum()
-    if not has_enough_items(count, positive.sum() / total * count if total > 0 else 0):
+def calibration(sample: Sample, *, separated: bool = False) -> Calibration | None:
+    """The best line, by Newton's method (Platt, on logits); None where there are too few items to tell."""
+    points = sample.points
+    if not has_enough_items(sample.zeros, sample.ones):
         return None
+    weight, positive = points.total_weight, points.total_positive
+    total = float(weight.sum())
     z = for_lines(points.logits, weight)
     slope, shift = best_line(z, weight, positive)
     before, after = loss_at(points.logits, weight, positive), loss_at(slope * z + shift, weight, positive)
-    gain = max(float(before - after) / float(total), 0.0)
-    reach = quantile(count - 1) * _standard_errors(z, slope * z + shift, weight, positive, count, score_covariance)
+    gain = max((before - after) / total, 0.0)
+    p = sigmoid(slope * z + shift)
+    x = np.stack([z, np.ones(len(z))])
+    # Sandwich (Huber 1967, White 1982): it holds whether a line is right or not.
+    bread = total * np.linalg.pinv((x * (weight * p * (1 - p))) @ x.T + RIDGE * np.eye(2), hermitian=True)
+    pulls = bread @ x
+    line = [sample.estimate(v, -pull * p, pull * (1 - p)) for v, pull in zip((slope, shift), pulls, strict=True)]
     return Calibration(
         slope=slope,
         shift=shift,
         gain=gain,
-        p_value=math.exp(-count * gain) if p_value is None else p_value,
-        slope_interval=Interval(slope - float(reach[0]), slope + float(reach[0])),
-        shift_interval=Interval(shift - float(reach[1]), shift + float(reach[1])),
+        p_value=math.exp(-sample.count * gain) if sample.is_plain else _score_test(sample, z),
+        slope_interval=_students(line[0]),
+        shift_interval=_students(line[1]),
         separated=separated,
     )
 
 
-def _standard_errors(
-    z: Array, fitted: Array, weight: Array, positive: Array, count: float, score_covariance: Array | None
-) -> Array:
-    """Of slope and shift, whether a line is right or not (sandwich; Huber 1967, White 1982)."""
-    p = sigmoid(fitted)
-    x = np.stack([z, np.ones(len(z))])
-    total = weight.sum()
-    if score_covariance is None:
-        squares = positive * (1 - p) ** 2 + (weight - positive) * p**2
-        score_covariance = (x * squares) @ x.T * total / (count - 2)
-    bread = np.linalg.pinv((x * (weight * p * (1 - p))) @ x.T + RIDGE * np.eye(2), hermitian=True)
-    return np.asarray(np.sqrt(np.maximum(np.diag(bread @ score_covariance @ bread), 0.0)))
+def _students(found: Estimate) -> Interval:
+    if math.isnan(found.standard_error):
+        return NOTHING
+    reach = quantile(found.freedom) * found.standard_error
+    return Interval(found.value - reach, found.value + reach)
+
+
+def _score_test(sample: Sample, z: Array) -> float:
+    """How often right predictions have so large a score of slope and shift by chance.
+
+    Hotelling's T^2; its F distribution with 2 and n - 2 degrees of freedom has this form.
+    """
+    points = sample.points
+    p = sigmoid(z)
+    scores = [(-x * p, x * (1 - p)) for x in (z, np.ones(len(z)))]
+    zeros, ones = points.total_weight - points.total_positive, points.total_positive
+    mean = np.array([zeros @ at_zero + ones @ at_one for at_zero, at_one in scores]) / points.total_weight.sum()
+    covariance, freedom = sample.covariance(*scores), sample.estimate(0.0, *scores[1]).freedom
+    if not np.isfinite(covariance).all():
+        return math.nan
+    statistic = float(mean @ np.linalg.pinv(covariance, hermitian=True) @ mean)
+    return float((1 + statistic / freedom) ** (-(freedom - 1) / 2))
 
 
 def for_lines(logits: Array, weight: Array) -> Array:

@@ -12,16 +12,19 @@ fifth (Berta et al., https://arxiv.org/abs/2501.19195; measured in the docs).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from torchbce.explanation.sketch.points import FOLDS, Array, Points
 from torchbce.explanation.statistics.calibration import loss_at
 from torchbce.explanation.statistics.entropy import cross_entropy
-from torchbce.explanation.statistics.intervals import NOTHING, Interval, losses_at, moments
+from torchbce.explanation.statistics.clustered import Pulls
+from torchbce.explanation.statistics.intervals import NOTHING, Interval, losses_at
 from torchbce.explanation.statistics.isotonic import recalibrated
+from torchbce.explanation.statistics.rates import around_entropy
 from torchbce.explanation.statistics.recalibration import recalibration
+from torchbce.explanation.statistics.sample import Sample
 
 LINE = 2  # its parameters
 
@@ -47,19 +50,19 @@ class Decomposition:
 
 
 def decomposition(
-    points: Points,
+    sample: Sample,
     mean: float,
     fits: list[tuple[Array, Array]] | None,
-    count: float,
+    around_base_rate: Interval,
     factor: float = 1.0,
     reach: float = 0.0,
-) -> Decomposition | None:
-    """The parts of the mean loss; None where one class is missing, or the loss is infinite.
+) -> tuple[Decomposition, dict[str, Pulls | None]] | None:
+    """The parts of the mean loss, and how clusters pull them; None where a class is missing or the loss is infinite.
 
-    fits: what right predictions would give, see `isotonic.right_fits`. count: how many items, or items of equal weight
-    that tell as much. factor: how many times the variance of a mean is that of independent items. reach: what unseen
-    items may add to the mean, as either part.
+    fits: what right predictions would give, see `isotonic.right_fits`. factor: how many times the variance of a mean is
+    that of independent items. reach: what unseen items may add to the mean, as either part.
     """
+    points = sample.points
     weight, positive = points.total_weight, points.total_positive
     total = weight.sum()
     share = float(positive.sum() / total)
@@ -75,25 +78,21 @@ def decomposition(
     after = mended.losses if mended else told
 
     # A line fitted on four fifths of the items costs the others so much more than the best line, on the average.
-    bias = LINE / (2 * (1 - 1 / FOLDS) * count / factor)
-
-    def around(value: float, zeros: Array | float, ones: Array | float, least: float, bias: float) -> Interval:
-        found = replace(moments(points, zeros, ones, count, factor), mean=value + bias).interval
-        return found.within(least, math.inf).holding(value)
-
-    return Decomposition(
+    bias = LINE / (2 * (1 - 1 / FOLDS) * sample.count / factor)
+    loses = sample.estimate(gain + bias, told[0] - after[0], told[1] - after[1])
+    earns = sample.estimate(separated + bias, surprise[0] - after[0], surprise[1] - after[1])
+    parts = Decomposition(
         uncertainty=uncertainty,
         miscalibration=gain,
         discrimination=separated,
         corp_miscalibration=mean - in_sample,
         corp_discrimination=uncertainty - in_sample,
         corp_band=math.nan if fits is None else _null_band(points, fits),
-        uncertainty_interval=around(uncertainty, *surprise, 0.0, 0.0).within(0.0, math.log(2)),
-        miscalibration_interval=around(gain, told[0] - after[0], told[1] - after[1], 0.0, bias).holding(gain + reach),
-        discrimination_interval=around(
-            separated, surprise[0] - after[0], surprise[1] - after[1], -math.inf, bias
-        ).holding(separated - reach),
+        uncertainty_interval=around_entropy(around_base_rate),
+        miscalibration_interval=loses.interval.within(0.0, math.inf).holding(gain + reach).holding(gain),
+        discrimination_interval=earns.interval.holding(separated - reach).within(-math.inf, uncertainty),
     )
+    return parts, {"miscalibration": loses.pulls, "discrimination": earns.pulls}
 
 
 def _null_band(points: Points, fits: list[tuple[Array, Array]]) -> float:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from torchbce.explanation.sketch.points import Array, Points
+from torchbce.explanation.sketch.points import Array
 
 LEVEL = 0.95
 FEWEST_OF_A_CLASS = 5  # with fewer, what the next of them will cost is anybody's guess
@@ -46,11 +45,6 @@ def quantile(freedom: float) -> float:
     return float(t.ppf((1 + LEVEL) / 2, float(freedom)))  # SciPy takes no whole number beyond 64 bits
 
 
-def enough_of_both(count: float, positive: float) -> bool:
-    """Whether a mean over the items of both classes can have an interval."""
-    return min(positive, count - positive) >= FEWEST_OF_A_CLASS
-
-
 def interval_of_mean(mean: float, standard_error: float, skew: float, count: float) -> Interval:
     """By Student's t with `count` - 1 degrees of freedom, corrected for skewness.
 
@@ -69,50 +63,19 @@ def _uncorrected(t: float, skew: float) -> float:
     return 3 / skew * (math.cbrt(1 + skew * (t - skew / 6)) - 1)
 
 
-def interval_of_difference(before: float, around: Interval, after: float, around_after: Interval) -> Interval:
-    """Of `after` - `before`, which are independent, from the interval of each (Zou and Donner 2008)."""
+def interval_of_difference(
+    before: float, around: Interval, after: float, around_after: Interval, correlation: float = 0.0
+) -> Interval:
+    """Of `after` - `before` from the interval of each (Zou and Donner 2008; Zou 2007 for figures that are correlated)."""
+
+    def reach(one: float, other: float) -> float:
+        return math.sqrt(max(one * one + other * other - 2 * correlation * one * other, 0.0))
+
     change = after - before
     return Interval(
-        change - math.hypot(after - around_after.low, around.high - before),
-        change + math.hypot(around_after.high - after, before - around.low),
+        change - reach(around.high - before, after - around_after.low),
+        change + reach(before - around.low, around_after.high - after),
     )
-
-
-@dataclass(frozen=True)
-class Moments:
-    """The mean of a value over items, and the variance and third moment around it.
-
-    count: how many items, or items of equal weight that tell as much. factor: how many times the variance of the mean
-    is that of independent items.
-    """
-
-    mean: float
-    variance: float
-    third: float
-    count: float
-    factor: float = 1.0
-
-    @property
-    def standard_error(self) -> float:
-        return math.sqrt(self.factor * self.variance / (self.count - 1)) if self.count > 1 else math.nan
-
-    @property
-    def interval(self) -> Interval:
-        """Of the mean."""
-        skew = self.third / self.variance**1.5 / math.sqrt(self.count) if self.variance > 0 else 0.0
-        return interval_of_mean(self.mean, self.standard_error, skew, self.count)
-
-
-def moments(points: Points, zeros: Array | float, ones: Array | float, count: float, factor: float = 1.0) -> Moments:
-    """Of a value that is `zeros` for items with target 0 and `ones` for those with 1: at each point, in each fold."""
-    kinds = ((points.weight - points.positive, zeros), (points.positive, ones))
-    weight, value = (np.stack([np.broadcast_to(kind[n], points.weight.shape) for kind in kinds]) for n in (0, 1))
-    used = weight > 0  # where nothing is, a value may be infinite
-    weight, value = weight[used], value[used]
-    weight = weight / weight.sum()
-    mean = float(weight @ value)
-    rest = value - mean
-    return Moments(mean, float(weight @ rest**2), float(weight @ rest**3), count, factor)
 
 
 def losses_at(logits: Array) -> tuple[Array, Array]:
