@@ -325,6 +325,7 @@ def test_every_loss_says_its_reduction(reduction):
         meter.update(loss(x, y), y)
         assert meter.compute() == pytest.approx(make()(x, y).item(), rel=1e-6)
         assert "taken for" not in str(meter)
+        assert loss.reduction == reduction
 
 
 @pytest.mark.parametrize("options", [IGNORING, {"ignore_index": -100}, {"reduction": "sum"}, {"normalize": "batch"}])
