@@ -159,7 +159,7 @@ MUTATIONS = (
     ("monitor/epoch_bce.py", "self._plain &= weight is None", "pass", "meter_options"),
     ("losses/module.py", 'return str(self.options.get("reduction", "mean"))', 'return "mean"', "meter_options"),
     ("training/fit/forward.py", "with_targets |= convention.needs_targets", "pass", "meter_options"),
-    ("labels/tails.py", "heavy = right_square / right if right > 0 else own.usual", "heavy = other.usual", "labels"),
+    ("labels/tails.py", "betaincinv(one_more**2 / its_square, seen,", "betaincinv(one_more, seen,", "labels"),
     ("labels/noise.py", "- DEVIANCE * wider[at]", "- DEVIANCE * 100", "labels"),
     ("labels/estimate.py", "for curve in curves])", "for curve in (curves[1], *curves[1:])])", "labels"),
     ("labels/find_label_errors.py", "np.lexsort((kept.row, -kept.loss, -saving, -chance)), chance > 0", "np.lexsort((kept.row, -kept.loss, -saving)), saving > 0", "labels"),

@@ -208,13 +208,15 @@ def test_the_interval_holds_the_weight_of_the_flips(made):
     assert sum(held) >= 25
 
 
-def test_of_thinned_labels_each_class_counts_its_own_items():
-    """Of two weights the limit is that of the items themselves, weighed afterwards."""
-    rng = np.random.default_rng(3)
-    z, y = np.linspace(-9, -8, 1_000), (rng.random(1_000) < 0.05).astype(float)
-    even, heavy = (surest(z, Labelled(w * (1 - y), w * w * (1 - y)), Labelled(y, y)) for w in (1.0, 4.0))
-    odds = [tail.limit / (1 - tail.limit) for tail in (even, heavy)]
-    assert odds[0] == pytest.approx(4 * odds[1], rel=0.05)  # the tail is cut at another item
+@pytest.mark.parametrize("heavy", [(1.0, 4.0), (4.0, 1.0)])
+def test_of_thinned_labels_each_class_counts_its_own_items(heavy):
+    """The odds of the limit are those of the items themselves, times what an item of either label stands for."""
+    z, y = np.linspace(-9, -8, 1_000), (np.arange(1_000) % 20 == 10).astype(float)
+    odds = []
+    for zero, one in ((1.0, 1.0), heavy):
+        limit = surest(z, Labelled(zero * (1 - y), zero**2 * (1 - y)), Labelled(one * y, one**2 * y)).limit
+        odds.append(limit / (1 - limit))
+    assert odds[1] == pytest.approx(odds[0] * heavy[1] / heavy[0], rel=0.05)  # the tail is cut at another item
 
 
 def test_the_lower_limit_of_a_rate_allows_for_unequal_weights():

@@ -35,8 +35,10 @@ def find_label_errors(
     between what only noise explains (a logistic curve with a floor and a ceiling, by likelihood) and what the surest
     predictions allow (every contradiction among them an error). The estimate is the middle; the interval reaches from
     the 95 % limit of the one to that of the other. An item's ``chance`` is Bayes' posterior by the middle rates, and
-    the number is the sum of all items' chances. Its ``saving`` is how far the logit, calibrated by a straight line,
-    lies on the other label's side; it needs no rates, and where they cannot be told it makes the order.
+    the number is the sum of all items' chances; where hardly a label is wrong they say too much (of 500 items with 1 %
+    wrong, those said to be wrong with 86 % were with 57 %; of 2,000 with 5 % wrong, 81 %). Its ``saving`` is how far
+    the logit, calibrated by a straight line, lies on the other label's side; it needs no rates, and where they cannot
+    be told it makes the order.
 
     **Predictions must be out of fold**, or on rows that the model has not learnt from: a model has learnt the wrong
     labels of its own training rows, so they do not contradict it. And the estimate is no better than the model: a
