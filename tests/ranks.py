@@ -287,6 +287,6 @@ def main(file: str, *names: str) -> None:
 if __name__ == "__main__":
     main(*sys.argv[1:])
     distributed.destroy_process_group()
-    # What torch remembers of FSDP's tensors keeps the group, so its threads go on: one that lets go of a tensor while the
-    # interpreter ends aborts the process (pytorch#179291). Everything is written: end without that.
+    # What torch remembers of FSDP's tensors keeps the group, so its threads go on: one that lets go of a tensor while
+    # the interpreter ends aborts the process (pytorch#179291). Everything is written: end without that.
     os._exit(0)

@@ -40,7 +40,7 @@ def test_separable_data_have_a_line_all_the_same():
 
 def test_over_confidence_about_rare_events_is_called_so():
     z, y = predictions(0.001, 300_000, 0.5, 0.0)
-    words = explain(z, y, from_logits=True).calibration.in_words(0.0079)
+    words = str(explain(z, y, from_logits=True).miscalibrated)
     assert words.startswith("over-confident")
     z, y = predictions(0.001, 300_000, 1.0, -math.log(3))  # as after pos_weight=3
     found = check_predictions(z, y, from_logits=True)

@@ -17,6 +17,7 @@ from torchbce.explanation.render.text import loss_text, probability_text
 from torchbce.explanation.sketch.points import Points
 from torchbce.explanation.statistics import calibration as lines
 from torchbce.explanation.statistics import isotonic
+from torchbce.explanation.statistics.sample import Sample
 
 THREE = ([0.60, 0.20, 0.70], [1, 0, 1])
 
@@ -29,7 +30,7 @@ def predictions(n: int, slope: float = 1.0, shift: float = 0.0) -> tuple[np.ndar
 
 
 def calibration(z, y):
-    return lines.calibration(Points.of(z, y), len(z))
+    return lines.calibration(Sample(Points.of(z, y)))
 
 
 def test_the_articles_table():
@@ -155,7 +156,7 @@ def test_slope_and_shift_are_recovered():
     assert found.slope == pytest.approx(0.6, abs=0.03)
     assert found.shift == pytest.approx(-0.3, abs=0.05)
     assert found.is_off(0.69)
-    assert "over-confident and too high on the whole" in found.in_words(0.69)
+    assert found.direction == "over-confident and too high on the whole"
 
 
 def test_slope_and_shift_are_scikit_learns():
@@ -185,7 +186,7 @@ def test_separable_data_do_not_send_the_slope_to_infinity():
 
 def test_turned_around_predictions_are_called_so():
     z, y = predictions(2000, slope=-1)
-    assert "flipped" in calibration(z, y).in_words(0.69)
+    assert "flipped" in calibration(z, y).direction
 
 
 def test_few_items_have_no_calibration():

@@ -14,6 +14,7 @@ from torchbce.explanation.explain import explanation, sketched
 from torchbce.explanation.sketch.points import Points
 from torchbce.explanation.statistics.auc import auc, auc_interval
 from torchbce.explanation.statistics.intervals import interval_of_difference, interval_of_mean, quantile
+from torchbce.explanation.statistics.sample import Sample
 
 
 def predictions(n, rate=0.3, seed=0, slope=1.0, shift=0.0):
@@ -96,7 +97,7 @@ def test_auc_has_the_variance_of_delong():
     points = Points.of(z, y)
     value = auc(points)
     assert value == pytest.approx(pairs.mean())
-    low, high = auc_interval(points, len(z))
+    low, high = auc_interval(Sample(points))
     odds = [math.log(bound / (1 - bound)) for bound in (low, value, high)]
     reach = quantile(len(z) - 1) * math.sqrt(variance) / (value * (1 - value))
     assert odds[2] - odds[1] == pytest.approx(reach)
@@ -105,10 +106,10 @@ def test_auc_has_the_variance_of_delong():
 
 def test_a_perfect_order_of_few_items_proves_little():
     z, y = np.arange(20.0), (np.arange(20) >= 10).astype(float)
-    low, high = auc_interval(Points.of(z, y), 20)
+    low, high = auc_interval(Sample(Points.of(z, y)))
     assert high == 1.0
     assert low == pytest.approx(0.025 ** (1 / 10))  # ten independent pairs, all in order
-    assert auc_interval(Points.of(-z, y), 20) == pytest.approx((0.0, 1 - low))
+    assert auc_interval(Sample(Points.of(-z, y))) == pytest.approx((0.0, 1 - low))
 
 
 @pytest.mark.parametrize(("n", "rate"), [(150, 0.5), (150, 0.1), (2000, 0.02)])

@@ -136,9 +136,8 @@ def _explain_lines(explanation: Explanation) -> list[str]:
         f"{'explain':{LABEL}}total {explanation.total:.4f} over {counted(explanation.count, 'item')}, "
         f"mean {explanation.mean:.6f}: it is a MEAN; {typical}"
     ]
-    if explanation.calibration:
-        words = explanation.calibration.in_words(explanation.baseline)
-        lines.append(f"{'':{LABEL}}calibration: {words}")
+    if explanation.miscalibrated is not None:
+        lines.append(f"{'':{LABEL}}calibration: {explanation.miscalibrated}")
     worst = explanation.items[0]
     lines.append(
         f"{'':{LABEL}}the item that costs most is row {worst.row}: {worst.formula} = {worst.loss:.2f} "

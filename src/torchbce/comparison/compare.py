@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchbce.comparison.evidence import clustered_error, evidence, too_few
+from torchbce.comparison.evidence import evidence, too_few
 from torchbce.comparison.pairs import BANDS, Pairs, is_finite
 from torchbce.comparison.parts import parts
 from torchbce.comparison.result import ChangedItem, Comparison, Slot
@@ -16,7 +16,7 @@ from torchbce.explanation.explain import explanation
 from torchbce.explanation.items import as_items
 from torchbce.explanation.sketch.groups import Group, Groups
 from torchbce.explanation.statistics.calibration import has_enough_items
-from torchbce.explanation.statistics.intervals import NOTHING, Interval, quantile
+from torchbce.explanation.statistics.group_means import mean_of
 
 __all__ = ["Comparison", "compare"]
 
@@ -93,36 +93,29 @@ def comparison(pairs: Pairs) -> Comparison:
     explanations = explanation(pairs.a, bands=False), explanation(pairs.b, bands=False)
     sums = pairs.a.sums
     (whole,) = pairs.changes.rows()
-    effective = sums.effective_count
-    error, freedom = whole.standard_error, whole.count - 1.0
-    counts = None
-    if pairs.clusters is not None:
-        sums_of = pairs.clusters.sums
-        count, change, weight, positive = sums_of[sums_of[:, 2] > 0].T
-        error, freedom = clustered_error(change, weight, whole.mean), len(count) - 1.0
-        counts = np.stack([weight, positive], 1)
+    found = mean_of(whole)
+    clusters = None if whole.parts is None else np.stack([whole.parts.weight, whole.parts.positive], 1)
     finite = is_finite(pairs)
     mean = whole.mean if finite else math.nan
-    reason = too_few(round(effective), whole.base_rate * effective, counts) if finite else "a loss is infinite"
-    alone = whole.standard_error
-    factor = (error / alone) ** 2 if alone > 0 and math.isfinite(error) else 1.0
+    zeros, ones = pairs.a.distribution().counts
+    reason = too_few(zeros, ones, clusters) if finite else "a loss is infinite"
     a, b = explanations
     told = None
-    if finite and not sums.soft and has_enough_items(effective, whole.base_rate * effective):
+    if finite and not sums.soft and has_enough_items(zeros, ones):
         points = pairs.a.distribution(), pairs.b.distribution()
-        told = parts(*points, pairs.sample.points(), (a.weighted_mean, b.weighted_mean), effective, factor)
+        told = parts(*points, pairs.sample.points(), (a.weighted_mean, b.weighted_mean), (zeros, ones))
     return Comparison(
         names=pairs.names,
         count=whole.count,
         means=(a.weighted_mean, b.weighted_mean),
-        evidence=evidence(mean, error, freedom, whole.count, reason),
+        evidence=evidence(mean, found.standard_error, found.freedom, whole.count, reason),
         parts=told,
         aucs=(a.auc, b.auc),
         base_rate=whole.base_rate,
         better=pairs.better / whole.count,
         worse=pairs.worse / whole.count,
         weight_sum=a.weight_sum,
-        clusters=None if pairs.clusters is None else len(pairs.clusters),
+        clusters=a.clusters,
         bands=tuple(sorted(_slots(pairs.bands, whole), key=lambda slot: BANDS.index(slot.name))),
         groups=tuple(sorted(_slots(pairs.groups, whole), key=lambda slot: (-abs(slot.share), slot.name))),
         gained=_changed(pairs, "gained", -1),
@@ -138,19 +131,12 @@ def _slots(groups: Groups, whole: Group) -> list[Slot]:
             name=group.name,
             count=group.count,
             difference=group.mean,
-            interval=_students(group),
+            interval=mean_of(group).students,
             share=group.total / whole.total if whole.total else math.nan,
             base_rate=group.base_rate,
         )
         for group in groups.rows()
     ]
-
-
-def _students(group: Group) -> Interval:
-    if math.isnan(group.standard_error):
-        return NOTHING
-    reach = quantile(group.count - 1) * group.standard_error
-    return Interval(group.mean - reach, group.mean + reach)
 
 
 def _changed(pairs: Pairs, name: str, sign: int) -> tuple[ChangedItem, ...]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from torchbce.explanation.render.text import counted
-from torchbce.explanation.sketch.clusters import FEWEST as FEWEST_CLUSTERS
-from torchbce.explanation.sketch.clusters import spread
+from torchbce.explanation.statistics.clustered import FEWEST as FEWEST_CLUSTERS
+from torchbce.explanation.statistics.clustered import sizes_of
 from torchbce.explanation.statistics.intervals import NOTHING, Interval, quantile
 
 FEWEST_ITEMS = 30
@@ -63,26 +63,25 @@ def evidence(
     return Evidence(mean, standard_error, freedom, interval, p_value, reason, decided_by)
 
 
-def too_few(count: int, positive: float, clusters: np.ndarray | None) -> str:
+def too_few(zeros: float, ones: float, clusters: np.ndarray | None) -> str:
     """Why a comparison cannot be told from luck; empty where it can.
 
-    count: items of equal weight. positive: how many of them are ones. clusters: the count and the ones of each.
+    zeros, ones: how many of each class, of equal weight. clusters: the weight of each, and that of its ones.
     """
     if clusters is not None:
         both = min(int((clusters[:, 1] > 0).sum()), int((clusters[:, 1] < clusters[:, 0]).sum()))
         if both < FEWEST_CLUSTERS:
             return f"{counted(both, 'cluster')} with items of the rarer class: too few, it takes {FEWEST_CLUSTERS}"
+        sizes = sizes_of(clusters[:, 0])
+        if not sizes.say_enough:
+            return sizes.in_words
+    count = round(zeros + ones)
     if count < FEWEST_ITEMS:
         return f"{counted(count, 'item')} {'is' if count == 1 else 'are'} too few; it takes {FEWEST_ITEMS}"
-    rarer = min(positive, count - positive)
+    rarer = min(zeros, ones)
     if rarer < FEWEST_OF_A_CLASS:
         return f"{rarer:.3g} items of the rarer class: too few, it takes {FEWEST_OF_A_CLASS}"
     return ""
-
-
-def clustered_error(changes: np.ndarray, weight: np.ndarray, mean: float) -> float:
-    """The standard error of a mean over clusters, from the sums of each; NaN where there are too few."""
-    return spread(changes - mean * weight, float(weight.sum()))[0]
 
 
 def holm(p_values: list[float]) -> list[float]:

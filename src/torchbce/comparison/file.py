@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from torchbce.comparison.changed import KEPT, Changed
-from torchbce.comparison.pairs import Pairs, cluster_sums
+from torchbce.comparison.pairs import Pairs
 from torchbce.comparison.sample import KEPT as SAMPLED
 from torchbce.comparison.sample import Kept
 from torchbce.explanation.sketch import file
 
-MAGIC = b"torchbce pairs 1\n"  # the number counts the formats
+MAGIC = b"torchbce pairs 2\n"  # the number counts the formats
 SUMS = ("changes", "groups", "bands")
 CHANGED = ("gained", "lost")
 
@@ -20,18 +20,20 @@ CHANGED = ("gained", "lost")
 def to_bytes(pairs: Pairs) -> bytes:
     """The content of a file."""
     tables = {name: getattr(pairs, name) for name in SUMS}
-    if pairs.clusters is not None:
-        tables["clusters"] = pairs.clusters
     texts = {
         "models": pairs.names,
         "better": pairs.better,
         "worse": pairs.worse,
         "weights": pairs.sample.weights,
+        "counts": pairs.sample.counts,
+        "clustered": pairs.sample.clustered,
         "names": {name: table.names for name, table in tables.items()},
         "key": pairs.key,
         "key_values": [[source, row, value] for (source, row), value in sorted(pairs.key_values.items())],
     }
     arrays: dict[str, Any] = {name: table.sums for name, table in tables.items()}
+    for name in SUMS:
+        arrays |= file.parts_of(tables[name], f"parts_of_{name}")
     for label, items in enumerate(pairs.sample.kept):
         arrays |= {f"sample_{label}_{name}": column for name, column in items._asdict().items()}
     for which in CHANGED:
@@ -56,11 +58,10 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Pairs:
     pairs = Pairs((a.from_logits, b.from_logits), (first, second))
     pairs.a, pairs.b = a, b
     for name, names in texts["names"].items():
-        if name == "clusters":
-            pairs.clusters = cluster_sums()
-        elif name not in SUMS:
+        if name not in SUMS:
             raise ValueError(f"it has sums named {name!r}")
         file.add_rows(getattr(pairs, name), names, arrays[name])
+        file.restore_parts(getattr(pairs, name), f"parts_of_{name}", arrays)
     for label in (0, 1):
         items = Kept(*(arrays[f"sample_{label}_{name}"] for name in Kept._fields))
         kinds = [column.dtype for column in items]
@@ -68,6 +69,8 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Pairs:
             raise ValueError("its sample cannot be")
         pairs.sample.kept[label] = items
         pairs.sample.weights[label] = float(texts["weights"][label])
+        pairs.sample.counts[label] = int(texts["counts"][label])
+    pairs.sample.clustered = bool(texts["clustered"])
     pairs.better, pairs.worse = int(texts["better"]), int(texts["worse"])
     for which in CHANGED:
         kept = Changed(*(arrays[f"{which}_{name}"] for name in Changed._fields))

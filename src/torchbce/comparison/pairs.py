@@ -11,16 +11,14 @@ from torch import Tensor
 
 from torchbce.comparison.changed import Changed, most
 from torchbce.comparison.sample import PairSample
-from torchbce.explanation.sketch.clusters import MOST, TOO_MANY
-from torchbce.explanation.sketch.groups import Groups
-from torchbce.explanation.sketch.keyed_sums import KeyedSums
+from torchbce.explanation.sketch.clusters import numbers_of
+from torchbce.explanation.sketch.groups import Codes, Groups
 from torchbce.explanation.sketch.losses import BLOCK, finite, item_losses, weighted
-from torchbce.explanation.sketch.sketch import Codes, Sketch
+from torchbce.explanation.sketch.sketch import Sketch
 
 EDGES = (0.6, 0.75, 0.9, 0.99)
 BANDS = ["50 to 60 %", "60 to 75 %", "75 to 90 %", "90 to 99 %", "above 99 %"]  # of confidence
 WHOLE = ["all"]
-CLUSTER_COLUMNS = ("count", "change", "weight", "positive")
 
 
 @dataclass
@@ -40,7 +38,6 @@ class Pairs:
     changes: Groups = field(default_factory=Groups)
     groups: Groups = field(default_factory=Groups)
     bands: Groups = field(default_factory=Groups)
-    clusters: KeyedSums | None = None
     better: int = 0
     worse: int = 0
     gained: Changed = field(default_factory=Changed.none)
@@ -90,9 +87,6 @@ class Pairs:
         self.sample.merge(other.sample)
         for mine, theirs in ((self.changes, other.changes), (self.groups, other.groups), (self.bands, other.bands)):
             mine.merge(theirs)
-        if other.clusters is not None:
-            self.clusters = self.clusters or cluster_sums()
-            self.clusters.merge(other.clusters)
         self.better += other.better
         self.worse += other.worse
         numbers = np.array([self.a.sources.index(source) for source in other.a.sources], np.int64)
@@ -130,26 +124,18 @@ class Pairs:
         loss_a, loss_b = (item_losses(x, y, logits) for x, logits in given)
         a, b = (finite(x if logits else torch.logit(x), logits) for x, logits in given)
         change = weighted(loss_b - loss_a, weights)
-        self.sample.add(a, b, y, weights, rows, self.a.sources[source])
+        numbers = None if clusters is None else numbers_of(*clusters)
+        self.sample.add(a, b, y, weights, rows, self.a.sources[source], numbers)
         self.better += int((change < 0).sum())
         self.worse += int((change > 0).sum())
-        self.changes.add_losses(np.zeros(len(y), np.int64), WHOLE, change, y, weights)
+        self.changes.add_losses(np.zeros(len(y), np.int64), WHOLE, change, y, weights, clusters)
         p = torch.sigmoid((a + b) / 2)
         band = torch.bucketize(torch.maximum(p, 1 - p), torch.tensor(EDGES, dtype=torch.float64), right=True)
-        self.bands.add_losses(band.numpy(), BANDS, change, y, weights)
+        self.bands.add_losses(band.numpy(), BANDS, change, y, weights, clusters)
         if groups is not None:
-            self.groups.add_losses(*groups, change, y, weights)
-        if clusters is not None:
-            self.clusters = self.clusters or cluster_sums()
-            w = torch.ones_like(y) if weights is None else weights
-            self.clusters.add_items(*clusters, (None, change.numpy(), w.numpy(), (w * y).numpy()))
+            self.groups.add_losses(*groups, change, y, weights, clusters)
         self.gained = self.gained.and_(most(-change, rows, source, outputs, y))
         self.lost = self.lost.and_(most(change, rows, source, outputs, y))
-
-
-def cluster_sums() -> KeyedSums:
-    """With the columns of `CLUSTER_COLUMNS`."""
-    return KeyedSums(len(CLUSTER_COLUMNS), MOST, TOO_MANY)
 
 
 def is_finite(pairs: Pairs) -> bool:

@@ -9,8 +9,10 @@ import numpy as np
 
 from torchbce.comparison.sample import PairPoints
 from torchbce.explanation.sketch.points import Array, Points
+from torchbce.explanation.statistics import clustered
 from torchbce.explanation.statistics.auc import auc, placements
-from torchbce.explanation.statistics.intervals import Interval, losses_at, quantile
+from torchbce.explanation.statistics.clustered import Estimate
+from torchbce.explanation.statistics.intervals import Interval, losses_at
 from torchbce.explanation.statistics.recalibration import recalibration
 
 
@@ -37,31 +39,25 @@ class Parts:
 
 
 def parts(
-    a: Points, b: Points, joint: PairPoints, means: tuple[float, float], count: float, factor: float
+    a: Points, b: Points, joint: PairPoints, means: tuple[float, float], counts: tuple[float, float]
 ) -> Parts | None:
     """From the points of each and of both; None where one of them cannot be recalibrated.
 
     What differs after both were recalibrated by what happened, on items that this was not fitted on, is separation, and
     the rest calibration. The errors are those of the items' own differences.
 
-    count: how many items, or items of equal weight that tell as much. factor: how many times the variance of a mean is
-    that of independent items.
+    counts: how many zeros and ones, or items of equal weight that tell as much.
     """
     mended = [one for one in (recalibration(a), recalibration(b)) if one is not None]
     if len(mended) < 2:
         return None
     maps = [[values.mean(1) for values in one.losses] for one in mended]  # the folds' maps differ little
-    positive = joint.positive / joint.weight.sum()
-    negative = joint.weight / joint.weight.sum() - positive
 
     def at(points: Points, values: Array, logits: Array) -> Array:
         return np.asarray(np.interp(logits, points.logits, values))
 
     def part(value: float, zeros: Array, ones: Array) -> Part:
-        mean = float(negative @ zeros + positive @ ones)
-        variance = float(negative @ (zeros - mean) ** 2 + positive @ (ones - mean) ** 2)
-        reach = quantile(count - 1) * math.sqrt(factor * variance / (count - 1))
-        return Part(value, Interval(value - reach, value + reach))
+        return Part(value, _estimate(value, joint, np.where(joint.positive > 0, ones, zeros), sum(counts)).students)
 
     after = [at(b, maps[1][n], joint.b) - at(a, maps[0][n], joint.a) for n in (0, 1)]
     before = [losses_at(joint.b)[n] - losses_at(joint.a)[n] for n in (0, 1)]
@@ -70,20 +66,36 @@ def parts(
     return Parts(
         separation=part(separation, *after),
         calibration=part(means[1] - means[0] - separation, before[0] - after[0], before[1] - after[1]),
-        auc=_auc_part(a, b, joint, count, factor),
+        auc=part(auc(b) - auc(a), *_placed(a, b, joint, counts)),
     )
 
 
-def _auc_part(a: Points, b: Points, joint: PairPoints, count: float, factor: float) -> Part:
-    """DeLong's interval of the difference: placements of the same items, subtracted."""
-    value = auc(b) - auc(a)
+def _placed(a: Points, b: Points, joint: PairPoints, counts: tuple[float, float]) -> tuple[Array, Array]:
+    """What a zero and a one add to the difference of AUCs: placements of the same items, subtracted (DeLong)."""
+    found, both = [], sum(counts)
+    negative = joint.weight - joint.positive
     (above_a, below_a), (above_b, below_b) = placements(a), placements(b)
-    variance = 0.0
-    kinds = ((joint.positive, above_a, above_b), (joint.weight - joint.positive, below_a, below_b))
-    for weight, in_a, in_b in kinds:
+    kinds = ((negative, below_a, below_b, counts[0]), (joint.positive, above_a, above_b, counts[1]))
+    for weight, in_a, in_b, count in kinds:
         rest = np.interp(joint.b, b.logits, in_b) - np.interp(joint.a, a.logits, in_a)
         share = weight / weight.sum()
-        items = count * float(weight.sum() / joint.weight.sum())
-        variance += float(share @ (rest - share @ rest) ** 2) / (items - 1)
-    reach = quantile(count - 1) * math.sqrt(factor * variance)
-    return Part(value, Interval(value - reach, value + reach))
+        freedom = math.sqrt(count / (count - 1) * (both - 1) / both)
+        found.append((rest - share @ rest) * freedom * joint.weight.sum() / weight.sum())
+    return found[0], found[1]
+
+
+def _estimate(value: float, joint: PairPoints, each: Array, count: float) -> Estimate:
+    """Of the mean of what each pair adds, from those that were kept."""
+    total = joint.weight.sum()
+    rest = each - joint.weight @ each / total
+    square = float(joint.square @ rest**2) / total**2 * count / (count - 1)
+    if joint.clusters is None:
+        return Estimate(value, math.sqrt(square), 0.0, count - 1)
+    numbers, which = np.unique(joint.clusters, return_inverse=True)
+    weights, rests = (np.bincount(which, values, len(numbers)) for values in (joint.weight, joint.weight * rest))
+    found = clustered.estimate(value, rests, weights, numbers)
+    if joint.kept.min() == 1:
+        return found
+    # Pairs that were left out make the sums of clusters vary more than those of all pairs do.
+    more = float(joint.square * (1 - joint.kept) / joint.kept @ rest**2) / total**2
+    return found._replace(standard_error=math.sqrt(max(found.standard_error**2 - more, square)))

@@ -13,11 +13,12 @@ from typing import Any
 
 from torchbce.common.json_values import plain
 from torchbce.common.visible import shown
+from torchbce.comparison.mix import by_groups
 from torchbce.comparison.parts import Part
 from torchbce.explanation.explain import Explanation
 from torchbce.explanation.render.text import around, counted, percent
-from torchbce.explanation.result import GroupLoss
-from torchbce.explanation.statistics.intervals import Interval, interval_of_difference, quantile
+from torchbce.explanation.statistics.clustered import correlation
+from torchbce.explanation.statistics.intervals import Interval, interval_of_difference
 
 LN2 = math.log(2)
 
@@ -112,20 +113,30 @@ def what_changed(before: Explanation, after: Explanation, names: tuple[str, str]
         0.1667
     """
 
-    def change(first: float, around_first: Interval, second: float, around_second: Interval) -> Part:
-        return Part(second - first, interval_of_difference(first, around_first, second, around_second))
+    def change(name: str, first: float, around_first: Interval, second: float, around_second: Interval) -> Part:
+        # Clusters with items in both, such as patients who came back, move both.
+        together = correlation(before.pulls.get(name), after.pulls.get(name))
+        return Part(second - first, interval_of_difference(first, around_first, second, around_second, together))
 
     total = change(
-        before.weighted_mean, before.intervals["weighted_mean"], after.weighted_mean, after.intervals["weighted_mean"]
+        "mean",
+        before.weighted_mean,
+        before.intervals["weighted_mean"],
+        after.weighted_mean,
+        after.intervals["weighted_mean"],
     )
     base_rate = separation = calibration = None
     a, b = before.decomposition, after.decomposition
     if a is not None and b is not None:
-        base_rate = change(a.uncertainty, a.uncertainty_interval, b.uncertainty, b.uncertainty_interval)
-        earned = change(b.discrimination, b.discrimination_interval, a.discrimination, a.discrimination_interval)
+        base_rate = change("uncertainty", a.uncertainty, a.uncertainty_interval, b.uncertainty, b.uncertainty_interval)
+        earned = change(
+            "discrimination", b.discrimination, b.discrimination_interval, a.discrimination, a.discrimination_interval
+        )
         separation = earned  # what is earned less is lost
-        calibration = change(a.miscalibration, a.miscalibration_interval, b.miscalibration, b.miscalibration_interval)
-    mix, within = _by_groups(before, after) if before.groups and after.groups else (None, None)
+        calibration = change(
+            "miscalibration", a.miscalibration, a.miscalibration_interval, b.miscalibration, b.miscalibration_interval
+        )
+    mix, within = by_groups(before, after) if before.groups and after.groups else (None, None)
     return Change(
         names=names,
         counts=(before.count, after.count),
@@ -138,34 +149,3 @@ def what_changed(before: Explanation, after: Explanation, names: tuple[str, str]
         mix=mix,
         within=within,
     )
-
-
-def _by_groups(before: Explanation, after: Explanation) -> tuple[Part, Part]:
-    """A group of one period only belongs to the mix."""
-    tables: list[dict[str, GroupLoss]] = [{group.name: group for group in one.groups} for one in (before, after)]
-    weights = [sum(group.weight for group in table.values()) for table in tables]
-    mix = within = spread = noise = 0.0
-    squares, means = [0.0, 0.0], [0.0, 0.0]
-    for name in tables[0].keys() | tables[1].keys():
-        both = [table.get(name) for table in tables]
-        shares = [group.weight / weight if group else 0.0 for group, weight in zip(both, weights, strict=True)]
-        losses = [group.mean for group in both if group]
-        errors = [0.0 if group is None or math.isnan(group.standard_error) else group.standard_error for group in both]
-        middle = sum(losses) / len(losses)
-        mix += (shares[1] - shares[0]) * middle
-        if len(losses) == 2:
-            within += (losses[1] - losses[0]) * sum(shares) / 2
-            spread += (sum(shares) / 2) ** 2 * (errors[0] ** 2 + errors[1] ** 2)
-        noise += ((shares[1] - shares[0]) / len(losses)) ** 2 * (errors[0] ** 2 + errors[1] ** 2)
-        for place, share in enumerate(shares):
-            squares[place] += share * middle**2
-            means[place] += share * middle
-    for place, found in enumerate((before, after)):
-        noise += max(squares[place] - means[place] ** 2, 0.0) / found.count
-    q = quantile(math.inf)
-
-    def part(value: float, variance: float) -> Part:
-        reach = q * math.sqrt(variance)
-        return Part(value, Interval(value - reach, value + reach))
-
-    return part(mix, noise), part(within, spread)

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from torchbce.common.json_values import plain
 from torchbce.common.visible import shown
-from torchbce.comparison.evidence import clustered_error, evidence, holm, too_few
+from torchbce.comparison.evidence import evidence, holm, too_few
 from torchbce.explanation.items import as_items
 from torchbce.explanation.sketch.clusters import MOST, TOO_MANY
+from torchbce.explanation.sketch.groups import Codes
 from torchbce.explanation.sketch.keyed_sums import KeyedSums
 from torchbce.explanation.sketch.losses import BLOCK, item_losses, weighted
-from torchbce.explanation.sketch.sketch import Codes
+from torchbce.explanation.statistics import clustered
 from torchbce.explanation.statistics.intervals import Interval
 
 
@@ -141,7 +142,9 @@ class LossMatrix:
         per_cluster = None if self.clusters is None else self.clusters.sums
         if per_cluster is not None:
             per_cluster = per_cluster[per_cluster[:, 0] > 0]
-        reason = too_few(round(effective), share * effective, None if per_cluster is None else per_cluster[:, :2])
+        reason = too_few(
+            (1 - share) * effective, share * effective, None if per_cluster is None else per_cluster[:, :2]
+        )
         best = int(np.argmin(np.where(np.isfinite(means), means, math.inf)))
         others = [place for place in np.argsort(means, kind="stable").tolist() if place != best]
         found = []
@@ -152,7 +155,8 @@ class LossMatrix:
                 error, freedom = self._error(place, best, mean), self.count - 1.0
             else:
                 changes = per_cluster[:, 2 + place] - per_cluster[:, 2 + best]
-                error, freedom = clustered_error(changes, per_cluster[:, 0], mean), len(per_cluster) - 1.0
+                weight = per_cluster[:, 0]
+                _, error, _, freedom, _ = clustered.estimate(mean, changes - mean * weight, weight)
             why = reason if math.isfinite(mean) else "its loss is infinite"
             found.append(evidence(mean, error, freedom, self.count, why, at_once=len(others)))
         p_values = holm([1.0 if one.p_value is None else one.p_value for one in found])

@@ -20,12 +20,19 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class PairPoints:
-    """Pairs of logits `a` and `b`, with the weight that each stands for and that of its positives."""
+    """Pairs of logits `a` and `b`, with the weight that each stands for and that of its positives.
+
+    square: of the weight of the items that each stands for. kept: the share of its class that was kept. clusters: the
+    number of each one's; None where items are independent.
+    """
 
     a: Array
     b: Array
     weight: Array
     positive: Array
+    square: Array
+    kept: Array
+    clusters: Array | None
 
 
 class Kept(NamedTuple):
@@ -35,10 +42,11 @@ class Kept(NamedTuple):
     a: Array
     b: Array
     weight: Array
+    cluster: Array  # its number, 0 where there are none
 
     @classmethod
     def none(cls) -> Kept:
-        return cls(np.zeros(0, np.uint64), np.zeros(0), np.zeros(0), np.zeros(0))
+        return cls(np.zeros(0, np.uint64), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
 
     def and_(self, other: Kept) -> Kept:
         """Those of both with the least keys."""
@@ -53,35 +61,55 @@ class PairSample:
     def __init__(self) -> None:
         self.kept = [Kept.none(), Kept.none()]
         self.weights = [0.0, 0.0]
+        self.counts = [0, 0]  # of items that weigh something
+        self.clustered = False
 
-    def add(self, a: Tensor, b: Tensor, targets: Tensor, weights: Tensor | None, rows: Array, source: str) -> None:
+    def add(
+        self,
+        a: Tensor,
+        b: Tensor,
+        targets: Tensor,
+        weights: Tensor | None,
+        rows: Array,
+        source: str,
+        clusters: Array | None = None,
+    ) -> None:
         """All are float64 and finite; soft targets are left out."""
         keys = _hashed(rows, source)
         y, w = targets.numpy(), np.ones(len(rows)) if weights is None else weights.numpy()
+        numbers = np.zeros(len(rows), np.int64) if clusters is None else clusters
+        self.clustered = self.clustered or clusters is not None
         for label in (0, 1):
             mine = y == label
             self.weights[label] += float(w[mine].sum())
             kept = self.kept[label]
             chosen = mine & (w > 0)
+            self.counts[label] += int(chosen.sum())
             if len(kept.key) == KEPT:
                 chosen &= keys <= kept.key[-1]
             if chosen.any():
-                found = Kept(keys[chosen], a.numpy()[chosen], b.numpy()[chosen], w[chosen])
+                found = Kept(keys[chosen], a.numpy()[chosen], b.numpy()[chosen], w[chosen], numbers[chosen])
                 self.kept[label] = kept.and_(found)
 
     def merge(self, other: PairSample) -> None:
         """Add what others have collected."""
         self.kept = [mine.and_(theirs) for mine, theirs in zip(self.kept, other.kept, strict=True)]
         self.weights = [mine + theirs for mine, theirs in zip(self.weights, other.weights, strict=True)]
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.clustered = self.clustered or other.clustered
 
     def points(self) -> PairPoints:
         """What was kept, each class with the weight of all of its items."""
-        zeros, ones = (
-            kept.weight * (weight / kept.weight.sum() if len(kept.weight) else 0.0)
-            for kept, weight in zip(self.kept, self.weights, strict=True)
-        )
-        a, b = (np.concatenate([getattr(kept, name) for kept in self.kept]) for name in ("a", "b"))
-        return PairPoints(a, b, np.concatenate([zeros, ones]), np.concatenate([np.zeros(len(zeros)), ones]))
+        weights, squares, shares = [], [], []
+        for kept, weight, count in zip(self.kept, self.weights, self.counts, strict=True):
+            share = len(kept.key) / count if count else 1.0
+            weights.append(kept.weight * (weight / kept.weight.sum() if len(kept.weight) else 0.0))
+            squares.append(kept.weight**2 / share)
+            shares.append(np.full(len(kept.key), share))
+        a, b, clusters = (np.concatenate([getattr(kept, name) for kept in self.kept]) for name in ("a", "b", "cluster"))
+        positive = np.concatenate([np.zeros(len(weights[0])), weights[1]])
+        each, square, part = (np.concatenate(columns) for columns in (weights, squares, shares))
+        return PairPoints(a, b, each, positive, square, part, clusters if self.clustered else None)
 
 
 def _hashed(rows: Array, source: str) -> Array:

@@ -27,7 +27,7 @@ from torchbce.explanation.statistics.group_means import mean_of, rarer_of
 from torchbce.explanation.statistics.intervals import FEWEST_OF_A_CLASS, NOTHING, losses_at
 from torchbce.explanation.statistics.isotonic import reliability_curve, right_fits
 from torchbce.explanation.statistics.mean_loss import design_effect, mean_loss
-from torchbce.explanation.statistics.rates import around_base_rate, base_rate, d2
+from torchbce.explanation.statistics.rates import around_base_rate, base_rate, d2, entropy_pulls
 from torchbce.explanation.statistics.sample import Sample
 from torchbce.explanation.statistics.unseen import ENOUGH, unseen
 
@@ -217,7 +217,7 @@ def explanation(
         intervals |= {"d2": NOTHING, "auc": NOTHING}
         rate = base_rate(sample)
         intervals["base_rate"] = around_base_rate(rate, sample.count)
-        pulls["base_rate"] = rate.pulls
+        pulls["uncertainty"] = entropy_pulls(rate)
         if sample.rarer >= FEWEST_FOR_ORDER:
             saved = d2(sample, answer)
             intervals["d2"] = saved.interval.within(-math.inf, 1.0).holding(
@@ -231,6 +231,12 @@ def explanation(
         if made_of is not None:
             parts, pulls_of_parts = made_of
             pulls |= pulls_of_parts
+            if calibrated is not None:
+                calibrated = replace(
+                    calibrated,
+                    miscalibration=parts.miscalibration,
+                    miscalibration_interval=parts.miscalibration_interval,
+                )
     return Explanation(
         count=count,
         total=sums.total,

@@ -22,6 +22,7 @@ from torchbce.explanation.statistics.decision import Decided, Decision, decided
 from torchbce.explanation.statistics.decomposition import Decomposition
 from torchbce.explanation.statistics.intervals import Interval
 from torchbce.explanation.statistics.isotonic import ReliabilityCurve
+from torchbce.explanation.statistics.verdict import Verdict, verdict_on
 
 if TYPE_CHECKING:
     import polars
@@ -144,7 +145,7 @@ class Explanation:
     @property
     def clusters(self) -> int | None:
         """How many there are; None where items are taken for independent."""
-        return None if self.cluster_sizes is None else self.cluster_sizes.count
+        return None if self.cluster_sizes is None else self.cluster_sizes.number
 
     @property
     def bits(self) -> float:
@@ -187,6 +188,11 @@ class Explanation:
         return ledger(self)
 
     @property
+    def miscalibrated(self) -> Verdict | None:
+        """Whether the probabilities are right; None where there are too few items to tell."""
+        return None if self.calibration is None else verdict_on(self.calibration, self.baseline)
+
+    @property
     def verdict(self) -> str:
         """What to conclude, in a sentence or two."""
         return wording.verdict(self)
@@ -223,7 +229,9 @@ class Explanation:
     def to_dict(self) -> dict[str, Any]:
         """Every number, for JSON; what is not a finite number there is None."""
         groups = tuple(replace(group, parts=None) for group in self.groups)
-        kept = replace(self, groups=groups, pulls={}, reliability=None, histogram=(), points=None, labels={}, slices=None)
+        kept = replace(
+            self, groups=groups, pulls={}, reliability=None, histogram=(), points=None, labels={}, slices=None
+        )
         left_out = ("reliability", "histogram", "points", "pulls", "cluster_sizes")
         numbers = {name: value for name, value in asdict(kept).items() if name not in left_out}
         for group in numbers["groups"]:

@@ -73,22 +73,21 @@ def auc_error(shown: Explanation) -> float:
 
 @rule("BCE028", "miscalibrated", "probabilities are right on the whole", on="predictions")
 def calibration(shown: Explanation) -> Finding:
-    found = shown.calibration
-    if found is None:
+    found, told = shown.calibration, shown.miscalibrated
+    if found is None or told is None:
         return not_applicable("soft targets or few items")
-    if not found.is_off(shown.baseline):
-        return passed(found.in_words(shown.baseline))
+    if not told.is_off:
+        return passed(str(told))
     fix = f"logits = {found.slope:.3f} * logits {found.shift:+.3f}"
-    if found.shift < -0.3 and 0.8 < found.slope < 1.25:
+    if not told.by_line:
+        fix = "sklearn.isotonic.IsotonicRegression(out_of_bounds='clip'), fitted on predictions of other items"
+    elif found.shift < -0.3 and 0.8 < found.slope < 1.25:
         fix += (
             f"\nwas it trained with pos_weight={math.exp(-found.shift):.3g}, or with negatives left out? "
             f"then subtract log({math.exp(-found.shift):.3g})"
         )
-    return warn(
-        found.in_words(shown.baseline),
-        fix,
-        {"slope": found.slope, "shift": found.shift, "gain": found.gain, "p": found.p_value},
-    )
+    values = {"slope": found.slope, "shift": found.shift, "gain": found.gain, "p": found.p_value}
+    return warn(str(told), fix, values | {"miscalibration": found.miscalibration})
 
 
 @rule("BCE030", "too-good", "predictions are not too good to be true", on="predictions")

@@ -92,17 +92,17 @@ def verdict(found: Explanation) -> str:
         worth = f"{size} % of what always answering {100 * found.baseline_answer:.3g} % costs is saved."
     else:
         worth = f"Worse than always answering {100 * found.baseline_answer:.3g} %, by {size} %."
-    if found.calibration is None:
+    told = found.miscalibrated
+    if told is None or found.calibration is None:
         return worth
     if found.calibration.separated:
         worth = (
             f"The classes are told apart almost without error (AUC {found.auc:.4f}): make sure first that nothing that "
             "the model is given holds the answer."
         )
-        if not found.calibration.is_off(found.baseline):
+        if not told.is_off:
             return worth
-    told = found.calibration.in_words(found.baseline)
-    return f"{worth} Calibration: {told[: told.index(' (')]}."
+    return f"{worth} Calibration: {told.finding}."
 
 
 def thin(found: Explanation) -> str:
@@ -163,8 +163,8 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
         pairs.append(("worth", _worth(found, found.decomposition)))
     if found.baseline > 0 and math.isfinite(found.mean):
         pairs.append(("ledger", ledger_line(found)))
-    if found.calibration is not None:
-        pairs.append(("calibration", found.calibration.in_words(found.baseline)))
+    if found.miscalibrated is not None:
+        pairs.append(("calibration", str(found.miscalibrated)))
     if found.floor is not None:
         pairs.append(
             (
@@ -222,7 +222,7 @@ def labels_text(found: Explanation) -> str:
     lines = [f"{'label':<{width}}  base rate  mean loss, 95 %               saved (D2)     AUC  calibration"]
     for name, one in zip(names, found.labels.values(), strict=True):
         mean = around(one.mean, one.intervals["mean"], ".4f")
-        told = "-" if one.calibration is None else one.calibration.in_words(one.baseline).split(" (")[0]
+        told = "-" if one.miscalibrated is None else one.miscalibrated.finding
         lines.append(
             f"{name:<{width}}  {percent(one.base_rate):>9}  {mean:<27}  {100 * one.d2:8.1f} %  {one.auc:6.4f}  {told}"
         )
@@ -236,17 +236,20 @@ def counted(count: int, thing: str) -> str:
 
 def _interval(found: Explanation) -> str:
     """Of the mean, or why there is none."""
-    interval = found.intervals["mean"]
+    interval, sizes = found.intervals["mean"], found.cluster_sizes
+    what = "items" if sizes is None else "clusters with items"
     if math.isnan(interval.low):
         if not math.isfinite(found.mean):
             return "none: the loss is not finite"
-        if found.clusters is not None:
-            return f"none: {counted(found.clusters, 'cluster')} say too little of how far they differ"
-        return "none: there are too few items of one class to say what the next of them cost"
+        if sizes is not None and not sizes.say_enough:
+            return f"none: {sizes.in_words}"
+        return f"none: there are too few {what} of one class to say what the next of them cost"
     text = f"95 % {between(interval, '.6f')}" + (f"; {thin(found)}" if thin(found) else "")
-    if found.clusters is not None:
-        return f"{text}, as {counted(found.clusters, 'cluster')} of items differ"
-    return f"{text}, taking items for independent; name what they belong to (patients, images) with cluster"
+    if sizes is None:
+        return f"{text}, taking items for independent; name what they belong to (patients, images) with cluster"
+    if sizes.are_few:
+        return f"{text}; {sizes.in_words}"
+    return f"{text}, as {counted(sizes.number, 'cluster')} of items differ"
 
 
 def between(interval: Interval, form: str, factor: float = 1.0) -> str:

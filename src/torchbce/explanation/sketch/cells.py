@@ -1,14 +1,15 @@
 """Sums over items at each logit, apart by a second number, as exact as memory allows.
 
 Logits are kept as they are while they are few. When they become too many, one binary digit after the other is dropped
-from the end of all of them, so that cells are narrow where logits lie close together; a cell stands where its items have
-their mean. How many digits are dropped depends on what has come, not on the order, so cells of parts, merged, are those
-of all.
+from the end of all of them, so that cells are narrow where logits lie close together; a cell stands at the mean of its
+items. How many digits are dropped depends on what has come, not on the order, so cells of parts, merged, are those of
+all.
 """
 
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -75,6 +76,11 @@ class CellTable(PairedSums):
             weight, product = (np.bincount(inverse, sums[:, n]) for n in (0, -1))
             logits = (product / weight)[inverse]
         return Cells(logits, others, sums[:, :-1])
+
+    @property
+    def digest(self) -> int:
+        """A number that differs where other logits came."""
+        return zlib.crc32(self.rows()[0].tobytes())
 
     def state(self) -> dict[str, Array]:
         return super().state() | {"dropped": np.array(self._dropped)}

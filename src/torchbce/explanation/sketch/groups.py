@@ -33,7 +33,7 @@ class Parts(NamedTuple):
 
 
 class Groups(KeyedSums):
-    """A row with the columns of `COLUMNS` for each group; and sums over its part in each cluster, where there are such."""
+    """A row with the columns of `COLUMNS` for each group, and sums over its part in each cluster, if there are any."""
 
     def __init__(self) -> None:
         super().__init__(len(COLUMNS), MOST, f"there are more than {MOST:,} groups; name a column with fewer values")
@@ -84,8 +84,8 @@ def new_parts() -> PairedSums:
 class Group:
     """One group of items.
 
-    mean: of its losses, by weight. square, cube: sums over items of the powers of what each loss differs from it. parts:
-    in clusters, where there are such.
+    mean: of its losses, by weight. square, cube: sums over items of the powers of what each loss differs from it.
+    parts: in clusters, if there are any. equal_count: as many items of equal weight tell as much (Kish).
     """
 
     def __init__(

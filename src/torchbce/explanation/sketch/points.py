@@ -1,8 +1,8 @@
 """Predictions as points: the logits that occur, with the weight of the items there and of their positives.
 
-Up to `LIMIT` different logits are kept as they are, so small data and everything in 16 bits are exact; of more, the last
-digits are dropped. Points add up, so they can be merged. For cross-fitting, items are dealt out to `FOLDS` parts: by what
-they belong to, or else by chance that is the same for the same items, in whatever order and files they came.
+Up to `LIMIT` different logits are kept as they are, so small data and everything in 16 bits are exact; of more, the
+last digits are dropped. Points add up, so they can be merged. For cross-fitting, items are dealt out to `FOLDS` parts:
+by what they belong to, or else by chance that is the same for the same items, in whatever order and files they came.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchbce.explanation.sketch.cells import Array, CellTable
+from torchbce.explanation.sketch.cells import CellTable
 
 FOLDS = 5
 LIMIT = 65_536
@@ -22,6 +22,8 @@ FARTHEST = 1e30  # stands for an infinite logit
 ALONE = FOLDS  # stands for the fold of items that are dealt out one by one
 PLAIN, WEIGHTED = 3, 9  # sums of a cell: weight, zeros, ones; with weights also counts, squares and cubes by class
 EQUAL_WEIGHTS = (0, 1, 2, 1, 2, 1, 2, 1, 2)
+
+Array = np.ndarray
 
 
 @dataclass(frozen=True, eq=False)  # compared and hashed as the object that it is
@@ -113,13 +115,15 @@ class PointTable:
             return np.bincount(place, values, size).astype(np.float64)
 
         by_class = []
-        alone, rng = cells.others == ALONE, np.random.default_rng(0)
+        # The same parts for the same items, and other ones for others: or a chance would befall every sample alike.
+        alone, rng = cells.others == ALONE, np.random.default_rng(self._cells.digest)
         for weight, number in ((zeros, number_of_zeros), (ones, number_of_ones)):
             parts = np.zeros((size, FOLDS))
             np.add.at(parts, (place[~alone], cells.others[~alone]), weight[~alone])
             parts[place[alone]] += _dealt(weight[alone], number[alone], rng)
             by_class.append(parts)
-        squares, cubes = (tuple(map(at_points, pair)) for pair in (powers[:2], powers[2:]))
+        squared_zeros, squared_ones, cubed_zeros, cubed_ones = map(at_points, powers)
+        squares, cubes = (squared_zeros, squared_ones), (cubed_zeros, cubed_ones)
         return Points(cells.logits[first], by_class[0] + by_class[1], by_class[1], squares, cubes)
 
     def state(self) -> dict[str, Array]:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from torchbce.explanation.sketch.points import Array
-from torchbce.explanation.statistics.clustered import Estimate
-from torchbce.explanation.statistics.intervals import NOTHING, Interval, quantile
+from torchbce.explanation.statistics.intervals import NOTHING, Interval
 from torchbce.explanation.statistics.sample import Sample
+from torchbce.explanation.statistics.verdict import CERTAIN, WORTH_MENDING, verdict_on
 from torchbce.functional import binary_cross_entropy_with_logits
 
 # Pulls slope to 1 and shift to 0 as much as a thousandth of an item does, whatever the base rate: it is felt only where
@@ -29,7 +29,8 @@ class Calibration:
     gain: how much that lowers the mean loss, in nats. p_value: how often perfectly calibrated predictions would
     gain as much by chance: by likelihood ratio with two degrees of freedom (Wilks), or, where items belong to clusters,
     by the scores of the clusters; NaN where these are too few. separated: the classes are told apart almost without
-    error, so that hardly an item says whether probabilities are right. The intervals are of 95 %.
+    error, so that hardly an item says whether probabilities are right. miscalibration: what is lost per item, in nats,
+    whether a line mends it or not (cross-fitted). The intervals are of 95 %.
     """
 
     slope: float
@@ -39,22 +40,20 @@ class Calibration:
     slope_interval: Interval = NOTHING
     shift_interval: Interval = NOTHING
     separated: bool = False
+    miscalibration: float = math.nan
+    miscalibration_interval: Interval = NOTHING
 
     def is_off(self, entropy: float) -> bool:
-        """Both certain and worth mending: p < 0.001 and a gain above 1 % of the base-rate entropy."""
-        return self.p_value < 0.001 and self.gain > 0.01 * entropy
+        """Whether a line mends what is certain and worth mending: a gain above 1 % of the base rate's entropy."""
+        return self.p_value < CERTAIN and self.gain > WORTH_MENDING * entropy
 
     def in_words(self, entropy: float) -> str:
         """What is wrong, how sure that is, and what mending it saves."""
-        (a, b), (c, d) = self.slope_interval, self.shift_interval
-        numbers = f"slope {self.slope:.2f} ({a:.2f} to {b:.2f}), shift {self.shift:+.2f} ({c:+.2f} to {d:+.2f})"
-        if math.isnan(self.p_value):
-            return f"too few clusters to tell ({numbers}: {nats(self.gain)} nats)"
-        if not self.is_off(entropy):
-            finding = "no sign of miscalibration" if self.p_value >= 0.001 else "off by too little to matter"
-            if self.separated:
-                finding = "cannot be told, as almost no item contradicts the model"
-            return f"{finding} ({numbers}: {nats(self.gain)} nats, p = {self.p_value:.2g})"
+        return str(verdict_on(self, entropy))
+
+    @property
+    def direction(self) -> str:
+        """What is wrong with the probabilities, as the line has it; empty where it is little."""
         words = []
         if self.slope < 0:
             words.append("flipped: large logits go with target 0")
@@ -64,12 +63,7 @@ class Calibration:
             words.append("under-confident")
         if abs(self.shift) > 0.1:
             words.append(f"too {'low' if self.shift > 0 else 'high'} on the whole")
-        return f"{' and '.join(words) or 'slightly off'} ({numbers}): mending it saves {nats(self.gain)} nats per item"
-
-
-def nats(gain: float) -> str:
-    """Four digits behind the point, or the two that matter of what is smaller."""
-    return f"{gain:.4f}" if gain >= 0.001 or gain == 0 else f"{gain:.2g}"
+        return " and ".join(words)
 
 
 def has_enough_items(zeros: float, ones: float) -> bool:
@@ -99,17 +93,10 @@ def calibration(sample: Sample, *, separated: bool = False) -> Calibration | Non
         shift=shift,
         gain=gain,
         p_value=math.exp(-sample.count * gain) if sample.is_plain else _score_test(sample, z),
-        slope_interval=_students(line[0]),
-        shift_interval=_students(line[1]),
+        slope_interval=line[0].students,
+        shift_interval=line[1].students,
         separated=separated,
     )
-
-
-def _students(found: Estimate) -> Interval:
-    if math.isnan(found.standard_error):
-        return NOTHING
-    reach = quantile(found.freedom) * found.standard_error
-    return Interval(found.value - reach, found.value + reach)
 
 
 def _score_test(sample: Sample, z: Array) -> float:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from torchbce.explanation.sketch.keyed_sums import Array
-from torchbce.explanation.statistics.intervals import Interval, interval_of_mean
+from torchbce.explanation.statistics.intervals import NOTHING, Interval, interval_of_mean, quantile
 
 FEWEST = 10  # below so many clusters their spread says nothing
 FEWEST_EQUAL = 4.0  # the same of clusters of equal size
@@ -38,35 +38,43 @@ class Estimate(NamedTuple):
 
     @property
     def interval(self) -> Interval:
-        """Of 95 %."""
+        """Of 95 %, corrected for skewness."""
         return interval_of_mean(self.value, self.standard_error, self.skew, self.freedom + 1)
+
+    @property
+    def students(self) -> Interval:
+        """Of 95 %, by Student's t alone."""
+        if math.isnan(self.standard_error):
+            return NOTHING
+        reach = quantile(self.freedom) * self.standard_error
+        return Interval(self.value - reach, self.value + reach)
 
 
 class Sizes(NamedTuple):
     """How many clusters there are, how many of equal size tell as much, and the share of the largest."""
 
-    count: int
+    number: int
     equal: float
     largest: float
 
     @property
     def say_enough(self) -> bool:
         """Whether their spread says how far a figure may be from the truth."""
-        return self.count >= FEWEST and self.equal >= FEWEST_EQUAL
+        return self.number >= FEWEST and self.equal >= FEWEST_EQUAL
 
     @property
     def are_few(self) -> bool:
         """Or unequal, so that an interval rests on a few of them."""
-        return self.count < FEW or self.largest > LARGE
+        return self.number < FEW or self.largest > LARGE
 
     @property
     def in_words(self) -> str:
         """What is wrong with them, and what follows."""
         large = f", of which one holds {100 * self.largest:.0f} %," if self.largest > LARGE else ""
         if not self.say_enough:
-            return f"{self.count:,} cluster{'s' * (self.count != 1)}{large} say too little of how far they differ"
+            return f"{self.number:,} cluster{'s' * (self.number != 1)}{large} say too little of how far they differ"
         return (
-            f"only {self.count:,} clusters{large} tell as much as {self.equal:.3g} of equal size: by Student's t with "
+            f"only {self.number:,} clusters{large} tell as much as {self.equal:.3g} of equal size: by Student's t with "
             f"{self.equal - 1:.3g} degrees of freedom"
         )
 
@@ -90,7 +98,7 @@ def estimate(value: float, rests: Array, weights: Array, numbers: Array | None =
     pulls = rests / (weights.sum() - weights)
     square = float(pulls @ pulls)
     skew = float((pulls**3).sum()) / square**1.5 if square > 0 else 0.0
-    error = math.sqrt((sizes.count - 1) / sizes.count * square)
+    error = math.sqrt((sizes.number - 1) / sizes.number * square)
     return Estimate(value, error, skew, sizes.equal - 1, None if numbers is None else Pulls(numbers[used], pulls))
 
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from torchbce.explanation.sketch.points import FOLDS, Array, Points
 from torchbce.explanation.statistics.calibration import loss_at
-from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.explanation.statistics.clustered import Pulls
+from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.explanation.statistics.intervals import NOTHING, Interval, losses_at
 from torchbce.explanation.statistics.isotonic import recalibrated
 from torchbce.explanation.statistics.rates import around_entropy

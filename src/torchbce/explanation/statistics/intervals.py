@@ -66,7 +66,7 @@ def _uncorrected(t: float, skew: float) -> float:
 def interval_of_difference(
     before: float, around: Interval, after: float, around_after: Interval, correlation: float = 0.0
 ) -> Interval:
-    """Of `after` - `before` from the interval of each (Zou and Donner 2008; Zou 2007 for figures that are correlated)."""
+    """Of `after` - `before` from the interval of each (Zou and Donner 2008; correlated, Zou 2007)."""
 
     def reach(one: float, other: float) -> float:
         return math.sqrt(max(one * one + other * other - 2 * correlation * one * other, 0.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from torchbce.explanation.statistics.clustered import Estimate
+from torchbce.explanation.statistics.clustered import Estimate, Pulls
 from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.explanation.statistics.intervals import NOTHING, Interval, losses_at, quantile
 from torchbce.explanation.statistics.sample import Sample
@@ -34,6 +34,13 @@ def around_entropy(share: Interval) -> Interval:
         return NOTHING
     ends = [cross_entropy(bound, bound) if 0 < bound < 1 else 0.0 for bound in share]
     return Interval(min(ends), math.log(2) if share.low <= 0.5 <= share.high else max(ends))
+
+
+def entropy_pulls(share: Estimate) -> Pulls | None:
+    """How clusters pull the entropy of a base rate: up while it is below a half."""
+    if share.pulls is None:
+        return None
+    return share.pulls._replace(values=share.pulls.values * (1 if share.value < 0.5 else -1))
 
 
 def d2(sample: Sample, answer: float) -> Estimate:

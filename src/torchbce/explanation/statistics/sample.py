@@ -53,7 +53,7 @@ class Sample:
     @property
     def independent(self) -> float:
         """How many items or clusters of them."""
-        return self.count if self.sizes is None else min(self.count, self.sizes.count)
+        return self.count if self.sizes is None else min(self.count, self.sizes.number)
 
     def estimate(self, value: float, zeros: Values, ones: Values) -> Estimate:
         """Of a figure to which items with target 0 and with 1 add so much, up to a constant."""
@@ -69,7 +69,9 @@ class Sample:
         used = [weight > 0 for weight in both]  # where nothing is, a value may be infinite
         mean = sum(float(w[u] @ v[u]) for w, v, u in zip(both, at, used, strict=True)) / total
         square = cube = 0.0
-        for weight, squares, cubes, here, there in zip(both, self.points.squares, self.points.cubes, at, used, strict=True):
+        for weight, squares, cubes, here, there in zip(
+            both, self.points.squares, self.points.cubes, at, used, strict=True
+        ):
             rest = np.where(there, here, mean) - mean
             per_fold = weight / np.maximum(weight.sum(1, keepdims=True), 1e-300)
             square += float(squares @ (per_fold * rest**2).sum(1))

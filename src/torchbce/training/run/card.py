@@ -93,8 +93,8 @@ def _worth(described: ModelFile, estimate: Estimate | None) -> list[str]:
         "± is a standard error.",
         *([f"Of this model {thin(found)}."] if thin(found) else []),
     ]
-    if found.calibration is not None:
-        lines.append(f"Calibration: {found.calibration.in_words(found.baseline)}.")
+    if found.miscalibrated is not None:
+        lines.append(f"Calibration: {found.miscalibrated}.")
     if estimate.importances:
         shown = ", ".join(f"{code(one.column)} {one.nats:.4f} ± {one.error:.4f}" for one in estimate.importances[:10])
         lines += ["", f"Columns that are worth most, in nats per item: {shown}."]
