@@ -1,13 +1,13 @@
 """How often the checks name a bug, and how often they raise an alarm on what is healthy; torchtest2 beside them.
 
 First on programs that were not written beside the checks: bugs from public threads, the same programs mended, and
-healthy
-programs (`tests/public_bugs`, `tests/healthy_programs`). Then on our own (`tests/seeded.py`), the healthy models at
-more
-widths, base rates, sizes and dtypes. An alarm is a FAIL or a WARN. A public bug is named if one of the codes that its
-author accepts is among the alarms, a seeded one if its own code comes first.
+healthy programs (`tests/public_bugs`, `tests/healthy_programs`), by the day on which they were collected. What the
+checks made of those of a day before anything was mended for them stands beside it (`public_programs.py`). Then on our
+own (`tests/seeded.py`), the healthy models at more widths, base rates, sizes and dtypes. An alarm is a FAIL or a WARN.
+A public bug is named if one of the codes that its author accepts is among the alarms, a seeded one if its own code
+comes first.
 
-Run: python benchmarks/checks.py            (about five minutes)
+Run: python benchmarks/checks.py            (about eight minutes)
 """
 
 from __future__ import annotations
@@ -23,10 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import machine
 import torch
 import torchtest2
+from public_programs import programs
 
-from healthy_programs import HEALTHY
-from public_bugs import BUGS as PUBLIC
-from public_bugs import MENDED
 from seeded import BUGS, KINDS, LOG_BUGS, LOSSES, PREDICTION_BUGS, STEP_BUGS, STEPS, healthy
 from torchbce import check, check_log, check_predictions
 from torchbce.checks.findings import Level, Report
@@ -102,31 +100,13 @@ def bugs() -> tuple[list[list[str]], list[list[str]]]:
     return rows, missed
 
 
-def programs() -> tuple[list[list[str]], list[list[str]]]:
-    """Those of others: counts, and what was not named or gave an alarm."""
-    rows, wrong = [], []
-    for name, found in (("bugs from public threads", PUBLIC), ("the same, mended", MENDED), ("healthy", HEALTHY)):
-        reports = [(program, program.run()) for program in found]
-        raised = [(program, [finding.code for finding in report.issues]) for program, report in reports]
-        if found is PUBLIC:
-            right = [bool(set(codes) & set(program.codes)) for program, codes in raised]
-            rows.append([name, f"{len(found)}", f"{sum(right)} named"])
-            missed = [pair for pair, named in zip(raised, right, strict=True) if not named]
-            wrong += [[p.name, ", ".join(p.codes), ", ".join(codes) or "-"] for p, codes in missed]
-        else:
-            alarms = [(program, codes) for program, codes in raised if codes]
-            rows.append([name, f"{len(found)}", f"{len(alarms)} with an alarm"])
-            wrong += [[program.name, "none", ", ".join(codes)] for program, codes in alarms]
-    return rows, wrong
-
-
 def main() -> None:
     others, wrong = programs()
     rows, each = bugs()
     text = [
         f"# Checks\n\n{machine.describe('torchtest2')}; `benchmarks/checks.py`\n",
         "## Programs that were not written beside the checks\n",
-        machine.table(["", "programs", "torchbce"], others),
+        machine.table(others[0], others[1:]),
         "\n## Not named, or an alarm\n",
         machine.table(["program", "right", "torchbce"], wrong),
         "\n## Healthy models\n",

@@ -90,7 +90,7 @@ def test_too_few_clusters_say_so():
     z, y = predictions(0.2, 500, 1.0, 0.0)
     found = explain(z, y, from_logits=True, cluster=np.arange(500) % 4)
     assert math.isnan(found.standard_error)
-    assert "too few clusters to tell" in str(found)
+    assert "4 clusters say too little of how far they differ" in str(found)
 
 
 def test_without_clusters_one_sentence_says_what_is_assumed():

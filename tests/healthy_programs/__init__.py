@@ -1,6 +1,21 @@
 """Programs on which no FAIL and no WARN is right, one module per topic."""
 
-from . import data, images, inputs, layers, logs, losses, masks, models, predictions, schedules, sequences, steps
+from . import (
+    data,
+    images,
+    inputs,
+    later,
+    layers,
+    logs,
+    losses,
+    masks,
+    models,
+    predictions,
+    schedules,
+    second,
+    sequences,
+    steps,
+)
 from .registry import HEALTHY, Program
 
 __all__ = [
@@ -9,6 +24,7 @@ __all__ = [
     "data",
     "images",
     "inputs",
+    "later",
     "layers",
     "logs",
     "losses",
@@ -16,6 +32,7 @@ __all__ = [
     "models",
     "predictions",
     "schedules",
+    "second",
     "sequences",
     "steps",
 ]

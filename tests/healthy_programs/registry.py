@@ -15,16 +15,20 @@ class Program:
     name: str
     idea: str
     run: Callable[[], Report]
+    source: str = ""  # the address of the code that it is modelled on
+    seen: str = "2026-11-24"  # the day on which it was collected, before the checks were tried on it
 
 
 HEALTHY: list[Program] = []
 
 
-def healthy(idea: str) -> Callable[[Callable[[], Report]], Callable[[], Report]]:
+def healthy(
+    idea: str, source: str = "", seen: str = "2026-11-24"
+) -> Callable[[Callable[[], Report]], Callable[[], Report]]:
     """Keep a function without arguments as a program that is right."""
 
     def keep(run: Callable[[], Report]) -> Callable[[], Report]:
-        HEALTHY.append(Program(run.__name__, idea, run))
+        HEALTHY.append(Program(run.__name__, idea, run, source, seen))
         return run
 
     return keep

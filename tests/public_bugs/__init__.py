@@ -1,6 +1,6 @@
 """Programs from public threads, by topic."""
 
-from . import activations, epochs, gradients, loops, losses, predictions, shapes, targets
+from . import activations, epochs, gradients, later, loops, losses, predictions, second, shapes, targets
 from .registry import BUGS, MENDED, Program
 
 __all__ = [
@@ -10,9 +10,11 @@ __all__ = [
     "activations",
     "epochs",
     "gradients",
+    "later",
     "loops",
     "losses",
     "predictions",
+    "second",
     "shapes",
     "targets",
 ]

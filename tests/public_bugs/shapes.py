@@ -119,7 +119,7 @@ def _cloud(transpose: bool) -> Report:
     return torchbce.check_predictions(probs, y[20:], from_logits=False)
 
 
-@bug(RANDLA, "Predictions [batch, labels, points] are reshaped to [batch, points, labels].", ("BCE027",))
+@bug(RANDLA, "Predictions [batch, labels, points] are reshaped to [batch, points, labels].", ("BCE003", "BCE027"))
 def point_cloud_reshaped() -> Report:
     return _cloud(transpose=False)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from torchbce.checks.findings import Report, report
-from torchbce.checks.probing.fingerprint import LossFunction, fingerprint
+from torchbce.checks.probing.fingerprint import fingerprint
+from torchbce.checks.probing.form import LossFunction
 from torchbce.checks.rule import looks
 
 __all__ = ["check_loss"]

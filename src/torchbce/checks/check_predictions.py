@@ -8,6 +8,7 @@ from typing import Any
 
 from torchbce.checks.findings import Finding, Level, Report, report, skipped
 from torchbce.checks.rule import looks
+from torchbce.checks.rules.layout import transposed
 from torchbce.checks.rules.loss_value import finite
 from torchbce.checks.rules.predictions import auc_error
 from torchbce.checks.rules.scale import scale, two_columns, without_certain_logits
@@ -50,12 +51,14 @@ def check_predictions(
         return report([two_columns(x, y)], ignore=ignore)
     if x.shape != y.shape or not x.numel():
         raise ValueError(f"outputs has the shape {tuple(x.shape)} and targets {tuple(y.shape)}; write both alike")
+    turned = transposed(x, y)
     x, y = x.flatten(), y.flatten()
     x = x if x.is_floating_point() else x.double()
     numbers = without_certain_logits(x, y) if from_logits else x
     found = {
         "BCE001": targets_range(y),
         "BCE002": finite(outputs=numbers, targets=y),
+        "BCE003": turned,
         "BCE029": scale(x, y, from_logits),
     }
     plain = all(found[code].level is Level.PASS for code in ("BCE001", "BCE002"))

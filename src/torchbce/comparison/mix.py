@@ -48,7 +48,7 @@ def by_groups(before: Explanation, after: Explanation) -> tuple[Part, Part]:
             for sign in (-1, 1)
         ]
         return _clustered_part(mix, sides, of_mix), _clustered_part(within, sides, of_within)
-    noise, spread = _variances(before, after, sides)
+    noise, spread = _variances(sides)
     return _part(mix, noise, math.inf), _part(within, spread, math.inf)
 
 
@@ -65,7 +65,7 @@ def _sides(before: Explanation, after: Explanation) -> list[Sides]:
     return found
 
 
-def _variances(before: Explanation, after: Explanation, sides: list[Sides]) -> tuple[float, float]:
+def _variances(sides: list[Sides]) -> tuple[float, float]:
     """Of mix and of within, where items are independent."""
     noise = spread = 0.0
     squares, means = [0.0, 0.0], [0.0, 0.0]
@@ -78,8 +78,11 @@ def _variances(before: Explanation, after: Explanation, sides: list[Sides]) -> t
         for place, share in enumerate(side.shares):
             squares[place] += share * side.middle**2
             means[place] += share * side.middle
-    for place, found in enumerate((before, after)):
-        noise += max(squares[place] - means[place] ** 2, 0.0) / found.count
+    for place in (0, 1):
+        known = [side.groups[place] for side in sides]
+        weight = sum(one.weight for one in known if one)
+        count = weight**2 / sum(one.weight**2 / one.equal_count for one in known if one and one.equal_count)
+        noise += max(squares[place] - means[place] ** 2, 0.0) / count
     return noise, spread
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from torchbce.comparison.changed import Changed, most
-from torchbce.comparison.sample import PairSample
+from torchbce.comparison.sample import PairSample, hashed
 from torchbce.explanation.sketch.clusters import numbers_of
 from torchbce.explanation.sketch.groups import Codes, Groups
 from torchbce.explanation.sketch.losses import BLOCK, finite, item_losses, weighted
+from torchbce.explanation.sketch.points import FOLDS
 from torchbce.explanation.sketch.sketch import Sketch
 
 EDGES = (0.6, 0.75, 0.9, 0.99)
@@ -60,8 +61,10 @@ class Pairs:
         clusters: Codes | None = None,
     ) -> None:
         """Add items whose values are known to be allowed; see `Sketch.add`."""
+        # An item is in the same fold for both, or chance would make them differ.
+        parts = (hashed(rows, source) % np.uint64(FOLDS)).astype(np.int64)
         for sketch, given in zip((self.a, self.b), outputs, strict=True):
-            sketch.add(given, targets, weights, rows=rows, source=source, clusters=clusters)
+            sketch.add(given, targets, weights, rows=rows, source=source, clusters=clusters, parts=parts)
         number = self.a.sources.index(source) if source in self.a.sources else 0
         for i in range(0, len(targets), BLOCK):
             part = slice(i, i + BLOCK)

@@ -40,6 +40,7 @@ class Change:
     calibration: Part | None
     mix: Part | None
     within: Part | None
+    reason: str = ""  # why its total has no interval
 
     @property
     def verdict(self) -> str:
@@ -48,7 +49,9 @@ class Change:
         size = f"{around(self.total.nats, self.total.interval, '+.2g')} nats per item"
         if not math.isfinite(self.total.nats):
             return "The means cannot be compared: one of them is infinite."
-        if math.isnan(low) or low <= 0 <= high:
+        if math.isnan(low):
+            return f"Whether the mean loss changed by more than luck cannot be told: {size}; {self.reason}."
+        if low <= 0 <= high:
             return f"The mean loss did not change by more than luck: {size}."
         named = {
             "the base rate": self.base_rate,
@@ -148,4 +151,5 @@ def what_changed(before: Explanation, after: Explanation, names: tuple[str, str]
         calibration=calibration,
         mix=mix,
         within=within,
+        reason=before.withheld.get("mean", after.withheld.get("mean", "there is one item")),
     )

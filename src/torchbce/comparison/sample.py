@@ -75,7 +75,7 @@ class PairSample:
         clusters: Array | None = None,
     ) -> None:
         """All are float64 and finite; soft targets are left out."""
-        keys = _hashed(rows, source)
+        keys = hashed(rows, source)
         y, w = targets.numpy(), np.ones(len(rows)) if weights is None else weights.numpy()
         numbers = np.zeros(len(rows), np.int64) if clusters is None else clusters
         self.clustered = self.clustered or clusters is not None
@@ -112,7 +112,7 @@ class PairSample:
         return PairPoints(a, b, each, positive, square, part, clusters if self.clustered else None)
 
 
-def _hashed(rows: Array, source: str) -> Array:
+def hashed(rows: Array, source: str) -> Array:
     """A number for each row that looks like chance (splitmix64, Steele et al. 2014)."""
     seed = np.uint64(zlib.crc32(source.encode("utf-8", "surrogatepass")) << 32)
     with np.errstate(over="ignore"):

@@ -144,7 +144,7 @@ def _slot(slot: Slot, prefix: str = "") -> str:
     share = "" if math.isnan(slot.share) else f", {100 * slot.share:.0f} % of the difference"
     return (
         f"{prefix}{shown(slot.name)}: {around(slot.difference, slot.interval, '+.6f')} nats per item over "
-        f"{counted(slot.count, 'item')}{share}"
+        f"{counted(slot.count, 'item')}{share}{' (too few for an interval)' * math.isnan(slot.interval.low)}"
     )
 
 

@@ -30,6 +30,7 @@ from torchbce.explanation.statistics.mean_loss import design_effect, mean_loss
 from torchbce.explanation.statistics.rates import around_base_rate, base_rate, d2, entropy_pulls
 from torchbce.explanation.statistics.sample import Sample
 from torchbce.explanation.statistics.unseen import ENOUGH, unseen
+from torchbce.explanation.statistics.withheld import reasons
 
 __all__ = ["Explanation", "explain"]
 
@@ -200,7 +201,7 @@ def explanation(
     points = sketch.distribution()
     hard, finite = not sums.soft and sums.weight > 0, math.isfinite(sums.total)
     sample = Sample(points, sketch.clusters)
-    told = hard and has_enough_items(sample.zeros, sample.ones)
+    told = hard and has_enough_items(sample.zeros, sample.ones) and sample.rarer >= FEWEST_FOR_ORDER
     fits = right_fits(points) if bands and told and not weighted else None
     around, factor = mean_loss(sketch), design_effect(sketch)
     order = auc(points)
@@ -259,6 +260,7 @@ def explanation(
         worst_share=sketch.losses.share_of_worst(0.01, sketch.worst),
         auc=order,
         errors=others.errors if others.reach else None,
+        withheld=reasons(sample, soft=not hard, finite=finite),
         elsewhere=None if weighted else Elsewhere(sums.keras / count, sums.sklearn / count, sklearn_epsilon(sketch)),
         calibration=calibrated,
         decomposition=parts,
@@ -310,6 +312,7 @@ def _group_losses(sketch: Sketch, hard: bool) -> tuple[GroupLoss, ...]:
                 base_rate=group.base_rate,
                 baseline=cross_entropy(group.base_rate, group.base_rate),
                 weight=group.weight,
+                equal_count=group.equal_count,
                 standard_error=around.standard_error,
                 interval=around.interval.within(0.0, math.inf) if told else NOTHING,
                 parts=group.parts,

@@ -78,6 +78,7 @@ class GroupLoss:
     base_rate: float
     baseline: float  # what answering the group's own base rate costs, by its weights
     weight: float  # of its items, together
+    equal_count: float  # as many items of equal weight tell as much
     standard_error: float  # of the mean; by clusters, where these are known
     interval: Interval  # 95 %, of the mean
     parts: Parts | None = field(default=None, repr=False)  # in clusters
@@ -106,7 +107,8 @@ class Explanation:
     for independent unless `cluster_sizes` are known. `design_effect`: how many times the
     variance of the mean is that of independent items. `intervals`: 95 %, of mean, base_rate, d2 and auc; those of the
     parts stand beside them. NaN where nothing can be told. `errors`: of how many items the truth was given at most
-    1/2, where these are too few to tell what others cost, so that intervals reach farther; else None.
+    1/2, where these are too few to tell what others cost, so that intervals reach farther; else None. `withheld`: why
+    figures have no interval, by their names.
     """
 
     count: int
@@ -132,6 +134,7 @@ class Explanation:
     items: tuple[Item, ...]
     intervals: dict[str, Interval] = field(default_factory=dict)
     errors: float | None = None
+    withheld: dict[str, str] = field(default_factory=dict)
     cluster_sizes: Sizes | None = None
     design_effect: float = 1.0
     groups: tuple[GroupLoss, ...] = ()

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer
 
 T = TypeVar("T")
 DEEPEST = 6  # of containers and objects in a module's attributes
@@ -26,7 +27,9 @@ def copied(thing: T) -> T:
     memo: dict[int, Any] = {}
     inside = list(_inside(thing))  # all kept, so that no other object gets the id of one of these
     for part in inside:
-        if isinstance(part, Tensor) and not part.is_leaf:
+        if isinstance(part, UninitializedBuffer):  # of a lazy layer; torch copies parameters of that kind only
+            memo[id(part)] = UninitializedBuffer(False, part.device, part.dtype)  # type: ignore[arg-type]
+        elif isinstance(part, Tensor) and not part.is_leaf:
             memo[id(part)] = part.detach().clone()
     try:
         return copy.deepcopy(thing, dict(memo))
@@ -45,13 +48,13 @@ def copied_if_possible(thing: T) -> T:
         return thing
 
 
-def seed() -> None:
+def seed(number: int = 0) -> None:
     """The same random numbers again; CUDA is left alone where it has not been used."""
-    torch.default_generator.manual_seed(0)
+    torch.default_generator.manual_seed(number)
     if _uses_cuda():
-        torch.cuda.manual_seed_all(0)
-    np.random.seed(0)
-    random.seed(0)
+        torch.cuda.manual_seed_all(number)
+    np.random.seed(number)
+    random.seed(number)
 
 
 @contextlib.contextmanager

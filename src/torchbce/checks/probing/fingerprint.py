@@ -8,19 +8,22 @@ moves the gradient of its own item only.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from torchbce.checks.probing.form import ITEMS, Form, LossFunction, Probe
 from torchbce.checks.probing.known_losses import CLOSE, FARTHEST, SHARES, lowest_at, name_of
 
-ITEMS = 16
 EXACT = 1e-5  # relative; a loss may compute in float32
 LN2 = math.log(2)
 
-LossFunction = Callable[[Tensor, Tensor], Tensor]
+SOFTMAX = "softmax cross-entropy"
+FLIPS = 6  # targets
+FEWEST = 4  # points of each class, for a straight line to be no accident
+SAMPLE = 512  # gradients that are compared with those of known losses
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class Fingerprint:
     lowest: the probability where a loss that is not BCE is lowest, for each of `known_losses.SHARES`; 0 and 1 stand for
         nowhere. Empty where that is not known.
     pos_weight, weight: of each column, or one for all.
+    weighs_items: each item has a weight of its own.
+    is_paired: each output of the batch meets its own target only.
+    is_reversed: raising a target raises the gradient, so that the output is lowered.
+    takes_classes: the targets are numbers of classes, and each output is the score of one.
     """
 
     family: str
@@ -47,6 +54,10 @@ class Fingerprint:
     high: float = 1.0
     cross_talk: float = 0.0
     lowest: tuple[float, ...] = ()
+    weighs_items: bool = False
+    takes_classes: bool = False
+    is_paired: bool = False
+    is_reversed: bool = False
 
     @property
     def is_proper(self) -> bool | None:
@@ -86,6 +97,8 @@ class Fingerprint:
             words.append("pos_weight " + ", ".join(f"{weight:.4g}" for weight in self.pos_weight))
         if self.weight != (1.0,):
             words.append("weight " + ", ".join(f"{weight:.4g}" for weight in self.weight))
+        if self.weighs_items:
+            words.append("a weight for each item")
         if self.turned:
             words.append("targets flipped")
         elif self.smoothing:
@@ -106,13 +119,22 @@ def fingerprint(loss_func: LossFunction, *, columns: int | None = None) -> Finge
     Raises:
         ValueError: the function fails on every kind of outputs; its own error is the cause.
     """
+    return identified([Form(loss_func, (columns,))] if columns else [Form(loss_func), Form(loss_func, (1,))])
+
+
+def identified(forms: Sequence[Form]) -> Fingerprint:
+    """What a loss turns out to be in the first of these forms that it does not refuse.
+
+    Raises:
+        ValueError: it fails in every form; its own error is the cause.
+    """
     failure: Exception | None = None
     unknown = None
-    for width in [columns] if columns else [None, 1]:
+    for form in forms:
         refused = False
         for takes in ("logits", "probabilities"):
             try:
-                found = _identify(_Probe(loss_func, takes, width))
+                found = replace(_identify(Probe(form, takes)), takes_classes=form.exclusive)
             except Exception as error:  # whatever a user's function raises, another kind of outputs may be right
                 failure, refused = error, True
                 continue
@@ -124,18 +146,20 @@ def fingerprint(loss_func: LossFunction, *, columns: int | None = None) -> Finge
                 unknown = replace(found, takes="probabilities" if refused and takes == "probabilities" else "")
     if unknown is not None and unknown.family != "not bce":
         return unknown
-    if _is_exchanged(loss_func, columns):
+    if _is_exchanged(forms[0]):
         return Fingerprint("exchanged")
     if unknown is None:
         raise ValueError(f"the loss function fails on {ITEMS} outputs: {failure}") from failure
     return unknown
 
 
-def _is_exchanged(loss_func: LossFunction, columns: int | None) -> bool:
+def _is_exchanged(form: Form) -> bool:
     """Whether it is BCE if the targets come first."""
+    if form.exclusive:
+        return False
     for takes in ("logits", "probabilities"):
         try:
-            probe = _Probe(lambda outputs, targets: loss_func(targets, outputs), takes, columns)
+            probe = Probe(replace(form, loss_func=lambda outputs, targets: form.loss_func(targets, outputs)), takes)
             if _identify(probe).family == "bce":
                 return True
         except Exception:  # as above
@@ -143,56 +167,33 @@ def _is_exchanged(loss_func: LossFunction, columns: int | None) -> bool:
     return False
 
 
-class _Probe:
-    """Calls a loss function on chosen items and gives their gradients."""
-
-    def __init__(self, loss_func: LossFunction, takes: str, width: int | None) -> None:
-        self.loss_func, self.takes, self.width = loss_func, takes, width
-        self.reduced = True
-
-    def points(self, rows: int) -> tuple[Tensor, Tensor]:
-        """Logits on both sides of 0 for both targets; some are not probabilities, which BCELoss refuses."""
-        shape = (rows,) if self.width is None else (rows, self.width)
-        count = math.prod(shape)
-        z = torch.linspace(-3.1, 2.9, count, dtype=torch.float64).reshape(shape)
-        row = torch.arange(rows) % 3 != 0
-        return z, (row if self.width is None else row[:, None].expand(shape)).double()
-
-    def __call__(self, z: Tensor, y: Tensor) -> Tensor:
-        z = z.clone().requires_grad_()
-        loss = self.loss_func(z if self.takes == "logits" else torch.sigmoid(z), y.clone())
-        self.reduced = loss.ndim == 0
-        if not loss.isfinite().all():
-            raise ValueError("it is not finite")
-        if not loss.requires_grad:
-            return torch.zeros_like(z)
-        (found,) = torch.autograd.grad(loss.sum(), z, allow_unused=True)
-        gradients = torch.zeros_like(z) if found is None else found.double()
-        if not gradients.isfinite().all():
-            raise ValueError("its gradient is not finite")
-        return gradients
-
-
-def _identify(probe: _Probe) -> Fingerprint:
-    z, y = probe.points(ITEMS)
+def _identify(probe: Probe) -> Fingerprint:
+    z, y = probe.points()
     g = probe(z, y)
     if g.abs().max() < 1e-12:
         return Fingerprint("constant")
-    least, most = _cross_talk(probe, z, y, g)
+    least, most, reversed_ = _cross_talk(probe, z, y, g)
     if most > EXACT:  # what mixes items in another way than broadcasting does, such as a Dice loss, is meant
         if (abs(least - 1) < 1e-3 and abs(most - 1) < 1e-3) or _meets_all(probe, z, y, g):
             return Fingerprint("cross-talk", probe.takes, cross_talk=most)
-        return Fingerprint("of the mean" if _of_the_mean(z, y, g, probe) else "not bce", probe.takes)
-    solved = [_column(z_k, y_k, g_k) for z_k, y_k, g_k in zip(*map(_columns, (z, y, g)), strict=True)]
-    if any(found is None for found in solved):
-        other = name_of(z, y, g)
-        if probe.takes == "probabilities":
-            other = other.replace("sigmoid(outputs)", "the outputs")
-        known = other and not (other == "sigmoid twice" and probe.takes == "probabilities")  # our own sigmoid was one
-        return Fingerprint(other if known else "not bce", probe.takes, lowest=_lowest(probe))
-    scales, weights, lows, highs = zip(*(found for found in solved if found is not None), strict=True)
-    reduction = _reduction(probe, g)
-    times = z.numel() if reduction == "mean" else 1
+        family = "of the mean" if _of_the_mean(z, y, g, probe) else "not bce"
+        return Fingerprint(family, probe.takes, is_reversed=reversed_)
+    return replace(_of_each(probe, z, y, g), is_paired=probe.form.of_batch, is_reversed=reversed_)
+
+
+def _of_each(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> Fingerprint:
+    """What it is where each output meets its own target only."""
+    counts = probe.form.counts
+    solved = _solved(z, y, g, counts)
+    if solved is None:
+        if _weighs_items(probe, z, y, g):
+            sign = 1.0 if bool(((torch.sigmoid(z) - y) * g).sum() > 0) else -1.0
+            return Fingerprint("bce", probe.takes, scale=sign, weighs_items=True)
+        return _other(probe, z, y, g)
+    scales, weights, lows, highs = zip(*solved, strict=True)
+    count = z.numel() if counts is None else int(counts.sum())
+    reduction = _reduction(probe, z, y, g, scales[0] * count)
+    times = count if reduction == "mean" else 1
     alike = max(scales) - min(scales) <= EXACT * abs(scales[0])
     return Fingerprint(
         "bce",
@@ -206,14 +207,62 @@ def _identify(probe: _Probe) -> Fingerprint:
     )
 
 
+def _other(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> Fingerprint:
+    """A loss that is not BCE."""
+    if probe.form.exclusive and _is_line(torch.softmax(z, -1) - y, g):
+        return Fingerprint(SOFTMAX, probe.takes)
+    kept = slice(None) if probe.form.counts is None else probe.form.counts.flatten()
+    z, y, g = (values.flatten()[kept] for values in (z, y, g))
+    chosen = torch.linspace(0, len(z) - 1, min(len(z), SAMPLE)).long()
+    z, y, g = z[chosen], y[chosen], g[chosen]
+    slope = torch.sigmoid(z) * (1 - torch.sigmoid(z))
+    if probe.takes == "logits" and _column(torch.sigmoid(z), y, g / slope) is not None:  # with a pos_weight or smoothed
+        return Fingerprint("sigmoid twice", probe.takes)
+    other = name_of(z, y, g)
+    if probe.takes == "probabilities":
+        other = other.replace("sigmoid(outputs)", "the outputs")
+    known = other and not (other == "sigmoid twice" and probe.takes == "probabilities")  # our own sigmoid was one
+    return Fingerprint(other if known else "not bce", probe.takes, lowest=_lowest(probe))
+
+
+def _is_line(x: Tensor, g: Tensor) -> bool:
+    """Whether gradients are these, up to a positive factor."""
+    factor = (g * x).sum() / (x * x).sum()
+    return bool(factor > 0) and bool((g - factor * x).abs().max() <= EXACT * g.abs().max())
+
+
+def _weighs_items(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> bool:
+    """Whether it is BCE with a weight for each item: other outputs leave gradient / (sigmoid - label) as it is."""
+    if probe.form.exclusive:
+        return False
+    first, second = g / (torch.sigmoid(z) - y), probe(z + 1.5, y) / (torch.sigmoid(z + 1.5) - y)
+    one_sign = bool((first >= 0).all()) or bool((first <= 0).all())
+    return one_sign and bool((first - second).abs().max() <= EXACT * first.abs().max())
+
+
 def _one_or_all(columns: Sequence[float]) -> tuple[float, ...]:
     """One value where all are alike."""
     tidy = tuple(map(_tidy, columns))
     return tidy[:1] if len(set(tidy)) == 1 else tidy
 
 
-def _columns(values: Tensor) -> list[Tensor]:
-    return [values] if values.ndim == 1 else list(values.unbind(1))
+def _solved(z: Tensor, y: Tensor, g: Tensor, counts: Tensor | None) -> list[tuple[float, float, float, float]] | None:
+    """Scale, pos_weight and the targets of all outputs, or of each column, where these are gradients of BCE."""
+    if counts is not None:
+        together = _column(z[counts], y[counts], g[counts])
+        return None if together is None else [together]
+    together = _column(z, y, g)
+    if together is not None:
+        return [together]
+    for dim in {z.ndim - 1, 1} - {0} if z.ndim > 1 else ():
+        parts = list(zip(*(values.unbind(dim) for values in (z, y, g)), strict=True))
+        if min(min((y_k == 0).sum(), (y_k == 1).sum()) for _, y_k, _ in parts) < FEWEST:
+            continue
+        found = [_column(*part) for part in parts]
+        solved = [column for column in found if column is not None]
+        if len(solved) == len(found):
+            return solved
+    return None
 
 
 def _column(z: Tensor, y: Tensor, g: Tensor) -> tuple[float, float, float, float] | None:
@@ -222,36 +271,43 @@ def _column(z: Tensor, y: Tensor, g: Tensor) -> tuple[float, float, float, float
     return None if zeros is None or ones is None else _solve(*zeros, *ones)
 
 
-def _reduction(probe: _Probe, g: Tensor) -> str:
-    """A mean's gradients double on half of the items, a sum's stay."""
+def _reduction(probe: Probe, z: Tensor, y: Tensor, g: Tensor, times: float) -> str:
+    """A mean's gradients grow on half of the items, a sum's stay; else what the scale says, times the items."""
     if not probe.reduced:
         return "none"
-    z, y = probe.points(ITEMS)
-    half = probe(z[: ITEMS // 2], y[: ITEMS // 2])
-    grown = (half.abs().sum() / g[: ITEMS // 2].abs().sum()).item()
-    return "mean" if abs(grown - 2) < EXACT else "sum" if abs(grown - 1) < EXACT else ""
+    half = probe.rows // 2
+    try:
+        grown = (probe(z[:half], y[:half]).abs().sum() / g[:half].abs().sum()).item()
+    except Exception:  # a loss may know the number of its items
+        return "mean" if abs(abs(times) - 1) < EXACT else "sum" if abs(abs(times) - z.numel()) < EXACT * times else ""
+    return "mean" if abs(grown - probe.rows / half) < EXACT else "sum" if abs(grown - 1) < EXACT else ""
 
 
-def _cross_talk(gradients: _Probe, z: Tensor, y: Tensor, g: Tensor) -> tuple[float, float]:
-    """How much flipping a target moves other items' gradients, next to its own: the least and the most."""
-    least, most = math.inf, 0.0
-    for i in range(0, z.numel(), max(1, z.numel() // 4)):
-        turned = y.clone()
-        turned.view(-1)[i] = 1 - turned.view(-1)[i]
-        moved = (gradients(z, turned) - g).abs().flatten()
-        others = torch.cat([moved[:i], moved[i + 1 :]]) / max(moved[i].item(), 1e-300)
-        if moved.max() > 1e-12:
+def _cross_talk(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> tuple[float, float, bool]:
+    """How much flipping a target moves other items' gradients, next to its own: the least and the most.
+
+    Also whether a target that is raised raises its own gradient, each time.
+    """
+    least, most, raised = math.inf, 0.0, list[bool]()
+    places = torch.randperm(z.numel(), generator=torch.Generator().manual_seed(0))  # not all on a diagonal
+    for i in places[:FLIPS].tolist():
+        turned, own = probe.turned(y, i)
+        change = probe(z, turned) - g
+        moved = change.abs()
+        raised.append(bool((change * (turned - y))[own].sum() > 0))
+        others = moved[~own] / max(moved[own].max().item(), 1e-300)
+        if moved.max() > 1e-12 and len(others):
             least, most = min(least, others.min().item()), max(most, others.max().item())
-    return least, most
+    return least, most, all(raised)
 
 
-def _meets_all(gradients: _Probe, z: Tensor, y: Tensor, g: Tensor) -> bool:
+def _meets_all(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> bool:
     """Whether it does not matter which target is flipped: every output meets every target, in any loss."""
+    if probe.form.exclusive:
+        return False
     moved = []
     for i in (j for j in range(z.numel()) if y.view(-1)[j] == 1):
-        turned = y.clone()
-        turned.view(-1)[i] = 0
-        moved.append((gradients(z, turned) - g).flatten())
+        moved.append((probe(z, probe.turned(y, i)[0]) - g).flatten())
         if len(moved) == 3:
             break
     size = moved[0].abs().max()
@@ -283,18 +339,19 @@ def _solve(a0: float, b0: float, a1: float, b1: float) -> tuple[float, float, fl
     return scale, a1 / (scale * t1), t0, t1
 
 
-def _lowest(probe: _Probe) -> tuple[float, ...]:
+def _lowest(probe: Probe) -> tuple[float, ...]:
     """Where the loss is lowest, from its gradients along a line of logits."""
-    z = torch.linspace(-FARTHEST, FARTHEST, 12 * ITEMS + 1, dtype=torch.float64)
-    shape = z if probe.width is None else z[:, None].expand(-1, probe.width).contiguous()
+    if probe.form.exclusive:
+        return ()
+    line = torch.linspace(-FARTHEST, FARTHEST, 12 * ITEMS + 1, dtype=torch.float64)
     try:
-        zeros, ones = (probe(shape, torch.full_like(shape, label)) for label in (0.0, 1.0))
+        zeros, ones = (probe.along(line, label) for label in (0.0, 1.0))
     except Exception:  # a loss may refuse one class only
         return ()
-    return lowest_at(z, zeros, ones) if probe.width is None else lowest_at(z, zeros[:, 0], ones[:, 0])
+    return lowest_at(line, zeros, ones)
 
 
-def _of_the_mean(z: Tensor, y: Tensor, g: Tensor, probe: _Probe) -> bool:
+def _of_the_mean(z: Tensor, y: Tensor, g: Tensor, probe: Probe) -> bool:
     """A function of the mean BCE: its gradients are BCE's times a factor that all items share and that changes."""
     factors = []
     for shift in (0.0, 1.5):

@@ -6,8 +6,8 @@ That is: weights, gradients, buffers and modes of the model and the loss, the ba
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +15,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchbce.checks.probing import loss_graph
+from torchbce.checks.probing.batch_form import Batch, batch_forms, batch_gradient
 from torchbce.checks.probing.copies import copied, copied_if_possible, gradients_kept, randomness_kept, seed
-from torchbce.checks.probing.fingerprint import Fingerprint, LossFunction, fingerprint
+from torchbce.checks.probing.fingerprint import Fingerprint, fingerprint, identified
+from torchbce.checks.probing.form import LossFunction
+from torchbce.checks.probing.parts import (
+    at_place,
+    outputs_place,
+    reached_by_loss,
+    replaced,
+    targets_of,
+    tensors_in,
+    with_all_targets,
+)
 from torchbce.common.batch import call, unpack
 from torchbce.engine import select
 
-FAR = 1000.0  # a logit
+FAR = 1000.0, 12.0  # logits; the second where a loss written by hand takes the logarithm of 0 at the first
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
@@ -46,8 +58,13 @@ class Trial:
         own: the user's own objects.
         returned, outputs: what the model returns, and the tensor in it that is compared with the targets.
         counts: which items count, as a loss may leave some out; None where that cannot be told.
-        loss: how the loss function is identified; None where it fails on plain outputs.
+        loss: how the loss function is identified; None where it fails in every form.
         recoded: identified by the batch's own two values of targets, as it is not BCE of 0 and 1.
+        maps: whether the loss turns the batch's own values of targets into probabilities.
+        graph_takes, squashes: what torch's own BCE in the loss takes, "" where that is not known, and the activation
+            that the loss itself puts before it.
+        place: of the outputs in what the model returns, as `at_place` takes it.
+        reached: the places of all that the loss takes.
     """
 
     own: Own
@@ -59,7 +76,19 @@ class Trial:
     outputs: Tensor
     counts: Tensor | None
     loss: Fingerprint | None
-    recoded: bool
+    recoded: bool = False
+    maps: bool = False
+    graph_takes: str = ""
+    squashes: str = ""
+    place: str = ""
+    reached: frozenset[str] = frozenset()
+
+    @property
+    def takes(self) -> str:
+        """What kind of outputs a cross-entropy takes: "logits", "probabilities", or "" for other losses."""
+        if self.graph_takes:
+            return self.graph_takes
+        return self.loss.takes if self.loss is not None and self.loss.is_cross_entropy else ""
 
     def copy(self) -> nn.Module:
         """A model to train or to change."""
@@ -88,7 +117,7 @@ class Trial:
 
     def loss_of(self, outputs: Tensor, targets: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
         """The loss of other outputs in place of the model's, of all items or some; summed where it is not reduced."""
-        returned = _replaced(self.returned, self.outputs, outputs, rows)
+        returned = replaced(self.returned, self.outputs, outputs, rows)
         loss = self.loss_func(returned, self.targets if targets is None else targets)
         return loss if loss.ndim == 0 else loss.sum()
 
@@ -115,11 +144,15 @@ class Trial:
         else:
             direction = torch.ones_like(self.outputs, dtype=torch.float64)
         for sign in (direction, -direction, torch.ones_like(direction), -torch.ones_like(direction)):
-            try:
-                loss = self.loss_of((FAR * sign).to(self.outputs.dtype))
-            except Exception:  # BCE of probabilities
-                return False
-            if not loss >= -1.0:
+            loss = math.nan
+            for far in FAR:
+                try:
+                    loss = self.loss_of((far * sign).to(self.outputs.dtype)).item()
+                except Exception:  # BCE of probabilities
+                    return False
+                if not math.isnan(loss):
+                    break
+            if not loss >= -far / FAR[0]:
                 return False
         return True
 
@@ -131,7 +164,7 @@ class Trial:
     @property
     def probabilities(self) -> Tensor:
         """The outputs as float64 probabilities."""
-        takes_logits = self.loss is None or self.loss.takes != "probabilities"
+        takes_logits = self.takes != "probabilities" and (self.loss is None or self.loss.takes != "probabilities")
         x = self.outputs.detach().double()
         return torch.sigmoid(x) if takes_logits else x
 
@@ -150,6 +183,7 @@ def trial(own: Own, loss_func: LossFunction) -> Iterator[Trial]:
         gradients_kept(own.model, loss_func),
         torch.enable_grad(),
         select.forced("reference"),
+        torch.compiler.set_stance("force_eager"),  # whose graph can be read, and differentiated twice
     ):
         inputs, given = copied(unpack(first_batch(own.batch)))
         loss_func = copied_if_possible(loss_func)
@@ -159,13 +193,16 @@ def trial(own: Own, loss_func: LossFunction) -> Iterator[Trial]:
             if isinstance(module, DROPOUTS):
                 module.eval()
         returned = call(twin, inputs)
-        targets = _targets(given, returned)
+        targets = targets_of(given, returned)
         if targets is not given:
-            loss_func = _with_all_targets(loss_func, given, targets)
-        outputs = _outputs(returned, targets)
-        loss, recoded = _identified(loss_func, outputs, targets)
-        found = Trial(own, twin, inputs, targets, loss_func, returned, outputs, None, loss, recoded)
-        yield dataclasses.replace(found, counts=_counting(found))
+            loss_func = with_all_targets(loss_func, given, targets)
+        place = outputs_place(returned, targets, loss_func)
+        outputs, reached = at_place(returned, place), frozenset(reached_by_loss(returned, targets, loss_func))
+        found = Trial(
+            own, twin, inputs, targets, loss_func, returned, outputs, None, None, place=place, reached=reached
+        )
+        found = dataclasses.replace(found, counts=_counting(found))
+        yield _identified(_read(found))
 
 
 def first_batch(batch: Any) -> Any:
@@ -175,120 +212,70 @@ def first_batch(batch: Any) -> Any:
 
 def forward(model: nn.Module, inputs: Any, like: Trial) -> Tensor:
     """The model's outputs."""
-    return _outputs(call(model, inputs), like.targets)
+    return at_place(call(model, inputs), like.place)
 
 
-def tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """All tensors in what a model takes or returns, each with a name."""
-    if isinstance(value, Tensor):
-        yield name, value
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from tensors_in(part, f"{name}[{key!r}]")
-    elif isinstance(value, list | tuple):
-        for place, part in enumerate(value):
-            yield from tensors_in(part, f"{name}[{place}]")
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield from tensors_in(getattr(value, field.name), f"{name}.{field.name}")
+def _read(t: Trial) -> Trial:
+    """With what the graph of its loss says."""
+    try:
+        outputs = t.outputs.detach().clone().requires_grad_()
+        loss = t.loss_of(outputs)
+    except Exception:  # outputs that are no numbers, or a loss that fails, which is BCE032
+        return t
+    if not loss.requires_grad:
+        return t
+    return dataclasses.replace(t, graph_takes=loss_graph.takes(loss, outputs), squashes=loss_graph.squashes(loss))
 
 
-def take_rows(inputs: Any, rows: Tensor) -> Any:
-    """Some rows of the inputs; what has another length than the batch is taken whole."""
-    sizes = [len(tensor) for _, tensor in tensors_in(inputs) if tensor.ndim]
-    return _rows(inputs, rows, max(set(sizes), key=sizes.count)) if sizes else inputs
+def _identified(t: Trial) -> Trial:
+    """With its loss, as one of targets 0 and 1; or, if it is not BCE of these, of the batch's own two values.
+
+    These are two values such as -1 and 1, or the least and the greatest where some are outside of [0, 1].
+    """
+    values = torch.unique(t.labels.detach())
+    found = _fingerprint(t, 0.0, 1.0)
+    outside = bool(((values < 0) | (values > 1)).any())
+    if not len(values) or not (outside or (len(values) == 2 and values.tolist() != [0, 1])):
+        return dataclasses.replace(t, loss=found)
+    low, high = float(values[0]), float(values[-1])
+    if found is not None and found.takes_classes:
+        return dataclasses.replace(t, loss=found, maps=True)
+    own = _fingerprint(t, low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
+    if outside and own is not None and own.family == "bce" and _are_shares(own.low, own.high):
+        return dataclasses.replace(t, loss=own, maps=True)
+    if (found is None or not found.is_cross_entropy) and len(values) == 2:
+        return dataclasses.replace(t, loss=own, recoded=True)
+    return dataclasses.replace(t, loss=found)
 
 
-def _rows(value: Any, rows: Tensor, length: int) -> Any:
-    if isinstance(value, Tensor):
-        return value[rows] if value.ndim and len(value) == length else value
-    if isinstance(value, Mapping):
-        return {name: _rows(part, rows, length) for name, part in value.items()}
-    return tuple(_rows(part, rows, length) for part in value) if isinstance(value, list | tuple) else value
+def _are_shares(*targets: float) -> bool:
+    return all(-1e-6 <= target <= 1 + 1e-6 for target in targets)
 
 
-def _targets(given: Any, returned: Any) -> Tensor:
-    """The targets themselves; of several things that a loss takes as such, the one of an output's size."""
-    if isinstance(given, Tensor):
-        return given
-    found = [tensor for _, tensor in tensors_in(given)]
-    sizes = {tensor.numel() for _, tensor in tensors_in(returned)}
-    fitting = [tensor for tensor in found if tensor.numel() in sizes] or found
-    if not fitting:
-        what = type(given).__name__
-        raise ValueError(
-            f"the targets of the batch are a {what}; they must be a Tensor: write torch.as_tensor(targets)"
-        )
-    return fitting[0]
+def _fingerprint(t: Trial, low: float, high: float) -> Fingerprint | None:
+    """In the form in which the batch has it, or with plain outputs where that form is not known."""
+    batch = Batch(t.outputs, t.targets, lambda outputs, targets, rows: t.loss_of(outputs, targets, rows))
+    forms = batch_forms(batch, low, high)
+    found = _unless_refused(lambda: identified(forms)) if forms else None
+    if found is not None:
+        gradient = batch_gradient(batch) if found.family == "constant" else None
+        return found if gradient is None or not gradient.any() else None
+    columns = t.outputs.shape[1] if t.outputs.ndim == 2 and t.outputs.shape[1] > 1 else None
+    function = copied_if_possible(t.loss_func)
+    found = _unless_refused(
+        lambda: fingerprint(lambda outputs, y: function(outputs, low + (high - low) * y), columns=columns)
+    )
+    # Plain outputs may be none that this loss is meant for: then it may well be constant in them, or mix them.
+    meant = t.outputs.numel() == t.targets.numel()
+    return found if meant or found is None or found.family not in ("constant", "cross-talk") else None
 
 
-def _with_all_targets(loss_func: LossFunction, given: Any, main: Tensor) -> LossFunction:
-    """The loss as a function of the main one of the targets that it takes."""
-
-    def of_one(outputs: Any, targets: Tensor) -> Tensor:
-        if targets.shape != main.shape:
-            raise ValueError("the loss takes more than targets, which is not known for other items")
-        return loss_func(outputs, _replaced(given, main, targets, None))
-
-    return of_one
-
-
-def _outputs(returned: Any, targets: Tensor) -> Tensor:
-    """The tensor that is compared with the targets: the only one, or the first of their size that has a gradient."""
-    tensors = [tensor for _, tensor in tensors_in(returned)]
-    found = [tensor for tensor in tensors if tensor.is_floating_point()] or tensors
-    of_size = [tensor for tensor in found if tensor.numel() == targets.numel()]
-    trained = [tensor for tensor in of_size or found if tensor.requires_grad]
-    chosen = trained or of_size or found
-    if not chosen:
-        raise ValueError(
-            f"the model returns a {type(returned).__name__} without a tensor; check takes a model whose outputs are a "
-            "tensor, or a tuple, dict or dataclass with one: otherwise wrap it in a module that returns one"
-        )
-    return chosen[0]
-
-
-def _replaced(value: Any, old: Tensor, new: Tensor, rows: Tensor | None) -> Any:
-    """What a model returned, with another tensor in place of its outputs, and these rows of the others."""
-    if value is old:
-        return new
-    if isinstance(value, Tensor):
-        return value if rows is None else _rows(value, rows, len(old))
-    if isinstance(value, Mapping):
-        parts = {name: _replaced(part, old, new, rows) for name, part in value.items()}
-        return parts if type(value) is dict else _like(value, parts)
-    if isinstance(value, tuple | list):
-        rest = [_replaced(part, old, new, rows) for part in value]
-        return type(value)(*rest) if hasattr(value, "_fields") else type(value)(rest)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _replaced(getattr(value, f.name), old, new, rows) for f in dataclasses.fields(value)}
-        return dataclasses.replace(value, **fields)
-    return value
-
-
-def _like(value: Mapping[Any, Any], parts: dict[Any, Any]) -> Any:
-    twin = copy.copy(value)
-    for name, part in parts.items():
-        twin[name] = part  # type: ignore[index]
-    return twin
-
-
-def _identified(loss_func: LossFunction, outputs: Tensor, targets: Tensor) -> tuple[Fingerprint | None, bool]:
-    """As a loss of targets 0 and 1, or, if it is not BCE of these, of the batch's own two values, such as -1 and 1."""
-    columns = outputs.shape[1] if outputs.ndim == 2 and outputs.shape[1] > 1 else None
-
-    def of(function: LossFunction) -> Fingerprint | None:
-        try:
-            return fingerprint(copied_if_possible(function), columns=columns)
-        except (ValueError, RuntimeError):
-            return None
-
-    found = of(loss_func)
-    values = torch.unique(targets.detach())
-    if (found is None or not found.is_cross_entropy) and len(values) == 2 and values.tolist() != [0, 1]:
-        low, high = values.tolist()
-        return of(lambda outputs, y: loss_func(outputs, low + (high - low) * y)), True
-    return found, False
+def _unless_refused(identify: Callable[[], Fingerprint]) -> Fingerprint | None:
+    """What a loss turns out to be; None where it fails in every form."""
+    try:
+        return identify()
+    except (ValueError, RuntimeError):
+        return None
 
 
 def _counting(t: Trial) -> Tensor | None:

@@ -1,91 +1,24 @@
-"""What reaches the parameters, and what the outputs depend on: BCE015, BCE016, BCE017, BCE019."""
+"""What reaches the parameters, and which of them the optimizer has: BCE016 and BCE017."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from torchbce.checks.findings import Finding, Level, fail, finding, not_applicable, passed, warn
-from torchbce.checks.probing.trial import Trial, forward, take_rows, tensors_in
+from torchbce.checks.probing.by_design import last_is_not_trained
+from torchbce.checks.probing.copies import seed
+from torchbce.checks.probing.graph import name_of, nodes_from
+from torchbce.checks.probing.trial import Trial
 from torchbce.checks.rule import rule
-from torchbce.common.batch import swallowed_by
+from torchbce.checks.rules.targets import is_binary
+from torchbce.common.batch import call
 
+CHECKPOINT = "CheckpointFunction"
+ROUNDING = 1e-5  # times the usual gradient
 DRAWS = 24  # of what is random in a model, of its weights and of its inputs, for a layer that is used at times
-
-
-@rule("BCE015", "input-ignored", "outputs depend on the inputs", on="model", explains=("BCE013", "BCE016"))
-def input_ignored(t: Trial) -> Finding:
-    """BCE015: all inputs together, then each of several."""
-    if t.outputs.ndim == 0 or t.outputs.shape[0] < 2:
-        return not_applicable("one item only")
-    parts = dict(tensors_in(t.inputs, "inputs"))
-    swallowed = {f"inputs[{name!r}]" for name in swallowed_by(t.model, t.inputs)}  # by **rest, on purpose
-    of_items = {n: p for n, p in parts.items() if n not in swallowed and p.ndim and len(p) == len(t.targets)}
-    varying = [name for name, part in of_items.items() if _varies(part)]
-    if not varying:
-        return passed()
-    ignored = _ignored(t.copy().eval(), t, varying)
-    if ignored:
-        model = t.copy().eval()
-        _take_steps(model, t)  # a last layer may start at 0 on purpose
-        ignored = [name for name in ignored if name in _ignored(model, t, varying)]
-    if not ignored:
-        return passed()
-    if None in ignored:
-        return fail(
-            "the outputs stay the same whatever the inputs are: only the base rate can be learned",
-            "look for a wrong slice, a layer whose outputs are all 0, or inputs that are not passed on",
-            {"output": t.outputs.detach().flatten()[0].item()},
-        )
-    names = ", ".join(str(name) for name in ignored)
-    # A mask may have nothing to add to the padding that it marks.
-    masks = all(
-        len(torch.unique(parts[str(name)])) <= 2 and not parts[str(name)].is_floating_point() for name in ignored
-    )
-    return finding(
-        Level.TIP if masks else Level.WARN,
-        f"the outputs stay the same whatever {names} {'is' if len(ignored) == 1 else 'are'}: nothing is learned "
-        "from it",
-        "look at forward() for an argument that is not used, or leave it out of the batch",
-        {"inputs": ignored},
-    )
-
-
-def _ignored(model: nn.Module, t: Trial, names: list[str]) -> list[str | None]:
-    """Inputs that may be exchanged between the items; None for all of them together."""
-    with torch.no_grad():
-        outputs = forward(model, t.inputs, t)
-        rolled = torch.arange(len(t.targets)).roll(1)
-        if torch.equal(outputs, forward(model, take_rows(t.inputs, rolled), t)):
-            return [None]
-        if len(names) < 2:
-            return []
-        others = take_rows(t.inputs, rolled)
-        return [n for n in names if torch.equal(outputs, forward(model, _exchanged(t.inputs, others, n, "inputs"), t))]
-
-
-def _exchanged(inputs: Any, others: Any, wanted: str, name: str) -> Any:
-    """The inputs with one of their tensors taken from the others."""
-    if name == wanted:
-        return others
-    if isinstance(inputs, Mapping):
-        return {key: _exchanged(part, others[key], wanted, f"{name}[{key!r}]") for key, part in inputs.items()}
-    if isinstance(inputs, list | tuple):
-        return tuple(_exchanged(part, others[i], wanted, f"{name}[{i}]") for i, part in enumerate(inputs))
-    return inputs
-
-
-def _take_steps(model: nn.Module, t: Trial) -> None:
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if not parameters or not t.value(model).requires_grad:
-        return
-    optimizer = torch.optim.Adam(parameters, lr=1e-2)
-    for _ in range(3):
-        t.gradients(model, t.value(model))
-        optimizer.step()
 
 
 @rule("BCE016", "dead-gradient", "every parameter gets a gradient", on="model", explains=("BCE013",))
@@ -97,7 +30,7 @@ def dead_gradient(t: Trial) -> Finding:
     if not any(p.requires_grad for p in model.parameters()):
         return fail("no parameter requires grad", "model.requires_grad_(True)")
     step = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    seen: dict[str, float] = {}
+    wanted, seen = _to_train(t), dict[str, float]()
     for draw in range(DRAWS):
         torch.manual_seed(draw)
         step.zero_grad()
@@ -109,19 +42,28 @@ def dead_gradient(t: Trial) -> Finding:
             )
         t.gradients(model, loss)
         for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
+            if parameter.requires_grad and name in wanted:
                 size = -1.0 if parameter.grad is None else parameter.grad.abs().max().item()
                 seen[name] = max(seen.get(name, -1.0), size)
         if min(seen.values()) > 0:
-            return passed()
+            return _without_effect(t, seen)
         if draw == 0:
             step.step()
         else:
             _shake(model)  # further each time
-    return _unreached(seen)
+    return _unreached(t, seen)
 
 
-def _unreached(seen: dict[str, float]) -> Finding:
+def _to_train(t: Trial) -> set[str]:
+    """The names of the parameters that are looked at: those that the optimizer has, which is BCE017's business."""
+    names = {name for name, p in t.own.model.named_parameters() if p.requires_grad}
+    if t.own.optimizer is None:
+        return names
+    held = {id(p) for group in t.own.optimizer.param_groups for p in group["params"]}
+    return {name for name, p in t.own.model.named_parameters() if name in names and id(p) in held} or names
+
+
+def _unreached(t: Trial, seen: dict[str, float]) -> Finding:
     missing = [name for name, size in seen.items() if size < 0]
     if missing:
         return finding(
@@ -131,11 +73,67 @@ def _unreached(seen: dict[str, float]) -> Finding:
             {"parameters": missing},
         )
     zero = [name for name, size in seen.items() if size == 0]
+    zero = [name for name in zero if not _cancels(t, name, seen) and not _only_padding(t, name)]
+    if not zero:
+        return passed("biases that cancel, or rows of padding, have no gradient, and need none")
     return warn(
         f"{len(zero)} of {len(seen)} parameters have a gradient of exactly 0, also after a step: {_some(zero)}",
         "look for units that are 0 for all inputs (a dead ReLU), and outputs that are saturated",
         {"parameters": zero},
     )
+
+
+def _without_effect(t: Trial, seen: dict[str, float]) -> Finding:
+    """Weights that may be any others, and have no gradient but by rounding: of scores that are equal in a softmax."""
+    usual = sorted(seen.values())[len(seen) // 2]
+    small = [name for name, size in seen.items() if size < ROUNDING * usual and "bias" not in name]
+    idle = [name for name in small if _moves_nothing(t, name)]
+    if not idle:
+        return passed()
+    return warn(
+        f"{len(idle)} of {len(seen)} parameters do not matter, whatever they are: {_some(idle)}",
+        "look for scores that are equal before a softmax, and for what is subtracted from itself",
+        {"parameters": idle},
+    )
+
+
+def _moves_nothing(t: Trial, name: str) -> bool:
+    """Whether the loss stays as it is whatever a parameter is, and whatever the others are, as experts have items."""
+    model = t.copy()
+    with torch.no_grad():
+        for draw in range(DRAWS // 2):
+            seed()
+            before = t.value(model)
+            parameter = model.get_parameter(name)
+            parameter.add_((10.0 if draw % 2 else 1.0) * torch.randn_like(parameter))
+            seed()
+            if not torch.allclose(t.value(model), before, rtol=1e-4, atol=1e-6):
+                return False
+            torch.manual_seed(draw)
+            _shake(model)
+    return True
+
+
+def _cancels(t: Trial, name: str, seen: dict[str, float]) -> bool:
+    """Whether this is the bias of a layer that is trained, and no value of it moves the loss: as before BatchNorm."""
+    layer, _, last = name.rpartition(".")
+    if "bias" not in last or not any(size > 0 for other, size in seen.items() if other.rpartition(".")[0] == layer):
+        return False
+    return _moves_nothing(t, name)
+
+
+def _only_padding(t: Trial, name: str) -> bool:
+    """Whether this is the table of an embedding that was asked for nothing but padding."""
+    model = t.copy()
+    layer = model.get_submodule(name.rpartition(".")[0])
+    padding = getattr(layer, "padding_idx", None)
+    if not isinstance(layer, nn.Embedding | nn.EmbeddingBag) or padding is None:
+        return False
+    asked: list[bool] = []
+    layer.register_forward_pre_hook(lambda _, given: asked.append(bool((given[0] == padding).all())))
+    with torch.no_grad():
+        call(model, t.inputs)
+    return bool(asked) and all(asked)
 
 
 def _shake(model: nn.Module) -> None:
@@ -162,6 +160,8 @@ def optimizer_coverage(t: Trial) -> Finding:
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     left = [name for name, p in trainable.items() if id(p) not in held]
+    if left and _left_to_another(t, left):
+        return passed("the parameters that the optimizer does not have are not trained here")
     if left:
         return fail(
             f"the optimizer does not have {len(left)} of {len(trainable)} parameters: {_some(left)}",
@@ -172,6 +172,28 @@ def optimizer_coverage(t: Trial) -> Finding:
     if all(float(group["lr"]) == 0 and not float(group.get("initial_lr", 0)) for group in optimizer.param_groups):
         return fail("the learning rate is 0", "lr=0.001, or check the schedule")
     return passed()
+
+
+def _left_to_another(t: Trial, left: list[str]) -> bool:
+    """Whether parameters that an optimizer does not have are those of an adversary, or get no gradient anyway."""
+    parameters = dict(t.model.named_parameters())
+    if len(left) < len(parameters) and not any(name in _in_the_graph(t) for name in left):
+        return True
+    one_class = is_binary(t.labels) and bool((t.labels == 1).all())
+    return one_class and last_is_not_trained(t)
+
+
+def _in_the_graph(t: Trial) -> set[str]:
+    """The parameters that the loss depends on, by name."""
+    names = {id(p): name for name, p in t.model.named_parameters()}
+    try:
+        loss = t.loss_func(t.returned, t.targets)
+    except Exception:  # which is BCE032
+        return set(names.values())
+    nodes = list(nodes_from(getattr(loss, "grad_fn", None)))  # a loss may be a plain number
+    if any(name_of(node).startswith(CHECKPOINT) for node in nodes):  # which hides what is inside
+        return set(names.values())
+    return {names[id(node.variable)] for node in nodes if id(getattr(node, "variable", None)) in names}
 
 
 def _unregistered(t: Trial) -> list[str]:
@@ -203,36 +225,6 @@ def _parameters_in(value: object) -> Iterator[nn.Parameter]:
     elif isinstance(value, list | tuple | Mapping):
         for part in value.values() if isinstance(value, Mapping) else value:
             yield from _parameters_in(part)
-
-
-@rule("BCE019", "batch-mixing", "in evaluation an item does not depend on the others", on="model", explains=("BCE013",))
-def batch_mixing(t: Trial) -> Finding:
-    """BCE019: in evaluation, when BatchNorm too treats items alone."""
-    if t.outputs.ndim == 0 or len(t.outputs) != len(t.targets) or not t.can_be_cut:
-        return not_applicable("inputs or outputs are not one per item")
-    model = t.copy().eval()
-    with torch.no_grad():
-        first, second = forward(model, t.inputs, t), forward(model, t.inputs, t)
-        if not torch.equal(first, second):
-            return warn(
-                "in eval() two passes over the same batch differ",
-                "F.dropout(x, training=self.training); no random numbers in evaluation",
-            )
-        rows = torch.arange(len(first)).chunk(2)  # with its first half gone, what an item takes from earlier ones shows
-        alone = torch.cat([forward(model, take_rows(t.inputs, half), t) for half in rows])
-    error = (alone - first).abs().max().item()
-    size = first.abs().max().item() + 1e-6
-    if error > 1e-3 * size:
-        return warn(
-            f"in eval() an item's output changes with the other items of its batch, by up to {error:.3g}",
-            "model.eval() must reach every layer; no statistics of the batch, no wrong dimension in softmax or reshape",
-            {"change": error},
-        )
-    return passed()
-
-
-def _varies(part: Tensor) -> bool:
-    return not bool((part == part[:1]).all())
 
 
 def _some(names: list[str]) -> str:

@@ -17,6 +17,9 @@ LN2 = math.log(2)
 FEWEST_EPOCHS = 3  # one epoch proves nothing
 CLAMP = 100.0  # the most that one item can cost a loss of probabilities
 RATIO_ERROR = 0.005
+EXPLODED = 4.0  # times the worst epoch before
+NEAR = 0.015  # of log 2, or of the entropy, within which a loss has learned next to nothing
+NO_FALL = 0.003  # of it, from the first third of the epochs to the last
 STEADY = 0.35  # how far the logarithm of a ratio moves where it is one of units, and not one of learning
 
 
@@ -92,6 +95,14 @@ def stuck(log: Log) -> Finding:
         words = f"{entropy:.4f}, what always answering {100 * base_rate:.4g} % costs: only the base rate was learned"
         places.append((words, entropy, "are the inputs used? run check(model, batch, loss_func, optimizer)"))
     for words, place, fix in places:
+        epochs = _stays_at(train, place)
+        if epochs and (log.valid is None or not _came_below(log.valid, place)):
+            return warn(
+                f"the last {epochs} epochs stand near {words}, and do not fall ({train[-epochs]:.4f} to "
+                f"{train[-1]:.4f})",
+                fix,
+                {"place": place},
+            )
         if (np.abs(last - place) < 0.005 * place / LN2).all():  # rare events cost little, and so does learning them
             return warn(
                 f"the last {FEWEST_EPOCHS} epochs stand at {words} ({', '.join(f'{loss:.4f}' for loss in last)})",
@@ -99,6 +110,21 @@ def stuck(log: Log) -> Finding:
                 {"place": place},
             )
     return passed()
+
+
+def _stays_at(losses: np.ndarray, place: float) -> int:
+    """For how many epochs, up to the last, a loss is near a place, the later ones no lower; 0 where that is not so."""
+    away = np.flatnonzero(np.abs(losses / place - 1) > NEAR)
+    tail = losses[away[-1] + 1 :] if len(away) else losses
+    if len(tail) < 2 * FEWEST_EPOCHS:
+        return 0
+    third = len(tail) // 3
+    fall = float(tail[:third].mean() - tail[-third:].mean())
+    return len(tail) if fall < NO_FALL * place or fall < np.abs(np.diff(tail)).mean() else 0
+
+
+def _came_below(losses: np.ndarray, place: float) -> bool:
+    return bool(losses.min() < (1 - NEAR) * place)
 
 
 @rule("BCE022", "epoch-average", "the epoch's loss is the mean over items", on="log", explains=("BCE035",))
@@ -289,6 +315,16 @@ def diverging(log: Log) -> Finding:
     train = log.train
     if len(train) <= FEWEST_EPOCHS:
         return not_applicable(f"needs more than {FEWEST_EPOCHS} epochs")
+    peak = _exploded(train)
+    if peak is not None:
+        before = float(train[:peak].min())
+        return warn(
+            f"the training loss jumped from {before:.4g} to {train[peak]:.4g} in epoch {peak + 1}; at the end it is "
+            f"{train[-1]:.4g}",
+            "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0), and a smaller learning rate; look at the batches "
+            "of that epoch",
+            {"epoch": peak + 1, "before": before, "loss": float(train[peak])},
+        )
     best = int(np.argmin(train))
     after = train[best:]
     if (
@@ -303,6 +339,18 @@ def diverging(log: Log) -> Finding:
             {"best": best + 1, "last": float(train[-1])},
         )
     return passed()
+
+
+def _exploded(losses: np.ndarray) -> int | None:
+    """The first epoch, but for the first, whose loss is far above all before it, and above what knowing nothing costs.
+
+    Of few items one spike may be chance: it has to be several times the worst epoch until then.
+    """
+    for epoch in range(1, len(losses)):
+        worst, best = losses[:epoch].max(), losses[:epoch].min()
+        if losses[epoch] > max(EXPLODED * worst, 2 * EXPLODED * best, 2 * LN2):
+            return epoch
+    return None
 
 
 def _part_that_rose(decompositions: Sequence[Decomposition] | None, best: int) -> tuple[str, str, dict[str, float]]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from torchbce.checks.findings import Finding, fail, not_applicable, passed, tip, warn
 from torchbce.checks.probing.fingerprint import Fingerprint
 from torchbce.checks.probing.known_losses import CLOSE, SHARES
 from torchbce.checks.rule import finds, rule
+
+RIGHT = math.log(0.7 / 0.3)  # the first sigmoid, where the second is 0.7
 
 
 @rule(
@@ -13,7 +17,7 @@ from torchbce.checks.rule import finds, rule
     "cross-talk",
     "the loss compares each output with its own target only",
     on="loss",
-    explains=("BCE007", "BCE008", "BCE013"),
+    explains=("BCE007", "BCE008", "BCE013", "BCE027", "BCE028"),
 )
 def cross_talk(found: Fingerprint) -> Finding:
     if found.family == "of the mean":
@@ -34,13 +38,20 @@ def cross_talk(found: Fingerprint) -> Finding:
 
 @finds("BCE004", on="loss")
 def sigmoid_twice(found: Fingerprint) -> Finding:
-    # It asks for logits that only rise above 0: what is taken for logits are probabilities already.
-    saturates = found.lowest[:3] == (0.0, 0.0, 0.0) and found.lowest[4] > 0.5
+    # It asks for logits that only rise above 0: what is taken for logits are probabilities already. Where 70 % are
+    # right, sigmoid(sigmoid(z)) is 70 %.
+    low, rises = found.lowest[:3] == (0.0, 0.0, 0.0), found.lowest[3:]
+    saturates = low and abs(rises[0] - RIGHT) < CLOSE and rises[1] > 1 - CLOSE
     if not found.family.startswith("sigmoid twice") and not saturates:
         return passed()
+    return applies_sigmoid_twice("Sigmoid")
+
+
+def applies_sigmoid_twice(first: str) -> Finding:
+    """BCE004 of a loss that puts this activation before one of logits."""
     return fail(
-        "the loss applies a sigmoid to what is already one: no output is taken for less than 1/2, and with BCE none "
-        "costs less than 0.3133 (target 1) or 0.6931 (target 0)",
+        f"the loss applies a sigmoid to what is already one, or squashed: it puts {first} before it. No output is "
+        "taken for less than 1/2, and with BCE none costs less than 0.3133 (target 1) or 0.6931 (target 0)",
         "loss_func = torchbce.BCEWithLogitsLoss()  # on logits, without a sigmoid before it",
     )
 

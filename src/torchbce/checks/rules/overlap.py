@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from torchbce.checks.findings import Finding, not_applicable, passed, warn
-from torchbce.checks.probing.trial import Trial, first_batch, tensors_in
+from torchbce.checks.probing.parts import tensors_in
+from torchbce.checks.probing.trial import Trial, first_batch
 from torchbce.checks.rule import finds
 from torchbce.common.batch import unpack
 

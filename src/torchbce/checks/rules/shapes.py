@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
@@ -18,8 +20,10 @@ STRANGER = 1e-3  # an own target that moves the gradient less than this, beside 
 @finds("BCE003", on="model")
 def cross_talk(t: Trial) -> Finding:
     """BCE003 on the batch's own shapes; else as the loss alone shows it."""
+    if t.loss is not None and t.loss.is_paired:
+        return passed()
     try:
-        found = compares_all(t) or compares_others(t)
+        found = compares_one(t) or compares_all(t) or compares_others(t)
     except Exception:  # shapes that differ and that the loss refuses
         found = None
     if found is not None:
@@ -27,15 +31,30 @@ def cross_talk(t: Trial) -> Finding:
     return not_applicable(UNKNOWN_LOSS) if t.loss is None else loss_function.cross_talk(t.loss)
 
 
+def compares_one(t: Trial) -> Finding | None:
+    """BCE003 of a model that returns one row for the whole batch, which broadcasts against all of them."""
+    rows = len(t.targets) if t.targets.ndim else 0
+    if t.outputs.ndim != t.targets.ndim or rows < 2 or len(t.outputs) != 1:
+        return None
+    if t.outputs.shape[1:] != t.targets.shape[1:]:
+        return None
+    places = 0, t.targets.numel() - t.targets[0].numel()  # the same place of the first item and of the last
+    if not all((moved := _moved_by(t, place)) is not None and moved.flatten()[0] > 0 for place in places):
+        return None
+    return fail(
+        f"outputs have the shape {list(t.outputs.shape)} and targets {list(t.targets.shape)}, which broadcast: one row "
+        f"of outputs is compared with the targets of all {rows} items",
+        "one row for each item: look at view() and reshape() in the model, as x.flatten(1)",
+        {"outputs": list(t.outputs.shape), "targets": list(t.targets.shape)},
+    )
+
+
 def compares_all(t: Trial) -> Finding | None:
     """BCE003 on the batch itself: outputs and targets of different shapes, which the loss lets broadcast."""
     if t.outputs.shape == t.targets.shape or t.outputs.numel() != t.targets.numel() or t.targets.numel() < 2:
         return None
     moved = _moved_by(t, 0)
-    if moved is None:
-        return None
-    own, others = moved.flatten()[0].item(), moved.flatten()[1:]
-    if own == 0 or abs(others.min().item() / own - 1) > 0.01 or abs(others.max().item() / own - 1) > 0.01:
+    if moved is None or not (_alike(moved) or _reaches_all(t, moved)):
         return None
     shapes = f"{list(t.outputs.shape)} and targets {list(t.targets.shape)}"
     return fail(
@@ -43,6 +62,29 @@ def compares_all(t: Trial) -> Finding | None:
         _reshaped(t),
         {"outputs": list(t.outputs.shape), "targets": list(t.targets.shape)},
     )
+
+
+def _alike(moved: Tensor) -> bool:
+    own, others = moved.flatten()[0].item(), moved.flatten()[1:]
+    return own != 0 and abs(others.min().item() / own - 1) <= 0.01 and abs(others.max().item() / own - 1) <= 0.01
+
+
+def _reaches_all(t: Trial, moved: Tensor) -> bool:
+    """Whether a target moves the gradients of all items, and its own alone once it has the shape of the outputs.
+
+    Outputs (N, 1, H, W) and targets (N, H, W) become (N, N, H, W).
+    """
+    try:
+        if (t.outputs.detach() + t.targets.detach()).numel() <= t.outputs.numel():
+            return False
+        reshaped = dataclasses.replace(t, targets=t.targets.reshape(t.outputs.shape))
+        alone = _moved_by(reshaped, 0)
+    except Exception:  # shapes that do not broadcast, or that the loss refuses
+        return False
+    if alone is None or len(moved) < 2 or len(moved) != len(alone):
+        return False
+    everywhere, own = (found.reshape(len(found), -1).amax(1) for found in (moved, alone))
+    return bool((everywhere > STRANGER * everywhere.max()).all()) and bool((own[1:] == 0).all()) and bool(own[0] > 0)
 
 
 def compares_others(t: Trial) -> Finding | None:

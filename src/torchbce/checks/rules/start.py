@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from torchbce.checks.findings import Finding, not_applicable, passed, tip, warn
+from torchbce.checks.probing.graph import SIGMOIDS, last_operation
 from torchbce.checks.probing.head import last_layer
-from torchbce.checks.probing.trial import Trial, take_rows, tensors_in
+from torchbce.checks.probing.parts import take_rows, tensors_in
+from torchbce.checks.probing.trial import Trial
 from torchbce.checks.rule import rule
 from torchbce.checks.rules.targets import are_probabilities, is_binary
 from torchbce.explanation.statistics.entropy import cross_entropy
@@ -17,6 +19,7 @@ from torchbce.explanation.statistics.plain_bce import is_plain_bce
 from torchbce.functional import binary_cross_entropy
 
 LN2 = math.log(2)
+MOST = 2.0  # times log 2
 ITEMS = 8
 STEPS = 300
 
@@ -40,15 +43,17 @@ def saturated_at_start(t: Trial) -> Finding:
     "loss-at-start",
     "a new network costs about log 2",
     on="model",
-    explains=("BCE010", "BCE012", "BCE013", "BCE016"),
+    explains=("BCE010", "BCE012", "BCE013"),
 )
 def loss_at_start(t: Trial) -> Finding:
     """BCE011: healthy networks on scaled inputs start within 0.1 of log 2."""
     if t.outputs.numel() != t.targets.numel() or not is_binary(t.labels) or not are_probabilities(t.probabilities):
         return not_applicable("targets or outputs are not probabilities")
+    if t.takes == "probabilities" and last_operation(t.outputs) not in SIGMOIDS:
+        return not_applicable("the outputs are no sigmoids, which would start at one half")
     p = t.probabilities.reshape(t.targets.shape)
     start = binary_cross_entropy(p if t.counts is None else p[t.counts], t.labels.double()).item()
-    if start <= LN2 + 0.5:
+    if start <= MOST * LN2:
         return passed(f"{start:.4f}")
     numbers = [part for _, part in tensors_in(t.inputs) if part.is_floating_point() and part.numel()]
     largest = max((part.abs().max().item() for part in numbers), default=math.nan)

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from torchbce.checks.findings import Finding, Level, fail, finding, not_applicable, passed
+from torchbce.checks.probing.by_design import one_class_by_design
 from torchbce.checks.probing.trial import Trial
 from torchbce.checks.rule import rule
+from torchbce.checks.rules.training_step import passes_of_a_step
 from torchbce.common.batch import unpack
 from torchbce.common.encodings import encoding
 
@@ -70,6 +72,8 @@ def allowed(t: Trial) -> Finding:
     """BCE001, unless the loss is another, for which such targets are right."""
     found = targets_range(t.targets, t.counts)
     is_bce = t.loss is not None and t.loss.is_cross_entropy and not t.recoded
+    if found.level is Level.FAIL and t.maps:
+        return passed("the loss turns these targets into probabilities")
     if found.level is Level.FAIL and not is_bce and t.is_bounded():
         return passed("the loss has a lowest value for these targets, so it is one that takes them")
     return found
@@ -91,6 +95,9 @@ def both_classes(t: Trial) -> Finding:
             if bool((targets != first).any()):
                 return passed()
             seen += targets.numel()
+    why = one_class_by_design(t) if first == 1 else ""
+    if why or passes_of_a_step(t) > 1:
+        return passed(why or "the step runs the model several times, so it may have others of its own")
     # A batch without a positive is nothing special where they are rare.
     certain = first == 1 or seen >= FEWEST_ZEROS
     return finding(

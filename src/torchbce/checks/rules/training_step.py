@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from torchbce.checks.findings import Finding, fail, not_applicable, passed
 from torchbce.checks.probing.copies import copied, seed
+from torchbce.checks.probing.surroundings import surroundings_kept
 from torchbce.checks.probing.trial import Step, Trial, first_batch
 from torchbce.checks.rule import rule
 from torchbce.common.batch import TARGET_NAMES
@@ -22,32 +24,38 @@ class _OwnOptimizer(Exception):
     """The step moved the user's optimizer instead of the one that it was given."""
 
 
-@rule(
-    "BCE018",
-    "gradient-order",
-    "each optimizer step gets the gradient of its own batch",
-    on="model",
-    explains=("BCE016",),
-)
+@rule("BCE018", "gradient-order", "each optimizer step gets the gradient of its own batch", on="model")
 def fresh_gradients(t: Trial) -> Finding:
     """BCE018: on copies that cannot move, as the learning rate is 0, the same batch gives the same gradient again."""
     model, batch, step, optimizer = t.own.model, t.own.batch, t.own.step, t.own.optimizer
     if step is None or optimizer is None:
         return not_applicable("needs step and the optimizer")
+    try:
+        with _untouched(model, optimizer), surroundings_kept(step):
+            seen, kept = _gradients(model, first_batch(batch), step, optimizer)
+    except _OwnOptimizer:
+        return not_applicable("step moves an optimizer of its own; write step(model, batch, optimizer)")
+    return _judged(seen, kept)
+
+
+@contextlib.contextmanager
+def _untouched(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """The user's own model and optimizer stay as they are, though a step may know them.
+
+    Raises:
+        _OwnOptimizer: the step moved that optimizer.
+    """
     own = optimizer.register_step_pre_hook(_refuse)
     rates = [group["lr"] for group in optimizer.param_groups]  # a schedule that step calls knows the user's optimizer
     gradients = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
     try:
-        seen, kept = _gradients(model, first_batch(batch), step, optimizer)
-    except _OwnOptimizer:
-        return not_applicable("step moves an optimizer of its own; write step(model, batch, optimizer)")
+        yield
     finally:
         own.remove()
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         for parameter, gradient in zip(model.parameters(), gradients, strict=True):
             parameter.grad = gradient
-    return _judged(seen, kept)
 
 
 def _gradients(model: nn.Module, batch: Any, step: Step, optimizer: torch.optim.Optimizer) -> tuple[list[Tensor], bool]:
@@ -65,8 +73,8 @@ def _gradients(model: nn.Module, batch: Any, step: Step, optimizer: torch.optim.
         if len(args) > 1 or kwargs.get("closure") is not None:
             raise TypeError("the optimizer computes its gradients itself, by a closure")
         parameters = [p for group in twin_optimizer.param_groups for p in group["params"]]
-        rows = [(torch.zeros_like(p) if p.grad is None else p.grad).detach().double().flatten() for p in parameters]
-        seen.append(torch.cat(rows))
+        rows = [torch.zeros_like(p) if p.grad is None else p.grad.detach().to_dense() for p in parameters]
+        seen.append(torch.cat([row.double().flatten() for row in rows]))
 
     def go(data: Any) -> None:
         seed()  # the same dropout
@@ -86,6 +94,21 @@ def _gradients(model: nn.Module, batch: Any, step: Step, optimizer: torch.optim.
         go(other)
     go(batch)
     return seen[:2], len(seen) != 3 or not torch.equal(seen[2], seen[1])
+
+
+def passes_of_a_step(t: Trial) -> int:
+    """How often the user's own step runs the model; 0 where that is not known."""
+    if t.own.step is None or t.own.optimizer is None:
+        return 0
+    twin, twin_optimizer = copied((t.own.model, t.own.optimizer))
+    ran: list[object] = []
+    twin.register_forward_hook(lambda *_: ran.append(None))
+    try:
+        with _untouched(t.own.model, t.own.optimizer), surroundings_kept(t.own.step):
+            t.own.step(twin, copy.deepcopy(first_batch(t.own.batch)), twin_optimizer)
+    except Exception:  # a step that fails, or moves another optimizer, is the business of BCE018
+        return 0
+    return len(ran)
 
 
 def _other_targets(batch: Any) -> Any:

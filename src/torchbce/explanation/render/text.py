@@ -144,6 +144,7 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
         ),
     ]
     pairs.append(("interval", _interval(found)))
+    pairs += [("no interval", text) for text in _withheld(found)]
     if found.weight_sum is not None:
         pairs.append(
             (
@@ -237,19 +238,24 @@ def counted(count: int, thing: str) -> str:
 def _interval(found: Explanation) -> str:
     """Of the mean, or why there is none."""
     interval, sizes = found.intervals["mean"], found.cluster_sizes
-    what = "items" if sizes is None else "clusters with items"
     if math.isnan(interval.low):
-        if not math.isfinite(found.mean):
-            return "none: the loss is not finite"
-        if sizes is not None and not sizes.say_enough:
-            return f"none: {sizes.in_words}"
-        return f"none: there are too few {what} of one class to say what the next of them cost"
+        return f"none: {found.withheld.get('mean', 'one item does not say how far others differ')}"
     text = f"95 % {between(interval, '.6f')}" + (f"; {thin(found)}" if thin(found) else "")
     if sizes is None:
         return f"{text}, taking items for independent; name what they belong to (patients, images) with cluster"
     if sizes.are_few:
         return f"{text}; {sizes.in_words}"
     return f"{text}, as {counted(sizes.number, 'cluster')} of items differ"
+
+
+def _withheld(found: Explanation) -> list[str]:
+    """Which other figures have no interval, and why."""
+    reasons = dict.fromkeys(why for name, why in found.withheld.items() if name != "mean" and found.baseline > 0)
+    return [
+        f"of {', '.join(name for name, other in found.withheld.items() if other == why and name != 'mean')}: {why}"
+        for why in reasons
+        if why != found.withheld.get("mean")
+    ]
 
 
 def between(interval: Interval, form: str, factor: float = 1.0) -> str:
@@ -287,6 +293,7 @@ def _groups(found: Explanation) -> list[str]:
     lines = [
         f"{shown(group.name)}: {group.percent:.1f} % of the loss from {100 * group.count / found.count:.1f} % of the "
         f"items; {mean} {around(group.mean, group.interval, '.6f')}, {percent_below(group.mean, group.baseline)}"
+        f"{' (too few of one class for an interval)' * math.isnan(group.interval.low)}"
         for group in found.groups[:GROUPS_SHOWN]
     ]
     if len(found.groups) > GROUPS_SHOWN:

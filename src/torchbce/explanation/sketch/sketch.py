@@ -96,6 +96,7 @@ class Sketch:
         source: str = "",
         groups: Codes | None = None,
         clusters: Codes | None = None,
+        parts: np.ndarray | None = None,
     ) -> None:
         """Add items whose values are known to be allowed.
 
@@ -107,6 +108,7 @@ class Sketch:
             source: where the items are from, such as a file's name.
             groups: the number of each item's group, and the groups' names.
             clusters: the same for what items belong to; all items of a sketch have one, or none has.
+            parts: the fold of each item in cross-fitting; by default those of a cluster have one, else chance says.
         """
         if len(outputs) and self.sums.count and (clusters is None) != (self.clusters is None):
             raise ValueError("some items have a cluster and others none")
@@ -122,6 +124,7 @@ class Sketch:
                 self._source(source),
                 None if groups is None else (groups[0][part], groups[1]),
                 None if clusters is None else (clusters[0][part], clusters[1]),
+                None if parts is None else parts[part],
             )
 
     def _add(
@@ -133,6 +136,7 @@ class Sketch:
         source: int,
         groups: Codes | None,
         clusters: Codes | None,
+        parts: np.ndarray | None,
     ) -> None:
         x = outputs.double()
         y = targets.double() if targets.is_floating_point() else targets
@@ -147,8 +151,9 @@ class Sketch:
         logits = finite(logits, self.from_logits)
         if clusters is not None and self.clusters is not None:
             self.clusters.add_losses(*clusters, losses, logits, y, weights)
-        # What belongs together is in one part of a cross-fit.
-        self.points.add(logits, y, weights, None if clusters is None else folds(numbers_of(*clusters)))
+        if clusters is not None:
+            parts = folds(numbers_of(*clusters))
+        self.points.add(logits, y, weights, parts)
         self.losses.add(losses)
         self._keep_worst(outputs, y, weights, losses, rows, source)
         if weights is not None:

@@ -70,7 +70,9 @@ class Sizes(NamedTuple):
     @property
     def in_words(self) -> str:
         """What is wrong with them, and what follows."""
-        large = f", of which one holds {100 * self.largest:.0f} %," if self.largest > LARGE else ""
+        large = (
+            f", of which one holds {100 * self.largest:.0f} %," if self.largest > max(LARGE, 2 / self.number) else ""
+        )
         if not self.say_enough:
             return f"{self.number:,} cluster{'s' * (self.number != 1)}{large} say too little of how far they differ"
         return (

@@ -47,7 +47,7 @@ def verdict_on(line: Calibration, entropy: float) -> Verdict:
     if around.low > worth:
         return Verdict("off, and not as a line is", f"{numbers}, which does not mend it: {saved}", is_off=True)
     certain = line.p_value < CERTAIN or around.low > 0
-    if line.separated and not certain:
+    if line.separated:
         finding = "cannot be told, as almost no item contradicts the model"
     elif certain and max(lost, line.gain) > worth:
         finding = "off, by how much is not certain"
