@@ -114,7 +114,7 @@ def outcome(name: str, p: np.ndarray, labels: np.ndarray, wrong: np.ndarray) -> 
         return float(wrong[most].mean()), float(average_precision_score(wrong, values))
 
     def of_items(values: list[float]) -> tuple[float, float]:
-        whole = np.full(len(p), -1.0)  # whom no prediction contradicts comes last
+        whole = np.full(len(p), -1e30)  # who is no suspect comes last
         whole[places] = values
         return scores(whole)
 

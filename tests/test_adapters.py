@@ -41,6 +41,18 @@ def test_the_metric_is_exact_over_ragged_batches_and_merges():
     assert math.isnan(normalized.compute())
 
 
+def test_the_metric_leaves_out_what_is_ignored_and_refuses_what_is_no_target():
+    z, y = data()
+    z, holes = z[:, :1], torch.arange(1025)[:, None] % 3 == 0
+    metric, kept = (BinaryCrossEntropy(from_logits=True, normalized=True, ignore_index=-1) for _ in range(2))
+    for z_batch, y_batch in zip(z.split(256), y.masked_fill(holes, -1).split(256), strict=True):
+        metric.update(z_batch, y_batch)
+    kept.update(z[~holes], y[~holes].long())
+    assert metric.compute().item() == pytest.approx(kept.compute().item(), rel=1e-12)
+    with pytest.raises(ValueError, match="target"):
+        BinaryCrossEntropy(from_logits=True).update(z, y.masked_fill(holes, -100))
+
+
 def test_counts_do_not_stop_at_the_end_of_float32(monkeypatch):
     metric = BinaryCrossEntropy(from_logits=False).half().float()
     metric.count += 2**24
@@ -91,6 +103,19 @@ def test_lightning_logs_the_true_mean(tmp_path):
     assert callback.train.count == 1025
     with pytest.raises(ValueError, match="the step returned no loss"):
         callback.on_train_batch_end(trainer, module, {"other": 1}, (x, y), 0)
+
+
+def test_the_callback_takes_what_counts_from_the_loss():
+    from torchbce.monitor.lightning import EpochBCECallback
+
+    logits, y = torch.zeros(4), torch.tensor([1.0, 0.0, -1.0, -1.0])
+    loss = torchbce.BCEWithLogitsLoss(ignore_index=-1, reduction="sum", pos_weight=2.0)
+    callback = EpochBCECallback(loss_func=loss, mask=lambda batch: batch[2])
+    for mask in (torch.tensor([True, False, True, True]), torch.ones(4, dtype=torch.bool)):
+        callback.on_validation_batch_end(None, None, {"loss": loss(logits, y, mask)}, (logits, y, mask), 0)
+    assert (callback.valid.count, callback.valid.share) == (3, pytest.approx(2 / 3))
+    assert callback.valid.compute() == pytest.approx(5 / 3 * math.log(2))
+    assert math.isnan(callback.valid.baseline)
 
 
 def test_lightning_losses_are_whole_while_gradients_accumulate(tmp_path):

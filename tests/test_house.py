@@ -28,7 +28,7 @@ ROOMS = {
     "comparison": {"explanation", "functional", "common"},
     "labels": {"explanation", "functional", "common"},
     "checks": {"explanation", "functional", "engine", "common"},
-    "monitor": {"explanation", "functional", "common"},
+    "monitor": {"explanation", "functional", "losses", "engine", "common"},
     "training": {"checks", "monitor", "explanation", "losses", "functional", "engine", "common"},
     "selftest": {"engine", "losses", "functional"},
     "cli": {"training", "monitor", "checks", "comparison", "labels", "explanation", "selftest", "common"},

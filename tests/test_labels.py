@@ -16,9 +16,9 @@ from sklearn.linear_model import LogisticRegression
 from torchbce import InputError
 from torchbce.explanation.sketch.points import Points
 from torchbce.labels.find_label_errors import find_label_errors, label_errors
-from torchbce.labels.noise import BINS, DEVIANCE, Bins, Curve, fitted, least_rates
+from torchbce.labels.noise import BINS, DEVIANCE, Bins, Curve, fitted, least_rates, spread
 from torchbce.labels.suspects import Contradicted
-from torchbce.labels.tails import FRACTIONS, LEVEL, surest
+from torchbce.labels.tails import FRACTIONS, LEVEL, Labelled, surest
 
 ANY = (0.0, 0.45)
 
@@ -38,7 +38,7 @@ def noisy(n: int, false_ones: float, false_zeros: float, seed: int = 0, spread: 
 
 def bins(z, y):
     points = Points.of(z, y)
-    return Bins.of(points.logits, points.total_weight, points.total_positive)
+    return Bins.of(points.logits, points.total_weight, points.total_positive, points.squares)
 
 
 def by_hand(z, y, at):
@@ -68,7 +68,7 @@ def test_bins_of_equal_weight_change_nothing_that_matters():
     assert len(coarse.logits) == BINS
     assert coarse.weight.sum() == len(z)
     assert coarse.positive.sum() == y.sum()
-    exact = Bins(points.logits, points.total_weight, points.total_positive)
+    exact = Bins(points.logits, points.total_weight, points.total_positive, points.squares)
     assert fitted(coarse, ANY, ANY).rates == pytest.approx(fitted(exact, ANY, ANY).rates, abs=2e-4)
 
 
@@ -108,7 +108,11 @@ def test_a_tail_has_the_exact_binomial_limit_that_is_least():
         n = math.ceil(fraction * side)
         test = binomtest(int(y[:n].sum()), n, alternative="less")
         limits.append(test.proportion_ci(1 - LEVEL / len(FRACTIONS), method="exact").high)
-    assert surest(z, np.ones(2_000), y).limit == pytest.approx(min(limits))
+    zeros, ones = Labelled(1 - y, 1 - y), Labelled(y, y)
+    tail = surest(z, zeros, ones)
+    assert tail.limit == pytest.approx(min(limits))
+    n = math.ceil(FRACTIONS[int(np.argmin(limits))] * side)
+    assert tail.share == pytest.approx((y[:n].sum() + 0.5) / (n + 1))  # Jeffreys: none seen does not mean none
 
 
 @pytest.mark.parametrize("rates", [(0.01, 0.01), (0.1, 0.1), (0.02, 0.12)])
@@ -139,15 +143,94 @@ def test_chances_are_calibrated():
         assert wrong[here].mean() == pytest.approx(chances[here].mean(), abs=0.08)
 
 
-def test_the_number_is_the_sum_of_all_chances():
-    z, y, _ = noisy(1_000, 0.08, 0.08, spread=1.5)
-    z = np.concatenate([z, np.linspace(-9, -8, 300), np.linspace(8, 9, 300)])
-    y = np.concatenate([y, np.arange(300) % 12 == 0, np.arange(300) % 12 > 0])
-    found = find_label_errors(z, y, from_logits=True, top=len(z))
-    assert not found.reason
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("rates", [(0.0, 0.0), (0.01, 0.01), (0.08, 0.0)])
+def test_the_number_is_the_sum_of_all_chances(rates, weighted):
+    z, y, _ = noisy(3_000, *rates)
+    weight = np.random.default_rng(1).lognormal(size=3_000) if weighted else None
+    found = find_label_errors(z, y, from_logits=True, weight=weight, top=len(z))
     assert found.expected_count == pytest.approx(found.ones.expected_count + found.zeros.expected_count)
-    named = sum(item.chance for item in found.items)  # the others' predictions do not contradict their labels
-    assert 0.8 * found.expected_count < named <= found.expected_count + 0.1
+    for errors in (found, found.ones, found.zeros):
+        those = [item for item in found.items if errors is found or item.target == errors.target]
+        assert sum(item.weight * item.chance for item in those) == pytest.approx(errors.expected_count, rel=1e-9)
+
+
+def test_the_likeliest_come_first_and_the_text_says_how_many_of_all_they_hold():
+    """Where the labels of one class only are wrong, the largest savings may all be of the other, with no chance."""
+    rng = np.random.default_rng(0)
+    z = np.concatenate([rng.normal(-2, 1.2, 2_000), np.linspace(6, 8, 1_000)])
+    y = (rng.random(3_000) < sigmoid(z)).astype(float)
+    wrong = (z > 6) & (rng.random(3_000) < 0.05)
+    y[wrong] = 0
+    found = find_label_errors(z, y, from_logits=True, top=60)
+    chances = [item.chance for item in found.items]
+    assert chances == sorted(chances, reverse=True)
+    assert chances[0] > 0.5
+    held = sum(chances)
+    assert held > 0.6 * found.expected_count
+    assert f"about {found.expected_count:,.0f} of 3,000 labels" in str(found)
+    assert f"; the 60 listed hold about {held:.0f} of them" in str(found)
+    assert all(not line.endswith(" 0 %") for line in str(found).splitlines())
+
+
+def test_of_several_labels_the_order_is_told_and_not_the_number():
+    z, y, _ = noisy(2_000, 0.05, 0.05)
+    both = find_label_errors(z.reshape(-1, 2), y.reshape(-1, 2), from_logits=True)
+    assert "several labels of each row" in both.reason
+    assert math.isnan(both.expected_count)
+    savings = [item.saving for item in both.items]
+    assert savings == sorted(savings, reverse=True)
+    assert find_label_errors(z[:, None], y[:, None], from_logits=True) == find_label_errors(z, y, from_logits=True)
+
+
+def thinned(seed, n=4_000, kept=0.2):
+    """Labels 0 were kept one time in five, and stand for five each."""
+    z, y, wrong = noisy(n, 0.02, 0.05, seed=seed)
+    here = (y == 1) | (np.random.default_rng(seed + 100).random(n) < kept)
+    return z[here], y[here], wrong[here], np.where(y == 1, 1.0, 1 / kept)[here]
+
+
+def unequal(seed, n=2_000):
+    z, y, wrong = noisy(n, 0.03, 0.03, seed=seed)
+    return z, y, wrong, np.random.default_rng(seed + 100).lognormal(0, 1, n)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("made", [thinned, unequal])
+def test_the_interval_holds_the_weight_of_the_flips(made):
+    """Of 10 tables, three counts each: at 95 % fewer than 25 of 30 less than once in 100 times."""
+    held = []
+    for seed in range(10):
+        z, y, wrong, weight = made(seed)
+        found = find_label_errors(z, y, from_logits=True, weight=weight, top=0)
+        for errors, those in ((found, slice(None)), (found.ones, y == 1), (found.zeros, y == 0)):
+            held.append(errors.interval[0] <= (weight * wrong)[those].sum() <= errors.interval[1])
+    assert sum(held) >= 25
+
+
+@pytest.mark.parametrize("heavy", [(1.0, 4.0), (4.0, 1.0)])
+def test_of_thinned_labels_each_class_counts_its_own_items(heavy):
+    """The odds of the limit are those of the items themselves, times what an item of either label stands for."""
+    z, y = np.linspace(-9, -8, 1_000), (np.arange(1_000) % 20 == 10).astype(float)
+    odds = []
+    for zero, one in ((1.0, 1.0), heavy):
+        limit = surest(z, Labelled(zero * (1 - y), zero**2 * (1 - y)), Labelled(one * y, one**2 * y)).limit
+        odds.append(limit / (1 - limit))
+    assert odds[1] == pytest.approx(odds[0] * heavy[1] / heavy[0], rel=0.05)  # the tail is cut at another item
+
+
+def test_the_lower_limit_of_a_rate_allows_for_unequal_weights():
+    """Weights by chance leave a rate's variance as the unit has it; where zeros were thinned, ones tell more."""
+    z, y, _ = noisy(5_000, 0.05, 0.1)
+    by_chance, by_label = np.random.default_rng(2).lognormal(0, 0.3, 5_000), np.where(y == 1, 1.0, 5.0)
+    ratios = []
+    for weight in (np.ones(5_000), by_chance, by_label):
+        points = Points.of(z, y, weight * weight.sum() / (weight**2).sum())
+        these = Bins.of(points.logits, points.total_weight, points.total_positive, points.squares)
+        ratios.append(spread(these, fitted(these, ANY, ANY)))
+    assert ratios[0] == pytest.approx((1, 1))
+    assert ratios[1] == pytest.approx((1, 1), abs=0.15)
+    assert ratios[2][0] < 0.4
 
 
 def test_without_flips_the_number_is_near_zero_and_the_interval_begins_there():

@@ -9,14 +9,15 @@ it overstates where even those are uncertain, and never understates but by chanc
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from torchbce.explanation.sketch.points import Array, Points
+from torchbce.explanation.sketch.points import Points
 from torchbce.explanation.statistics.calibration import best_line, for_lines, has_enough_items
 from torchbce.labels.noise import Bins, Curve, fitted, least_rates
-from torchbce.labels.tails import Tail, surest
+from torchbce.labels.tails import Array, Labelled, Tail, surest
 
 LARGEST_SHARE = 0.2  # of contradicted labels among the surest: above it nothing says whether labels or features fail
 LARGEST_LIMIT = 0.3  # with fewer items among the surest, so much cannot be excluded
@@ -56,7 +57,7 @@ class Line:
         return np.asarray(self.slope * np.clip(logits, -self.limit, self.limit) + self.shift)
 
 
-def calibrated(points: Points, count: float) -> Line:
+def calibrated(points: Points) -> Line:
     """The line of least loss, or logits as they are: of few items, or if they point the wrong way.
 
     Two numbers from all items flatter none of them, so it is not cross-fitted.
@@ -64,25 +65,26 @@ def calibrated(points: Points, count: float) -> Line:
     weight, positive = points.total_weight, points.total_positive
     z = for_lines(points.logits, weight)
     limit = float(np.abs(z).max())
-    if not has_enough_items(count, positive.sum() / weight.sum() * count):
+    if not has_enough_items(*points.counts):
         return Line(1.0, 0.0, limit)
     slope, shift = best_line(z, weight, positive)
     return Line(slope, shift, limit) if slope > 0 else Line(1.0, 0.0, limit)
 
 
-def estimated(points: Points, count: float, line: Line) -> Noise | str:
-    """The noise, or why it cannot be told. `count` is the number of items of equal weight that tell as much."""
-    weight, positive = points.total_weight, points.total_positive
-    unit = float(weight.sum()) / count  # what one independent item weighs
-    weight, positive = weight / unit, positive / unit
-    if not has_enough_items(count, positive.sum()):
+def estimated(points: Points, line: Line) -> Noise | str:
+    """The noise, or why it cannot be told."""
+    if not has_enough_items(*points.counts):
         return "there are too few items: 50 are needed, and 10 of each label"
+    unit = float(sum(square.sum() for square in points.squares) / points.total_weight.sum())  # of an item, as a rule
+    weight, positive = points.total_weight / unit, points.total_positive / unit
+    squares = points.squares[0] / unit**2, points.squares[1] / unit**2
     z = line.logits(points.logits)
-    tails = surest(z, weight, positive), surest(-z[::-1], weight[::-1], (weight - positive)[::-1])
+    zeros, ones = Labelled(weight - positive, squares[0]), Labelled(positive, squares[1])
+    tails = surest(z, zeros, ones), surest(-z[::-1], ones.backwards(), zeros.backwards())
     for label, tail in enumerate(tails):
         if tail.share > LARGEST_SHARE or tail.limit > LARGEST_LIMIT:
             return _unsure(label, tail)
-    bins = Bins.of(z, weight, positive)
+    bins = Bins.of(z, weight, positive, squares)
     bounds = (0.0, tails[0].limit), (0.0, tails[1].limit)
     curve = fitted(bins, *bounds)
     middle = [(rate + tail.share) / 2 for rate, tail in zip(curve.rates, tails, strict=True)]
@@ -91,7 +93,7 @@ def estimated(points: Points, count: float, line: Line) -> Noise | str:
     least = zero, one
     most = tails[0].limit, tails[1].limit
     at, low, high = (fitted(bins, (a, a), (b, b)) for a, b in (middle, least, most))
-    return Noise(at, least, most, *_counts(bins, at, low, high, unit))
+    return Noise(at, least, most, *_counts(z, ones, zeros, (at, low, high), unit))
 
 
 def _unsure(label: int, tail: Tail) -> str:
@@ -103,17 +105,20 @@ def _unsure(label: int, tail: Tail) -> str:
     )
 
 
-def _counts(bins: Bins, at: Curve, low: Curve, high: Curve, unit: float) -> list[Count]:
-    """Wrong among ones, among zeros and in all. What is not known of the rates and chance itself are independent."""
-    labelled = np.stack([bins.positive, bins.weight - bins.positive])
-    sums = np.stack([(labelled * curve.chances(bins.logits)).sum(1) for curve in (at, low, high)])
-    chances = np.stack(at.chances(bins.logits))
-    variances = (labelled * chances * (1 - chances)).sum(1)  # of the number that is wrong, if the rates are right
-    found = []
+def _counts(
+    z: Array, ones: Labelled, zeros: Labelled, curves: tuple[Curve, Curve, Curve], unit: float
+) -> Iterator[Count]:
+    """Wrong among ones, among zeros and in all: the sums of the chances that items are given, and their limits.
+
+    What is not known of the rates and chance itself are independent.
+    """
+    labelled, squares = (np.stack(pair) for pair in ((ones.weight, zeros.weight), (ones.square, zeros.square)))
+    sums = np.stack([(labelled * curve.chances(z)).sum(1) for curve in curves])
+    chances = np.stack(curves[0].chances(z))
+    variances = (squares * chances * (1 - chances)).sum(1)  # of the weight that is wrong, if the rates are right
     for labels in ([0], [1], [0, 1]):
         expected, least, most = sums[:, labels].sum(1)
         chance = 1.96 * math.sqrt(variances[labels].sum())
         below, above = (math.hypot(max(gap, 0.0), chance) for gap in (expected - least, most - expected))
         ends = np.clip([expected, expected - below, expected + above], 0.0, labelled[labels].sum())
-        found.append(Count(*(unit * float(end) for end in ends)))
-    return found
+        yield Count(*(unit * float(end) for end in ends))

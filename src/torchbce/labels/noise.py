@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from torchbce.explanation.sketch.points import Array
 from torchbce.explanation.statistics.calibration import RIDGE, sigmoid
+from torchbce.labels.tails import Array
 
 BINS = 1024  # of equal weight: finer ones change no digit that is shown, and the cost stays the same for any n
 DEVIANCE = 3.841  # 95 % of chi2 with one degree of freedom
@@ -27,19 +27,21 @@ Bounds = tuple[float, float]
 
 @dataclass(frozen=True)
 class Bins:
-    """Calibrated logits, the weight of items at each and of those labelled 1."""
+    """Calibrated logits, the weight of items at each and of those labelled 1; squares of weights, by label."""
 
     logits: Array
     weight: Array
     positive: Array
+    squares: tuple[Array, Array]
 
     @classmethod
-    def of(cls, logits: Array, weight: Array, positive: Array) -> Bins:
+    def of(cls, logits: Array, weight: Array, positive: Array, squares: tuple[Array, Array]) -> Bins:
         """At most `BINS` of equal weight, from logits in rising order."""
         upto = np.cumsum(weight)
         _, cells = np.unique(np.floor(BINS * (upto - weight / 2) / upto[-1]), return_inverse=True)
         total = np.bincount(cells, weight)
-        return cls(np.bincount(cells, weight * logits) / total, total, np.bincount(cells, positive))
+        zeros, ones = (np.bincount(cells, square) for square in squares)
+        return cls(np.bincount(cells, weight * logits) / total, total, np.bincount(cells, positive), (zeros, ones))
 
     @property
     def design(self) -> Array:
@@ -110,7 +112,12 @@ def _starts(false_ones: Bounds, false_zeros: Bounds) -> Iterator[tuple[float, fl
 
 
 def least_rates(bins: Bins, best: Curve, false_ones: Bounds, false_zeros: Bounds) -> tuple[float, float]:
-    """The lower ends of the profile-likelihood intervals (95 %) of both rates; 0 where no noise fits nearly as well."""
+    """The lower ends of the profile-likelihood intervals (95 %) of both rates; 0 where no noise fits nearly as well.
+
+    Weighted likelihoods fall faster or more slowly than those of items of one weight: by how much the variance of the
+    rate is another, as its scores have it (Rotnitzky and Jewell 1990, https://doi.org/10.1093/biomet/77.3.485).
+    """
+    wider = spread(bins, best)
 
     def least(most: float, at: int) -> float:
         from scipy.optimize import brentq
@@ -118,10 +125,32 @@ def least_rates(bins: Bins, best: Curve, false_ones: Bounds, false_zeros: Bounds
         def above(rate: float) -> float:
             bounds = [false_ones, false_zeros]
             bounds[at] = (rate, rate)
-            return 2 * (fitted(bins, bounds[0], bounds[1], near=best).loss - best.loss) - DEVIANCE
+            return 2 * (fitted(bins, bounds[0], bounds[1], near=best).loss - best.loss) - DEVIANCE * wider[at]
 
         if most <= TINY or above(0.0) <= 0:
             return 0.0
         return float(brentq(above, 0.0, most, xtol=1e-5))
 
     return least(best.false_ones, 0), least(best.false_zeros, 1)
+
+
+def spread(bins: Bins, curve: Curve) -> tuple[float, float]:
+    """The variance of each rate, divided by what it would be if all items weighed 1."""
+    zero, one = curve.rates
+    true = sigmoid(np.array([curve.below, curve.above, curve.shift]) @ bins.design)
+    label = np.clip(zero + (1 - zero - one) * true, TINY, 1 - TINY)
+    slopes = np.vstack([bins.design * ((1 - zero - one) * true * (1 - true)), 1 - true, -true])
+    free = np.array([True, True, True, zero > TINY, one > TINY])  # a rate at its end is no parameter
+    slopes = slopes[free]
+    weights = bins.weight - bins.positive, bins.positive
+    parts = slopes / (1 - label), slopes / label
+
+    def scores(of: tuple[Array, Array]) -> Array:
+        return np.asarray(sum((part * values) @ part.T for part, values in zip(parts, of, strict=True)))
+
+    scale = np.sqrt(np.maximum(np.diag(scores(weights)), TINY))
+    parts = parts[0] / scale[:, None], parts[1] / scale[:, None]
+    inverse = np.linalg.pinv(scores(weights), rcond=1e-9)
+    ratio = np.ones(5)
+    ratio[free] = np.diag(inverse @ scores(bins.squares) @ inverse) / np.maximum(np.diag(inverse), TINY)
+    return float(ratio[3]), float(ratio[4])

@@ -18,10 +18,11 @@ Interval = tuple[float, float]  # 95 %
 
 @dataclass(frozen=True)
 class Suspect:
-    """An item whose prediction contradicts its label.
+    """An item whose label may be wrong.
 
     probability, logit, loss: what the model gave, and what it costs as labelled, in nats. saving: how much less the
-    other label would cost by the calibrated probability. chance: that this label is wrong; NaN where it cannot be told.
+    other label would cost by the calibrated probability; below 0 where the prediction does not contradict the label.
+    chance: that this label is wrong; NaN where it cannot be told. weight: how many items it stands for.
     """
 
     row: int
@@ -31,6 +32,7 @@ class Suspect:
     loss: float
     saving: float
     chance: float
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,11 @@ class ClassErrors:
 
 @dataclass(frozen=True)
 class LabelErrors:
-    """Which labels are probably wrong, those first whose correction saves most, and how many there are.
+    """Which labels are probably wrong, the likeliest first, and how many there are.
 
     `labelled` is the number of labels, or the sum of their weights; `expected_count` and the counts of each class are
-    in the same unit. All are NaN where `reason` says why they cannot be told; the items' order stands all the same.
+    in the same unit: sums of the chances of all items. All are NaN where `reason` says why they cannot be told; then
+    those items come first whose correction saves most.
     """
 
     count: int

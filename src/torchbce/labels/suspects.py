@@ -18,17 +18,19 @@ from torchbce.explanation.sketch.worst_items import Worst
 
 
 class Contradicted:
-    """Collects predictions: `add` batches whose values are known to be allowed; keeps `top` items of each class."""
+    """Collects predictions: `add` batches whose values are known to be allowed; keeps `top` items of each class.
 
-    def __init__(self, from_logits: bool, top: int) -> None:
-        self.from_logits, self.top = from_logits, top
-        self.count, self.weight_squared, self.weighted = 0, 0.0, False
+    several: why the number of wrong labels is not told of them, where they are of more than one label.
+    """
+
+    def __init__(self, from_logits: bool, top: int, several: str = "") -> None:
+        self.from_logits, self.top, self.several = from_logits, top, several
+        self.count = 0
         self._table = PointTable()
         self._worst = {0: Worst.none(), 1: Worst.none()}
 
     def add(self, outputs: Tensor, targets: Tensor, weights: Tensor | None, rows: np.ndarray) -> None:
         """Add items, 1-d and of one length; targets are 0 or 1, rows their numbers."""
-        self.weighted = self.weighted or weights is not None
         for i in range(0, len(outputs), BLOCK):
             part = slice(i, i + BLOCK)
             self._add(
@@ -49,7 +51,6 @@ class Contradicted:
     def _add(self, x: Tensor, y: Tensor, w: Tensor | None, rows: np.ndarray) -> None:
         logits = finite(x if self.from_logits else torch.logit(x), self.from_logits)
         self.count += len(x)
-        self.weight_squared += float(len(x)) if w is None else float((w * w).sum())
         self._table.add(logits, y, w)
         weight = np.ones(len(x)) if w is None else w.numpy()
         for label, kept in self._worst.items():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from torchbce.explanation.sketch.points import Array
+Array = np.ndarray
 
 # Of the items on one side of a half: few are surest, many tell more. The limit is the least of theirs, each taken at a
 # level that allows for the choice (Bonferroni).
@@ -21,30 +21,59 @@ LEVEL = 0.025
 
 @dataclass(frozen=True)
 class Tail:
-    """Of the items surest to be of a class: the share of the other label, and its upper limit (97.5 %)."""
+    """Of the items surest to be of a class: the share of the other label, and its upper limit (97.5 %).
+
+    The share is Jeffreys' estimate: none seen among few does not mean that there are none.
+    """
 
     share: float
     limit: float
 
 
-def surest(logits: Array, weight: Array, other: Array) -> Tail:
+@dataclass(frozen=True)
+class Labelled:
+    """The weight of items with one label at each logit, and the squares of their weights."""
+
+    weight: Array
+    square: Array
+
+    @property
+    def usual(self) -> float:
+        """What one item of the label weighs, as a rule."""
+        return float(self.square.sum() / self.weight.sum())
+
+    def backwards(self) -> Labelled:
+        return Labelled(self.weight[::-1], self.square[::-1])
+
+
+def surest(logits: Array, own: Labelled, other: Labelled) -> Tail:
     """The tail with the least limit among items below 0.
+
+    Items of unequal weight tell as much as (sum w)^2 / sum w^2 of equal weight (Kish), of each label for itself: where
+    one label was sampled more thinly than the other, few items of it stand for many.
 
     Args:
         logits: calibrated, in rising order.
-        weight: of the items at each; sums to the number of independent items that tell as much.
-        other: the part of it that has label 1. For the items above 0, reverse all and change the sign of logits.
+        own: the items at each that have label 0.
+        other: those that have label 1. For the items above 0, reverse all and change the sign of logits.
     """
     from scipy.special import betaincinv
 
-    items, wrong = np.cumsum(weight), np.cumsum(other)
-    side = float(weight[logits < 0].sum())
+    items, side = np.cumsum(own.weight + other.weight), float((own.weight + other.weight)[logits < 0].sum())
+    sums = [np.cumsum(values) for values in (own.weight, own.square, other.weight, other.square)]
     found = [Tail(1.0, 1.0)]
     for fraction in FRACTIONS if side else ():
         # Equal logits stay together: whole points up to the fraction.
         last = min(int(np.searchsorted(items, fraction * side * (1 - 1e-12))), len(items) - 1)
-        n, k = float(items[last]), float(np.clip(wrong[last], 0.0, items[last]))
-        # Clopper and Pearson's limit, in terms of the incomplete beta function.
-        limit = float(betaincinv(k + 1, n - k, 1 - LEVEL / len(FRACTIONS))) if n - k > 1e-9 else 1.0
-        found.append(Tail(k / n, limit))
+        right, right_square, wrong, wrong_square = (float(total[last]) for total in sums)
+        # Clopper and Pearson's limit, in terms of the incomplete beta function: with one more wrong one than was seen.
+        one_more, its_square = wrong + other.usual, wrong_square + other.usual**2
+        heavy = right_square / right if right > 0 else own.usual
+        seen, limit = right / heavy, 1.0
+        if seen > 1e-9:
+            odd = float(betaincinv(one_more**2 / its_square, seen, 1 - LEVEL / len(FRACTIONS)))
+            above, below = odd * its_square / one_more, (1 - odd) * heavy
+            limit = above / (above + below)
+        half = wrong + other.usual / 2
+        found.append(Tail(half / (half + right + own.usual / 2), limit))
     return min(found, key=lambda tail: tail.limit)

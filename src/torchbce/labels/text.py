@@ -11,22 +11,29 @@ if TYPE_CHECKING:
     from torchbce.labels.result import ClassErrors, Interval, LabelErrors
 
 SHOWN = 20
+LEAST_CHANCE = 0.01  # of a label that is printed
 
 
 def item_lines(found: LabelErrors) -> list[str]:
-    """The first items as a table."""
-    if not found.items:
-        return ["no prediction contradicts its label"]
-    rows = max(4, *(len(str(item.row)) for item in found.items[:SHOWN]))
+    """The first items as a table: those that are wrong with a chance that is worth a look, where chances are known."""
+    worth = [item for item in found.items if not item.chance < LEAST_CHANCE]  # NaN is not known
+    shown = worth[:SHOWN]
+    if not shown:
+        return [
+            f"no label is wrong with a chance of {100 * LEAST_CHANCE:.0f} % or more"
+            if found.items
+            else "no prediction contradicts its label"
+        ]
+    rows = max(4, *(len(str(item.row)) for item in shown))
     lines = [f"{'row':>{rows + 1}}  target  output   loss  correcting saves  wrong with chance"]
-    for item in found.items[:SHOWN]:
+    for item in shown:
         chance = "not known" if math.isnan(item.chance) else f"{100 * item.chance:.0f} %"
         lines.append(
             f"{item.row:>{rows + 1}}  {item.target:>6}  {probability_text(item.probability):>6}  "
             f"{loss_text(item.loss):>5}  {loss_text(item.saving):>16}  {chance:>17}"
         )
-    if len(found.items) > SHOWN:
-        lines.append(f"and {len(found.items) - SHOWN:,} more, in to_dict() and frame()")
+    if len(found.items) > len(shown):
+        lines.append(f"and {len(found.items) - len(shown):,} more, in to_dict() and frame()")
     return lines
 
 
@@ -38,16 +45,25 @@ def facts(found: LabelErrors) -> list[tuple[str, str]]:
         (
             "wrong",
             f"about {_number(found.expected_count)} of {_number(found.labelled)} labels "
-            f"(95 % from {_ends(found.interval)})",
+            f"(95 % from {_ends(found.interval)}){_listed(found)}",
         ),
         ("among ones", _class(found.ones)),
         ("among zeros", _class(found.zeros)),
         (
             "assuming",
-            "that the predictions are out of fold and that somewhere each class is certain; a region that the model "
-            "cannot tell apart looks like wrong labels",
+            "that the predictions are out of fold, that somewhere each class is certain, and that labels are wrong one "
+            "by one, not by clusters; a region that the model cannot tell apart looks like wrong labels",
         ),
     ]
+
+
+def _listed(found: LabelErrors) -> str:
+    """How many of them are in the list, by the same chances."""
+    if not found.items:
+        return ""
+    held = sum(item.weight * item.chance for item in found.items)
+    which = "the one" if len(found.items) == 1 else f"the {len(found.items):,}"
+    return f"; {which} listed hold{'s' * (len(found.items) == 1)} about {_number(held)} of them"
 
 
 def _class(errors: ClassErrors) -> str:

@@ -43,6 +43,11 @@ class LossModule(torch.nn.Module):
             if isinstance(value, Tensor):
                 self.register_buffer(name, value)
 
+    @property
+    def reduction(self) -> str:
+        """As torch's losses have it."""
+        return str(self.options.get("reduction", "mean"))
+
     def forward(
         self, input: Tensor, target: Tensor, mask: Tensor | None = None, *, normalize: Normalize | None = None
     ) -> Tensor:

@@ -22,15 +22,25 @@ class EpochBCECallback(Callback):
 
     Args:
         targets: gets a batch and returns its targets; by default the second of the batch.
-        reduction: what the steps' loss is, ``'mean'`` or ``'sum'``.
+        reduction: what the steps' loss is, ``'mean'`` or ``'sum'``; by default what `loss_func` says, or a mean.
+        loss_func: the loss that the steps return, as for :class:`torchbce.EpochBCE`: which items count, and whether it
+            may be compared with the baseline.
+        mask: gets a batch and returns the mask that the loss was given.
 
     Attributes:
         train, valid: the meters of the last epoch.
     """
 
-    def __init__(self, targets: Callable[[Any], Tensor] = lambda batch: batch[1], reduction: str = "mean") -> None:
-        self.targets, self.reduction = targets, reduction
-        self.train, self.valid = EpochBCE(), EpochBCE()
+    def __init__(
+        self,
+        targets: Callable[[Any], Tensor] = lambda batch: batch[1],
+        reduction: str | None = None,
+        *,
+        loss_func: object = None,
+        mask: Callable[[Any], Tensor] | None = None,
+    ) -> None:
+        self.targets, self.reduction, self.mask = targets, reduction, mask
+        self.train, self.valid = EpochBCE(loss_func), EpochBCE(loss_func)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.train.reset()
@@ -67,7 +77,8 @@ class EpochBCECallback(Callback):
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if loss is None:
             raise ValueError("the step returned no loss: return it, or {'loss': loss}")
-        meter.update(loss * times, self.targets(batch), reduction=self.reduction)
+        mask = None if self.mask is None else self.mask(batch)
+        meter.update(loss * times, self.targets(batch), reduction=self.reduction, mask=mask)
 
     def _log(self, module: LightningModule, name: str, meter: EpochBCE) -> None:
         whole = meter.gathered()

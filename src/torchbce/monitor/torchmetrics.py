@@ -10,6 +10,8 @@ from torchmetrics import Metric
 
 from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
+from torchbce.monitor.convention import Convention
+from torchbce.monitor.counting import counted
 
 __all__ = ["BinaryCrossEntropy"]
 
@@ -20,6 +22,7 @@ class BinaryCrossEntropy(Metric):
     Args:
         from_logits: whether predictions are logits. Never guessed.
         normalized: divide by the entropy of the targets' mean (normalised entropy).
+        ignore_index: targets of items that do not count; others outside [0, 1] are an error.
         kwargs: torchmetrics' own.
 
     Example:
@@ -36,9 +39,12 @@ class BinaryCrossEntropy(Metric):
     ones: Tensor
     count: Tensor
 
-    def __init__(self, *, from_logits: bool, normalized: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, *, from_logits: bool, normalized: bool = False, ignore_index: float | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.from_logits, self.normalized = from_logits, normalized
+        self.from_logits, self.normalized, self.ignore_index = from_logits, normalized, ignore_index
+        self._counting = Convention(options={} if ignore_index is None else {"ignore_index": ignore_index})
         self.set_dtype(torch.float64)
         for name, dtype in (("total", torch.float64), ("ones", torch.float64), ("count", torch.int64)):
             self.add_state(name, torch.zeros((), dtype=dtype), dist_reduce_fx="sum")
@@ -47,9 +53,11 @@ class BinaryCrossEntropy(Metric):
         """Add a batch of any shape."""
         loss = binary_cross_entropy_with_logits if self.from_logits else binary_cross_entropy
         wide = target.double() if target.is_floating_point() else target
-        self.total += loss(preds.detach().double(), wide, reduction="sum")
-        self.ones += target.detach().double().sum()
-        self.count += target.numel()
+        outputs = preds.detach().double()
+        self.total += loss(outputs, wide, reduction="sum", ignore_index=self.ignore_index, validate="raise")
+        batch = counted(wide, self._counting, None, None)
+        self.ones += batch.ones
+        self.count += batch.counted
 
     def compute(self) -> Tensor:
         """The mean, a float64 scalar; NaN without items."""

@@ -20,17 +20,13 @@ def evaluate(forward: Forward, batches: Batches, *, between: Callable[[], object
 
     between: called after each batch. together: the module works only if all processes call it equally often.
     """
-    meter = EpochBCE()
-    module, reduction = forward.module, forward.reduction
+    meter, module = EpochBCE(forward.loss_func), forward.module
     was_training = module.training
     module.eval()
     for inputs, target in in_step(batches.in_order()) if together else batches.in_order():
         target = target.to(forward.device)
         if target.numel():
-            loss = forward.loss_func(forward(inputs), target)
-            if loss.ndim:
-                loss = loss.sum() if reduction == "sum" else loss.mean()
-            meter.update(loss, target, reduction=reduction)
+            forward.count(meter, forward.loss_func(forward(inputs), target), target, with_targets=True)
         elif together:
             forward(inputs)
         between()

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from torchbce.explanation.statistics.plain_bce import is_plain_bce
 from torchbce.losses.bce_with_logits import BCEWithLogitsLoss
 from torchbce.training import processes
 from torchbce.training.batches import Unpack, batches_of
@@ -190,7 +189,7 @@ def fit(
             epochs=epochs,
             patience=patience,
             evaluates_train=training.in_memory if evaluate_train is None else evaluate_train,
-            baseline=baseline and is_plain_bce(loss_func),
+            baseline=baseline and forward.convention.plain,
             on_epoch=on_epoch,
             on_step=on_step,
             skips=on_nan == "skip",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from torchbce.common.batch import call, moved
+from torchbce.monitor.convention import Convention
+from torchbce.monitor.epoch_bce import EpochBCE
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 NARROW = (torch.bfloat16, torch.float16)
@@ -24,10 +27,29 @@ class Forward:
     device: torch.device
     autocast: torch.dtype | None = None
 
+    @functools.cached_property
+    def convention(self) -> Convention:
+        """What the loss says of itself."""
+        return Convention.of(self.loss_func)
+
     @property
     def reduction(self) -> str:
         """What a 0-d loss is; a loss function that does not say is taken for a mean, as torch's default is."""
-        return "sum" if getattr(self.loss_func, "reduction", "mean") == "sum" else "mean"
+        return "sum" if self.convention.reduction == "sum" else "mean"
+
+    def count(self, meter: EpochBCE, loss: Tensor, target: Tensor, *, with_targets: bool) -> None:
+        """Give the meter a batch; its targets where they are asked for or where the loss's mean depends on them."""
+        convention = self.convention
+        with_targets |= convention.needs_targets
+        known = with_targets and convention.tells_count
+        if loss.ndim and loss.numel() != target.numel():  # of a shape of its own
+            loss = loss.sum() if self.reduction == "sum" else loss.mean()
+        meter.update(
+            loss,
+            target if with_targets else None,
+            count=None if known else target.numel(),
+            reduction=self.reduction,
+        )
 
     def __call__(self, inputs: Any) -> Any:
         """The output; under autocast in float32, so that the loss is."""

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from torchbce.common.errors import InputError
-from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.monitor.epoch_bce import EpochBCE
 from torchbce.training import processes
 from torchbce.training.batches import Batches, IterableBatches, TensorBatches
@@ -56,8 +55,11 @@ class Loop:
     keeping: Keeping | None = None
     compiled: CompiledTraining | None = None
     stop: Stop = field(default_factory=Stop)
-    progress: Progress = field(default_factory=Progress)
+    progress: Progress = field(init=False)
     _random_after: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        self.progress = Progress(self.step.forward.loss_func)
 
     def run(self, before: dict[str, Any] | None) -> History:
         """From the start, or from where a checkpoint is."""
@@ -95,13 +97,14 @@ class Loop:
         except AskedToStop:
             self._keep(here)
             self._obey(number, self.training.done)
-        share = progress.share
+        share, judged = progress.share, held_out or train or running
         epoch = Epoch(
             number=number,
             running=running.compute(),
             train=None if train is None else train.compute(),
             valid=None if held_out is None else held_out.compute(),
-            baseline=_baseline(share if held_out is None else held_out.share, share) if self.baseline else math.nan,
+            # Always answering the training data's share of ones, on the data that are judged.
+            baseline=judged.cost_of(share, share if held_out is None else None) if self.baseline else math.nan,
             seconds=seconds,
         )
         history.append(epoch)
@@ -159,7 +162,7 @@ class Loop:
             self._check_total(total)
             if self.keeping is not None and self.training.done < len(self.training):
                 self._pause(self.keeping.is_due, self.stop.asked > 0)
-        target, meter = compiled.target, EpochBCE()
+        target, meter = compiled.target, EpochBCE(self.step.forward.loss_func)
         mean = torch.tensor(progress.total / len(target), dtype=torch.float64)
         meter.update(mean, target if progress.epoch == 1 else None, count=len(target), reduction="mean")
         return meter
@@ -288,9 +291,3 @@ class Loop:
         progress.history.resumed_at = (progress.epoch, state["done"])
         if processes.is_first():
             LOG.info("going on from %s", place(progress.epoch, state["done"]))
-
-
-def _baseline(judged: float, share: float) -> float:
-    """Always answering the training data's share of ones, on the data that are judged."""
-    inside = 0 <= judged <= 1 and 0 <= share <= 1
-    return cross_entropy(judged, share) if inside else math.nan  # other targets have no base rate

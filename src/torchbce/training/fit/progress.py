@@ -18,19 +18,23 @@ class Progress:
     """share: of ones in the training data, known after the first epoch. running: what this process has seen of the
     epoch; total: the same in compiled training, the sum of the losses."""
 
+    loss_func: object = None
     history: History = field(default_factory=History)
     epoch: int = 1
     share: float = math.nan
-    running: EpochBCE = field(default_factory=EpochBCE)
     total: float = 0.0
     best_weights: dict[str, Any] | None = None
+    running: EpochBCE = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.running = EpochBCE(self.loss_func)
 
     def keep_best(self, weights: dict[str, Any]) -> None:
         self.best_weights = copy.deepcopy(weights)
 
     def next_epoch(self) -> None:
         self.epoch += 1
-        self.running, self.total = EpochBCE(), 0.0
+        self.running, self.total = EpochBCE(self.loss_func), 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Of all processes; all must call it."""
@@ -45,12 +49,12 @@ class Progress:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.history.load_state_dict(state["history"])
         self.epoch, self.share, self.total = state["epoch"], state["share"], state["total"]
-        self.running = EpochBCE()
+        self.running = EpochBCE(self.loss_func)
         kept = state["running"]
         if len(kept) == processes.count():
             self.running.load_state_dict(kept[processes.number()])
         elif processes.is_first():  # other processes than those that counted: the first takes what they had
             for part in kept:
-                one = EpochBCE()
+                one = EpochBCE(self.loss_func)
                 one.load_state_dict(part)
                 self.running.merge(one)

@@ -41,7 +41,7 @@ class Step:
         if agreed.finite:
             self._update()
             if loss is not None:
-                meter.update(loss, target if with_targets else None, count=count, reduction=self.forward.reduction)
+                self.forward.count(meter, loss, target, with_targets=with_targets)
         return agreed, output, loss
 
     def _update(self) -> None:
