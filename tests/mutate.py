@@ -152,6 +152,14 @@ MUTATIONS = (
     ("training/table/row_parts.py", "np.where(parts[rows] == self._looked.sides[place], parts[rows], DROPPED)", "parts[rows]", "straddling"),
     ("training/table/row_parts.py", "parts[_found(keys, has_group, self._looked.groups)[0]] = DROPPED", "pass", "straddling"),
     ("training/table/row_parts.py", "parts[self._times.of(batch) <= self._looked.latest] = DROPPED", "pass", "straddling"),
+    ("explanation/explain.py", "if clusters is None and by_sample and count > samples:", "if False:", "clustered_slices"),
+    ("explanation/slices/clustered.py", "C = 1 / (2 * math.erfc(1.0))", "C = 1 / 2", "clustered_slices"),
+    ("explanation/slices/questions.py", "return alone if part.lanes is None else", "return alone if True else", "clustered_slices"),
+    ("explanation/slices/questions.py", "found &= (more > 0) & (clustered.surprise(more**2 / squares) > self.drop)", "pass", "clustered_slices"),
+    ("explanation/slices/table.py", "return np.asarray(self.weight**2 / self._squares)", "return self.count", "slices"),
+    ("explanation/slices/questions.py", "return np.minimum(low, least), np.maximum(high, most)", "return low, high", "clustered_slices"),
+    ("explanation/slices/table.py", "or 1.0", "or 0.0", "clustered_slices"),
+    ("cli/explain.py", "batch.features, batch.clusters)", "batch.features)", "clustered_slices"),
 )
 # fmt: on
 

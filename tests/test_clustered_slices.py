@@ -1,4 +1,4 @@
-"""Slices of items that belong together or have weights: none is false, planted ones are found, few clusters tell none."""
+"""Slices of items that belong together or have weights: none is false, planted ones are found, few clusters say so."""
 
 from __future__ import annotations
 
@@ -204,6 +204,10 @@ def test_a_planted_slice_is_found_among_clusters(where, weighted):
             assert found.found[0].p_value < found.level
             assert found.found[0].clusters == (len(set(of[bad])))
             assert "take clusters for independent" in str(found)
+            if not weighted:
+                excess = bce(p, y) + p * np.log(p) + (1 - p) * np.log1p(-p)
+                surprise = clustered.surprise(clustered.ratio(np.bincount(of[bad], excess[bad])))
+                assert found.found[0].p_value == pytest.approx(2 * found.looked_at * math.exp(-surprise))
     assert hits >= 4
 
 
@@ -242,6 +246,12 @@ def test_hard_slices_count_clusters():
         p = sigmoid(np.where(columns["old"], 0.5, -4.0) + 0.5 * rng.normal(size=60)[of])
         y = (rng.random(6000) < p).astype(float)
         hard = find_slices(columns, bce(p, y), p, clusters=of).hard
+        if hard:
+            same = find_slices({"old": columns["old"]}, bce(p, y), p).hard[0]
+            assert hard[0].difference == pytest.approx(same.difference)
+            assert hard[0].difference_interval[0] < same.difference - 2 * (
+                same.difference - same.difference_interval[0]
+            )
         true += bool(hard) and hard[0].name == "old = True" and hard[0].difference_interval[0] > 0
     assert alone >= 4
     assert kept <= 1
