@@ -191,6 +191,14 @@ MUTATIONS = (
     ("checks/rules/optimizer_settings.py", "exploded = max(run.losses) > JUMP * start and run.grown > GROWN", "exploded = max(run.losses) > 2 * start", "check_settings"),
     ("checks/rules/optimizer_settings.py", "if run.moved > STILL or any(_later(group) > float(group[\"lr\"]) for group in groups):", "if run.moved > STILL:", "check_settings"),
     ("checks/rules/class_weight.py", "and abs(log_weight + ratio) > SURE * error", "", "check_settings"),
+    ("explanation/explain.py", "if clusters is None and by_sample and count > samples:", "if False:", "clustered_slices"),
+    ("explanation/slices/clustered.py", "C = 1 / (2 * math.erfc(1.0))", "C = 1 / 2", "clustered_slices"),
+    ("explanation/slices/questions.py", "return alone if part.lanes is None else", "return alone if True else", "clustered_slices"),
+    ("explanation/slices/questions.py", "found &= (more > 0) & (clustered.surprise(more**2 / squares) > self.drop)", "pass", "clustered_slices"),
+    ("explanation/slices/table.py", "return np.asarray(self.weight**2 / self._squares)", "return self.count", "slices"),
+    ("explanation/slices/questions.py", "return np.minimum(low, least), np.maximum(high, most)", "return low, high", "clustered_slices"),
+    ("explanation/slices/table.py", "or 1.0", "or 0.0", "clustered_slices"),
+    ("cli/explain.py", "batch.features, batch.clusters)", "batch.features)", "clustered_slices"),
 )
 # fmt: on
 

@@ -191,7 +191,8 @@ def test_sums_are_those_of_the_rows_in_a_slice(weighted):
                 if inside.sum() > 1:
                     m = wl.sum() / w[inside].sum()
                     square = (w[inside] ** 2 * (losses[inside] - m) ** 2).sum() / w[inside].sum() ** 2
-                    assert found.error_squared == pytest.approx(square * inside.sum() / (inside.sum() - 1))
+                    count = w[inside].sum() ** 2 / (w[inside] ** 2).sum()
+                    assert found.error_squared == pytest.approx(square * count / (count - 1))
 
 
 def test_batches_and_shards_add_up_to_the_table_of_all_rows():

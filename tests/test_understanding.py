@@ -226,6 +226,9 @@ def test_a_run_is_explained_by_the_columns_of_its_table(command, tmp_path):
         assert group["count"] == mine.height
         assert group["mean"] == pytest.approx(mine["loss"].mean())
     assert "slices of" in command("explain", "run", "--slices").output
+    clustered = json.loads(command("explain", "run", "--slices", "--cluster", "age", "--json").stdout)["slices"]
+    assert clustered["clusters"] == len(set(table["age"]))
+    assert "age" not in clustered["columns"]
     (tmp_path / "table.csv").rename(tmp_path / "moved.csv")
     lost = command("explain", "run", "--by", "country")
     assert lost.exit_code == 3, lost.output

@@ -115,7 +115,7 @@ class _Reading:
             collector = SliceCollector(columns.from_logits)
 
             def collect(batch: Batch) -> None:
-                collector.add(batch.outputs, batch.targets, batch.weights, batch.features)
+                collector.add(batch.outputs, batch.targets, batch.weights, batch.features, batch.clusters)
 
             sketch = sketch_of(names, columns, asked.format, number_and_count(), collect if asked.slices else None)
         self.slices = collector.found()
@@ -137,9 +137,9 @@ def _columns(asked: Asked, stack: contextlib.ExitStack) -> tuple[list[str], Colu
     if asked.slices:
         if features is None:
             with sources(names[:1], asked.format) as found:
-                features = [name for name in column_names(found[0]) if name not in columns.names]
-        columns = replace(columns, features=tuple(features))
-        if not features:
+                features = column_names(found[0])
+        columns = replace(columns, features=tuple(name for name in features if name not in columns.names))
+        if not columns.features:
             raise InputError(f"{names[0]} has no columns but those of the predictions; --slices needs some")
     return names, columns
 

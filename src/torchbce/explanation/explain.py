@@ -67,7 +67,8 @@ def explain(
             p-values then allow for items of one cluster that depend on each other; without it they take all items for
             independent. Needs 10 clusters or more.
         features: a table with a row for each item: a DataFrame, a mapping of names to columns, or an array. Says in
-            which slices of the data, by one or two columns, the loss is above what the probabilities promise.
+            which slices of the data, by one or two columns, the loss is above what the probabilities promise, and
+            counts clusters where these are given; a row may also be of a sample, whose items then are a cluster.
         labels: the names of the columns of 2-d targets, if these are several labels of each sample: each then has a
             result of its own, in ``.labels``. ``by``, ``cluster`` and ``features`` may have a value per sample.
 
@@ -94,7 +95,7 @@ def explain(
         each = _by_label(outputs, targets, from_logits, weight, labels, by, cluster, baseline)
         found = replace(found, labels=each, items=tuple(_of_label(item, list(each)) for item in found.items))
     if features is not None:
-        found = replace(found, slices=_slices(outputs, targets, from_logits, weight, features))
+        found = replace(found, slices=_slices(outputs, targets, from_logits, weight, labels, cluster, features))
     return found
 
 
@@ -136,16 +137,22 @@ def _column(values: Any, shape: tuple[int, ...], column: int) -> Any:
     return array[:, column] if array is not None and array.shape == shape else values
 
 
-def _slices(outputs: Any, targets: Any, from_logits: bool, weight: Any, features: Any) -> Slices | None:
-    items = as_items(outputs, targets, from_logits, weight, None, {})
+def _slices(
+    outputs: Any, targets: Any, from_logits: bool, weight: Any, labels: Any, cluster: Any, features: Any
+) -> Slices | None:
+    items = as_items(outputs, targets, from_logits, weight, None, {"cluster": cluster})
     columns = columns_of(features)
     samples, count = items.shape[0] if items.shape else 1, len(items.outputs)
+    by_sample = labels is not None or any(len(column) == samples for column in columns.values())
     for name, column in columns.items():
         if len(column) not in (count, samples):
             raise ValueError(f"features: column {name!r} has {len(column)} values for {count} items")
         columns[name] = column if len(column) == count else np.repeat(column, count // samples)
+    clusters = items.codes["cluster"]
+    if clusters is None and by_sample and count > samples:  # a sample's items are alike
+        clusters = np.repeat(np.arange(samples), count // samples), [str(i) for i in range(samples)]
     collector = SliceCollector(from_logits)
-    collector.add(items.outputs, items.targets, items.weights, columns)
+    collector.add(items.outputs, items.targets, items.weights, columns, clusters)
     return collector.found()
 
 

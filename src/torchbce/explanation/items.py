@@ -54,7 +54,7 @@ def as_items(
     numbers = np.arange(1, len(x) + 1) if rows is None else np.asarray(rows)
     if len(numbers) != len(x):
         raise ValueError(f"there are {len(numbers)} rows for {len(x)} items")
-    codes = {label: _codes(label, values, len(x), shape) for label, values in labels.items()}
+    codes = {label: codes_of(label, values, len(x), shape) for label, values in labels.items()}
     return Items(x, y, w, numbers, codes, shape)
 
 
@@ -99,7 +99,8 @@ def as_tensor(name: str, values: Any) -> Tensor:
         raise ValueError(f"{name} cannot be read as numbers: {shown(error)}") from error
 
 
-def _codes(name: str, values: Any, count: int, shape: tuple[int, ...]) -> Codes | None:
+def codes_of(name: str, values: Any, count: int, shape: tuple[int, ...] = ()) -> Codes | None:
+    """The number of each item's name, and the names; of items in several dimensions one for each sample will do."""
     if values is None:
         return None
     names, codes = np.unique(np.asarray(values).ravel().astype(str), return_inverse=True)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
-from torchbce.explanation.slices.evidence import interval, split_gain, surprise
+from torchbce.explanation.slices.clustered import least_ratio, ratio
+from torchbce.explanation.slices.questions import SMALLEST, Excess, Hard, Question, surprise_of
 from torchbce.explanation.slices.result import Slice, Slices
-from torchbce.explanation.slices.table import SliceTable, Sums
+from torchbce.explanation.slices.table import SLOPE, SliceTable, Sums
 
-SMALLEST = 50  # items in a slice, and outside it
-FEWEST = 4  # items that could make the excess alone: one that was called impossible is no slice
-HARDER = 1.5  # times the mean loss of the rest: a longer list of slices that cost a little more tells nothing
+FEWEST_CLUSTERS = 10  # in a slice, and outside it: fewer say little of what others are like
 NONE = -1  # the place of the second bin of a slice on one column
 
 Places = tuple[int, ...]  # of one bin or two, among the bins of all columns
@@ -39,65 +37,9 @@ class Candidates:
 
 def _joined(parts: Sequence[Candidates]) -> Candidates:
     """Several lots as one."""
-    places, rows = (np.concatenate(arrays) for arrays in zip(*((p.places, p.sums.rows) for p in parts), strict=True))
-    return Candidates(places, Sums(rows))
-
-
-class Question(Protocol):
-    """What is asked of a slice; of many at a time."""
-
-    def holds(self, part: Sums, whole: Sums) -> np.ndarray:
-        """Whether the slice stands out by itself."""
-
-    def differs(self, part: Sums, parent: Sums) -> np.ndarray:
-        """Whether it stands out from the rest of a slice that holds it."""
-
-    def carries(self, part: Sums, whole: Sums) -> np.ndarray:
-        """What it carries in total, in nats, by which slices are ranked."""
-
-
-@dataclass(frozen=True)
-class Excess:
-    """Is there more loss than the probabilities expect? `drop` is -log of the chance that a slice may take."""
-
-    drop: float
-
-    def holds(self, part: Sums, whole: Sums) -> np.ndarray:
-        """By the bound on the chance of so much excess, which must not be the work of a few items."""
-        some = (part.count >= SMALLEST) & (part.excess > 0) & (part.excess**2 >= FEWEST * part.excess_squared)
-        return np.asarray(some & (surprise(part.excess, part.spread) > self.drop))
-
-    def differs(self, part: Sums, parent: Sums) -> np.ndarray:
-        """By the likelihood ratio of two factors of the logits, in the slice and in the parent's rest, to one."""
-        more = split_gain(part.excess, part.spread, parent.excess, parent.spread, parent.excess_variance)
-        return np.asarray(more > self.drop)
-
-    def carries(self, part: Sums, whole: Sums) -> np.ndarray:
-        """The lower end of the total excess."""
-        return interval(part.excess, part.spread, self.drop)[0]
-
-
-@dataclass(frozen=True)
-class Hard:
-    """Is the loss much higher than elsewhere, as the probabilities expect? By Welch's test at `chance`, two-sided."""
-
-    excess: Excess
-    chance: float
-
-    def holds(self, part: Sums, whole: Sums) -> np.ndarray:
-        """Harder than the rest, and no more so than expected."""
-        return np.asarray(self.differs(part, whole) & ~self.excess.holds(part, whole))
-
-    def differs(self, part: Sums, parent: Sums) -> np.ndarray:
-        """Significantly and by half: both the loss and what is expected of it."""
-        rest = parent - part
-        enough = np.minimum(part.count, rest.count) >= SMALLEST
-        large = (part.mean >= HARDER * rest.mean) & (part.expected >= HARDER * rest.expected)
-        return np.asarray(enough & large & (_difference(part, rest, self.chance)[0] > 0))
-
-    def carries(self, part: Sums, whole: Sums) -> np.ndarray:
-        """The loss above that of as many items of the rest."""
-        return np.asarray((part.mean - (whole - part).mean) * part.weight)
+    lanes = [part.sums.lanes for part in parts if part.sums.lanes is not None]
+    sums = Sums(np.concatenate([part.sums.rows for part in parts]), np.concatenate(lanes) if lanes else None)
+    return Candidates(np.concatenate([part.places for part in parts]), sums)
 
 
 def chosen(
@@ -111,22 +53,42 @@ def chosen(
     found inside of it, and without what it shares with any found before. So calibrated predictions give any slice at
     all in at most `level` of tables.
     """
-    looked_at = sum(int(_enough(table, sums).sum()) for _, sums in _all(table))
+    looked_at, least, needed = _tests(table, level)
     tests = max(looked_at, 1)
     excess = Excess(math.log(2 * tests / level))
-    hard = Hard(excess, level / tests)
     found, hardest = (
-        tuple(_slice(table, *one, tests, level) for one in _listed(table, question, top)) for question in (excess, hard)
+        tuple(_slice(table, *one, tests, excess) for one in _listed(table, question, top, least))
+        for question in (excess, Hard(excess))
     )
+    clusters = table.clusters
     return Slices(
         found=found,
         hard=hardest,
-        whole=_slice(table, (), table.whole, 1, level),
+        whole=_slice(table, (), table.whole, 1, Excess(math.log(2 / level))),
         looked_at=looked_at,
         columns=tuple(column.name for column in table.columns),
         left_out=tuple(left_out),
         level=level,
+        clusters=None if clusters is None else len(clusters),
+        clusters_shared=clusters is not None and clusters.shared,
+        least_clusters=None if clusters is None else math.ceil(needed),
     )
+
+
+def _tests(table: SliceTable, level: float) -> tuple[int, float, float]:
+    """How many slices are looked at, how many clusters these have at least, inside and outside, and how many they need.
+
+    A slice of few clusters cannot have a chance that is small enough for its being one of many, whatever the answers:
+    it is left out, and the others need not allow for it (Tarone 1990).
+    """
+    clusters = [_clusters(table, sums[_items(table, sums)]) for _, sums in _all(table)]
+    found = -np.sort(-np.concatenate(clusters))
+    if table.clusters is None:
+        return len(found), 0.0, 0.0
+    needed = np.maximum(least_ratio(np.log(2 * np.arange(1, len(found) + 2) / level)), FEWEST_CLUSTERS)
+    looked_at = int((found > needed[:-1]).sum())
+    last = max(looked_at - 1, 0)
+    return looked_at, float(found[last] if looked_at else math.inf), float(needed[last])
 
 
 def _all(table: SliceTable) -> Iterator[tuple[np.ndarray, Sums]]:
@@ -138,15 +100,29 @@ def _all(table: SliceTable) -> Iterator[tuple[np.ndarray, Sums]]:
         yield np.stack(np.meshgrid(places[first:after], places[after:], indexing="ij"), -1), table.pairs(column)
 
 
-def _enough(table: SliceTable, sums: Sums) -> np.ndarray:
+def _items(table: SliceTable, sums: Sums) -> np.ndarray:
+    """Whether a slice and its rest have enough items."""
     return np.asarray((sums.count >= SMALLEST) & (table.whole.count - sums.count >= SMALLEST))
 
 
-def _listed(table: SliceTable, question: Question, top: int) -> list[tuple[Places, Sums]]:
+def _clusters(table: SliceTable, sums: Sums) -> np.ndarray:
+    """The effective number of clusters in a slice or outside it, whichever is less: by slope, not by the answers."""
+    if sums.lanes is None:
+        return np.zeros(sums.rows.shape[:-1])
+    inside = sums.lane(SLOPE)
+    return np.asarray(np.minimum(ratio(inside), ratio(table.whole.lane(SLOPE) - inside)))
+
+
+def _enough(table: SliceTable, sums: Sums, least: float) -> np.ndarray:
+    """Whether a slice is looked at."""
+    return np.asarray(_items(table, sums) & (_clusters(table, sums) >= least))
+
+
+def _listed(table: SliceTable, question: Question, top: int, least: float) -> list[tuple[Places, Sums]]:
     """The slices to which the answer is yes, without those that others explain; what carries most first."""
     whole, kept = table.whole, []
     for places, sums in _all(table):
-        enough = _enough(table, sums)
+        enough = _enough(table, sums, least)
         part = Candidates(places[enough], sums[enough])
         part = part[question.holds(part.sums, whole)]
         part = part[question.differs(part.sums, whole)]
@@ -170,12 +146,15 @@ def _more_than(table: SliceTable, question: Question, ones: Candidates, pairs: C
 
     These are taken out one other column at a time: then they share no items.
     """
-    inside = np.zeros((len(table.ones.rows), len(table.columns), table.whole.rows.size))
-    for side in (0, 1):
-        others = np.searchsorted(table.starts, pairs.places[:, 1 - side], side="right") - 1
-        np.add.at(inside, (pairs.places[:, side], others), pairs.sums.rows)
-    rest = Sums(ones.sums.rows[:, None]) - Sums(inside[ones.places[:, 0]])
-    return np.asarray(question.holds(rest, table.whole).all(-1))
+    found = np.ones(len(ones.places), bool)
+    for column in range(len(table.columns)):
+        inside = table.ones - table.ones
+        for side in (0, 1):
+            others = np.searchsorted(table.starts, pairs.places[:, 1 - side], side="right") - 1
+            here = pairs[others == column]
+            inside.add_at(here.places[:, side], here.sums)
+        found &= question.holds(ones.sums - inside[ones.places[:, 0]], table.whole)
+    return found
 
 
 def _shares(table: SliceTable, question: Question, places: Places, sums: Sums, other: Places) -> bool:
@@ -186,23 +165,11 @@ def _shares(table: SliceTable, question: Question, places: Places, sums: Sums, o
     return shared is not None and not question.holds(sums - shared, table.whole)
 
 
-def _difference(part: Sums, rest: Sums, chance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Welch's interval of the difference of two means, which it leaves out with this probability, two-sided."""
-    from scipy.special import stdtrit
-
-    here, there = part.error_squared, rest.error_squared
-    with np.errstate(invalid="ignore", divide="ignore"):
-        freedom = (here + there) ** 2 / (here**2 / (part.count - 1) + there**2 / (rest.count - 1))
-        half = -stdtrit(freedom, chance / 2) * np.sqrt(here + there)
-    difference = part.mean - rest.mean
-    return difference - half, difference + half
-
-
-def _slice(table: SliceTable, places: Places, sums: Sums, tests: int, level: float) -> Slice:
+def _slice(table: SliceTable, places: Places, sums: Sums, tests: int, excess: Excess) -> Slice:
     whole = table.whole
     rest, weight = whole - sums, float(sums.weight)
-    low, high = interval(sums.excess, sums.spread, math.log(2 * tests / level))
-    least, most = _difference(sums, rest, level / tests)
+    low, high = excess.interval(sums)
+    least, most = Hard(excess).interval(sums, whole)
     return Slice(
         conditions=tuple(table.words(place) for place in places),
         count=int(sums.count),
@@ -212,7 +179,8 @@ def _slice(table: SliceTable, places: Places, sums: Sums, tests: int, level: flo
         expected=float(sums.expected),
         excess=float(sums.excess) / weight,
         excess_interval=(float(low) / weight, float(high) / weight),
-        p_value=min(1.0, 2 * tests * math.exp(-float(surprise(sums.excess, sums.spread)))),
+        p_value=min(1.0, 2 * tests * math.exp(-float(surprise_of(sums)))),
         difference=float(sums.mean - rest.mean),
         difference_interval=(float(least), float(most)),
+        clusters=None if sums.lanes is None else int(sums.clusters),
     )

@@ -8,12 +8,13 @@ import numpy as np
 from torch import Tensor
 
 from torchbce.common.visible import shown
+from torchbce.explanation.items import codes_of
 from torchbce.explanation.slices.bins import MOST_BINS, Bins, choose_bins
 from torchbce.explanation.slices.choose import chosen
 from torchbce.explanation.slices.evidence import FARTHEST
 from torchbce.explanation.slices.features import columns_of
 from torchbce.explanation.slices.result import Slices
-from torchbce.explanation.slices.table import SliceTable
+from torchbce.explanation.slices.table import SliceTable, typical
 
 SLACK = 1e-3  # losses and probabilities may be rounded
 VAGUE = 1e-4  # of a probability in float32 so near to 0 or 1 the logarithm is uncertain by more
@@ -25,6 +26,7 @@ def find_slices(
     probabilities: Any,
     weights: Any = None,
     *,
+    clusters: Any = None,
     bins: int = 10,
     top: int = 10,
     level: float = 0.05,
@@ -34,14 +36,17 @@ def find_slices(
     An item's excess is ``loss - H(p)`` with ``H(p) = -p log p - (1 - p) log(1 - p)``: 0 in the mean wherever the model
     is calibrated. Slices are a bin of a column (a quantile range, a value, missing) or two such bins together, of 50
     items or more. One is found if its excess is above 0 by a bound that is exact for any number of items, at `level`
-    after a correction for all slices there are, and if it differs from the slices that hold it. Items are taken for
-    independent; targets may be soft.
+    after a correction for all slices there are, and if it differs from the slices that hold it. Targets may be soft.
+    Items are taken for independent unless `clusters` says what they belong to: then a slice must stand out among
+    independent clusters too, and slices of too few clusters for that are not looked at.
 
     Args:
         features: a DataFrame, a mapping of names to columns, or an array of shape (items, columns).
         losses: the BCE of each item in nats, without its weight.
         probabilities: what the model gave each item.
         weights: one for each item; without them all count alike.
+        clusters: what each item belongs to, such as a patient. There are at most 512, or fewer where there are many
+            slices, down to 64: each further one is put together with one of these, at random.
         bins: how many quantile bins a column of numbers is cut into.
         top: how many slices each list holds at most.
         level: how often, at most, calibrated predictions may give any slice.
@@ -51,7 +56,7 @@ def find_slices(
 
     Raises:
         ValueError: lengths differ, a value is not allowed, a loss is none that its probability can have, or there are
-            more than 10 million pairs of bins.
+            more than 10 million pairs of bins, or half a million with clusters.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -74,8 +79,9 @@ def find_slices(
     check_items(loss, p, weight)
     cut = {name: choose_bins(name, column, bins) for name, column in columns.items()}
     used: list[Bins] = [found for found in cut.values() if not isinstance(found, str)]
-    table = SliceTable(used, unit=None if weight is None else float(weight.mean()))
-    table.add([found.codes(columns[found.name]) for found in used], loss, p, weight)
+    codes = codes_of("clusters", clusters, count)
+    table = SliceTable(used, unit=typical(weight), clustered=codes is not None)
+    table.add([found.codes(columns[found.name]) for found in used], loss, p, weight, codes)
     left_out = [(name, why) for name, why in cut.items() if isinstance(why, str)]
     return chosen(table, top=top, level=level, left_out=left_out)
 

@@ -30,6 +30,7 @@ class Slice:
     p_value: float
     difference: float
     difference_interval: tuple[float, float]
+    clusters: int | None = None  # that have items in it, where clusters are known
 
     @property
     def name(self) -> str:
@@ -43,7 +44,9 @@ class Slices:
 
     found: slices with excess loss, what carries most first. hard: slices that cost much more than the rest, as
     expected. looked_at: how many slices of 50 items or more there are, all of which p-values and intervals allow for.
-    left_out: columns that make no slices, and why.
+    left_out: columns that make no slices, and why. clusters: whose independence everything allows for, if not that of
+    items; `clusters_shared`: there are more, which were put together at random. least_clusters: how many of equal size
+    a slice that is looked at has at least, inside and outside.
     """
 
     found: tuple[Slice, ...]
@@ -53,6 +56,9 @@ class Slices:
     columns: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]
     level: float
+    clusters: int | None = None
+    clusters_shared: bool = False
+    least_clusters: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Every number and word, for JSON; what is not a finite number there is None."""

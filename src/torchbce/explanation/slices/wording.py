@@ -2,49 +2,70 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from torchbce.common.visible import shown
 from torchbce.explanation.render.text import counted, percent
+from torchbce.explanation.slices.questions import SMALLEST
 
 if TYPE_CHECKING:
     from torchbce.explanation.slices.result import Slice, Slices
 
-HEAD = ("slice", "items", "of the loss", "mean", "expected", "excess", "p", "against the rest")
+HEAD = ("slice", "items", "clusters", "of the loss", "mean", "expected", "excess", "p", "against the rest")
 
 
 def lines(found: Slices) -> list[str]:
     """The whole text."""
     among = f"among {counted(found.looked_at, 'slice')} of {counted(len(found.columns), 'column')}"
     stands = "stands" if len(found.found) == 1 else "stand"
-    if found.found:
+    least = found.least_clusters
+    if least is not None and found.columns and not found.looked_at:
+        text = [
+            f"no slice can be told from chance: it needs {SMALLEST} items and {least} clusters, inside and outside, "
+            f"counted as if all were of one size; there are {counted(found.clusters or 0, 'cluster')}"
+        ]
+    elif found.found:
         text = [f"{counted(len(found.found), 'slice')} {stands} out {among}: more loss than the probabilities promise"]
         text += ["", *_table(found.found), ""]
         text.append("expected: the entropy of the slice's own probabilities; excess: what the mean is above it.")
         text.append(
             f"Intervals and p-values allow for all {counted(found.looked_at, 'slice')} (Bonferroni, "
-            f"{percent(1 - found.level)}) and take items for independent."
+            f"{percent(1 - found.level)}) and take {_independent(found)} for independent."
         )
     else:
         text = [
             f"none stands out {among}: nowhere is the loss above what the probabilities promise, more than elsewhere"
         ]
+    if least is not None and found.looked_at:
+        text.append(
+            f"Each slice has {least} clusters or more inside and outside, counted as if all were of one size; fewer "
+            "cannot be told from chance."
+        )
     if found.hard:
         text += ["", "hard by nature: the loss is high, and the probabilities say so"]
         text += ["", *_table(found.hard)]
     whole = found.whole
-    low, high = whole.excess_interval
     text += [
         "",
         f"all {counted(whole.count, 'item')}: mean {whole.mean:.4f}, expected {whole.expected:.4f}, excess "
-        f"{whole.excess:+.4f} ({low:+.4f} to {high:+.4f}), p = {whole.p_value:.2g}",
+        f"{_with_interval(whole.excess, whole.excess_interval)}, p = {whole.p_value:.2g}",
     ]
     text += [f"left out: {shown(name)} ({why})" for name, why in found.left_out]
     return text
 
 
+def _independent(found: Slices) -> str:
+    """What is taken for independent."""
+    if found.clusters is None:
+        return "items"
+    return f"{found.clusters:,} lots of clusters" if found.clusters_shared else "clusters"
+
+
 def _table(slices: tuple[Slice, ...]) -> list[str]:
     rows = [HEAD, *map(_cells, slices)]
+    if slices[0].clusters is None:
+        rows = [(*row[:2], *row[3:]) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     first, *others = widths
     return [
@@ -57,10 +78,18 @@ def _cells(one: Slice) -> tuple[str, ...]:
     return (
         one.name,
         f"{one.count:,}",
+        f"{one.clusters or 0:,}",
         percent(one.loss_share),
         f"{one.mean:.4f}",
         f"{one.expected:.4f}",
-        "{:+.4f} ({:+.4f} to {:+.4f})".format(one.excess, *one.excess_interval),
+        _with_interval(one.excess, one.excess_interval),
         f"{one.p_value:.2g}",
-        "{:+.4f} ({:+.4f} to {:+.4f})".format(one.difference, *one.difference_interval),
+        _with_interval(one.difference, one.difference_interval),
     )
+
+
+def _with_interval(value: float, interval: tuple[float, float]) -> str:
+    low, high = interval
+    if math.isinf(low) or math.isinf(high):
+        return f"{value:+.4f} (too few clusters)"
+    return f"{value:+.4f} ({low:+.4f} to {high:+.4f})"
