@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchbce.comparison.evidence import clustered_error, evidence, too_few
-from torchbce.comparison.pairs import BANDS, Pairs, is_finite
+from torchbce.comparison.evidence import clustered_error, evidence, too_few, unless_unseen
+from torchbce.comparison.pairs import BANDS, WHOLE, Pairs, is_finite
 from torchbce.comparison.parts import parts
 from torchbce.comparison.result import ChangedItem, Comparison, Slot
 from torchbce.explanation.explain import explanation
 from torchbce.explanation.items import as_items
-from torchbce.explanation.sketch.groups import Group, Groups
+from torchbce.explanation.sketch.groups import Group
 from torchbce.explanation.statistics.calibration import has_enough_items
 from torchbce.explanation.statistics.intervals import NOTHING, Interval, quantile
 
@@ -106,16 +106,18 @@ def comparison(pairs: Pairs) -> Comparison:
     reason = too_few(round(effective), whole.base_rate * effective, counts) if finite else "a loss is infinite"
     alone = whole.standard_error
     factor = (error / alone) ** 2 if alone > 0 and math.isfinite(error) else 1.0
+    gaps = pairs.bets["changes"].gaps(WHOLE[0], whole.weight, factor).beyond(quantile(freedom) * error)
+    shown = evidence(mean, error, freedom, whole.count, reason, gaps=gaps)
     a, b = explanations
     told = None
     if finite and not sums.soft and has_enough_items(effective, whole.base_rate * effective):
         points = pairs.a.distribution(), pairs.b.distribution()
-        told = parts(*points, pairs.sample.points(), (a.weighted_mean, b.weighted_mean), effective, factor)
+        told = parts(*points, pairs.sample.points(), (a.weighted_mean, b.weighted_mean), effective, factor, gaps)
     return Comparison(
         names=pairs.names,
         count=whole.count,
         means=(a.weighted_mean, b.weighted_mean),
-        evidence=evidence(mean, error, freedom, whole.count, reason),
+        evidence=unless_unseen(shown, gaps, whole.count, shown.p_value),
         parts=told,
         aucs=(a.auc, b.auc),
         base_rate=whole.base_rate,
@@ -123,8 +125,8 @@ def comparison(pairs: Pairs) -> Comparison:
         worse=pairs.worse / whole.count,
         weight_sum=a.weight_sum,
         clusters=None if pairs.clusters is None else len(pairs.clusters),
-        bands=tuple(sorted(_slots(pairs.bands, whole), key=lambda slot: BANDS.index(slot.name))),
-        groups=tuple(sorted(_slots(pairs.groups, whole), key=lambda slot: (-abs(slot.share), slot.name))),
+        bands=tuple(sorted(_slots(pairs, "bands", whole, factor), key=lambda slot: BANDS.index(slot.name))),
+        groups=tuple(sorted(_slots(pairs, "groups", whole, factor), key=lambda slot: (-abs(slot.share), slot.name))),
         gained=_changed(pairs, "gained", -1),
         lost=_changed(pairs, "lost", 1),
         explanations=explanations,
@@ -132,13 +134,14 @@ def comparison(pairs: Pairs) -> Comparison:
     )
 
 
-def _slots(groups: Groups, whole: Group) -> list[Slot]:
+def _slots(pairs: Pairs, name: str, whole: Group, factor: float) -> list[Slot]:
+    groups, bets = getattr(pairs, name), pairs.bets[name]
     return [
         Slot(
             name=group.name,
             count=group.count,
             difference=group.mean,
-            interval=_students(group),
+            interval=bets.gaps(group.name, group.weight, factor).around(_students(group), group.mean),
             share=group.total / whole.total if whole.total else math.nan,
             base_rate=group.base_rate,
         )

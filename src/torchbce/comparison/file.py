@@ -7,19 +7,20 @@ from typing import Any
 import numpy as np
 
 from torchbce.comparison.changed import KEPT, Changed
-from torchbce.comparison.pairs import Pairs, cluster_sums
+from torchbce.comparison.pairs import GROUPED, Pairs, cluster_sums
 from torchbce.comparison.sample import KEPT as SAMPLED
 from torchbce.comparison.sample import Kept
 from torchbce.explanation.sketch import file
 
-MAGIC = b"torchbce pairs 1\n"  # the number counts the formats
-SUMS = ("changes", "groups", "bands")
+MAGIC = b"torchbce pairs 2\n"  # the number counts the formats
+BETS = "bets of "
 CHANGED = ("gained", "lost")
 
 
 def to_bytes(pairs: Pairs) -> bytes:
     """The content of a file."""
-    tables = {name: getattr(pairs, name) for name in SUMS}
+    tables = {name: getattr(pairs, name) for name in GROUPED}
+    tables |= {BETS + name: table for name, table in pairs.bets.items()}
     if pairs.clusters is not None:
         tables["clusters"] = pairs.clusters
     texts = {
@@ -58,9 +59,10 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Pairs:
     for name, names in texts["names"].items():
         if name == "clusters":
             pairs.clusters = cluster_sums()
-        elif name not in SUMS:
+        elif name.removeprefix(BETS) not in GROUPED:
             raise ValueError(f"it has sums named {name!r}")
-        file.add_rows(getattr(pairs, name), names, arrays[name])
+        table = pairs.bets[name.removeprefix(BETS)] if name.startswith(BETS) else getattr(pairs, name)
+        file.add_rows(table, names, arrays[name])
     for label in (0, 1):
         items = Kept(*(arrays[f"sample_{label}_{name}"] for name in Kept._fields))
         kinds = [column.dtype for column in items]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from torchbce.comparison.bets import NO_GAPS, Gaps
 from torchbce.comparison.sample import PairPoints
 from torchbce.explanation.sketch.points import Array, Points
 from torchbce.explanation.statistics.auc import auc, placements
@@ -37,7 +38,13 @@ class Parts:
 
 
 def parts(
-    a: Points, b: Points, joint: PairPoints, means: tuple[float, float], count: float, factor: float
+    a: Points,
+    b: Points,
+    joint: PairPoints,
+    means: tuple[float, float],
+    count: float,
+    factor: float,
+    gaps: Gaps = NO_GAPS,
 ) -> Parts | None:
     """From the points of each and of both; None where one of them cannot be recalibrated.
 
@@ -45,7 +52,7 @@ def parts(
     the rest calibration. The errors are those of the items' own differences.
 
     count: how many items, or items of equal weight that tell as much. factor: how many times the variance of a mean is
-    that of independent items.
+    that of independent items. gaps: what unseen outcomes may add to the difference, as either part.
     """
     mended = [one for one in (recalibration(a), recalibration(b)) if one is not None]
     if len(mended) < 2:
@@ -61,7 +68,7 @@ def parts(
         mean = float(negative @ zeros + positive @ ones)
         variance = float(negative @ (zeros - mean) ** 2 + positive @ (ones - mean) ** 2)
         reach = quantile(count - 1) * math.sqrt(factor * variance / (count - 1))
-        return Part(value, Interval(value - reach, value + reach))
+        return Part(value, gaps.around(Interval(value - reach, value + reach), value))
 
     after = [at(b, maps[1][n], joint.b) - at(a, maps[0][n], joint.a) for n in (0, 1)]
     before = [losses_at(joint.b)[n] - losses_at(joint.a)[n] for n in (0, 1)]

@@ -204,7 +204,7 @@ def explanation(
     factor = (error / alone) ** 2 if alone > 0 else 1.0
     effective, order = sums.effective_count, auc(points)
     independent = effective if clusters is None else min(effective, len(clusters))
-    others = unseen(points, effective, independent) if hard and finite else ENOUGH
+    others = unseen(points, effective, independent, factor) if hard and finite else ENOUGH
     calibrated = parts = None
     if told and finite:
         by_clusters = (None, None) if clusters is None else (clusters.p_value(), clusters.score_covariance())
@@ -241,6 +241,7 @@ def explanation(
         worst_share=sketch.losses.share_of_worst(0.01, sketch.worst),
         auc=order,
         errors=others.errors if others.reach else None,
+        errors_among=others.among,
         elsewhere=None if weighted else Elsewhere(sums.keras / count, sums.sklearn / count, sklearn_epsilon(sketch)),
         calibration=calibrated,
         decomposition=parts,

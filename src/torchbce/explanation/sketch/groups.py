@@ -12,6 +12,7 @@ from torchbce.explanation.sketch.keyed_sums import Array, KeyedSums
 from torchbce.explanation.statistics.intervals import Interval, interval_of_mean
 
 MOST = 10_000
+TOO_MANY = f"there are more than {MOST:,} groups; name a column with fewer values"
 # With w the weight and x the weighted loss of an item: the sums that the squares and cubes of x - mean * w need.
 COLUMNS = ("count", "total", "weight", "positive", "ww", "wx", "xx", "www", "wwx", "wxx", "xxx")
 
@@ -20,7 +21,7 @@ class Groups(KeyedSums):
     """A row with the columns of `COLUMNS` for each group."""
 
     def __init__(self) -> None:
-        super().__init__(len(COLUMNS), MOST, f"there are more than {MOST:,} groups; name a column with fewer values")
+        super().__init__(len(COLUMNS), MOST, TOO_MANY)
 
     def add_losses(
         self, codes: Array, names: list[str], losses: Tensor, targets: Tensor, weights: Tensor | None
