@@ -139,6 +139,15 @@ def test_as_many_may_have_been_due_as_the_poisson_limit_says():
     assert bets.gaps("others", 6.0, 1.0).above.reach == 0
 
 
+def test_failures_of_less_sure_items_are_not_those_of_the_surest():
+    levels = np.zeros((2, len(SURE), 5))
+    levels[1, 0] = 1000, 30, 1000, 1000, 30  # above 95 %, of which enough failed
+    levels[1, 3] = 500, 0, 2000, 8000, 0  # above 99.995 %
+    found = gaps(*levels, 1500.0).above
+    assert (found.items, found.seen) == (500, 0)
+    assert found.reach == pytest.approx(due(0) * 4 / 1500)
+
+
 def test_clusters_count_as_many_times_less():
     levels = np.zeros((2, len(SURE), 5))
     levels[1, 0] = 1000, 2, 1000, 1000, 2
