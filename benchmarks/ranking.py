@@ -81,7 +81,7 @@ if __name__ == "__main__":
     few = [rare(n, *rates) for n in SIZES for rates in RATES]
     machine.keep(
         "ranking",
-        f"# Models that are called better and are not\n\n`python benchmarks/ranking.py`: "
+        f"# Models that are called better and are not\n\n`python benchmarks/ranking.py {SETS}`: "
         f"{machine.describe('torchbce', 'scipy')}\n\n{SETS:,} sets of 1,000 items, and equal models:\n\n"
         + machine.table(["models", "any p < 0.05", "one is the best", "all intervals hold"], many)
         + f"\n\n{SETS:,} sets ({SETS // 4:,} of 10,000 items); on half of the items one model says a rate that is far "
