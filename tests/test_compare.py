@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -312,11 +313,12 @@ def test_each_model_is_tested_against_the_best():
     means = {name: losses(z, y).mean() for name, z in others.items()}
     assert [model.name for model in found.models] == sorted(means, key=means.get)
     best, *rest = found.models
-    p = [stats.ttest_rel(losses(others[one.name], y), losses(others[best.name], y)).pvalue for one in rest]
-    assert [one.p_value for one in rest] == pytest.approx(multipletests(p, method="holm")[1].tolist(), rel=1e-6)
+    pairs = itertools.combinations([model.name for model in found.models], 2)
+    p = [stats.ttest_rel(*(losses(others[name], y) for name in pair)).pvalue for pair in pairs]
+    assert [one.p_value for one in rest] == pytest.approx(multipletests(p, method="holm")[1][:2].tolist(), rel=1e-6)
     for one in rest:
         change = losses(others[one.name], y) - losses(others[best.name], y)
-        reach = stats.t.ppf(1 - 0.025 / 2, 799) * stats.sem(change)
+        reach = stats.t.ppf(1 - 0.025 / 3, 799) * stats.sem(change)  # three pairs
         assert one.interval.high - one.difference == pytest.approx(reach, rel=1e-6)
     assert "twice" in str(found)
 
@@ -333,6 +335,31 @@ def test_many_models_with_weights_and_clusters_are_what_two_are():
     assert found.models[1].p_value == pytest.approx(two.p_value)
 
 
+@pytest.mark.parametrize(("count", "sets"), [(5, 150), pytest.param(30, 50, marks=pytest.mark.slow)])
+def test_of_equally_good_models_one_is_called_better_at_most_5_times_of_100(count, sets):
+    called = held = best = 0
+    for seed in range(sets):
+        rng = np.random.default_rng(seed)
+        true = rng.normal(-0.5, 1.2, 500)
+        y = (rng.random(500) < 1 / (1 + np.exp(-true))).astype(float)
+        found = torchbce.compare_all(
+            {str(i): true + 0.5 * rng.normal(size=500) for i in range(count)}, y, from_logits=True
+        )
+        called += any(model.p_value < 0.05 for model in found.models[1:])
+        held += all(model.interval.low <= 0 <= model.interval.high for model in found.models)
+        best += found.verdict.endswith("is the best.")
+    most = stats.binom.ppf(0.999, sets, 0.05)
+    assert called <= most
+    assert held >= sets - most
+    assert best <= called
+
+
+def test_a_model_that_is_far_better_is_the_best_of_many():
+    a, b, y = models(2000)
+    others = {f"blurred {n}": b + np.random.default_rng(n).normal(0, 2, 2000) for n in range(9)}
+    assert torchbce.compare_all({"clear": a, **others}, y, from_logits=True).verdict == "clear is the best."
+
+
 @pytest.mark.parametrize("far", [1e9, np.inf])
 def test_a_model_that_is_far_out_disturbs_no_other(far):
     a, b, y = models(500)
@@ -343,7 +370,7 @@ def test_a_model_that_is_far_out_disturbs_no_other(far):
         found = torchbce.compare_all(given, y, from_logits=True)
         assert [model.name for model in found.models] == ["a", "b", "h"]
         assert found.models[1].difference == pytest.approx(alone.models[1].difference)
-        looked_at = 2 if math.isinf(far) else 1  # Holm's factor; of a finite one the p-value is the least
+        looked_at = 3 if math.isinf(far) else 1  # Holm's factor; of a finite one the p-value is the least
         assert found.models[1].p_value == pytest.approx(looked_at * alone.models[1].p_value, rel=1e-6)
 
 

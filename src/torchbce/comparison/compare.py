@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchbce.comparison.evidence import evidence, too_few
-from torchbce.comparison.pairs import BANDS, Pairs, is_finite
+from torchbce.comparison.evidence import evidence, too_few, unless_unseen
+from torchbce.comparison.pairs import BANDS, WHOLE, Pairs, is_finite
 from torchbce.comparison.parts import parts
 from torchbce.comparison.result import ChangedItem, Comparison, Slot
 from torchbce.explanation.explain import explanation
 from torchbce.explanation.items import as_items
-from torchbce.explanation.sketch.groups import Group, Groups
+from torchbce.explanation.sketch.groups import Group
 from torchbce.explanation.statistics.calibration import has_enough_items
-from torchbce.explanation.statistics.group_means import mean_of
+from torchbce.explanation.statistics.group_means import design_effect_of, mean_of
+from torchbce.explanation.statistics.intervals import quantile
 
 __all__ = ["Comparison", "compare"]
 
@@ -99,16 +100,20 @@ def comparison(pairs: Pairs) -> Comparison:
     mean = whole.mean if finite else math.nan
     zeros, ones = pairs.a.distribution().counts
     reason = too_few(zeros, ones, clusters) if finite else "a loss is infinite"
+    gaps = pairs.bets["changes"].gaps(WHOLE[0], whole.weight, design_effect_of(whole))
+    if not math.isnan(found.standard_error):
+        gaps = gaps.beyond(quantile(found.freedom) * found.standard_error)
+    shown = evidence(mean, found.standard_error, found.freedom, whole.count, reason, gaps=gaps)
     a, b = explanations
     told = None
     if finite and not sums.soft and has_enough_items(zeros, ones):
         points = pairs.a.distribution(), pairs.b.distribution()
-        told = parts(*points, pairs.sample.points(), (a.weighted_mean, b.weighted_mean), (zeros, ones))
+        told = parts(*points, pairs.sample.points(), (a.weighted_mean, b.weighted_mean), (zeros, ones), gaps)
     return Comparison(
         names=pairs.names,
         count=whole.count,
         means=(a.weighted_mean, b.weighted_mean),
-        evidence=evidence(mean, found.standard_error, found.freedom, whole.count, reason),
+        evidence=unless_unseen(shown, gaps, whole.count, shown.p_value),
         parts=told,
         aucs=(a.auc, b.auc),
         base_rate=whole.base_rate,
@@ -116,8 +121,8 @@ def comparison(pairs: Pairs) -> Comparison:
         worse=pairs.worse / whole.count,
         weight_sum=a.weight_sum,
         clusters=a.clusters,
-        bands=tuple(sorted(_slots(pairs.bands, whole), key=lambda slot: BANDS.index(slot.name))),
-        groups=tuple(sorted(_slots(pairs.groups, whole), key=lambda slot: (-abs(slot.share), slot.name))),
+        bands=tuple(sorted(_slots(pairs, "bands", whole), key=lambda slot: BANDS.index(slot.name))),
+        groups=tuple(sorted(_slots(pairs, "groups", whole), key=lambda slot: (-abs(slot.share), slot.name))),
         gained=_changed(pairs, "gained", -1),
         lost=_changed(pairs, "lost", 1),
         explanations=explanations,
@@ -125,13 +130,16 @@ def comparison(pairs: Pairs) -> Comparison:
     )
 
 
-def _slots(groups: Groups, whole: Group) -> list[Slot]:
+def _slots(pairs: Pairs, name: str, whole: Group) -> list[Slot]:
+    groups, bets = getattr(pairs, name), pairs.bets[name]
     return [
         Slot(
             name=group.name,
             count=group.count,
             difference=group.mean,
-            interval=mean_of(group).students,
+            interval=bets.gaps(group.name, group.weight, design_effect_of(group)).around(
+                mean_of(group).students, group.mean
+            ),
             share=group.total / whole.total if whole.total else math.nan,
             base_rate=group.base_rate,
         )

@@ -7,19 +7,22 @@ does not follow Student's distribution, and there is no p-value (measured in the
 
 from __future__ import annotations
 
+import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from torchbce.comparison.bets import NO_GAPS, Gaps
 from torchbce.explanation.render.text import counted
 from torchbce.explanation.statistics.clustered import FEWEST as FEWEST_CLUSTERS
 from torchbce.explanation.statistics.clustered import sizes_of
-from torchbce.explanation.statistics.intervals import NOTHING, Interval, quantile
+from torchbce.explanation.statistics.intervals import LEVEL, NOTHING, Interval, quantile
 
 FEWEST_ITEMS = 30
 FEWEST_OF_A_CLASS = 20  # of equal weight
-POWER = 0.8
+POWERFUL = 0.8416212335729143  # what a normal number stays below 80 times of 100
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -41,26 +44,50 @@ class Evidence:
 
 
 def evidence(
-    mean: float, standard_error: float, freedom: float, count: int, reason: str, *, at_once: int = 1
+    mean: float,
+    standard_error: float,
+    freedom: float,
+    count: int,
+    reason: str,
+    *,
+    gaps: Gaps = NO_GAPS,
+    at_once: int = 1,
 ) -> Evidence:
     """For a mean difference of `count` items; `reason` is why there is too little to tell, or empty.
 
+    gaps: what outcomes of which too few were seen may add; see `unless_unseen`.
     at_once: how many differences are looked at together; the interval is wide enough for all (Bonferroni).
     """
     from scipy.stats import t
 
     interval, p_value, decided_by = NOTHING, None, math.inf
     if math.isfinite(mean) and math.isfinite(standard_error):
-        q = quantile(freedom) if at_once == 1 else float(t.ppf(1 - 0.025 / at_once, freedom))
-        interval = Interval(mean - q * standard_error, mean + q * standard_error)
+        q = quantile(freedom) if at_once == 1 else _quantile_of_many(freedom, at_once)
+        interval = gaps.around(Interval(mean - q * standard_error, mean + q * standard_error), mean)
         if standard_error == 0 and mean != 0:
             reason = reason or "every item differs by the same, so nothing shows how far chance goes"
         if not reason:
             p_value = 1.0 if mean == 0 else float(2 * t.sf(abs(mean) / standard_error, freedom))
         if mean != 0:
-            wanted = quantile(math.inf) + float(t.ppf(POWER, math.inf))
-            decided_by = count * (wanted * standard_error / mean) ** 2
+            decided_by = count * ((quantile(math.inf) + POWERFUL) * standard_error / mean) ** 2
     return Evidence(mean, standard_error, freedom, interval, p_value, reason, decided_by)
+
+
+@functools.lru_cache(maxsize=64)
+def _quantile_of_many(freedom: float, at_once: int) -> float:
+    """What so many of Student's t all stay below in size, 95 times of 100."""
+    from scipy.stats import t
+
+    return float(t.ppf(1 - (1 - LEVEL) / 2 / at_once, freedom))
+
+
+def unless_unseen(found: Evidence, gaps: Gaps, count: int, p_value: float | None) -> Evidence:
+    """The same; without its p-value where this, adjusted for many, shows a sign that unseen outcomes could turn."""
+    reason = gaps.reason(found.mean) if p_value is not None and p_value < SIGNIFICANT else ""
+    if not reason:
+        return found
+    needed = count * gaps.against(found.mean).reach / abs(found.mean)
+    return replace(found, p_value=None, reason=reason, decided_by=max(found.decided_by, needed))
 
 
 def too_few(zeros: float, ones: float, clusters: np.ndarray | None) -> str:

@@ -7,19 +7,20 @@ from typing import Any
 import numpy as np
 
 from torchbce.comparison.changed import KEPT, Changed
-from torchbce.comparison.pairs import Pairs
+from torchbce.comparison.pairs import GROUPED, Pairs
 from torchbce.comparison.sample import KEPT as SAMPLED
 from torchbce.comparison.sample import Kept
 from torchbce.explanation.sketch import file
 
 MAGIC = b"torchbce pairs 2\n"  # the number counts the formats
-SUMS = ("changes", "groups", "bands")
+BETS = "bets of "
 CHANGED = ("gained", "lost")
 
 
 def to_bytes(pairs: Pairs) -> bytes:
     """The content of a file."""
-    tables = {name: getattr(pairs, name) for name in SUMS}
+    tables = {name: getattr(pairs, name) for name in GROUPED}
+    tables |= {BETS + name: table for name, table in pairs.bets.items()}
     texts = {
         "models": pairs.names,
         "better": pairs.better,
@@ -32,7 +33,7 @@ def to_bytes(pairs: Pairs) -> bytes:
         "key_values": [[source, row, value] for (source, row), value in sorted(pairs.key_values.items())],
     }
     arrays: dict[str, Any] = {name: table.sums for name, table in tables.items()}
-    for name in SUMS:
+    for name in GROUPED:
         arrays |= file.parts_of(tables[name], f"parts_of_{name}")
     for label, items in enumerate(pairs.sample.kept):
         arrays |= {f"sample_{label}_{name}": column for name, column in items._asdict().items()}
@@ -58,9 +59,11 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Pairs:
     pairs = Pairs((a.from_logits, b.from_logits), (first, second))
     pairs.a, pairs.b = a, b
     for name, names in texts["names"].items():
-        if name not in SUMS:
+        which = name.removeprefix(BETS)
+        if which not in GROUPED:
             raise ValueError(f"it has sums named {name!r}")
-        file.add_rows(getattr(pairs, name), names, arrays[name])
+        file.add_rows(pairs.bets[which] if name.startswith(BETS) else getattr(pairs, which), names, arrays[name])
+    for name in GROUPED:
         file.restore_parts(getattr(pairs, name), f"parts_of_{name}", arrays)
     for label in (0, 1):
         items = Kept(*(arrays[f"sample_{label}_{name}"] for name in Kept._fields))

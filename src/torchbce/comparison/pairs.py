@@ -9,9 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchbce.comparison.bets import Bets
 from torchbce.comparison.changed import Changed, most
 from torchbce.comparison.sample import PairSample, hashed
 from torchbce.explanation.sketch.clusters import numbers_of
+from torchbce.explanation.sketch.groups import MOST as MOST_GROUPS
+from torchbce.explanation.sketch.groups import TOO_MANY as TOO_MANY_GROUPS
 from torchbce.explanation.sketch.groups import Codes, Groups
 from torchbce.explanation.sketch.losses import BLOCK, finite, item_losses, weighted
 from torchbce.explanation.sketch.points import FOLDS
@@ -20,13 +23,15 @@ from torchbce.explanation.sketch.sketch import Sketch
 EDGES = (0.6, 0.75, 0.9, 0.99)
 BANDS = ["50 to 60 %", "60 to 75 %", "75 to 90 %", "90 to 99 %", "above 99 %"]  # of confidence
 WHOLE = ["all"]
+GROUPED = ("changes", "groups", "bands")
 
 
 @dataclass
 class Pairs:
     """Collects predictions of two models for the same items: `add` batches, `merge` others.
 
-    a, b: the sketch of each. changes, groups, bands: sums over the changes b - a of the losses. better: how many items
+    a, b: the sketch of each. changes, groups, bands: sums over the changes b - a of the losses. bets: over the bets of
+    both against each other, under the names of these three. better: how many items
     cost less with b, and how many more. key, key_values: the column that names an item, and its values for the most
     changed items, by source and row.
     """
@@ -39,6 +44,7 @@ class Pairs:
     changes: Groups = field(default_factory=Groups)
     groups: Groups = field(default_factory=Groups)
     bands: Groups = field(default_factory=Groups)
+    bets: dict[str, Bets] = field(default_factory=lambda: {name: bets_of_groups() for name in GROUPED})
     better: int = 0
     worse: int = 0
     gained: Changed = field(default_factory=Changed.none)
@@ -88,8 +94,9 @@ class Pairs:
         self.a.merge(other.a)
         self.b.merge(other.b)
         self.sample.merge(other.sample)
-        for mine, theirs in ((self.changes, other.changes), (self.groups, other.groups), (self.bands, other.bands)):
-            mine.merge(theirs)
+        for name in GROUPED:
+            getattr(self, name).merge(getattr(other, name))
+            self.bets[name].merge(other.bets[name])
         self.better += other.better
         self.worse += other.worse
         numbers = np.array([self.a.sources.index(source) for source in other.a.sources], np.int64)
@@ -131,14 +138,21 @@ class Pairs:
         self.sample.add(a, b, y, weights, rows, self.a.sources[source], numbers)
         self.better += int((change < 0).sum())
         self.worse += int((change > 0).sum())
-        self.changes.add_losses(np.zeros(len(y), np.int64), WHOLE, change, y, weights, clusters)
         p = torch.sigmoid((a + b) / 2)
         band = torch.bucketize(torch.maximum(p, 1 - p), torch.tensor(EDGES, dtype=torch.float64), right=True)
-        self.bands.add_losses(band.numpy(), BANDS, change, y, weights, clusters)
+        grouped = {"changes": (np.zeros(len(y), np.int64), WHOLE), "bands": (band.numpy(), BANDS)}
         if groups is not None:
-            self.groups.add_losses(*groups, change, y, weights, clusters)
+            grouped["groups"] = groups
+        for name, (codes, called) in grouped.items():
+            getattr(self, name).add_losses(codes, called, change, y, weights, clusters)
+            self.bets[name].add_bets(codes, called, a, b, y, weights)
         self.gained = self.gained.and_(most(-change, rows, source, outputs, y))
         self.lost = self.lost.and_(most(change, rows, source, outputs, y))
+
+
+def bets_of_groups() -> Bets:
+    """For as many groups as `Groups`."""
+    return Bets(MOST_GROUPS, TOO_MANY_GROUPS)
 
 
 def is_finite(pairs: Pairs) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from torchbce.comparison.bets import NO_GAPS, Gaps
 from torchbce.comparison.sample import PairPoints
 from torchbce.explanation.sketch.points import Array, Points
 from torchbce.explanation.statistics import clustered
@@ -39,14 +40,20 @@ class Parts:
 
 
 def parts(
-    a: Points, b: Points, joint: PairPoints, means: tuple[float, float], counts: tuple[float, float]
+    a: Points,
+    b: Points,
+    joint: PairPoints,
+    means: tuple[float, float],
+    counts: tuple[float, float],
+    gaps: Gaps = NO_GAPS,
 ) -> Parts | None:
     """From the points of each and of both; None where one of them cannot be recalibrated.
 
     What differs after both were recalibrated by what happened, on items that this was not fitted on, is separation, and
     the rest calibration. The errors are those of the items' own differences.
 
-    counts: how many zeros and ones, or items of equal weight that tell as much.
+    counts: how many zeros and ones, or items of equal weight that tell as much. gaps: what unseen
+    outcomes may add to the difference, as either part.
     """
     mended = [one for one in (recalibration(a), recalibration(b)) if one is not None]
     if len(mended) < 2:
@@ -57,16 +64,19 @@ def parts(
         return np.asarray(np.interp(logits, points.logits, values))
 
     def part(value: float, zeros: Array, ones: Array) -> Part:
-        return Part(value, _estimate(value, joint, np.where(joint.positive > 0, ones, zeros), sum(counts)).students)
+        return Part(value, gaps.around(students(value, zeros, ones), value))
+
+    def students(value: float, zeros: Array, ones: Array) -> Interval:
+        return _estimate(value, joint, np.where(joint.positive > 0, ones, zeros), sum(counts)).students
 
     after = [at(b, maps[1][n], joint.b) - at(a, maps[0][n], joint.a) for n in (0, 1)]
     before = [losses_at(joint.b)[n] - losses_at(joint.a)[n] for n in (0, 1)]
     # What a recalibration costs by being fitted drops out: also where a model needs none.
-    separation = mended[1].loss - mended[0].loss
+    separation, placed = mended[1].loss - mended[0].loss, auc(b) - auc(a)
     return Parts(
         separation=part(separation, *after),
         calibration=part(means[1] - means[0] - separation, before[0] - after[0], before[1] - after[1]),
-        auc=part(auc(b) - auc(a), *_placed(a, b, joint, counts)),
+        auc=Part(placed, students(placed, *_placed(a, b, joint, counts))),
     )
 
 

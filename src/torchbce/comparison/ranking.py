@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,22 +15,25 @@ from torch import Tensor
 
 from torchbce.common.json_values import plain
 from torchbce.common.visible import shown
-from torchbce.comparison.evidence import evidence, holm, too_few
+from torchbce.comparison.bets import SHAPE, Gaps, add_bets, gaps
+from torchbce.comparison.evidence import SIGNIFICANT, Evidence, evidence, holm, too_few, unless_unseen
 from torchbce.explanation.items import as_items
 from torchbce.explanation.sketch.clusters import MOST, TOO_MANY
 from torchbce.explanation.sketch.groups import Codes
 from torchbce.explanation.sketch.keyed_sums import KeyedSums
-from torchbce.explanation.sketch.losses import BLOCK, item_losses, weighted
+from torchbce.explanation.sketch.losses import BLOCK, finite, item_losses, weighted
 from torchbce.explanation.statistics import clustered
 from torchbce.explanation.statistics.intervals import Interval
+from torchbce.explanation.statistics.unseen import CHANCE, SURE
 
 
 @dataclass(frozen=True)
 class Ranked:
     """One model. Losses in nats per item.
 
-    difference: its mean loss less that of the best. interval: 95 % for all models together (Bonferroni). p_value: by
-    Holm; None for the best itself, and where there is too little to tell.
+    difference: its mean loss less that of the best. interval: of that, 95 % for every pair of the models together
+    (Bonferroni). p_value: by Holm, over every pair, as each may be the best of a sample; None for the best itself, and
+    where there is too little to tell, which `reason` says.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Ranked:
     difference: float
     interval: Interval
     p_value: float | None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,12 @@ class Ranking:
         name = shown(best.name)
         if self.reason:
             return f"{name} has the least loss; these items do not show that it is better: {self.reason}."
-        beside = [shown(other.name) for other in others if other.p_value is None or other.p_value >= 0.05]
+        beside = [other for other in others if other.p_value is None or other.p_value >= SIGNIFICANT]
         if not beside:
             return f"{name} is the best."
-        return f"{name} has the least loss; these items do not show that it is better than {' or '.join(beside)}."
+        listed = " or ".join(shown(other.name) for other in beside)
+        why = "".join(f" {shown(other.name)}: {other.reason}." for other in beside if other.reason)
+        return f"{name} has the least loss; these items do not show that it is better than {listed}.{why}"
 
     def to_dict(self) -> dict[str, Any]:
         """Every number, for JSON."""
@@ -103,11 +110,13 @@ class LossMatrix:
     changes: np.ndarray = field(init=False)  # sum of w d for each model, d the loss less the least
     cross: np.ndarray = field(init=False)  # sum of w^2 d
     products: np.ndarray = field(init=False)  # sum of w^2 d d'
+    bets: np.ndarray = field(init=False)  # of each model against each other, see `comparison.bets`
     clusters: KeyedSums | None = None
 
     def __post_init__(self) -> None:
         size = len(self.from_logits)
         self.changes, self.cross, self.products = np.zeros(size), np.zeros(size), np.zeros((size, size))
+        self.bets = np.zeros((size, size, *SHAPE[1:]))
 
     def add(self, outputs: list[Tensor], targets: Tensor, weights: Tensor | None, clusters: Codes | None) -> None:
         """Add items whose values are known to be allowed."""
@@ -127,10 +136,21 @@ class LossMatrix:
             self.changes += scaled.sum(1).numpy()
             self.cross += (scaled @ w).numpy()
             self.products += (scaled @ scaled.T).numpy()
+            self._add_bets([given[part].double() for given in outputs], y, w)
             if clusters is not None:
                 self.clusters = self.clusters or KeyedSums(2 + len(outputs), MOST, TOO_MANY)
                 columns = [w.numpy(), (w * y).numpy(), *scaled.numpy()]
                 self.clusters.add_items(clusters[0][part], clusters[1], columns)
+
+    def _add_bets(self, outputs: list[Tensor], y: Tensor, w: Tensor) -> None:
+        each = zip(outputs, self.from_logits, strict=True)
+        logits = [finite(x if known else torch.logit(x), known).numpy() for x, known in each]
+        for i, mine in enumerate(logits):
+            sure = np.flatnonzero(np.abs(mine) >= SURE[0])
+            rest = y.numpy()[sure], w.numpy()[sure]
+            for j, other in enumerate(logits):
+                if i != j and len(sure):
+                    add_bets(self.bets[i, j], np.zeros(len(sure), np.int64), mine[sure], other[sure], *rest)
 
     def ranking(self, names: list[str]) -> Ranking:
         """The best first."""
@@ -142,31 +162,45 @@ class LossMatrix:
         per_cluster = None if self.clusters is None else self.clusters.sums
         if per_cluster is not None:
             per_cluster = per_cluster[per_cluster[:, 0] > 0]
-        reason = too_few(
-            (1 - share) * effective, share * effective, None if per_cluster is None else per_cluster[:, :2]
-        )
+        clusters = None if per_cluster is None else per_cluster[:, :2]
+        reason = too_few((1 - share) * effective, share * effective, clusters)
         best = int(np.argmin(np.where(np.isfinite(means), means, math.inf)))
-        others = [place for place in np.argsort(means, kind="stable").tolist() if place != best]
-        found = []
-        for place in others:
-            with np.errstate(invalid="ignore"):  # an infinite loss
-                mean = float((self.changes[place] - self.changes[best]) / self.weight)
-            if per_cluster is None:
-                error, freedom = self._error(place, best, mean), self.count - 1.0
-            else:
-                changes = per_cluster[:, 2 + place] - per_cluster[:, 2 + best]
-                weight = per_cluster[:, 0]
-                _, error, _, freedom, _ = clustered.estimate(mean, changes - mean * weight, weight)
-            why = reason if math.isfinite(mean) else "its loss is infinite"
-            found.append(evidence(mean, error, freedom, self.count, why, at_once=len(others)))
-        p_values = holm([1.0 if one.p_value is None else one.p_value for one in found])
+        order = [best, *(place for place in np.argsort(means, kind="stable").tolist() if place != best)]
+        # Each of them may be the best of a sample: so many pairs are looked at as there are, and not only these.
+        pairs = list(itertools.combinations(order, 2))
+        both = [self._evidence(*pair, reason, len(pairs)) for pair in pairs]
+        p_values = _adjusted([one for one, _ in both])
+        found = [unless_unseen(*one, self.count, p) for one, p in zip(both, p_values, strict=True)]
+        p_values = _adjusted(found)
         models = [Ranked(names[best], float(means[best]), 0.0, Interval(0.0, 0.0), None)]
         models += [
-            Ranked(names[place], float(means[place]), one.mean, one.interval, None if one.p_value is None else p)
-            for place, one, p in zip(others, found, p_values, strict=True)
+            Ranked(
+                names[place],
+                float(means[place]),
+                one.mean,
+                one.interval,
+                p,
+                one.reason,
+            )
+            for place, one, p in zip(order[1:], found, p_values, strict=False)  # the pairs of the best come first
         ]
-        clusters = None if per_cluster is None else len(per_cluster)
-        return Ranking(tuple(models), self.count, share, clusters, reason)
+        return Ranking(tuple(models), self.count, share, None if clusters is None else len(clusters), reason)
+
+    def _evidence(self, first: int, second: int, reason: str, at_once: int) -> tuple[Evidence, Gaps]:
+        """Of the mean loss of the second less that of the first; `reason` is why nothing can be told, or empty."""
+        with np.errstate(invalid="ignore"):  # an infinite loss
+            mean = float((self.changes[second] - self.changes[first]) / self.weight)
+        alone = self._error(second, first, mean)
+        error, freedom = alone, self.count - 1.0
+        if self.clusters is not None:
+            sums = self.clusters.sums[self.clusters.sums[:, 0] > 0]
+            weight, changes = sums[:, 0], sums[:, 2 + second] - sums[:, 2 + first]
+            _, error, _, freedom, _ = clustered.estimate(mean, changes - mean * weight, weight)
+        factor = (error / alone) ** 2 if alone > 0 and math.isfinite(error) else 1.0
+        bets = self.bets[first, second], self.bets[second, first]
+        unseen = gaps(*bets, self.weight, chance=CHANCE / at_once, factor=factor)
+        why = reason if math.isfinite(mean) else "its loss is infinite"
+        return evidence(mean, error, freedom, self.count, why, gaps=unseen, at_once=at_once), unseen
 
     def _error(self, place: int, best: int, mean: float) -> float:
         """The standard error of the mean difference of two models."""
@@ -180,6 +214,12 @@ class LossMatrix:
         return math.sqrt(max(square, 0.0) * self.count / (self.count - 1)) / self.weight
 
 
+def _adjusted(found: list[Evidence]) -> list[float | None]:
+    """The p-values by Holm, where there are any."""
+    p_values = holm([1.0 if one.p_value is None else one.p_value for one in found])
+    return [None if one.p_value is None else p for one, p in zip(found, p_values, strict=True)]
+
+
 def compare_all(
     models: Any,
     targets: Any,
@@ -190,8 +230,9 @@ def compare_all(
 ) -> Ranking:
     r"""Which of several models is best, and which cannot be told from it?
 
-    Paired differences to the model of least mean loss, with intervals for all of them together and p-values that allow
-    for looking at many (Holm 1979). The best was chosen on these items, which flatters it a little.
+    Paired differences to the model of least mean loss, with intervals that hold together and p-values that allow for
+    looking at many (Holm 1979). The best was chosen on these items, so every pair of models counts as looked at: of
+    equally good ones, one is called better than another at most 5 times of 100.
 
     Args:
         models: what each gave for the same items, by name: a dict, or a DataFrame.

@@ -212,7 +212,7 @@ def explanation(
     fits = right_fits(points) if bands and told and not weighted else None
     around, factor = mean_loss(sketch), design_effect(sketch)
     order = auc(points)
-    others = unseen(points, sample.count, sample.independent) if hard and finite else ENOUGH
+    others = unseen(points, sample.count, sample.independent, factor) if hard and finite else ENOUGH
     answer = share if baseline is None else baseline
     calibrated = parts = None
     pulls: dict[str, Pulls | None] = {"mean": sample.estimate(mean, *losses_at(points.logits)).pulls}
@@ -267,6 +267,7 @@ def explanation(
         worst_share=sketch.losses.share_of_worst(0.01, sketch.worst),
         auc=order,
         errors=others.errors if others.reach else None,
+        errors_among=others.among,
         withheld=reasons(sample, soft=not hard, finite=finite),
         elsewhere=None if weighted else Elsewhere(sums.keras / count, sums.sklearn / count, sklearn_epsilon(sketch)),
         calibration=calibrated,

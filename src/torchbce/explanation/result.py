@@ -107,8 +107,8 @@ class Explanation:
     for independent unless `cluster_sizes` are known. `design_effect`: how many times the
     variance of the mean is that of independent items. `intervals`: 95 %, of mean, base_rate, d2 and auc; those of the
     parts stand beside them. NaN where nothing can be told. `errors`: of how many items the truth was given at most
-    1/2, where these are too few to tell what others cost, so that intervals reach farther; else None. `withheld`: why
-    figures have no interval, by their names.
+    1/2, where these are too few to tell what others cost, so that intervals reach farther; else None. `errors_among`:
+    of how many of the surest items, where it is of them. `withheld`: why figures have no interval, by their names.
     """
 
     count: int
@@ -134,6 +134,7 @@ class Explanation:
     items: tuple[Item, ...]
     intervals: dict[str, Interval] = field(default_factory=dict)
     errors: float | None = None
+    errors_among: float | None = None
     withheld: dict[str, str] = field(default_factory=dict)
     cluster_sizes: Sizes | None = None
     design_effect: float = 1.0

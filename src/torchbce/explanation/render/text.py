@@ -109,9 +109,15 @@ def thin(found: Explanation) -> str:
     """Why the interval of the mean reaches far; nothing where it does not."""
     if found.errors is None or math.isnan(found.intervals["mean"].low):
         return ""
+    if found.errors_among is None:
+        few = f"the truth of {found.errors:.3g} of {counted(found.count, 'item')} was given at most 1/2"
+    else:
+        few = (
+            f"of the {counted(round(found.errors_among), 'item')} that are surest {found.errors:.3g} went the other way"
+        )
     return (
-        f"the truth of {found.errors:.3g} of {counted(found.count, 'item')} was given at most 1/2, too few to tell "
-        "what others cost: the interval reaches up to what those cost that may not have been seen among so many"
+        f"{few}, too few to tell what others cost: the interval reaches up to what those cost that may not have been "
+        "seen among so many"
     )
 
 

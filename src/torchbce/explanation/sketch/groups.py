@@ -16,6 +16,7 @@ from torchbce.explanation.sketch.paired_sums import PairedSums
 from torchbce.explanation.sketch.points import FOLDED
 
 MOST = 10_000
+TOO_MANY = f"there are more than {MOST:,} groups; name a column with fewer values"
 # With w the weight and x the weighted loss of an item: the sums that the squares and cubes of x - mean * w need.
 COLUMNS = ("count", "total", "weight", "positive", "ww", "wx", "xx", "www", "wwx", "wxx", "xxx")
 MOST_PARTS = 1 << 20
@@ -36,7 +37,7 @@ class Groups(KeyedSums):
     """A row with the columns of `COLUMNS` for each group, and sums over its part in each cluster, if there are any."""
 
     def __init__(self) -> None:
-        super().__init__(len(COLUMNS), MOST, f"there are more than {MOST:,} groups; name a column with fewer values")
+        super().__init__(len(COLUMNS), MOST, TOO_MANY)
         self.parts: PairedSums | None = None
 
     def add_losses(

@@ -31,6 +31,10 @@ class KeyedSums:
         """In the order in which they came."""
         return list(self._places)
 
+    def place(self, name: str) -> int | None:
+        """The row of a name; None where it has none."""
+        return self._places.get(name)
+
     @property
     def sums(self) -> Array:
         """A row for each name."""

@@ -21,6 +21,14 @@ def mean_of(group: Group) -> Estimate:
     return Estimate(group.mean, error, skew, group.equal_count - 1)
 
 
+def design_effect_of(group: Group) -> float:
+    """How many times the variance of its mean is that of independent items."""
+    if group.parts is None or not group.square > 0:
+        return 1.0
+    error, alone = mean_of(group).standard_error, math.sqrt(group.square) / group.weight
+    return 1.0 if math.isnan(error) else (error / alone) ** 2
+
+
 def rarer_of(group: Group) -> float:
     """How many items of the rarer class there are; or clusters with such, where these are fewer."""
     if not group.weight:
