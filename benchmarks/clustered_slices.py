@@ -139,10 +139,11 @@ if __name__ == "__main__":
     noise_lines = [false_alarms(*settings) for settings in NOISE]
     planted_lines = [planted(*settings) for settings in PLANTED]
     head = ["table", "slices looked at (median)", "with a slice in excess", "with a hard slice"]
+    command = " ".join(["python benchmarks/clustered_slices.py", *sys.argv[1:]])
     machine.keep(
         "clustered_slices",
         "# Slices of items that belong together or have weights\n\n"
-        f"`python benchmarks/clustered_slices.py`: {machine.describe('torchbce', 'scipy')}\n\n"
+        f"`{command}`: {machine.describe('torchbce', 'scipy')}\n\n"
         f"## False alarms\n\nCalibrated predictions, 8 columns of noise, {ROWS:,} rows, {TABLES} tables each; at most "
         "5 % may have a slice. Weights are 100 or 1: 100 for a tenth of the items or of the clusters, for few items "
         "(1 %), or by a column. Where no slice is looked at, clusters are too few or too unequal, and the text says "
