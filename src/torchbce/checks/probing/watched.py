@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from torchbce.checks.probing.copies import copied, seed
+from torchbce.checks.probing.parts import tensors_in
 from torchbce.checks.probing.surroundings import surroundings_kept
-from torchbce.checks.probing.trial import Trial, first_batch, tensors_in
+from torchbce.checks.probing.trial import Trial, first_batch
 
 CALLS = 3
 MOST_CALLS = 16  # of a step that accumulates gradients

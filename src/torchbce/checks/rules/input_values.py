@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from torchbce.checks.findings import Finding, fail, not_applicable, passed, warn
-from torchbce.checks.probing.trial import Trial, tensors_in
+from torchbce.checks.probing.parts import tensors_in
+from torchbce.checks.probing.trial import Trial
 from torchbce.checks.rule import rule
 
 FEWEST = 8  # items, and values
