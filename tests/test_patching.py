@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import pickle
 import sys
@@ -188,3 +189,14 @@ def test_masked_tensors_are_refused_with_what_to_write():
         functional.binary_cross_entropy_with_logits(x, torch.ones(2))
     with pytest.raises(TypeError, match="target is a MaskedTensor"):
         torchbce.focal_loss_with_logits(torch.zeros(2), x)
+
+
+def test_what_a_frozen_object_refers_to_is_replaced_and_put_back():
+    @dataclasses.dataclass(frozen=True)
+    class Recipe:
+        loss_func: object
+
+    recipe, torchs = Recipe(F.binary_cross_entropy), F.binary_cross_entropy
+    with torchbce.patch():
+        assert recipe.loss_func is F.binary_cross_entropy is not torchs
+    assert recipe.loss_func is torchs

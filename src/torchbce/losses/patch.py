@@ -141,7 +141,9 @@ def _replace(owner: Any, old: Any, new: Any) -> None:
         owner.__defaults__ = tuple(new if value is old else value for value in owner.__defaults__ or ())
     else:
         for name, value in list(vars(owner).items()):
-            if value is old:
+            if value is old and isinstance(owner, type):
                 setattr(owner, name, new)
+            elif value is old:
+                vars(owner)[name] = new  # also of what refuses to be changed, such as frozen dataclasses
             elif isinstance(value, staticmethod) and value.__func__ is old:
                 setattr(owner, name, staticmethod(new))

@@ -122,8 +122,8 @@ def thin(found: Explanation) -> str:
 
 
 def with_error(found: Explanation, sign: str = "+-") -> str:
-    """The mean and its standard error, or its interval where an error says too little."""
-    if thin(found):
+    """The mean and its standard error, or its interval where all errors are too few for that."""
+    if thin(found) and found.errors_among is None:
         return f"{found.mean:.6f} ({between(found.intervals['mean'], '.6f')}, 95 %)"
     return f"{found.mean:.6f} {sign} {found.standard_error:.6f}"
 

@@ -92,11 +92,20 @@ def calibration(sample: Sample, *, separated: bool = False) -> Calibration | Non
         slope=slope,
         shift=shift,
         gain=gain,
-        p_value=math.exp(-sample.count * gain) if sample.is_plain else _score_test(sample, z),
+        p_value=_p_value(sample, z, gain),
         slope_interval=line[0].students,
         shift_interval=line[1].students,
         separated=separated,
     )
+
+
+def _p_value(sample: Sample, z: Array, gain: float) -> float:
+    """By likelihood ratio (Wilks), by the scores where items have clusters, and by both where they have weights."""
+    by_likelihood = math.exp(-sample.count * gain)
+    if sample.is_plain:
+        return by_likelihood
+    by_score = _score_test(sample, z)
+    return by_score if sample.sizes is not None else max(by_score, by_likelihood)
 
 
 def _score_test(sample: Sample, z: Array) -> float:

@@ -16,6 +16,8 @@ from torchbce.explanation.statistics.calibration import best_line, for_lines, lo
 from torchbce.explanation.statistics.intervals import losses_at
 from torchbce.explanation.statistics.isotonic import fit
 
+FEWEST_FOR_CURVES = 200  # items of equal weight
+
 
 @dataclass(frozen=True)
 class Recalibration:
@@ -50,7 +52,9 @@ def recalibration(points: Points) -> Recalibration | None:
         shares = _binned(rest_w, rest_ones, sample_size)
         by_bins.append((-np.log1p(-shares), -np.log(shares)))
     found = []
-    for losses in (by_line, by_isotonic, by_bins):
+    # What a few items do in bins is mostly chance, and so is the best of several.
+    curves = (by_isotonic, by_bins) if sample_size >= FEWEST_FOR_CURVES else ()
+    for losses in (by_line, *curves):
         zeros, ones = (np.stack(columns, 1) for columns in zip(*losses, strict=True))
         total = float(((points.weight - points.positive) * zeros + points.positive * ones).sum())
         found.append((total, (zeros, ones)))
