@@ -35,7 +35,7 @@ class Recalibration:
 def recalibration(points: Points) -> Recalibration | None:
     """The best of all, fitted on four fifths of the items and judged on the fifth; None where a fifth has none."""
     weight, positive = points.total_weight, points.total_positive
-    sample_size = sum(points.counts)
+    sample_size = float(weight.sum() ** 2 / sum(squares.sum() for squares in points.squares))
     z = for_lines(points.logits, weight)
     by_line, by_isotonic, by_bins = [], [], []
     for fold in range(FOLDS):
