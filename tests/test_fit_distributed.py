@@ -32,7 +32,7 @@ def torchrun(count: int, tmp_path: Path, folder: Path, *names: str) -> list[dict
     """What each process found; `folder` is for checkpoints."""
     program = Path(ranks.__file__)
     argv = [*TORCHRUN, f"--nproc-per-node={count}", str(program), str(tmp_path / "found"), *names]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "FOLDER": str(folder)}
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "FOLDER": str(folder), "PYTHONFAULTHANDLER": "1"}
     run = subprocess.run(argv, capture_output=True, text=True, env=variables, timeout=300)
     assert run.returncode == 0, run.stderr[-6000:]
     return [torch.load(tmp_path / f"found-{rank}") for rank in range(count)]
@@ -239,7 +239,7 @@ def test_a_killed_process_is_started_again_and_the_run_goes_on(tmp_path):
     assert run.returncode == 0, run.stderr[-6000:]
     assert run.stdout.count("epoch   3") == 1  # the first process prints for all
     weights, losses, resumed = torch.load(tmp_path / "end")
-    assert resumed == (2, 2)
+    assert resumed == (2, 2), run.stderr[-6000:]
     torch.manual_seed(1)
     module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1)).double()
     x = torch.randn(53, 4, generator=torch.Generator().manual_seed(0)).double()
@@ -262,3 +262,23 @@ def test_a_mean_over_weights_is_refused_only_where_it_must_be():
     check_divisor(nn.CrossEntropyLoss(weight=torch.ones(2), reduction="sum"))
     with pytest.raises(InputError, match="reduction='sum'"):
         check_divisor(nn.CrossEntropyLoss(weight=torch.ones(2)))
+
+
+LATE = """
+import sys, time
+from torchbce.training.processes import from_first, is_first, joined
+with joined():
+    if not is_first():
+        time.sleep(1.0)
+    assert from_first(lambda: "x" * 100_000)[:2] == "xx"
+print("ended")
+"""
+
+
+@pytest.mark.processes
+def test_the_first_process_waits_for_those_that_still_read(tmp_path):
+    (tmp_path / "program.py").write_text(LATE)
+    argv = [*TORCHRUN, "--nproc-per-node=2", str(tmp_path / "program.py")]
+    run = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr[-6000:]
+    assert run.stdout.count("ended") == 2

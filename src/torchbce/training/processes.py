@@ -180,5 +180,6 @@ def joined() -> Iterator[None]:
     distributed.init_process_group(backend, store=PrefixStore(place, store), rank=rank, world_size=size)
     try:
         yield
+        distributed.barrier()  # all leave together: none finds another gone while it still reads
     finally:
         distributed.destroy_process_group()
