@@ -14,11 +14,10 @@ from healthy_programs import HEALTHY
 from public_bugs import BUGS, MENDED
 
 EVERY = 1 if os.environ.get("TORCHBCE_ALL") else 4
-WRONG = {  # not named, or a false alarm: of forms29 and steps29, each measured alone; not strict until both are
+WRONG = {  # not named
     "warm_up_from_zero": "a schedule that starts at 0 is healthy in other programs",
     "focal_loss_with_weight_inside_exp": "a tip only: the loss works, and its outputs are not probabilities",
     "pathml_unordered_masks": "masks of other pictures show only after training",
-    "experts_top_2": "BCE016: an expert that no row of the batch is sent to",
     "widedeep_focal_of_probabilities": "BCE013: a few items are not fitted, which the sigmoid causes",
     "focal_times_gamma": "the loss is lowest at the targets, as a focal loss is",
     "focal_that_overwrites_its_weights": "the loss changes with its first batch only",
@@ -28,18 +27,14 @@ WRONG = {  # not named, or a false alarm: of forms29 and steps29, each measured 
     "rate_far_too_low": "the loss falls, slowly",
     "dice_of_three_channels": "the loss still falls towards the targets",
     "windows_in_both_splits": "the rows are nearly alike, and not equal",
-    "divided_twice": "not named by the newer codes",
-    "normalized_after_division": "not named by the newer codes",
     "mixup_of_two_orders": "a weighted sum of two right losses, of other rows",
     "rates_decay_in_each_step": "the rates fall over more steps than are tried",
     "logits_never_negative": "a range that only trained weights show",
-    "softmax_of_one_label": "its consequences are named: BCE015, BCE010",
     "last_step_is_padding": "BCE019 is named: most rows have no influence",
     "dice_of_logits": "the loss falls towards the targets all the same",
     "loader_of_sorted_rows": "the batches of a loader that is given are not compared",
     "classifier_within_the_loss": "a module that only the loss knows is not looked for",
     "parts_not_divided": "a tip only: the gradient has the right direction",
-    "stop_tokens": "BCE003: targets of more steps than are counted",
 }
 pytestmark = pytest.mark.filterwarnings("ignore")  # programs as people write them
 
@@ -47,7 +42,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # programs as people write th
 def expect(request, program):
     """A failure for a program that the checks are known to be wrong about; success is then one."""
     if program.name in WRONG:
-        request.applymarker(pytest.mark.xfail(reason=WRONG[program.name], strict=False))
+        request.applymarker(pytest.mark.xfail(reason=WRONG[program.name], strict=True))
 
 
 @pytest.mark.parametrize("program", BUGS, ids=lambda program: program.name)
