@@ -20,11 +20,13 @@ import numpy as np
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
-from torchbce.explanation.sketch.points import FOLDS, Points, folds
+from torchbce.explanation.sketch.points import FOLDS, Points
 from torchbce.explanation.sketch.sketch import Sketch
 from torchbce.explanation.statistics.auc import auc
 from torchbce.explanation.statistics.calibration import loss_at
 from torchbce.explanation.statistics.decomposition import decomposition
+from torchbce.explanation.statistics.intervals import NOTHING
+from torchbce.explanation.statistics.sample import Sample
 
 ROWS, FEWER = 100_000_000, 10_000_000
 # In a process of its own: what a parent holds counts as held by its children at first.
@@ -87,12 +89,13 @@ def accuracy(n: int = 1_000_000) -> list[list[str]]:
     sketch = Sketch(from_logits=True)
     sketch.add(torch.from_numpy(z), torch.from_numpy(y), rows=np.arange(n))
     order = np.argsort(z)
-    part = np.eye(FOLDS)[folds(np.arange(n))][order]
-    exact = Points(z[order], part, part * y[order, None])
+    part = np.eye(FOLDS)[rng.integers(0, FOLDS, n)]
+    sums = 1 - y[order], y[order]
+    exact = Points(z[order], part, part * y[order, None], sums, sums)
     mean = loss_at(z, np.ones(n), y) / n
     rows = [["mean", f"{sketch.sums.total / n:.9f}", f"{log_loss(y, 1 / (1 + np.exp(-z))):.9f}"]]
-    count = float(exact.total_weight.sum())
-    ours, theirs = (decomposition(points, mean, None, count) for points in (sketch.distribution(), exact))
+    pairs = [decomposition(Sample(points), mean, None, NOTHING) for points in (sketch.distribution(), exact)]
+    ours, theirs = (parts for parts, _ in filter(None, pairs))
     for name in ("miscalibration", "corp_miscalibration", "corp_discrimination"):
         rows.append([name, f"{getattr(ours, name):.6f}", f"{getattr(theirs, name):.6f}"])
     rows.append(["AUC", f"{auc(sketch.distribution()):.6f}", f"{roc_auc_score(y, z):.6f}"])

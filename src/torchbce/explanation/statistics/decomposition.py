@@ -18,7 +18,7 @@ import numpy as np
 
 from torchbce.explanation.sketch.points import FOLDS, Array, Points
 from torchbce.explanation.statistics.calibration import loss_at
-from torchbce.explanation.statistics.clustered import Pulls
+from torchbce.explanation.statistics.clustered import Estimate, Pulls
 from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.explanation.statistics.intervals import NOTHING, Interval, losses_at
 from torchbce.explanation.statistics.isotonic import recalibrated
@@ -79,9 +79,10 @@ def decomposition(
 
     # A line fitted on four fifths of the items costs the others so much more than the best line, on the average.
     bias = LINE / (2 * (1 - 1 / FOLDS) * sample.count / factor)
-    loses = sample.estimate(gain + bias, told[0] - after[0], told[1] - after[1])
+    loses = _varying(sample.estimate(gain + bias, told[0] - after[0], told[1] - after[1]), bias)
     few = factor / (2 * sample.count)  # the entropy of a share that was seen is so much too low, on the average
     earns = sample.estimate(separated + bias + few, surprise[0] - after[0], surprise[1] - after[1])
+    earns = _varying(earns, bias)
     parts = Decomposition(
         uncertainty=uncertainty,
         miscalibration=gain,
@@ -94,6 +95,11 @@ def decomposition(
         discrimination_interval=earns.interval.holding(separated - reach).within(-math.inf, uncertainty),
     )
     return parts, {"miscalibration": loses.pulls, "discrimination": earns.pulls}
+
+
+def _varying(found: Estimate, bias: float) -> Estimate:
+    """With what a fitted line costs, which varies by as much as it is: a chi-square of two degrees of freedom."""
+    return found._replace(standard_error=math.hypot(found.standard_error, bias))
 
 
 def _null_band(points: Points, fits: list[tuple[Array, Array]]) -> float:
