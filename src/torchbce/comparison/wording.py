@@ -141,10 +141,11 @@ def p_text(value: float) -> str:
 
 
 def _slot(slot: Slot, prefix: str = "") -> str:
+    none = " (too few, or too few clusters, for an interval)" if math.isnan(slot.interval.low) else ""
     share = "" if math.isnan(slot.share) else f", {100 * slot.share:.0f} % of the difference"
     return (
         f"{prefix}{shown(slot.name)}: {around(slot.difference, slot.interval, '+.6f')} nats per item over "
-        f"{counted(slot.count, 'item')}{share}{' (too few for an interval)' * math.isnan(slot.interval.low)}"
+        f"{counted(slot.count, 'item')}{share}{none}"
     )
 
 

@@ -75,7 +75,7 @@ def auc_error(shown: Explanation) -> float:
 def calibration(shown: Explanation) -> Finding:
     found, told = shown.calibration, shown.miscalibrated
     if found is None or told is None:
-        return not_applicable("soft targets or few items")
+        return not_applicable(shown.withheld.get("slope", "there is one class"))
     if not told.is_off:
         return passed(str(told))
     fix = f"logits = {found.slope:.3f} * logits {found.shift:+.3f}"

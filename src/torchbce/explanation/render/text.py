@@ -299,7 +299,7 @@ def _groups(found: Explanation) -> list[str]:
     lines = [
         f"{shown(group.name)}: {group.percent:.1f} % of the loss from {100 * group.count / found.count:.1f} % of the "
         f"items; {mean} {around(group.mean, group.interval, '.6f')}, {percent_below(group.mean, group.baseline)}"
-        f"{' (too few of one class for an interval)' * math.isnan(group.interval.low)}"
+        f"{' (too few of one class, or too few clusters, for an interval)' * math.isnan(group.interval.low)}"
         for group in found.groups[:GROUPS_SHOWN]
     ]
     if len(found.groups) > GROUPS_SHOWN:

@@ -99,6 +99,22 @@ def calibration(sample: Sample, *, separated: bool = False) -> Calibration | Non
     )
 
 
+def line_cost(sample: Sample) -> float:
+    """What a line costs, per item, for being fitted on as many items as these: half the trace of H^-1 V.
+
+    With H the second derivatives of the mean loss and V the variance of its first; 1 / n of independent items where
+    the predictions are right.
+    """
+    points = sample.points
+    z = for_lines(points.logits, points.total_weight)
+    p, x = sigmoid(z), np.stack([z, np.ones(len(z))])
+    variance = sample.covariance(*((-row * p, row * (1 - p)) for row in x))
+    if not np.isfinite(variance).all():
+        return 1 / sample.count
+    second = (x * (points.total_weight * p * (1 - p))) @ x.T / points.total_weight.sum()
+    return float(np.trace(np.linalg.pinv(second, hermitian=True) @ variance)) / 2
+
+
 def _p_value(sample: Sample, z: Array, gain: float) -> float:
     """By likelihood ratio (Wilks), by the scores where items have clusters, and by both where they have weights."""
     by_likelihood = math.exp(-sample.count * gain)

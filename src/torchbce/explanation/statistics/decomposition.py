@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from torchbce.explanation.sketch.points import FOLDS, Array, Points
-from torchbce.explanation.statistics.calibration import loss_at
+from torchbce.explanation.statistics.calibration import line_cost, loss_at
 from torchbce.explanation.statistics.clustered import Estimate, Pulls
 from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.explanation.statistics.intervals import NOTHING, Interval, losses_at
@@ -25,8 +25,6 @@ from torchbce.explanation.statistics.isotonic import recalibrated
 from torchbce.explanation.statistics.rates import around_entropy
 from torchbce.explanation.statistics.recalibration import recalibration
 from torchbce.explanation.statistics.sample import Sample
-
-LINE = 2  # its parameters
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def decomposition(
     after = mended.losses if mended else told
 
     # A line fitted on four fifths of the items costs the others so much more than the best line, on the average.
-    bias = LINE / (2 * (1 - 1 / FOLDS) * sample.count / factor)
+    bias = line_cost(sample) / (1 - 1 / FOLDS)
     loses = _varying(sample.estimate(gain + bias, told[0] - after[0], told[1] - after[1]), bias)
     few = factor / (2 * sample.count)  # the entropy of a share that was seen is so much too low, on the average
     earns = sample.estimate(separated + bias + few, surprise[0] - after[0], surprise[1] - after[1])
