@@ -10,6 +10,7 @@ from scipy import stats
 
 from torchbce import compare, explain
 from torchbce.comparison.periods import what_changed
+from torchbce.explanation.explain import explanation, sketched
 from torchbce.explanation.statistics.clustered import estimate, sizes_of
 from torchbce.explanation.statistics.verdict import verdict_on
 
@@ -276,3 +277,38 @@ def test_labels_share_what_their_samples_belong_to():
     both = explain(np.stack([z, z], 1), np.stack([y, y], 1), from_logits=True, labels=["a", "b"], cluster=patient)
     one = explain(z, y, from_logits=True, cluster=patient)
     assert tuple(both.intervals["mean"]) == pytest.approx(tuple(one.intervals["mean"]))
+
+
+def test_errors_of_weighted_items_are_those_of_the_squared_weights():
+    z, y, _, weight = visits([1] * 2000)
+    weight = weight**4
+    found = explain(z, y, from_logits=True, weight=weight)
+    rate = np.average(y, weights=weight)
+    error = math.sqrt((weight**2 * (y - rate) ** 2).sum()) / weight.sum()
+    low, high = found.intervals["base_rate"]
+    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.05)
+
+
+def test_groups_in_clusters_merge_in_any_order():
+    z, y, patient, _ = visits([20] * 40)
+    by = np.where(np.arange(len(z)) < 400, "b", np.where(patient % 2, "a", "b"))
+    whole = explain(z, y, from_logits=True, by=by, cluster=patient)
+    late, early = (
+        sketched(z[part], y[part], from_logits=True, by=by[part], cluster=patient[part])[0]
+        for part in (slice(400, None), slice(0, 400))
+    )
+    late.merge(early)
+    for mine, theirs in zip(explanation(late).groups, whole.groups, strict=True):
+        assert mine.name == theirs.name
+        assert tuple(mine.interval) == pytest.approx(tuple(theirs.interval))
+
+
+def test_a_mean_that_hangs_on_one_item_has_no_interval_below_0():
+    z = np.r_[np.full(400, 6.0), np.full(400, -6.0)]
+    y = np.r_[np.ones(400), np.zeros(400)]
+    y[:5] = 0
+    weight = np.ones(800)
+    weight[0] = 300
+    found = explain(z, y, from_logits=True, weight=weight)
+    assert found.intervals["mean"].low >= 0
+    assert found.intervals["weighted_mean"].low >= 0
