@@ -92,13 +92,12 @@ def comparison(pairs: Pairs) -> Comparison:
         ValueError: they have seen nothing, or all weights are 0.
     """
     explanations = explanation(pairs.a, bands=False), explanation(pairs.b, bands=False)
-    sums = pairs.a.sums
     (whole,) = pairs.changes.rows()
     found = mean_of(whole)
     clusters = None if whole.parts is None else np.stack([whole.parts.weight, whole.parts.positive], 1)
     finite = is_finite(pairs)
     mean = whole.mean if finite else math.nan
-    zeros, ones = pairs.a.distribution().counts
+    zeros, ones = (explanations[0].points or pairs.a.distribution()).counts  # soft targets leave no points
     reason = too_few(zeros, ones, clusters) if finite else "a loss is infinite"
     gaps = pairs.bets["changes"].gaps(WHOLE[0], whole.weight, design_effect_of(whole))
     if not math.isnan(found.standard_error):
@@ -106,9 +105,9 @@ def comparison(pairs: Pairs) -> Comparison:
     shown = evidence(mean, found.standard_error, found.freedom, whole.count, reason, gaps=gaps)
     a, b = explanations
     told = None
-    if finite and not sums.soft and has_enough_items(zeros, ones):
-        points = pairs.a.distribution(), pairs.b.distribution()
-        told = parts(*points, pairs.sample.points(), (a.weighted_mean, b.weighted_mean), (zeros, ones), gaps)
+    # Of the points that were explained, as their recalibration is known.
+    if finite and a.points is not None and b.points is not None and has_enough_items(zeros, ones):
+        told = parts(a.points, b.points, pairs.sample.points(), (a.weighted_mean, b.weighted_mean), (zeros, ones), gaps)
     return Comparison(
         names=pairs.names,
         count=whole.count,

@@ -210,7 +210,8 @@ def explanation(
     sample = Sample(points, sketch.clusters)
     told = hard and has_enough_items(sample.zeros, sample.ones) and sample.rarer >= FEWEST_FOR_ORDER
     fits = right_fits(points) if bands and told and not weighted else None
-    around, factor = mean_loss(sketch), design_effect(sketch)
+    around = mean_loss(sketch)
+    factor = design_effect(sketch, around["mean"])
     order = auc(points)
     others = unseen(points, sample.count, sample.independent, factor) if hard and finite else ENOUGH
     answer = share if baseline is None else baseline

@@ -28,9 +28,9 @@ def mean_loss(sketch: Sketch) -> dict[str, Estimate]:
     return {"mean": alone, "weighted_mean": mean_of(whole)}
 
 
-def design_effect(sketch: Sketch) -> float:
+def design_effect(sketch: Sketch, mean: Estimate) -> float:
     """How many times the variance of the mean is that of independent items."""
-    error, alone = mean_loss(sketch)["mean"].standard_error, _independent(sketch).standard_error
+    error, alone = mean.standard_error, _independent(sketch).standard_error
     return (error / alone) ** 2 if alone > 0 and not math.isnan(error) else 1.0
 
 

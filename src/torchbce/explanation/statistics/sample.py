@@ -110,21 +110,8 @@ class Sample:
         logits, numbers, sums = self._clusters.cells.cells()
         known = self.points.logits
         place = np.searchsorted((known[1:] + known[:-1]) / 2, logits)  # the nearest
+        self._numbers, self._cluster = np.unique(numbers, return_inverse=True)
         return place, folds(numbers), sums[:, 1], sums[:, 2]
-
-    @functools.cached_property
-    def _by_number(self) -> tuple[Array, Array]:
-        assert self._clusters is not None
-        numbers, cluster = np.unique(self._clusters.cells.cells().others, return_inverse=True)
-        return numbers, cluster
-
-    @property
-    def _numbers(self) -> Array:
-        return self._by_number[0]
-
-    @property
-    def _cluster(self) -> Array:
-        return self._by_number[1]
 
     @functools.cached_property
     def _weight(self) -> Array:
