@@ -13,6 +13,7 @@ import torch
 from torch import distributed, nn
 from typer.testing import CliRunner
 
+from leaving import leave_group
 from torchbce import BCEClassifier, fit
 from torchbce.cli.app import app
 from torchbce.engine import select
@@ -122,9 +123,9 @@ def main(file: str) -> None:
     with select.forced("reference"):
         distributed.init_process_group("gloo")
         found = {name: program() for name, program in PROGRAMS.items()}
-        distributed.destroy_process_group()
     Path(f"{file}-{RANK}").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    leave_group()

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 from torch.nn.parallel import DistributedDataParallel
 
 import torchbce
+from leaving import leave_group
 from torchbce.engine import select
 
 ROWS, LABELS = 29, 17
@@ -151,4 +152,4 @@ if __name__ == "__main__":
         except ValueError as error:
             kept["outside"] = str(error)
     torch.save(kept, f"{sys.argv[1]}-{rank()}")
-    distributed.destroy_process_group()
+    leave_group()

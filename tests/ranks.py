@@ -14,6 +14,7 @@ from torch import distributed, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, TensorDataset
 
 import torchbce
+from leaving import leave_group
 from torchbce import fit
 from torchbce.engine import select
 from torchbce.training.run.lock import locked
@@ -286,7 +287,4 @@ def main(file: str, *names: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
-    distributed.destroy_process_group()
-    # What torch remembers of FSDP's tensors keeps the group, so its threads go on: one that lets go of a tensor while
-    # the interpreter ends aborts the process (pytorch#179291). Everything is written: end without that.
-    os._exit(0)
+    leave_group()
