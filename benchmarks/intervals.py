@@ -15,11 +15,11 @@ import numpy as np
 import polars as pl
 
 from torchbce import explain
-from torchbce.training.ensemble.calibration import bce
-from torchbce.training.ensemble.recipe import Choices
-from torchbce.training.examples import Examples
-from torchbce.training.model import learn
-from torchbce.training.splits import folds
+from torchbce.table.columns.examples import Examples
+from torchbce.table.ensemble.calibration import bce
+from torchbce.table.ensemble.recipe import Choices
+from torchbce.table.model import learn
+from torchbce.table.splits.splits import folds
 
 TABLES, FRESH, FOLDS = 200, 20_000, 5
 CHOICES = Choices(members=2)  # of each kind: it ends within the hour

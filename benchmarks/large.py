@@ -23,8 +23,8 @@ from typing import Any
 import large_table
 import machine
 
-from torchbce.training.checkpoint.keeper import Keeper
-from torchbce.training.checkpoint.unfinished import Unfinished
+from torchbce.checkpoint.keeper import Keeper
+from torchbce.checkpoint.unfinished import Unfinished
 
 TEST = 1_000_000
 EPOCHS = 2
@@ -47,9 +47,10 @@ class Timed(Unfinished):
 
 def child(arguments: dict[str, Any]) -> None:
     """One run, which prints what it came to."""
-    from torchbce.training.ensemble.course import Watch
-    from torchbce.training.ensemble.recipe import Choices
-    from torchbce.training.examples import Held, Roles
+    from torchbce.table.columns.roles import Roles
+    from torchbce.table.ensemble.course import Watch
+    from torchbce.table.ensemble.recipe import Choices
+    from torchbce.table.splits.held import Held
 
     epochs: list[tuple[float, float]] = []
     kept = Timed(Path(arguments["place"]) / "unfinished", {}) if "checkpoint" in arguments else None
@@ -61,13 +62,13 @@ def child(arguments: dict[str, Any]) -> None:
     )
     seed, start = arguments["seed"], time.perf_counter()
     if arguments["cache"] is None:
-        from torchbce.training import train as in_memory
+        from torchbce.table import train as in_memory
 
         task: Any = in_memory.prepare(arguments["file"], roles, held, seed=seed)
         ready = time.perf_counter()
         outcome = in_memory.train(task, choices, seed=seed, watch=watch)
     else:
-        from torchbce.training.stream import train as in_blocks
+        from torchbce.table import train_blocks as in_blocks
 
         place = Path(arguments["cache"])
         task = in_blocks.prepare([arguments["file"]], roles, held, seed=seed, format=None, cache=place, on_rows=None)

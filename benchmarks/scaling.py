@@ -42,15 +42,15 @@ class Timed:
 def work(number: int, count: int, port: int, hidden: list[int], answer: Any) -> None:
     """One process."""
     os.environ |= {"RANK": str(number), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, one_blas_thread
-    from torchbce.training import processes
-    from torchbce.training.ensemble.member import new_network
-    from torchbce.training.network.compiled import encoded
-    from torchbce.training.network.edges import quantile_edges
-    from torchbce.training.network.table_network import NetworkSpec
-    from torchbce.training.stream.crew import Crew
-    from torchbce.training.stream.exchange import exchanged
-    from torchbce.training.stream.tree import part_of
+    from torchbce.common import processes
+    from torchbce.perceptron.machine import Optimizer, one_blas_thread
+    from torchbce.table.ensemble.member import new_network
+    from torchbce.table.network.compiled import encoded
+    from torchbce.table.network.crew import Crew
+    from torchbce.table.network.edges import quantile_edges
+    from torchbce.table.network.exchange import exchanged
+    from torchbce.table.network.table_network import NetworkSpec
+    from torchbce.table.network.tree import part_of
 
     torch.set_num_threads(1)
     chance = np.random.default_rng(0)

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from leaving import leave_group
 from torchbce import BCEClassifier, fit
 from torchbce.cli.app import app
+from torchbce.common import versions
 from torchbce.engine import select
-from torchbce.training import versions
 
 RANK = int(os.environ.get("RANK", "0"))
 ODD = RANK == 1  # the process that differs

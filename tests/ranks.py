@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDa
 import torchbce
 from leaving import leave_group
 from torchbce import fit
+from torchbce.common.lock import locked
 from torchbce.engine import select
-from torchbce.training.run.lock import locked
 
 ROWS, BATCH, EPOCHS = 53, 10, 3
 

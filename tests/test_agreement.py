@@ -12,8 +12,8 @@ import pytest
 
 import differing
 from torchbce import InputError
-from torchbce.training import processes
-from torchbce.training.processes import _difference
+from torchbce.common import processes
+from torchbce.common.processes import _difference
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,18 @@ import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from torchbce.training import baselines, importance
-from torchbce.training import train as in_memory
-from torchbce.training.ensemble import ensemble, linear
-from torchbce.training.ensemble.course import Watch
-from torchbce.training.ensemble.data import Data
-from torchbce.training.ensemble.ensemble import Ensemble
-from torchbce.training.ensemble.recipe import Choices
-from torchbce.training.examples import Held, Roles
-from torchbce.training.model import Model
-from torchbce.training.network.table_network import NetworkSpec, TableNetwork
-from torchbce.training.table.columns import CategoricalColumn, NumericColumn
+from torchbce.table import baselines, importance
+from torchbce.table import train as in_memory
+from torchbce.table.columns.columns import CategoricalColumn, NumericColumn
+from torchbce.table.columns.matrix import Data
+from torchbce.table.columns.roles import Roles
+from torchbce.table.ensemble import ensemble, linear
+from torchbce.table.ensemble.course import Watch
+from torchbce.table.ensemble.ensemble import Ensemble
+from torchbce.table.ensemble.recipe import Choices
+from torchbce.table.model import Model
+from torchbce.table.network.table_network import NetworkSpec, TableNetwork
+from torchbce.table.splits.held import Held
 
 
 def coded(rows: int, columns: int, levels: int, seed: int = 0):

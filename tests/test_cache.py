@@ -16,12 +16,12 @@ from safetensors.numpy import load_file, save_file
 import crafted
 from test_stream import few_rows_are_many, made, prepared, written  # noqa: F401 - a fixture that is always there
 from torchbce import InputError, OutputError
-from torchbce.training.ensemble.recipe import Choices
-from torchbce.training.run.folder import _digest
-from torchbce.training.stream import cache, part_file, records, shuffled, stored
-from torchbce.training.stream.description import CacheFile
-from torchbce.training.stream.fit import fit_stream, stream_recipe
-from torchbce.training.stream.records import BLOCK
+from torchbce.table.ensemble.block_fit import fit_stream, stream_recipe
+from torchbce.table.ensemble.recipe import Choices
+from torchbce.table.packed import cache, part_file, records, shuffled, stored
+from torchbce.table.packed.description import CacheFile
+from torchbce.table.packed.records import BLOCK
+from torchbce.table.run.folder import _digest
 
 NAMES = {"cache.json", "tensors.safetensors", "train.records", "valid.records", "test.records"}
 

@@ -19,8 +19,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from torchbce import BCEClassifier, InputError, OutputError, RunFolderError, load
-from torchbce.training.predict import predict
-from torchbce.training.table.noticed import AVERAGE
+from torchbce.table.columns.noticed import AVERAGE
+from torchbce.table.run.predict import predict
 
 QUICK = {"epochs": 3, "members": 2, "random_state": 0}
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from torchbce import BCEClassifier, load
-from torchbce.training.table.frames import frame_of
+from torchbce.io.frames import frame_of
 
 ROWS = 60
 QUICK = {"epochs": 1, "members": 1, "hidden": (), "trees": False, "random_state": 0}

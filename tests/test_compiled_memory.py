@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from test_network import twins
-from torchbce.engine.numba_cpu.perceptron.layers import Dense
-from torchbce.engine.numba_cpu.perceptron.machine import Machine, Optimizer
-from torchbce.engine.numba_cpu.perceptron.rows import Limits, OutOfRange, Rows, largest_of_columns
 from torchbce.losses.bce_with_logits import BCE_WITH_LOGITS
-from torchbce.training.network.compiled import _layers, compiled, encoded
-from torchbce.training.network.machines import Machines
+from torchbce.perceptron.layers import Dense
+from torchbce.perceptron.machine import Machine, Optimizer
+from torchbce.perceptron.rows import Limits, OutOfRange, Rows, largest_of_columns
+from torchbce.table.network.compiled import _layers, compiled, encoded
+from torchbce.table.network.machines import Machines
 
 RATES = torch.zeros(1, dtype=torch.float64)
 LIMITS = Limits((4, 2), 1, (3,))

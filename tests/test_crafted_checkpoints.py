@@ -13,14 +13,14 @@ import crafted
 from test_stream import made, prepared, written
 from test_trees import halves, table
 from torchbce import InputError
-from torchbce.training.checkpoint.keeper import Keeper
-from torchbce.training.checkpoint.record import read_record, write_record
-from torchbce.training.checkpoint.unfinished import Unfinished
-from torchbce.training.ensemble.course import Watch
-from torchbce.training.ensemble.fit import fit_ensemble
-from torchbce.training.ensemble.recipe import Choices, recipe
-from torchbce.training.stream.fit import fit_stream, stream_recipe
-from torchbce.training.trees.boosting import Boosting
+from torchbce.checkpoint.keeper import Keeper
+from torchbce.checkpoint.record import read_record, write_record
+from torchbce.checkpoint.unfinished import Unfinished
+from torchbce.table.ensemble.block_fit import fit_stream, stream_recipe
+from torchbce.table.ensemble.course import Watch
+from torchbce.table.ensemble.fit import fit_ensemble
+from torchbce.table.ensemble.recipe import Choices, recipe
+from torchbce.table.trees.boosting import Boosting
 
 
 class Enough(Exception):
@@ -63,7 +63,7 @@ def in_blocks(tmp_path_factory):
 
     def train(keeper: Keeper) -> np.ndarray:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("torchbce.training.stream.course.TOGETHER", 2)
+            patch.setattr("torchbce.table.ensemble.block_course.TOGETHER", 2)
             return fit_stream(stream, chosen, seed=0, watch=Watch(keeper=keeper)).test_logits
 
     return train

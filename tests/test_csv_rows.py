@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 
 from torchbce import InputError
-from torchbce.training.table import files
-from torchbce.training.table.csv_rows import QuoteError, fields_of, rows_of
-from torchbce.training.table.files import read_header, read_table
-from torchbce.training.table.opened import Source
-from torchbce.training.table.scan import batches
-from torchbce.training.table.shards import shards_of
+from torchbce.io import files
+from torchbce.io.csv_rows import QuoteError, fields_of, rows_of
+from torchbce.io.files import read_header, read_table
+from torchbce.io.opened import Source
+from torchbce.io.scan import batches
+from torchbce.io.shards import shards_of
 
 
 def both_ways(path):

@@ -12,14 +12,14 @@ from mpmath import mp
 from scipy.optimize import minimize
 
 from torchbce import InputError
-from torchbce.training.ensemble.calibration import AS_IT_IS, bce, calibrate, fit_scaling, refined
-from torchbce.training.ensemble.course import together
-from torchbce.training.ensemble.data import Data
-from torchbce.training.ensemble.ensemble import mean_logits
-from torchbce.training.ensemble.fit import fit_ensemble
-from torchbce.training.ensemble.linear import fit_linear
-from torchbce.training.ensemble.recipe import Choices, Recipe, recipe
-from torchbce.training.ensemble.schedule import Schedule, one_cycle
+from torchbce.table.columns.matrix import Data
+from torchbce.table.ensemble.calibration import AS_IT_IS, bce, calibrate, fit_scaling, refined
+from torchbce.table.ensemble.course import together
+from torchbce.table.ensemble.ensemble import mean_logits
+from torchbce.table.ensemble.fit import fit_ensemble
+from torchbce.table.ensemble.linear import fit_linear
+from torchbce.table.ensemble.recipe import Choices, Recipe, recipe
+from torchbce.table.ensemble.schedule import Schedule, one_cycle
 
 SMALL = Recipe((8,), 4, 0.1, 2, 2, 2, 64, 6, 10, "adamw", 1e-2, 0.1)
 

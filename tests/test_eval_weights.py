@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from torchbce import BCEClassifier
-from torchbce.training.importance import importances
+from torchbce.table.importance import importances
 
 QUICK = {"epochs": 6, "members": 2, "random_state": 0}
 

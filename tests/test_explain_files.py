@@ -16,8 +16,8 @@ import pytest
 
 from torchbce import explain
 from torchbce.common.errors import InputError
-from torchbce.training.table import scan
-from torchbce.training.table.predictions import Columns, read_predictions
+from torchbce.io import scan
+from torchbce.io.predictions import Columns, read_predictions
 
 FLAGS = ("--target", "y", "--prob", "p")
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from torchbce import BCEClassifier
-from torchbce.training.export.files import exported_program
-from torchbce.training.export.onnx import to_onnx
-from torchbce.training.table.columns import NumericColumn, encode
+from torchbce.table.columns.columns import NumericColumn, encode
+from torchbce.table.run.export.files import exported_program
+from torchbce.table.run.export.onnx import to_onnx
 
 MICROSECONDS = 86_400e6
 
@@ -66,7 +66,7 @@ def test_onnx_gives_the_same_on_every_row(choices):
 
 
 def test_onnx_takes_numbers_that_are_categories_too(monkeypatch):
-    from torchbce.training.table import choose
+    from torchbce.table.columns import choose
 
     monkeypatch.setattr(choose, "MANY_ROWS", 1000)
     frame, y = table()

@@ -255,7 +255,7 @@ def test_one_process_joins_nobody(monkeypatch):
 
 
 def test_a_mean_over_weights_is_refused_only_where_it_must_be():
-    from torchbce.training.fit.gradients import check_divisor
+    from torchbce.fitting.gradients import check_divisor
 
     for loss_func in (nn.CrossEntropyLoss(), nn.BCEWithLogitsLoss(weight=torch.ones(1)), nn.MSELoss(), len):
         check_divisor(loss_func)
@@ -266,7 +266,7 @@ def test_a_mean_over_weights_is_refused_only_where_it_must_be():
 
 LATE = """
 import sys, time
-from torchbce.training.processes import from_first, is_first, joined
+from torchbce.common.processes import from_first, is_first, joined
 with joined():
     if not is_first():
         time.sleep(1.0)

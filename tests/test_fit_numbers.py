@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import torchbce
 from torchbce import InputError, fit
-from torchbce.training.fit import fit as fit_module
-from torchbce.training.fit.identity import HASHED, digest
-from torchbce.training.fit.not_finite import in_batch, in_output
+from torchbce.fitting import fit as fit_module
+from torchbce.fitting.identity import HASHED, digest
+from torchbce.fitting.not_finite import in_batch, in_output
 
 pytestmark = pytest.mark.usefixtures("reference")
 

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 import torchbce
 from torchbce import InputError, OutputError, fit
-from torchbce.training import perceptron
-from torchbce.training.checkpoint import unfinished
+from torchbce.checkpoint import unfinished
+from torchbce.fitting import compiled as perceptron
 
 pytestmark = pytest.mark.usefixtures("reference")
 ROWS, BATCH, EPOCHS = 53, 10, 3
@@ -586,7 +586,7 @@ def test_killed_programs_go_on(tmp_path):
 
 
 def test_names_that_state_dicts_have_are_those_of_the_module(tmp_path):
-    from torchbce.training.checkpoint.record import read_record
+    from torchbce.checkpoint.record import read_record
 
     run = Run(valid=None)
     run.piece(checkpoint=tmp_path / "kept")
@@ -613,7 +613,7 @@ def test_names_that_state_dicts_have_are_those_of_the_module(tmp_path):
     ],
 )
 def test_a_checkpoint_of_something_else_ends_in_one_message(tmp_path, change):
-    from torchbce.training.checkpoint.record import read_record, write_record
+    from torchbce.checkpoint.record import read_record, write_record
 
     Run(valid=None).piece(checkpoint=tmp_path / "kept")
     for path in (tmp_path / "kept").glob("checkpoint-*"):

@@ -12,9 +12,9 @@ import torch_machines
 from test_network import SHAPES, twins
 from torchbce import functional
 from torchbce.engine import select
-from torchbce.engine.numba_cpu.perceptron.machine import Optimizer
-from torchbce.training.network.compiled import encoded
-from torchbce.training.network.machines import Machines
+from torchbce.perceptron.machine import Optimizer
+from torchbce.table.network.compiled import encoded
+from torchbce.table.network.machines import Machines
 
 pytest.importorskip("triton")
 from torchbce.engine.triton_gpu import launch, passes

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from torchbce import EpochBCE, InputError, fit
-from torchbce.common import group
-from torchbce.training import processes
+from torchbce.common import group, processes
 
 MEETING = {"RANK": "1", "WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
 

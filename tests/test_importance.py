@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 
 from torchbce.explanation.plots import EffectDisplay, ImportanceDisplay
-from torchbce.training.effects import effect
-from torchbce.training.ensemble.recipe import Choices
-from torchbce.training.examples import Examples
-from torchbce.training.importance import importances, rises
-from torchbce.training.model import learn
-from torchbce.training.table.columns import encode, inputs_of
+from torchbce.table.columns.columns import encode, inputs_of
+from torchbce.table.columns.examples import Examples
+from torchbce.table.effects import effect
+from torchbce.table.ensemble.recipe import Choices
+from torchbce.table.importance import importances, rises
+from torchbce.table.model import learn
 
 
 @pytest.fixture(scope="module")

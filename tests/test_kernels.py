@@ -66,7 +66,7 @@ def worst(name, values, x, y, suffix="", *constants):
 def test_elementary_functions_are_within_their_bounds(name, dtype):
     import numba
 
-    from torchbce.engine.numba_cpu import primitives
+    from torchbce.jit import primitives
 
     single = dtype == torch.float32
     function = (primitives.FLOAT32 if single else primitives.FLOAT64)[name]
@@ -106,7 +106,7 @@ def test_elementary_functions_are_within_their_bounds(name, dtype):
 def test_functions_of_the_unit_interval_are_within_their_bounds(name, dtype):
     import numba
 
-    from torchbce.engine.numba_cpu import primitives
+    from torchbce.jit import primitives
 
     single = dtype == torch.float32
     number, table = (np.float32, primitives.FLOAT32) if single else (np.float64, primitives.FLOAT64)

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, one_blas_thread
-from torchbce.training import processes
-from torchbce.training.ensemble.member import new_network
-from torchbce.training.network.compiled import compiled, compiled_shared, encoded
-from torchbce.training.network.edges import quantile_edges
-from torchbce.training.network.machines import LANE
-from torchbce.training.network.table_network import NetworkSpec, TableNetwork
-from torchbce.training.stream.crew import Crew
-from torchbce.training.stream.exchange import exchanged
-from torchbce.training.stream.tree import branches, part_of, total
+from torchbce.common import processes
+from torchbce.perceptron.machine import Optimizer, one_blas_thread
+from torchbce.table.ensemble.member import new_network
+from torchbce.table.network.compiled import compiled, compiled_shared, encoded
+from torchbce.table.network.crew import Crew
+from torchbce.table.network.edges import quantile_edges
+from torchbce.table.network.exchange import exchanged
+from torchbce.table.network.machines import LANE
+from torchbce.table.network.table_network import NetworkSpec, TableNetwork
+from torchbce.table.network.tree import branches, part_of, total
 
 
 def reference(lanes: list[Tensor], first: int, size: int) -> Tensor | None:

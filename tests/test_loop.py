@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 import torchbce
 from torchbce import InputError, fit
 from torchbce.common.batch import unpack
-from torchbce.training.batches import DatasetBatches, LoaderBatches, TensorBatches, batches_of
+from torchbce.fitting.batches import DatasetBatches, LoaderBatches, TensorBatches, batches_of
 
 
 class DictDataset(Dataset):

@@ -25,7 +25,7 @@ from torchbce.comparison.periods import what_changed
 from torchbce.comparison.plots import ComparisonDisplay, OverTimeDisplay
 from torchbce.explanation.plots import EffectDisplay, ImportanceDisplay, ItemLossDisplay, LossCurveDisplay
 from torchbce.explanation.plots.figure import LONG, SHORT, to_svg
-from torchbce.training.table.target import Target
+from torchbce.table.columns.target import Target
 
 HOSTILE = [
     "rev_$M_to_$",

@@ -20,15 +20,17 @@ from torchbce.cli import shards
 from torchbce.comparison import file as pairs_file
 from torchbce.explanation.sketch import archive
 from torchbce.explanation.sketch import file as sketch_file
-from torchbce.training.stream import records, shuffled
-from torchbce.training.stream.records import BLOCK, Layout
-from torchbce.training.stream.size import BYTES, TEXTS, fits
-from torchbce.training.table import levels, row_sample, windows
-from torchbce.training.table.arrow_batches import largest_batch
-from torchbce.training.table.levels import Levels
-from torchbce.training.table.opened import Source
-from torchbce.training.table.row_sample import RowSample
-from torchbce.training.table.scan import batches
+from torchbce.io import windows
+from torchbce.io.arrow_batches import largest_batch
+from torchbce.io.opened import Source
+from torchbce.io.scan import batches
+from torchbce.io.size import BYTES, TEXTS, fits
+from torchbce.table.columns import levels
+from torchbce.table.columns.levels import Levels
+from torchbce.table.packed import records, shuffled
+from torchbce.table.packed.records import BLOCK, Layout
+from torchbce.table.splits import row_sample
+from torchbce.table.splits.row_sample import RowSample
 
 PEAK = """
 import resource, sys
@@ -40,8 +42,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 READ = (
     """
-from torchbce.training.table.opened import Source
-from torchbce.training.table.scan import batches, column_names
+from torchbce.io.opened import Source
+from torchbce.io.scan import batches, column_names
 """,
     """
 source = Source(Path(sys.argv[1]), "t")
@@ -51,9 +53,9 @@ assert rows == int(sys.argv[2])
 )
 PREPARE = (
     """
-from torchbce.training.examples import Held, Roles
-from torchbce.training.stream.prepare import prepare_stream
-from torchbce.training.stream.size import fits
+from torchbce.table.examples import Held, Roles
+from torchbce.table.packed.prepare import prepare_stream
+from torchbce.io.size import fits
 """,
     """
 assert not fits([sys.argv[1]], 900e6)

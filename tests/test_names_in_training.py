@@ -16,8 +16,8 @@ import torchbce
 from seen import MARKDOWN, Seen, check_page, is_safe
 from torchbce.cli.output import LAYOUT
 from torchbce.common.visible import MESSAGE, shown
-from torchbce.training.run import write
-from torchbce.training.run.folder import load_model
+from torchbce.table.run import write
+from torchbce.table.run.folder import load_model
 
 QUICK = ("--epochs", "1", "--members", "1", "--hidden", "0", "--no-trees")
 ESSENTIALS = ["history.csv", "model.json", "model.safetensors", "predictions.parquet"]

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from torchbce.engine.numba_cpu.perceptron.machine import Optimizer, one_blas_thread
-from torchbce.training.network.compiled import compiled, encoded
-from torchbce.training.network.edges import cells, quantile_edges
-from torchbce.training.network.table_network import NetworkSpec, TableNetwork
+from torchbce.perceptron.machine import Optimizer, one_blas_thread
+from torchbce.table.network.compiled import compiled, encoded
+from torchbce.table.network.edges import cells, quantile_edges
+from torchbce.table.network.table_network import NetworkSpec, TableNetwork
 
 ROUNDINGS = 64 * 2.0**-24  # of float32, of sums of some hundred terms
 

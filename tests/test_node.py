@@ -21,7 +21,7 @@ from torchbce import functional as ours
 from torchbce.common.errors import BuildError
 from torchbce.engine import select
 from torchbce.engine.cpp_node import build, load
-from torchbce.engine.numba_cpu import cache
+from torchbce.jit import cache
 
 needs_node = pytest.mark.skipif(select.node() is None, reason="no C++ compiler has made the node here")
 LOGITS, PROBABILITIES = ours.binary_cross_entropy_with_logits, ours.binary_cross_entropy

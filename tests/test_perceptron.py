@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import torchbce
-from torchbce.training import perceptron
-from torchbce.training.batches import TensorBatches, batches_of
+from torchbce.fitting import compiled as perceptron
+from torchbce.fitting.batches import TensorBatches, batches_of
 
 LAYERS = {
     "the article's": lambda: [nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1), nn.Sigmoid()],

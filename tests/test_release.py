@@ -161,7 +161,7 @@ def test_exit_statuses_are_those_that_the_page_promises():
 def test_the_page_names_the_format_of_run_folders():
     from typing import get_args
 
-    from torchbce.training.run.folder import ModelFile
+    from torchbce.table.run.folder import ModelFile
 
     (current,) = get_args(ModelFile.model_fields["format"].annotation)
     assert f"`{current}`" in (ROOT / "docs" / "stability.md").read_text()

@@ -15,10 +15,10 @@ import polars as pl
 import pytest
 import torch
 
+from torchbce.checkpoint.keeper import Keeper
+from torchbce.checkpoint.record import DamagedError, read_record, write_record
+from torchbce.checkpoint.unfinished import Unfinished
 from torchbce.common.errors import InputError
-from torchbce.training.checkpoint.keeper import Keeper
-from torchbce.training.checkpoint.record import DamagedError, read_record, write_record
-from torchbce.training.checkpoint.unfinished import Unfinished
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and locks of POSIX")
 FILES = ["MODEL_CARD.md", "history.csv", "model.json", "model.safetensors", "predictions.parquet"]
@@ -181,7 +181,7 @@ def test_a_run_killed_at_each_of_its_writes_ends_with_the_same_bytes(
 
 
 def test_a_run_whose_checkpoints_cannot_be_written_goes_on(shop, undisturbed, tmp_path, monkeypatch, command):
-    import torchbce.training.checkpoint.unfinished as module
+    import torchbce.checkpoint.unfinished as module
 
     monkeypatch.setattr(Keeper, "is_due", property(lambda keeper: keeper.keeps))
     original, count = module.write_record, [0]

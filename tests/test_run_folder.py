@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 import torchbce
 from torchbce.common.errors import InputError, OutputError, RunFolderError
-from torchbce.training.run import folder as run_folder
-from torchbce.training.run.folder import check_predictions_file, load_model
-from torchbce.training.run.reservation import reserved
+from torchbce.table.run import folder as run_folder
+from torchbce.table.run.folder import check_predictions_file, load_model
+from torchbce.table.run.reservation import reserved
 
 DIRECT = "networks.0.direct"
 
@@ -200,7 +200,7 @@ def deep(mixed_table, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("deep") / "run"
     classifier = torchbce.BCEClassifier(hidden=(4,), members=2, epochs=1, random_state=0, trees=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("torchbce.training.ensemble.recipe.SMALL", 100)
+        patch.setattr("torchbce.table.ensemble.recipe.SMALL", 100)
         classifier.fit(mixed_table.drop("bought"), mixed_table["bought"]).save(folder)
     return folder
 

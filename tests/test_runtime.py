@@ -19,7 +19,8 @@ from torch.profiler import ProfilerActivity, profile
 import torchbce
 from torchbce import functional
 from torchbce.engine import select
-from torchbce.engine.numba_cpu import buffers, cache
+from torchbce.engine.numba_cpu import buffers
+from torchbce.jit import cache
 
 N = 1_000_003
 
@@ -177,7 +178,7 @@ def test_the_machine_code_is_kept_and_numba_is_not_needed_to_use_it(tmp_path):
 def test_processes_that_begin_together_compile_each_pass_once(tmp_path):
     script = """
         import os, torch, torchbce
-        from torchbce.engine.numba_cpu import machine_code
+        from torchbce.jit import machine_code
         compile = machine_code._compile
         def counted(to_llvm, name):
             with open(os.environ["COMPILED"], "a") as file:
@@ -393,7 +394,7 @@ CHEAP = """
 
 
 def test_known_machine_code_is_found_without_a_lock():
-    from torchbce.engine.numba_cpu import machine_code
+    from torchbce.jit import machine_code
 
     functional.binary_cross_entropy(torch.tensor([0.25]), torch.tensor([1.0]))  # compiled or loaded
     done = threading.Event()
@@ -411,7 +412,7 @@ def test_known_machine_code_is_found_without_a_lock():
 def test_a_fork_during_a_compile_waits_for_it_and_its_child_can_compile(tmp_path):
     script = """
         import os, sys, threading, time, torch, torchbce
-        from torchbce.engine.numba_cpu import machine_code
+        from torchbce.jit import machine_code
         compile, inside = machine_code._compile, threading.Event()
         def slowly(*arguments):
             inside.set()
@@ -469,7 +470,7 @@ def test_without_a_home_folder_machine_code_is_kept_in_a_temporary_one(tmp_path)
         os.path.expanduser = lambda path: path
         import platformdirs
         platformdirs.user_cache_path = no_home
-        from torchbce.engine.numba_cpu import machine_code
+        from torchbce.jit import machine_code
         print(machine_code.folder())
     """
     found = run(script, TORCHBCE_CACHE="", TMPDIR=str(tmp_path), HOME="")

@@ -10,11 +10,12 @@ import polars as pl
 import pytest
 
 from torchbce import InputError
-from torchbce.training.examples import Held, Roles
-from torchbce.training.stream.train import prepare as prepare_in_blocks
-from torchbce.training.table.scan import batches, sources
-from torchbce.training.table.whole import read_whole
-from torchbce.training.train import prepare as prepare_in_memory
+from torchbce.io.scan import batches, sources
+from torchbce.io.whole import read_whole
+from torchbce.table.columns.roles import Roles
+from torchbce.table.splits.held import Held
+from torchbce.table.train import prepare as prepare_in_memory
+from torchbce.table.train_blocks import prepare as prepare_in_blocks
 
 
 @pytest.mark.parametrize("stored", [pl.Int64, pl.UInt8, pl.Float64, pl.String])

@@ -15,8 +15,8 @@ import pytest
 
 from torchbce.common import signals
 from torchbce.common.signals import Terminated, look, signals_held, signals_watched, stopping
-from torchbce.training import estimate
-from torchbce.training.stream import train as in_blocks
+from torchbce.table import estimate
+from torchbce.table import train_blocks as in_blocks
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 FILES = ["MODEL_CARD.md", "history.csv", "model.json", "model.safetensors", "predictions.parquet"]
@@ -149,7 +149,7 @@ def test_a_signal_after_the_last_epoch_does_not_cost_the_training(
 
 
 def test_a_signal_while_the_run_is_written_says_where_the_model_is(shop, tmp_path, monkeypatch, command):
-    import torchbce.training.run.write as module
+    import torchbce.table.run.write as module
 
     original = module.write_report
 

@@ -10,9 +10,12 @@ import polars as pl
 import pytest
 
 from torchbce import InputError
-from torchbce.training.examples import Examples, Held, Roles, read_examples
-from torchbce.training.splits import folds, last_or_random, member_splits
-from torchbce.training.train import prepare
+from torchbce.table.columns.examples import Examples
+from torchbce.table.columns.roles import Roles
+from torchbce.table.read import read_examples
+from torchbce.table.splits.held import Held
+from torchbce.table.splits.splits import folds, last_or_random, member_splits
+from torchbce.table.train import prepare
 
 
 def examples(answers: np.ndarray, **parts) -> Examples:

@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torchbce import InputError
-from torchbce.training.examples import Examples, Held, Roles
-from torchbce.training.splits import by_time, folds, last_or_random, member_splits
-from torchbce.training.stream.prepare import prepare_stream
-from torchbce.training.table.group_spans import GroupSpans
-from torchbce.training.train import prepare
+from torchbce.table.columns.examples import Examples
+from torchbce.table.columns.roles import Roles
+from torchbce.table.packed.prepare import prepare_stream
+from torchbce.table.splits.group_spans import GroupSpans
+from torchbce.table.splits.held import Held
+from torchbce.table.splits.splits import by_time, folds, last_or_random, member_splits
+from torchbce.table.train import prepare
 
 ROLES = Roles("y", group="g", time="t", exclude=["row"])
 

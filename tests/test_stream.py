@@ -20,25 +20,28 @@ import pytest
 import torch
 
 from torchbce import InputError, OutputError
+from torchbce.common.lock import locked
 from torchbce.common.splitmix import hashed
-from torchbce.training.examples import Held, Roles, read_examples
-from torchbce.training.network.compiled import encoded
-from torchbce.training.network.edges import cells, quantile_edges
-from torchbce.training.network.table_network import NetworkSpec, TableNetwork
-from torchbce.training.run.lock import locked
-from torchbce.training.splits import last_or_random
-from torchbce.training.stream import part_file, records
-from torchbce.training.stream.moments import Moments
-from torchbce.training.stream.pieces import Pieces
-from torchbce.training.stream.prepare import prepare_stream
-from torchbce.training.stream.shuffled import Shuffled
-from torchbce.training.table import choose, levels, shards
-from torchbce.training.table.choose import fit_columns
-from torchbce.training.table.columns import CategoricalColumn, NumericColumn, encode, levels_of, number_count
-from torchbce.training.table.levels import Levels, most_frequent
-from torchbce.training.table.opened import Format
-from torchbce.training.table.row_sample import RowSample
-from torchbce.training.table.scan import files_of
+from torchbce.io import shards
+from torchbce.io.opened import Format
+from torchbce.io.scan import files_of
+from torchbce.table.columns import choose, levels
+from torchbce.table.columns.choose import fit_columns
+from torchbce.table.columns.columns import CategoricalColumn, NumericColumn, encode, levels_of, number_count
+from torchbce.table.columns.levels import Levels, most_frequent
+from torchbce.table.columns.moments import Moments
+from torchbce.table.columns.roles import Roles
+from torchbce.table.network.compiled import encoded
+from torchbce.table.network.edges import cells, quantile_edges
+from torchbce.table.network.table_network import NetworkSpec, TableNetwork
+from torchbce.table.packed import part_file, records
+from torchbce.table.packed.pieces import Pieces
+from torchbce.table.packed.prepare import prepare_stream
+from torchbce.table.packed.shuffled import Shuffled
+from torchbce.table.read import read_examples
+from torchbce.table.splits.held import Held
+from torchbce.table.splits.row_sample import RowSample
+from torchbce.table.splits.splits import last_or_random
 
 ROWS = 3000
 ROLES = Roles("y", weight="w", categorical=["code"])
@@ -285,7 +288,7 @@ def test_no_test_rows_if_none_are_wanted(table, tmp_path):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    from torchbce.training.stream import shuffled, stored
+    from torchbce.table.packed import shuffled, stored
 
     for module in (records, part_file, stored, shuffled):
         monkeypatch.setattr(module, "BLOCK", 64)
@@ -482,7 +485,7 @@ def test_drafts_of_killed_runs_are_removed_and_a_cache_is_made_by_one_run(table,
     (tmp_path / ".c.draft-0123").mkdir()
     (tmp_path / ".c.draft-0123" / "train.records").write_bytes(b"x")
     script = (
-        "import sys; from pathlib import Path; from torchbce.training.run.lock import locked\n"
+        "import sys; from pathlib import Path; from torchbce.common.lock import locked\n"
         "with locked(Path(sys.argv[1])): print(flush=True); input()"
     )
     with subprocess.Popen(
@@ -508,8 +511,8 @@ def test_what_is_no_cache_is_not_replaced(table, tmp_path):
 MEMORY = """
 import sys
 from pathlib import Path
-import torchbce.training.table.fit_pass as fit_pass
-from torchbce.training.examples import Held, Roles
+import torchbce.table.packed.fit_pass as fit_pass
+from torchbce.table.examples import Held, Roles
 from torchbce.training.stream import prepare
 from torchbce.training.table import shards, windows
 fit_pass.EDGE_ROWS = 5000

@@ -16,20 +16,22 @@ import polars as pl
 import pytest
 import torch
 
-from torchbce.training import train as in_memory
-from torchbce.training.checkpoint.keeper import Keeper
-from torchbce.training.checkpoint.unfinished import Unfinished
-from torchbce.training.ensemble.recipe import Choices
-from torchbce.training.examples import Held, Roles
-from torchbce.training.predict import predict
-from torchbce.training.stream import course, crew
-from torchbce.training.stream import prepare as packing
-from torchbce.training.stream import train as in_blocks
-from torchbce.training.stream.fit import fit_stream, stream_recipe
-from torchbce.training.stream.shuffled import Shuffled
-from torchbce.training.stream.size import BYTES, fits
-from torchbce.training.stream.train import prepare
-from torchbce.training.table import shards
+from torchbce.checkpoint.keeper import Keeper
+from torchbce.checkpoint.unfinished import Unfinished
+from torchbce.io import shards
+from torchbce.io.size import BYTES, fits
+from torchbce.table import train as in_memory
+from torchbce.table import train_blocks as in_blocks
+from torchbce.table.columns.roles import Roles
+from torchbce.table.ensemble import block_course as course
+from torchbce.table.ensemble.block_fit import fit_stream, stream_recipe
+from torchbce.table.ensemble.recipe import Choices
+from torchbce.table.network import crew
+from torchbce.table.packed import prepare as packing
+from torchbce.table.packed.shuffled import Shuffled
+from torchbce.table.run.predict import predict
+from torchbce.table.splits.held import Held
+from torchbce.table.train_blocks import prepare
 
 FILES = ["MODEL_CARD.md", "history.csv", "model.json", "model.safetensors", "predictions.parquet"]
 SMALL = ("--target", "y", "--memory", "1K", "--cache", "cache", "--hidden", 8, "--epochs", 3, "--batch-size", 1024)

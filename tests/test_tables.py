@@ -13,8 +13,8 @@ import pytest
 import zstandard
 
 from torchbce.common.errors import InputError
-from torchbce.training.table.files import read_table
-from torchbce.training.table.opened import Format
+from torchbce.io.files import read_table
+from torchbce.io.opened import Format
 
 N = 40
 ROWS = range(1, N + 1)

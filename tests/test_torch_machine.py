@@ -28,18 +28,18 @@ from torch_machines import (
     trained,
     weights,
 )
+from torchbce.checkpoint.keeper import Keeper
 from torchbce.common.errors import InputError
-from torchbce.engine.numba_cpu.perceptron.machine import Machine, Optimizer
-from torchbce.training.checkpoint.keeper import Keeper
-from torchbce.training.ensemble.recipe import Choices, recipe
-from torchbce.training.network.compiled import compiled, encoded
-from torchbce.training.network.device_rows import DeviceRows
-from torchbce.training.network.devices import device_named
-from torchbce.training.network.dropout import dropout_keys, dropped
-from torchbce.training.network.machines import LANE, Machines
-from torchbce.training.network.table_network import NetworkSpec, TableNetwork
-from torchbce.training.network.torch_forward import TorchForward
-from torchbce.training.network.torch_machine import TorchMachine
+from torchbce.perceptron.machine import Machine, Optimizer
+from torchbce.table.ensemble.recipe import Choices, recipe
+from torchbce.table.network.compiled import compiled, encoded
+from torchbce.table.network.device_rows import DeviceRows
+from torchbce.table.network.devices import device_named
+from torchbce.table.network.dropout import dropout_keys, dropped
+from torchbce.table.network.machines import LANE, Machines
+from torchbce.table.network.table_network import NetworkSpec, TableNetwork
+from torchbce.table.network.torch_forward import TorchForward
+from torchbce.table.network.torch_machine import TorchMachine
 
 BF16 = 2.0**-8  # the largest relative error of rounding to 8 binary digits
 

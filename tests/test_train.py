@@ -19,9 +19,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from torchbce import load
-from torchbce.training.predict import predict
-from torchbce.training.run.folder import load_model
-from torchbce.training.table.noticed import AVERAGE
+from torchbce.table.columns.noticed import AVERAGE
+from torchbce.table.run.folder import load_model
+from torchbce.table.run.predict import predict
 
 FILES = ["MODEL_CARD.md", "history.csv", "model.json", "model.safetensors", "predictions.parquet", "report.html"]
 
@@ -343,7 +343,7 @@ def test_the_articles_table_on_the_command_line(command):
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    from torchbce.training import predict as module
+    from torchbce.table.run import predict as module
 
     monkeypatch.setattr(module, "ROWS", 7)
 

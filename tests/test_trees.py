@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from torchbce import BCEClassifier
-from torchbce.engine.numba_cpu.trees.machine import sums
-from torchbce.training.ensemble.blend import blend
-from torchbce.training.ensemble.calibration import bce
-from torchbce.training.ensemble.data import Data
-from torchbce.training.ensemble.ensemble import Ensemble, mean_logits
-from torchbce.training.ensemble.fit import fit_ensemble
-from torchbce.training.ensemble.recipe import Choices, recipe
-from torchbce.training.trees.boosted import BoostedTrees
-from torchbce.training.trees.boosting import Boosting, grow
+from torchbce.table.columns.matrix import Data
+from torchbce.table.ensemble.blend import blend
+from torchbce.table.ensemble.calibration import bce
+from torchbce.table.ensemble.ensemble import Ensemble, mean_logits
+from torchbce.table.ensemble.fit import fit_ensemble
+from torchbce.table.ensemble.recipe import Choices, recipe
+from torchbce.table.trees.boosted import BoostedTrees
+from torchbce.table.trees.boosting import Boosting, grow
+from torchbce.table.trees.machine import sums
 
 ROUNDINGS = 1e-6  # of leaves, which are kept in float32: some hundred of about 0.1
 

@@ -13,7 +13,8 @@ import torch
 
 import torchbce
 from torchbce.engine import select
-from torchbce.engine.numba_cpu import machine_code, waiting
+from torchbce.engine.numba_cpu import kernels
+from torchbce.jit import machine_code, waiting
 from torchbce.selftest import warmup
 
 
@@ -21,8 +22,8 @@ from torchbce.selftest import warmup
 def asked(monkeypatch):
     """The variants that calls ask for; none is compiled twice in a process."""
     seen = set()
-    right = machine_code.function
-    monkeypatch.setattr(machine_code, "function", lambda key: (seen.add(key), right(key))[1])
+    right = kernels.function
+    monkeypatch.setattr(kernels, "function", lambda key: (seen.add(key), right(key))[1])
     monkeypatch.setattr(select, "_node", lambda: None)
     return seen
 
@@ -62,7 +63,7 @@ def test_where_nothing_can_be_compiled_the_reason_is_said(command, monkeypatch):
     assert "the losses are not compiled here: NUMBA_DISABLE_JIT forbids compiling" in result.stderr
 
 
-def test_a_compilation_that_takes_long_is_said_once(monkeypatch, caplog):
+def test_a_compilation_that_takes_long_is_said_once(monkeypatch, caplog, tmp_path):
     monkeypatch.setattr(waiting, "_said", threading.Event())
     monkeypatch.setattr(waiting, "PATIENCE", 0.01)
     compiling = threading.Event()
@@ -76,7 +77,7 @@ def test_a_compilation_that_takes_long_is_said_once(monkeypatch, caplog):
     notes = []
     for _ in range(2):
         with pytest.raises(InterruptedError):
-            machine_code.compiled("a pass that nobody has compiled", lambda: "")
+            machine_code.compiled("a pass that nobody has compiled", lambda: "", tmp_path)
     assert notes == [waiting.NOTE]
 
 

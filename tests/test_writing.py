@@ -122,7 +122,7 @@ def test_sigterm_ends_it_with_a_status_of_its_own(tmp_path, mixed):
 
 @POSIX
 def test_what_cannot_be_written_is_saved_elsewhere(tmp_path, mixed, monkeypatch, command):
-    from torchbce.training.run.reservation import Reservation
+    from torchbce.table.run.reservation import Reservation
 
     def full(self):
         raise OSError(28, "No space left on device")

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from test_network import ROUNDINGS, mean_loss, twins
-from torchbce.engine.numba_cpu.perceptron.machine import Optimizer
-from torchbce.engine.numba_cpu.perceptron.rows import Rows
-from torchbce.training.network.compiled import compiled, encoded
-from torchbce.training.network.device_rows import DeviceRows
-from torchbce.training.network.flat import flattened
-from torchbce.training.network.torch_forward import TorchForward
-from torchbce.training.network.torch_machine import TorchMachine
-from torchbce.training.stream.crew import Crew
+from torchbce.perceptron.flat import flattened
+from torchbce.perceptron.machine import Optimizer
+from torchbce.perceptron.rows import Rows
+from torchbce.table.network.compiled import compiled, encoded
+from torchbce.table.network.crew import Crew
+from torchbce.table.network.device_rows import DeviceRows
+from torchbce.table.network.torch_forward import TorchForward
+from torchbce.table.network.torch_machine import TorchMachine
 
 ORDER = torch.from_numpy(np.random.default_rng(0).permutation(300).astype(np.int32))
 NONE = torch.zeros(1, dtype=torch.float64)

@@ -15,6 +15,7 @@ from .engine.select import Engine as Engine
 from .engine.select import engine_for as engine_for
 from .explanation.explain import explain as explain
 from .explanation.result import Explanation as Explanation
+from .fitting.fit import fit as fit
 from .labels.find_label_errors import find_label_errors as find_label_errors
 from .labels.result import LabelErrors as LabelErrors
 from .losses.asymmetric import AsymmetricLoss as AsymmetricLoss
@@ -52,15 +53,14 @@ from .losses.quality_focal import quality_focal_loss as quality_focal_loss
 from .losses.quality_focal import quality_focal_loss_with_logits as quality_focal_loss_with_logits
 from .losses.verify import verify as verify
 from .monitor.epoch_bce import EpochBCE as EpochBCE
+from .monitor.history import Epoch as Epoch
+from .monitor.history import History as History
+from .table.classifier.classifier import BCEClassifier as BCEClassifier
+from .table.classifier.load import load as load
 from .tiled.linear import linear_binary_cross_entropy as linear_binary_cross_entropy
 from .tiled.linear_module import LinearBCELoss as LinearBCELoss
 from .tiled.pairwise import pairwise_sigmoid_loss as pairwise_sigmoid_loss
 from .tiled.siglip import SigLipLoss as SigLipLoss
 from .tiled.topk import linear_topk as linear_topk
-from .training.classifier import BCEClassifier as BCEClassifier
-from .training.fit.fit import fit as fit
-from .training.history import Epoch as Epoch
-from .training.history import History as History
-from .training.run.saved import load as load
 
 __version__: str

@@ -13,10 +13,10 @@ from torchbce.checks.check_predictions import check_predictions
 from torchbce.checks.findings import Report, report
 from torchbce.cli.output import say
 from torchbce.common.errors import InputError
-from torchbce.training.run.folder import HISTORY_FILE, check_predictions_file
-from torchbce.training.table.opened import Format
-from torchbce.training.table.predictions import Columns, read_numbers, read_predictions
-from torchbce.training.table.scan import sources
+from torchbce.io.opened import Format
+from torchbce.io.predictions import Columns, read_numbers, read_predictions
+from torchbce.io.scan import sources
+from torchbce.table.run.folder import HISTORY_FILE, check_predictions_file
 
 
 def run(

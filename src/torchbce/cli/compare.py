@@ -22,12 +22,12 @@ from torchbce.comparison.compare import comparison
 from torchbce.comparison.file import from_bytes, to_bytes
 from torchbce.comparison.pairs import Pairs
 from torchbce.comparison.ranking import LossMatrix
-from torchbce.training.table.files import write_bytes
-from torchbce.training.table.opened import Format, Source
-from torchbce.training.table.paired import Model, read_together
-from torchbce.training.table.predictions import Batch, Columns, as_texts
-from torchbce.training.table.row_order import check_same_order
-from torchbce.training.table.scan import batches, sources
+from torchbce.io.files import write_bytes
+from torchbce.io.opened import Format, Source
+from torchbce.io.paired import Model, read_together
+from torchbce.io.predictions import Batch, Columns, as_texts
+from torchbce.io.row_order import check_same_order
+from torchbce.io.scan import batches, sources
 
 RUN_KEY = "row"  # of a run's predictions: the number of the row in the table
 

@@ -25,11 +25,11 @@ from torchbce.explanation.sketch.sketch import Sketch
 from torchbce.explanation.slices.collect import SliceCollector
 from torchbce.explanation.slices.result import Slices
 from torchbce.explanation.statistics.decision import Decided
-from torchbce.training.table.files import write_bytes
-from torchbce.training.table.joined import joined_predictions
-from torchbce.training.table.opened import STDIN, Format, Source
-from torchbce.training.table.predictions import Batch, Columns
-from torchbce.training.table.scan import column_names, sources
+from torchbce.io.files import write_bytes
+from torchbce.io.opened import STDIN, Format, Source
+from torchbce.io.predictions import Batch, Columns
+from torchbce.io.scan import column_names, sources
+from torchbce.table.run.joined import joined_predictions
 
 
 @dataclass(frozen=True)

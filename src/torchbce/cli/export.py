@@ -7,7 +7,7 @@ from pathlib import Path
 from torchbce.cli.files_out import check_made
 from torchbce.cli.output import remark
 from torchbce.common.errors import OutputError
-from torchbce.training.export.files import export
+from torchbce.table.run.export.files import export
 
 
 def run(folder: Path, out: Path, *, overwrite: bool) -> None:

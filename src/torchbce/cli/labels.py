@@ -13,12 +13,12 @@ from torchbce.cli.files_out import check_made
 from torchbce.cli.output import remark, say
 from torchbce.cli.predictions import file_of, only_of, outputs_of
 from torchbce.common.errors import InputError
+from torchbce.io.files import write_table
+from torchbce.io.opened import Format, Source
+from torchbce.io.predictions import Batch, Columns, read_numbers, read_predictions
+from torchbce.io.scan import sources
 from torchbce.labels.find_label_errors import label_errors
 from torchbce.labels.suspects import Contradicted
-from torchbce.training.table.files import write_table
-from torchbce.training.table.opened import Format, Source
-from torchbce.training.table.predictions import Batch, Columns, read_numbers, read_predictions
-from torchbce.training.table.scan import sources
 
 # Of a run's predictions: the row's number in the table, what kind of rows, and the kind where every row is judged.
 ROW, SPLIT, WHOLE = "row", "split", "out of fold"

@@ -226,8 +226,9 @@ def train(
     """Train a classifier on a table, and say what its BCE is on rows that it has not seen."""
     with reported(prints=False):
         from torchbce.cli.train import Long, Wanted, run
-        from torchbce.training.ensemble.recipe import Choices
-        from torchbce.training.examples import Held, Roles
+        from torchbce.table.columns.roles import Roles
+        from torchbce.table.ensemble.recipe import Choices
+        from torchbce.table.splits.held import Held
 
         at_most_one({"--test": test, "--test-share": test_share, "--folds": folds})
         wanted = Wanted(

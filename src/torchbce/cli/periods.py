@@ -22,10 +22,10 @@ from torchbce.comparison.page import write_periods
 from torchbce.comparison.periods import what_changed
 from torchbce.explanation.explain import Explanation, explanation
 from torchbce.explanation.sketch.sketch import Sketch
-from torchbce.training.table.opened import Format
-from torchbce.training.table.periods import PERIODS
-from torchbce.training.table.predictions import NO_GROUP, Columns, read_predictions
-from torchbce.training.table.scan import sources
+from torchbce.io.opened import Format
+from torchbce.io.periods import PERIODS
+from torchbce.io.predictions import NO_GROUP, Columns, read_predictions
+from torchbce.io.scan import sources
 
 
 @dataclass(frozen=True)

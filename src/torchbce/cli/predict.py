@@ -13,9 +13,9 @@ from torchbce.cli.output import LAYOUT, remark
 from torchbce.common.errors import OutputError
 from torchbce.common.visible import visible
 from torchbce.explanation.render.text import counted
-from torchbce.training.predict import Predictor
-from torchbce.training.table.files import write_batches
-from torchbce.training.table.opened import Format
+from torchbce.io.files import write_batches
+from torchbce.io.opened import Format
+from torchbce.table.run.predict import Predictor
 
 if TYPE_CHECKING:
     import polars as pl

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from torchbce.training.run.folder import check_predictions_file
+from torchbce.table.run.folder import check_predictions_file
 
 
 def file_of(name: str) -> tuple[str, bool]:

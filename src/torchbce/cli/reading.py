@@ -10,9 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from torchbce.common.errors import InputError
 from torchbce.explanation.sketch.sketch import Sketch
-from torchbce.training.table.opened import Format, Source
-from torchbce.training.table.predictions import Batch, Columns, read_predictions
-from torchbce.training.table.scan import count_rows, sources
+from torchbce.io.opened import Format, Source
+from torchbce.io.predictions import Batch, Columns, read_predictions
+from torchbce.io.scan import count_rows, sources
 
 
 def sketch_of(

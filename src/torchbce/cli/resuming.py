@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from torchbce.cli.output import Listener, remark
+from torchbce.common import processes
 from torchbce.common.errors import InputError
 from torchbce.common.signals import Terminated
-from torchbce.training import processes
-from torchbce.training.run.identity import is_finished
-from torchbce.training.run.reservation import Reservation, reserved
+from torchbce.table.run.identity import is_finished
+from torchbce.table.run.reservation import Reservation, reserved
 
 
 @contextlib.contextmanager

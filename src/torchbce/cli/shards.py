@@ -8,7 +8,7 @@ from torchbce.common.errors import InputError
 from torchbce.common.group import number_and_count
 from torchbce.explanation.sketch.archive import MOST
 from torchbce.explanation.sketch.gather import Part, merged
-from torchbce.training.table.scan import sources
+from torchbce.io.scan import sources
 
 
 def of_all_processes(

@@ -10,28 +10,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torchbce.checkpoint.keeper import Keeper
 from torchbce.cli.exit_codes import ExitCode
 from torchbce.cli.output import Listener, Silent, remark
 from torchbce.cli.resuming import place_of, resumable
 from torchbce.cli.time_budget import TimeBudget
 from torchbce.cli.train_lines import LABEL, network_line, outline_lines, result_lines
 from torchbce.cli.train_progress import OnFold, reading_shown, training_shown
+from torchbce.common import processes
 from torchbce.common.errors import InputError
 from torchbce.common.visible import visible
-from torchbce.training import processes
-from torchbce.training import train as in_memory
-from torchbce.training.checkpoint.keeper import Keeper
-from torchbce.training.ensemble.course import Watch
-from torchbce.training.ensemble.recipe import Choices, Recipe
-from torchbce.training.examples import Held, Roles
-from torchbce.training.network.devices import device_named
-from torchbce.training.outcome import Outcome
-from torchbce.training.run.identity import PROCESSOR, digest, identity
-from torchbce.training.run.reservation import Reservation, check_place
-from torchbce.training.run.write import write_run
-from torchbce.training.stream import train as in_blocks
-from torchbce.training.stream.size import fits
-from torchbce.training.table.opened import Format
+from torchbce.io.opened import Format
+from torchbce.io.size import fits
+from torchbce.table import train as in_memory
+from torchbce.table import train_blocks as in_blocks
+from torchbce.table.columns.roles import Roles
+from torchbce.table.ensemble.course import Watch
+from torchbce.table.ensemble.recipe import Choices, Recipe
+from torchbce.table.network.devices import device_named
+from torchbce.table.outcome import Outcome
+from torchbce.table.run.identity import PROCESSOR, digest, identity
+from torchbce.table.run.reservation import Reservation, check_place
+from torchbce.table.run.write import write_run
+from torchbce.table.splits.held import Held
 
 
 @dataclass(frozen=True)

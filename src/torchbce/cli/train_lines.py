@@ -11,13 +11,13 @@ import numpy as np
 from torchbce.common.visible import shown
 from torchbce.explanation.explain import Explanation
 from torchbce.explanation.render.text import counted, percent, thin, with_error
-from torchbce.training.ensemble.recipe import Recipe
-from torchbce.training.estimate import Difference, Estimate
-from torchbce.training.importance import Importance
-from torchbce.training.outcome import Outcome, Outline
-from torchbce.training.run.report import chosen_explanation, what_rows
-from torchbce.training.straddling import left_out
-from torchbce.training.table.target import NO, YES
+from torchbce.io.yes_no import NO, YES
+from torchbce.table.ensemble.recipe import Recipe
+from torchbce.table.estimate import Difference, Estimate
+from torchbce.table.importance import Importance
+from torchbce.table.outcome import Outcome, Outline
+from torchbce.table.run.report import chosen_explanation, what_rows
+from torchbce.table.splits.straddling import left_out
 
 LABEL = 10  # width of the first word of a line
 

@@ -13,9 +13,9 @@ from torchbce.cli.output import Listener
 from torchbce.cli.resuming import tell_notes
 from torchbce.cli.train_lines import LABEL
 from torchbce.common.visible import MESSAGE, shown
-from torchbce.training.ensemble.course import Watch
-from torchbce.training.history import Epoch
-from torchbce.training.run.reservation import Reservation
+from torchbce.monitor.history import Epoch
+from torchbce.table.ensemble.course import Watch
+from torchbce.table.run.reservation import Reservation
 
 OnFold = Callable[[int, float], None]
 

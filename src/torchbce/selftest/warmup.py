@@ -11,8 +11,8 @@ from torch import Tensor
 
 from torchbce import functional
 from torchbce.engine.call import FLOATS, INTEGERS
-from torchbce.engine.numba_cpu import machine_code
 from torchbce.engine.select import engine_for, forced
+from torchbce.jit import machine_code
 from torchbce.losses import asymmetric, focal, poly1, quality_focal
 
 # Those that need no more than an input and a target.

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 
 from torchbce.common.errors import BuildError
-from torchbce.engine.numba_cpu import arguments, buffers, cache, launch, machine_code, variant
+from torchbce.engine.numba_cpu import arguments, buffers, launch, variant
 from torchbce.formula.powers import PRODUCTS
+from torchbce.jit import cache, machine_code
 
 NAME = "torchbce_node"
 SOURCES = sorted(file for file in Path(__file__).parent.iterdir() if file.suffix in (".cpp", ".h"))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from torchbce.engine.cpp_node.build import NAME, identity, is_whole
 from torchbce.engine.cpp_node.plan import Plans
-from torchbce.engine.numba_cpu import machine_code, threads
+from torchbce.engine.numba_cpu import threads
+from torchbce.jit import machine_code
 
 PACKAGE = "torchbce_node_prebuilt"  # what the release builds
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchbce.engine import reference
 from torchbce.engine.call import LossCall, TargetTransform, Weight
-from torchbce.engine.numba_cpu import buffers, machine_code
+from torchbce.engine.numba_cpu import buffers, kernels
 from torchbce.engine.numba_cpu.variant import Variant
 from torchbce.engine.options import REDUCTIONS, Options
 from torchbce.engine.validate import checked, ignored, target_transform
@@ -94,7 +94,7 @@ class Plan(NamedTuple):
             transformed=self.call.target_transform is not None,
             ignoring=self.call.ignored is not None,
         )
-        return ctypes.cast(machine_code.function(variant), ctypes.c_void_p).value or 0
+        return ctypes.cast(kernels.function(variant), ctypes.c_void_p).value or 0
 
     def buffer(self, like: Tensor, dtype: torch.dtype) -> Tensor:
         """Memory for a large result."""

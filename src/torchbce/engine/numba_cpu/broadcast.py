@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from torchbce.engine.numba_cpu.arguments import PARAMETERS
-from torchbce.engine.numba_cpu.intrinsics import offset, pointer_to
-from torchbce.engine.numba_cpu.primitives import float64_of, inlined
 from torchbce.engine.numba_cpu.storage import reader
 from torchbce.engine.numba_cpu.variant import BLOCK
+from torchbce.jit.intrinsics import offset, pointer_to
+from torchbce.jit.primitives import float64_of, inlined
 
 
 @functools.cache

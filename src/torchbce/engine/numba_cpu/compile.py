@@ -8,14 +8,14 @@ import torch
 from numba import njit, types
 
 from torchbce.engine.numba_cpu.arguments import AT
-from torchbce.engine.numba_cpu.intrinsics import pointer_to, take_one
 from torchbce.engine.numba_cpu.passes.count import count
 from torchbce.engine.numba_cpu.passes.grad_input import grad_input
 from torchbce.engine.numba_cpu.passes.items import items
 from torchbce.engine.numba_cpu.passes.total import total
-from torchbce.engine.numba_cpu.primitives import ALONE, FAST
 from torchbce.engine.numba_cpu.storage import ELEMENTS
 from torchbce.engine.numba_cpu.variant import Variant
+from torchbce.jit.intrinsics import pointer_to, take_one
+from torchbce.jit.primitives import ALONE, FAST
 
 PASSES = {"total": total, "items": items, "grad_input": grad_input, "count": count}
 

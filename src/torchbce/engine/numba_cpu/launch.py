@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torchbce.engine.call import FLOATS, INTEGERS, LossCall, TargetTransform, computed_in_float64
 from torchbce.engine.layout import ONCE, ClassNumbers, Pattern, address, class_numbers, in_one_order, pattern
-from torchbce.engine.numba_cpu import arguments, buffers, machine_code, threads
+from torchbce.engine.numba_cpu import arguments, buffers, kernels, threads
 from torchbce.engine.numba_cpu.arguments import OptionalWords, pack_plain
 from torchbce.engine.numba_cpu.variant import CHUNK
 from torchbce.formula.powers import PRODUCTS
@@ -183,9 +183,7 @@ def _run(
         return [0.0]
     out_dtype, out_address = (None, 0) if out is None else (out.dtype, address(out, items))
     input_address, target_address = address(input, items), address(target, items // options.classes)
-    function = machine_code.function(
-        (name, call.loss, input.dtype, target.dtype, out_dtype, call.checked, *options.variant)
-    )
+    function = kernels.function((name, call.loss, input.dtype, target.dtype, out_dtype, call.checked, *options.variant))
     chunks = (items + CHUNK - 1) // CHUNK
     small = chunks <= 1
     results = TWO_WORDS() if small else (ctypes.c_double * (chunks + 1))()  # the sums, and the counter of pieces

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,19 +10,10 @@ from numba import types
 
 from torchbce.engine.numba_cpu.arguments import AT
 from torchbce.engine.numba_cpu.broadcast import broadcaster, class_spreader, gatherer, parameter_spreader
-from torchbce.engine.numba_cpu.intrinsics import pointer_to, stack
-from torchbce.engine.numba_cpu.primitives import FLOAT32, FLOAT64, float64_of, inlined
 from torchbce.engine.numba_cpu.storage import ELEMENTS, reader, writer
 from torchbce.engine.numba_cpu.variant import BLOCK, Variant
-from torchbce.formula.binding import bind
-
-
-@functools.cache
-def formula(of: Callable[..., Any] | None, wide: bool) -> Any:
-    """A formula as a compiled function; None is true everywhere."""
-    if of is None:
-        return inlined(lambda x, y: True)
-    return bind(of, FLOAT64 if wide else FLOAT32, inlined, np.float64 if wide else np.float32)
+from torchbce.jit.intrinsics import pointer_to, stack
+from torchbce.jit.primitives import float64_of, formula, inlined
 
 
 class Scratch(NamedTuple):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from torchbce.engine.numba_cpu.intrinsics import stack
-from torchbce.engine.numba_cpu.primitives import inlined
-from torchbce.engine.numba_cpu.specialize import Specialized, formula
+from torchbce.engine.numba_cpu.specialize import Specialized
 from torchbce.engine.numba_cpu.variant import BLOCK, Variant
 from torchbce.formula.stages import stages
+from torchbce.jit.intrinsics import stack
+from torchbce.jit.primitives import formula, inlined
 
 WIDE = 32  # items in an iteration, so that constants are loaded once for several vectors
 

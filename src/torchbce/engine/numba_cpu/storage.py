@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numba import njit, types
 
-from torchbce.engine.numba_cpu.primitives import INLINED, as_it_is, bits32, float32_of, inlined, where
+from torchbce.jit.primitives import INLINED, as_it_is, bits32, float32_of, inlined, where
 
 i4, u2, f4 = np.int32, np.uint16, np.float32
 

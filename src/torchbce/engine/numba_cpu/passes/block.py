@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from torchbce.engine.numba_cpu.intrinsics import stack
 from torchbce.engine.numba_cpu.passes import LANES
-from torchbce.engine.numba_cpu.primitives import inlined
 from torchbce.engine.numba_cpu.specialize import Specialized
 from torchbce.engine.numba_cpu.staged import Staged, staged
 from torchbce.engine.numba_cpu.variant import Variant
+from torchbce.jit.intrinsics import stack
+from torchbce.jit.primitives import inlined
 
 i4 = np.int32
 flags_on_stack = stack(types.int32, LANES)

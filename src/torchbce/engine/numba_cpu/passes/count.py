@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from torchbce.engine.numba_cpu.arguments import AT
-from torchbce.engine.numba_cpu.primitives import inlined
 from torchbce.engine.numba_cpu.specialize import Specialized
 from torchbce.engine.numba_cpu.variant import BLOCK, CHUNK, Variant
+from torchbce.jit.primitives import inlined
 
 f8 = np.float64
 

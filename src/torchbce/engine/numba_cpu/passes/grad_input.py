@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torchbce.engine.numba_cpu.arguments import AT
-from torchbce.engine.numba_cpu.primitives import float64_of, inlined
 from torchbce.engine.numba_cpu.specialize import Specialized
 from torchbce.engine.numba_cpu.staged import staged
 from torchbce.engine.numba_cpu.variant import BLOCK, CHUNK, Variant
+from torchbce.jit.primitives import float64_of, inlined
 
 
 def grad_input(v: Variant) -> Callable[..., None]:

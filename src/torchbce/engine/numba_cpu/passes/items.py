@@ -8,9 +8,9 @@ import numpy as np
 
 from torchbce.engine.numba_cpu.arguments import AT
 from torchbce.engine.numba_cpu.passes.block import block_of
-from torchbce.engine.numba_cpu.primitives import inlined
 from torchbce.engine.numba_cpu.specialize import Specialized
 from torchbce.engine.numba_cpu.variant import BLOCK, CHUNK, Variant
+from torchbce.jit.primitives import inlined
 
 i4, f8 = np.int32, np.float64
 

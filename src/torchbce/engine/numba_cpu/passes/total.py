@@ -8,13 +8,13 @@ import numpy as np
 from numba import types
 
 from torchbce.engine.numba_cpu.arguments import AT
-from torchbce.engine.numba_cpu.intrinsics import stack
 from torchbce.engine.numba_cpu.passes import LANES
 from torchbce.engine.numba_cpu.passes.block import block_of
 from torchbce.engine.numba_cpu.passes.product import product
-from torchbce.engine.numba_cpu.primitives import float64_of, inlined
 from torchbce.engine.numba_cpu.specialize import Specialized
 from torchbce.engine.numba_cpu.variant import BLOCK, CHUNK, Variant
+from torchbce.jit.intrinsics import stack
+from torchbce.jit.primitives import float64_of, inlined
 
 ROWS = 4  # added to each other first, so that fewer sums wait for their turn
 i4, f8 = np.int32, np.float64

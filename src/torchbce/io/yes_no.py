@@ -1,0 +1,46 @@
+"""The words that mean yes and no in tables, in lower case."""
+
+from __future__ import annotations
+
+YES = {
+    "1",
+    "true",
+    "yes",
+    "y",
+    "t",
+    "positive",
+    "pos",
+    "ja",
+    "oui",
+    "sí",
+    "si",
+    "sim",
+    "sì",
+    "да",
+    "tak",
+    "ano",
+    "evet",
+    "是",
+    "はい",
+}
+NO = {
+    "0",
+    "false",
+    "no",
+    "n",
+    "f",
+    "negative",
+    "neg",
+    "nein",
+    "non",
+    "não",
+    "nao",
+    "nee",
+    "nej",
+    "нет",
+    "nie",
+    "ne",
+    "hayır",
+    "否",
+    "いいえ",
+}

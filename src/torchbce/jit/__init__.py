@@ -1,0 +1,1 @@
+"""From a numba function to machine code, compiled once and cached on disk."""

@@ -1,0 +1,120 @@
+"""Batch after batch: forward, and in training backward and an update."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+
+from torchbce.formula.loss import Loss
+from torchbce.jit.primitives import ALONE, float64_of, spliced
+from torchbce.perceptron.cells import collect_gradient, fill_table
+from torchbce.perceptron.hidden import layers, layers_backward, widen
+from torchbce.perceptron.inputs import encode, gradient_of_encoding
+from torchbce.perceptron.lanes import add_lane, sum_lanes
+from torchbce.perceptron.memory import (
+    buffers_of,
+    network_of,
+    rows_of,
+    to_doubles,
+    to_floats,
+    to_integers,
+)
+from torchbce.perceptron.optimizers import adamw, sgd
+from torchbce.perceptron.output import output_backward, slope_writer, weight_of, write_outputs
+from torchbce.perceptron.words import ADAM, AT, CELL, SGD
+
+ZERO = np.float32(0.0)
+# Sums over a batch may be taken in the order that is fast; it is chosen when this is compiled, so a seed gives the same
+# bits each time. Nothing assumes away NaN: a loss that is not finite is to be seen.
+FAST = {"contract", "reassoc", "nsz"}
+
+
+@spliced
+def clear(values, count):
+    for i in range(count):
+        values[i] = ZERO
+
+
+@spliced
+def update(a, memory, step, rate):
+    decay = float64_of(a[AT.decay])
+    if a[AT.optimizer] == SGD:
+        sgd(memory.parameters, memory.gradient, a[AT.parameter_count], rate, decay)
+    elif a[AT.optimizer] == ADAM:
+        blocks = to_integers(a[AT.blocks])
+        first, second = to_floats(a[AT.first_moment]), to_floats(a[AT.second_moment])
+        beta1, beta2, epsilon = float64_of(a[AT.beta1]), float64_of(a[AT.beta2]), float64_of(a[AT.epsilon])
+        for block in range(a[AT.block_count]):
+            start, size, decays = blocks[3 * block], blocks[3 * block + 1], blocks[3 * block + 2]
+            kept = 1.0 - rate * decay if decays != 0 else 1.0
+            adamw(
+                memory.parameters,
+                memory.gradient,
+                first,
+                second,
+                start,
+                start + size,
+                rate,
+                kept,
+                beta1,
+                beta2,
+                epsilon,
+                float(step + 1),
+            )
+
+
+def compile_to_llvm(loss: Loss) -> str:
+    """The loop for a loss in LLVM's language; see `numba_cpu.compile`."""
+    losses_and_slopes = slope_writer(loss)
+
+    def run(a):
+        rows, net, memory = rows_of(a), network_of(a), buffers_of(a)
+        training, step, lanes = a[AT.training] != 0, a[AT.step], a[AT.of] > 0
+        rates, loss = to_doubles(a[AT.rates]), to_doubles(a[AT.loss])
+        first, stop, lane = 0, a[AT.rows], 0
+        if training and stop == 0:  # the gradient is there already
+            update(a, memory, step, rates[0])
+        while first < stop:
+            size = min(a[AT.batch], stop - first)
+            if (training and not lanes) or first == 0:  # the parameters are new
+                fill_table(memory.table, memory.parameters, a[AT.piece_weight], a[AT.piece_bias], net.cut, net.pieces)
+                if net.heads > 1:
+                    widen(a, net, memory)
+            encode(rows, net, memory, first, size)
+            last = to_floats(layers(a, net, memory, size, step, training))
+            logits = to_floats(a[AT.logits] + (0 if training else 4 * first * net.heads))
+            write_outputs(a, rows, net, memory, last, logits, first, size)
+            if training:
+                of_batch = losses_and_slopes(a, rows, net, logits, first, size)
+                if a[AT.skip] != 0 and not math.isfinite(of_batch):
+                    loss[1] += 1.0
+                    loss[2] += weight_of(rows, first, size)
+                    step += 1
+                    first += size
+                    continue
+                loss[lane] += of_batch
+                clear(memory.gradient, a[AT.parameter_count])
+                clear(memory.table_gradient, net.cut * net.pieces * CELL)
+                at_last = to_floats(memory.slopes[net.layers - 1]) if net.layers > 0 else memory.encoded_gradient
+                output_backward(a, rows, net, memory, last, logits, at_last, first, size)
+                layers_backward(a, net, memory, size)
+                gradient_of_encoding(rows, net, memory, first, size)
+                collect_gradient(
+                    memory.table_gradient, memory.gradient, a[AT.piece_weight], a[AT.piece_bias], net.cut, net.pieces
+                )
+                if lanes:
+                    lane += 1
+                    add_lane(memory.partials, memory.gradient, a[AT.parameter_count], lane)
+                else:
+                    update(a, memory, step, rates[step - a[AT.step]])
+                step += 1
+            first += size
+        if lanes:
+            sum_lanes(memory.partials, memory.gradient, a[AT.parameter_count], lane)
+
+    function: Any = njit(error_model="numpy", fastmath=FAST, **ALONE)(run)
+    function.compile(types.void(types.CPointer(types.int64)))
+    return str(function.inspect_llvm(function.signatures[0]))

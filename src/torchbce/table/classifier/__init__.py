@@ -1,0 +1,1 @@
+"""`BCEClassifier`: the trainer of tables as a scikit-learn estimator."""

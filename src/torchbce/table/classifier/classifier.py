@@ -1,0 +1,338 @@
+"""The trainer as a scikit-learn classifier: `fit`, `predict_proba`, and the run folder that the command line has."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from torchbce.common.errors import InputError
+from torchbce.common.visible import MESSAGE, shown
+from torchbce.io.frames import column_names, described, frame_of, is_frame, named, renamed, stacked
+from torchbce.monitor.history import Epoch
+from torchbce.table.classifier.eval_rows import eval_rows
+from torchbce.table.classifier.inputs import array_of, groups_of, labels_of, weights_of
+from torchbce.table.columns.choose import USABLE, choose_columns
+from torchbce.table.columns.columns import zero_in_front
+from torchbce.table.columns.examples import Examples
+from torchbce.table.columns.noticed import unknown_categories
+from torchbce.table.ensemble.calibration import sigmoid
+from torchbce.table.ensemble.course import Watch
+from torchbce.table.ensemble.recipe import Choices, OptimizerName, recipe
+from torchbce.table.model import Model, learn
+from torchbce.table.splits.held import Split
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["BCEClassifier"]
+
+NUMERIC = ("numeric", "counts the rows")  # a column that the caller hands over is taken to be meant
+
+
+class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    r"""A classifier of two classes for tables, trained on binary cross-entropy: small networks and trees.
+
+    Columns are what they are in a table: numbers, texts and categories, dates, booleans, with gaps. It is made for the
+    mean of ``-(y log p + (1 - y) log(1 - p))``, so what :meth:`predict_proba` gives can be taken for probabilities.
+
+    Args:
+        hidden: sizes of the hidden layers; by default by the number of rows, as all that is None here.
+        members: networks whose probabilities are averaged. Each learns from its own part of the rows.
+        heads: outputs of each network, averaged too.
+        trees: whether boosted trees (scikit-learn's) learn beside the networks, a set for each; what they say counts as
+            much as rows that neither has learnt from show it to be worth.
+        epochs: the largest number of epochs.
+        batch_size: rows per step.
+        lr: the learning rate.
+        optimizer: ``"adamw"`` on a one-cycle schedule, or plain ``"sgd"``.
+        patience: epochs without a better validation BCE, after which training stops.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``: where the networks are trained; they predict on the CPU.
+        bf16: train the networks in bfloat16 (``torch.autocast``).
+        compile: train the networks by ``torch.compile``.
+        time_budget: seconds of training at most. With it, a seed does not repeat a run bit for bit.
+        categorical: names of columns of numbers to take as categories.
+        warm_start: a further ``fit`` goes on with the networks of the last; trees begin anew.
+        on_epoch: called with each :class:`~torchbce.Epoch`, such as ``print``.
+        random_state: the same one gives the same model, bit for bit, with any number of threads.
+
+    Attributes:
+        classes_: the two classes; the second is the positive one.
+        n_features_in_, feature_names_in_: as of scikit-learn's.
+        history_: the epochs.
+        columns_: all columns' names, in order.
+        left_out_: those that were not used, and why.
+
+    Example:
+        >>> X, y = np.random.default_rng(0).normal(size=(200, 3)), np.arange(200) % 2
+        >>> BCEClassifier(epochs=1, random_state=0).fit(X, y).predict_proba(X).shape
+        (200, 2)
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden: Sequence[int] | None = None,
+        members: int | None = None,
+        heads: int | None = None,
+        trees: bool = True,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        lr: float | None = None,
+        optimizer: OptimizerName = "adamw",
+        patience: int | None = None,
+        time_budget: float | None = None,
+        device: str = "cpu",
+        bf16: bool = False,
+        compile: bool = False,
+        categorical: Sequence[str] = (),
+        warm_start: bool = False,
+        on_epoch: Callable[[Epoch], object] | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.hidden = hidden
+        self.members = members
+        self.heads = heads
+        self.trees = trees
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.optimizer = optimizer
+        self.patience = patience
+        self.time_budget = time_budget
+        self.device = device
+        self.bf16 = bf16
+        self.compile = compile
+        self.categorical = categorical
+        self.warm_start = warm_start
+        self.on_epoch = on_epoch
+        self.random_state = random_state
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, eval_set: Any = None
+    ) -> BCEClassifier:
+        """Learn from rows.
+
+        Args:
+            X: pandas or polars DataFrame, Arrow table, or array (rows, columns), with gaps if there are.
+            y: a class per row, two of them.
+            sample_weight: a weight per row; 2 is as the row twice.
+            groups: what each row belongs to; rows of one group are kept together when some are kept aside.
+            eval_set: ``(X, y)`` or ``(X, y, weight)``, or a list of one, to choose the epoch by and to scale the logits
+                on, instead of rows of ``X``. Without weights each of its rows counts the same, also where those of
+                ``X`` have weights, and a ``UserWarning`` says so.
+
+        Raises:
+            ValueError: what scikit-learn's classifiers refuse; infinite values.
+        """
+        if y is None:  # which scikit-learn wants to hear before all else
+            raise InputError("requires y to be passed, but the target y is None")
+        frame = self._table(X)
+        if frame.height == 1:
+            raise ValueError("X has 1 sample; two classes need more (minimum 2)")
+        y = labels_of(y, frame.height)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        weight = weights_of(sample_weight, frame.height)
+        classes = self._classes(y if weight is None else y[weight > 0])
+        examples = self._examples(frame, y == classes[1], weight, groups)
+        splits: list[Split] | None = None
+        if eval_set is not None and groups is not None:
+            raise ValueError(
+                "groups and eval_set were both given: groups keep rows of X together when some are kept aside, and "
+                "with eval_set none are; leave groups out"
+            )
+        if eval_set is not None:
+            examples, splits = self._with_eval_set(examples, eval_set, classes)
+        start = getattr(self, "model_", None) if self.warm_start else None
+        self.classes_ = classes
+        learnt = learn(
+            examples, self._choices(), seed=seed, watch=Watch(epoch=self.on_epoch), splits=splits, start=start
+        )
+        self.model_: Model = learnt.model
+        self.history_ = learnt.fitted.history
+        self.n_iter_ = len(self.history_)
+        self.left_out_ = {**self._left_out, **learnt.screened}
+        self.columns_ = frame.columns
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The logit of the positive class, (N,), float64."""
+        return self._logits(X)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class, (N, 2), float64.
+
+        Where a row has a category that training did not have, or only once, or a gap where training had none, it is the
+        mean over the values that training had there, or, where training had rare categories enough, that of a rare one;
+        a ``UserWarning`` names the column and the categories.
+        """
+        logits = self._logits(X)
+        return np.stack([sigmoid(-logits), sigmoid(logits)], 1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The more probable class."""
+        positive = self._logits(X) > 0
+        return np.asarray(self.classes_[positive.astype(int)])
+
+    def _logits(self, X: Any) -> np.ndarray:
+        """With one warning for a call, if there are unknown categories; it names the line of the caller's caller."""
+        check_is_fitted(self, "model_")
+        frame = self._new_rows(X)
+        logits = self.model_.logits(frame, "X")
+        unknown = unknown_categories(frame, self.model_.columns, "X")
+        if unknown:
+            warnings.warn(shown("X: " + "; ".join(unknown), MESSAGE), UserWarning, stacklevel=3)
+        return logits
+
+    def save(self, path: str | Path) -> None:
+        """Write a run folder, as ``torchbce train`` makes it; :func:`torchbce.load` and ``torchbce predict`` read it.
+
+        Raises:
+            OutputError: the folder exists already, or cannot be written.
+        """
+        from torchbce.table.classifier.save import save
+
+        check_is_fitted(self, "model_")
+        save(self, Path(path))
+
+    def _choices(self) -> Choices:
+        if self.optimizer not in ("adamw", "sgd"):
+            raise ValueError(f"optimizer is {self.optimizer!r}; it is 'adamw' or 'sgd'")
+        for name in ("members", "heads", "epochs", "batch_size", "patience", "lr", "time_budget"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is {value!r}; it must be above 0")
+        return Choices(
+            hidden=None if self.hidden is None else tuple(self.hidden),
+            members=self.members,
+            heads=self.heads,
+            trees=self.trees,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            optimizer=self.optimizer,
+            patience=self.patience,
+            time_budget=self.time_budget,
+            device=self.device,
+            bf16=self.bf16,
+            compile=self.compile,
+        )
+
+    def _table(self, X: Any) -> pl.DataFrame:
+        """X to learn from, checked as scikit-learn checks; what is kept of it are the columns' names."""
+        if not is_frame(X):
+            return frame_of(
+                validate_data(
+                    self, array_of(X), reset=True, dtype=None, ensure_all_finite="allow-nan", accept_sparse=False
+                )
+            )
+        frame = frame_of(X)
+        if not frame.height or not frame.width:
+            raise InputError(f"X is {described(X)}, with {frame.height} rows and {frame.width} columns; it needs some")
+        self.n_features_in_ = frame.width
+        self.__dict__.pop("feature_names_in_", None)
+        if all(isinstance(name, str) for name in getattr(X, "columns", frame.columns)):  # as scikit-learn has it
+            self.feature_names_in_ = np.array(frame.columns, dtype=object)
+        return frame
+
+    def _new_rows(self, X: Any) -> pl.DataFrame:
+        """A frame with the columns that the model needs, by their names; of an array, all that it was given."""
+        if not is_frame(X):
+            array = validate_data(
+                self, array_of(X), reset=False, dtype=None, ensure_all_finite="allow-nan", accept_sparse=False
+            )
+            return frame_of(array, self.columns_)
+        needed = list(dict.fromkeys(column.name for column in self.model_.columns))
+        there = column_names(X)
+        missing = [name for name in needed if name not in there]
+        if missing and not hasattr(self, "feature_names_in_") and len(there) == self.n_features_in_:
+            warnings.warn(
+                "X has feature names, but BCEClassifier was fitted without feature names: its columns are taken in "
+                "their order",
+                UserWarning,
+                stacklevel=4,
+            )
+            return renamed(frame_of(X), self.columns_)
+        if missing:
+            raise InputError(
+                f"X has no column{'s' * (len(missing) > 1)} {named(missing)}, which the model needs; add what is "
+                "missing"
+            )
+        frame = frame_of(X, needed)
+        for column in self.model_.columns:
+            lost = zero_in_front(column)
+            if lost is not None and frame[column.name].dtype.is_numeric():
+                raise InputError(
+                    f"X has numbers in column {column.name!r}, where the model knows texts such as {lost!r}: numbers "
+                    f"have lost that zero; read it as text, as pd.read_csv(file, dtype={{{column.name!r}: str}}) does"
+                )
+        return frame
+
+    def _classes(self, counted: np.ndarray) -> np.ndarray:
+        classes = np.unique(counted)
+        if len(classes) > 2:
+            raise ValueError(
+                "Only binary classification is supported. The type of the target is multiclass: "
+                f"y has {len(classes)} classes"
+            )
+        if len(classes) == 1:
+            raise ValueError(
+                f"y holds one class only, {shown(repr(classes.tolist()[0]))}; BCEClassifier needs samples of 2 classes "
+                "in the data"
+            )
+        return classes
+
+    def _examples(self, frame: Any, positive: np.ndarray, weight: np.ndarray | None, groups: Any) -> Examples:
+        kinds = choose_columns(frame, [], [str(name) for name in self.categorical], "X")
+        kinds = {name: "numeric" if kind in NUMERIC else kind for name, kind in kinds.items()}
+        self._left_out = {name: kind for name, kind in kinds.items() if kind not in USABLE}
+        examples = Examples(
+            frame=frame,
+            name="X",
+            kinds={name: kind for name, kind in kinds.items() if kind in USABLE},
+            answers=positive.astype(np.uint8),
+            weight=weight,
+            groups=groups_of(groups, frame.height),
+        )
+        if weight is not None and not (weight > 0).all():
+            examples = examples.of(np.flatnonzero(weight > 0))
+        return examples
+
+    def _with_eval_set(self, examples: Examples, eval_set: Any, classes: np.ndarray) -> tuple[Examples, list[Split]]:
+        """The rows to learn from, then those of the eval set, which every member is judged by.
+
+        Only the ratios of its weights count: their mean becomes that of the others.
+        """
+        frame, y, weight = eval_rows(eval_set, examples.frame.columns, weighted=examples.weight is not None)
+        strange = [label for label in np.unique(y).tolist() if label not in classes.tolist()]
+        if strange:
+            raise ValueError(
+                f"eval_set's y holds {shown(repr(strange[0]))}; the classes of y are {shown(classes.tolist())}"
+            )
+        learnt_from, judged_by = len(examples), frame.height
+        own = np.ones(learnt_from) if examples.weight is None else examples.weight
+        whole = np.concatenate([own, weight / weight.mean() * own.mean()])
+        both = replace(
+            examples,
+            frame=stacked(examples.frame, frame),
+            answers=np.concatenate([examples.answers, y == classes[1]]).astype(np.uint8),
+            weight=None if examples.weight is None and (weight == weight[0]).all() else whole,
+            groups=None,
+        )
+        split = np.arange(learnt_from), np.arange(learnt_from, learnt_from + judged_by)
+        return both, [split] * recipe(learnt_from, self._choices()).members
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags

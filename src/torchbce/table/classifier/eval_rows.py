@@ -1,0 +1,46 @@
+"""The rows that a caller gives to choose an epoch by, beside those to learn from."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils import check_array
+
+from torchbce.io.frames import frame_of, is_frame, renamed
+from torchbce.table.classifier.inputs import array_of, eval_set_of, labels_of, weights_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def eval_rows(eval_set: Any, columns: list[str], *, weighted: bool) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
+    """Those that count, as a frame, with their classes and weights.
+
+    Args:
+        eval_set: what `fit` was given.
+        columns: of the rows to learn from; those of an array are called so too.
+        weighted: whether the rows to learn from have weights.
+
+    Raises:
+        ValueError: neither two parts nor three; weights that are negative, not finite or all 0.
+    """
+    given, labels, *weights = eval_set_of(eval_set)
+    framed = is_frame(given)
+    frame = frame_of(given if framed else check_array(array_of(given), dtype=None, ensure_all_finite="allow-nan"))
+    if not framed and frame.width == len(columns):
+        frame = renamed(frame, columns)
+    y = labels_of(labels, frame.height, "eval_set's y")
+    weight = weights_of(weights[0], frame.height, "eval_set's weight") if weights else None
+    if weight is None:
+        if weighted:
+            warnings.warn(
+                "sample_weight was given, and eval_set has no weights: each row of eval_set counts the same, in the "
+                "choice of the epoch and in the scaling of the logits; write (X, y, weight), of ones if that is meant",
+                UserWarning,
+                stacklevel=4,  # the line of whoever called fit
+            )
+        return frame, y, np.ones(frame.height)
+    counts = np.flatnonzero(weight > 0)
+    return frame[counts], y[counts], weight[counts]

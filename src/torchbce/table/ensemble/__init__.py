@@ -1,0 +1,1 @@
+"""Members trained side by side, each on other rows; the best epoch, the blend with trees, calibration."""

@@ -1,0 +1,85 @@
+"""The model for a table: networks and boosted trees, each averaged, mixed and scaled."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from torchbce.perceptron.machine import Optimizer, one_blas_thread
+from torchbce.table.columns.background import COUNT, averaged_over
+from torchbce.table.ensemble.blend import mixed
+from torchbce.table.ensemble.calibration import AS_IT_IS, Scaling
+from torchbce.table.network.compiled import compiled, encoded
+from torchbce.table.network.table_network import TableNetwork
+from torchbce.table.trees.boosted import BoostedTrees
+
+ROWS = 65_536  # encoded at a time
+BATCH = 512  # rows that go through a network together: their numbers stay in the caches
+
+
+@dataclass
+class Ensemble:
+    """Encoded rows to one logit each.
+
+    The logit of the mean probability over all heads of all networks, mixed with that of all sets of trees, scaled. Of a
+    row with unknown cells, that of the mean over the `background`.
+    """
+
+    networks: list[TableNetwork]
+    scaling: Scaling = AS_IT_IS
+    trees: list[BoostedTrees] = field(default_factory=list)
+    share: float = 0.0  # of the trees, in the logit
+    background: np.ndarray | None = None  # values for unknown cells
+
+    def logits(self, rows: np.ndarray) -> np.ndarray:
+        """Of rows of numbers and codes (N, inputs), float32, NaN where a cell is unknown; returns (N,), float64."""
+        with self.prepared() as logits:
+            return logits(rows)
+
+    @contextlib.contextmanager
+    def prepared(self) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
+        """`logits` for many calls: compiled networks with many levels take longer to set up than some rows."""
+        with one_blas_thread(), ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            machines = [compiled(network, Optimizer(), batch=BATCH, seed=0) for network in self.networks]
+
+            def part(some: np.ndarray) -> np.ndarray:
+                ready = encoded(some, self.networks[0])  # all have the same pieces
+                found = list(threads.map(lambda machine: machine.outputs(ready).numpy(), machines))
+                logits = mean_logits(np.concatenate(found, 1))
+                if self.trees:
+                    of_trees = threads.map(lambda trees: trees.logits(torch.from_numpy(some)).numpy(), self.trees)
+                    logits = mixed(logits, mean_logits(np.stack(list(of_trees), 1)), self.share)
+                return self.scaling.of(logits)
+
+            def logits(rows: np.ndarray) -> np.ndarray:
+                found = np.empty(len(rows))
+                lacking = np.isnan(rows).any(1)
+                for chosen in _parts(~lacking, ROWS):
+                    found[chosen] = part(rows[chosen])
+                for chosen in _parts(lacking, ROWS // COUNT):
+                    assert self.background is not None, "unknown cells, and no values for them"
+                    several = part(averaged_over(rows[chosen], self.background))
+                    found[chosen] = mean_logits(several.reshape(len(chosen), -1))
+                return found
+
+            yield logits
+
+
+def _parts(chosen: np.ndarray, size: int) -> list[np.ndarray]:
+    """The numbers of the chosen rows, so many at a time."""
+    places = np.flatnonzero(chosen)
+    return [places[first : first + size] for first in range(0, len(places), size)]
+
+
+def mean_logits(logits: np.ndarray) -> np.ndarray:
+    """The logit of the mean probability, by row: from log p and log(1 - p), so that neither end loses digits."""
+    wide = logits.astype(np.float64)
+    if wide.shape[1] == 1:
+        return wide[:, 0]
+    yes, no = (np.logaddexp.reduce(-np.logaddexp(0.0, sign * wide), axis=1) for sign in (-1.0, 1.0))
+    return np.asarray(yes - no)

@@ -1,0 +1,1 @@
+"""The network of a table: how numbers are binned, and its training, compiled or in torch, behind one protocol."""

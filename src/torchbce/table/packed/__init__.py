@@ -1,0 +1,1 @@
+"""A table larger than memory: packed once on disk as records, read in shuffled blocks."""

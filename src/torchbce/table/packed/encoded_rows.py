@@ -1,0 +1,82 @@
+"""The rows of a batch with all that training needs of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from torchbce.io.shards import Batch
+from torchbce.table.columns.answers import Answers
+from torchbce.table.columns.background import StandIns
+from torchbce.table.columns.encoder import Encoder
+from torchbce.table.columns.target import Target
+from torchbce.table.splits.parts import TRAIN
+from torchbce.table.splits.row_parts import Weights
+
+
+class Encoded(NamedTuple):
+    """Rows (N, ...): numbers float32, codes int32, target float32, weight float32, numbers from 1, and parts."""
+
+    numbers: np.ndarray
+    codes: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray | None
+    rows: np.ndarray
+    parts: np.ndarray
+
+
+class RowEncoder:
+    """Encodes batches, several at once if need be. `parts_of`: the part of each row; weights count from their mean.
+
+    Unknown cells get the values of `stand_ins`.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        answers: Answers,
+        target: Target,
+        weights: Weights | None,
+        mean_weight: float,
+        parts_of: Callable[[Batch], np.ndarray],
+        stand_ins: StandIns,
+    ) -> None:
+        self._encoder, self._answers, self._target = encoder, answers, target
+        self._weights, self._mean_weight, self._parts_of = weights, mean_weight, parts_of
+        self._stand_ins = stand_ins
+
+    @property
+    def names(self) -> list[str]:
+        """Of the columns that are read, besides those that `parts_of` needs."""
+        weights = [] if self._weights is None else [self._weights.column]
+        return [*self._encoder.names, self._target.column, *weights]
+
+    def with_parts(self, parts_of: Callable[[Batch], np.ndarray]) -> RowEncoder:
+        """The same with other parts."""
+        found = copy.copy(self)
+        found._parts_of = parts_of
+        return found
+
+    def __call__(self, batch: Batch) -> Encoded:
+        """All of a batch.
+
+        Raises:
+            InputError: a value that is not of its column's kind, or a target that is neither of the two values.
+        """
+        typed = self._encoder.typed(batch.frame, batch.name)
+        answers = self._answers.encode(batch.frame[self._target.column], self._target, batch.name)
+        weight = None if self._weights is None else self._weights.of(batch) / self._mean_weight
+        numbers, codes = self._encoder.numbers(typed, batch.name), self._encoder.codes(typed, batch.name)
+        rows, parts = batch.first + np.arange(1, len(batch) + 1), self._parts_of(batch)
+        self._stand_ins.fill(numbers, codes, rows, parts == TRAIN)
+        return Encoded(
+            numbers=numbers,
+            codes=codes,
+            target=answers.astype(np.float32),
+            weight=None if weight is None else weight.astype(np.float32),
+            rows=rows,
+            parts=parts,
+        )

@@ -1,0 +1,126 @@
+"""The rows of a table to the files of a cache: encoded once, read many times."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from torchbce.common.errors import OutputError
+from torchbce.io.shards import Batch
+from torchbce.table.packed.cache import ELSEWHERE
+from torchbce.table.packed.encoded_rows import Encoded
+from torchbce.table.packed.part_file import Part, PartFile
+from torchbce.table.packed.pieces import Pieces
+from torchbce.table.packed.records import Arrays, Layout
+from torchbce.table.splits.parts import NAMES
+
+MOST_AHEAD = 4  # batches in memory at the same time, besides the one that is written
+
+
+class Packer:
+    """The files of all parts, which are being written; use it in a `with` block."""
+
+    def __init__(self, draft: Path, place: Path, pieces: Pieces, layout: Layout, expected: list[int]) -> None:
+        self._draft, self._place, self._pieces, self._layout = draft, place, pieces, layout
+        self._needed = sum(layout.file_bytes(rows) for rows in expected)
+        self._stack = contextlib.ExitStack()
+        self._ahead = min(os.cpu_count() or 1, MOST_AHEAD)
+        self._threads = self._stack.enter_context(ThreadPoolExecutor(self._ahead, "pack"))
+        self._files: dict[str, PartFile] = {}
+
+    def __enter__(self) -> Packer:
+        free = shutil.disk_usage(self._draft).free
+        if free < self._needed:
+            self._stack.close()
+            raise self._too_small(free)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+        self._stack.close()
+
+    def add(
+        self, batches: Iterator[Batch], encode: Callable[[Batch], Encoded], on_rows: Callable[[int], object]
+    ) -> int:
+        """All rows of a table, each to its part, in their order; some batches are encoded at the same time.
+
+        Returns:
+            How many rows there are, with those of no part.
+
+        Raises:
+            OutputError: the disk is full; the message says how many bytes are needed.
+        """
+        waiting: deque[tuple[int, Future[dict[str, Arrays]]]] = deque()
+        total = 0
+
+        def take() -> int:
+            rows, encoded = waiting.popleft()
+            for name, arrays in encoded.result().items():
+                self._write(name, arrays)
+            on_rows(rows)
+            return rows
+
+        for batch in batches:
+            waiting.append((len(batch), self._threads.submit(lambda some: self._by_part(encode(some)), batch)))
+            if len(waiting) > self._ahead:
+                total += take()
+        while waiting:
+            total += take()
+        return total
+
+    def finish(self) -> dict[str, Part]:
+        """What was written, by the part's name."""
+        with self._room():
+            return {name: self._files[name].finish() for name in NAMES if name in self._files}
+
+    def _by_part(self, batch: Encoded) -> dict[str, Arrays]:
+        """The rows of each part, as its file has them."""
+        found = {}
+        for part, name in enumerate(NAMES):
+            rows = np.flatnonzero(batch.parts == part)
+            if not len(rows):
+                continue
+            numbers = batch.numbers[rows]
+            bins, fractions = self._pieces.encode(numbers)
+            arrays: Arrays = {
+                "bins": bins,
+                "fractions": fractions,
+                "numbers": numbers[:, self._pieces.plain],
+                "codes": batch.codes[rows],
+                "target": batch.target[rows],
+                "rows": batch.rows[rows],
+            }
+            if batch.weight is not None:
+                arrays["weight"] = batch.weight[rows]
+            found[name] = arrays
+        return found
+
+    def _write(self, name: str, arrays: Arrays) -> None:
+        with self._room():
+            if name not in self._files:
+                self._files[name] = PartFile(self._draft / f"{name}.records", self._layout)
+            self._files[name].add(arrays)
+
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise self._too_small(shutil.disk_usage(self._draft).free) from error
+
+    def _too_small(self, free: int) -> OutputError:
+        return OutputError(
+            f"{self._place} needs about {self._needed:,} bytes, and {free:,} are free there; nothing was kept: "
+            f"make room, or {ELSEWHERE}"
+        )

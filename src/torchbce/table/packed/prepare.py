@@ -1,0 +1,223 @@
+"""From files of any size to parts that can be trained on: read once to learn what is in them, once to pack them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from torchbce.common.errors import InputError
+from torchbce.io.files import missing_columns
+from torchbce.io.folder_keys import keys_of
+from torchbce.io.opened import Format
+from torchbce.io.shards import Shards, shards_of
+from torchbce.table.columns.columns import FittedColumn, number_count
+from torchbce.table.columns.requirements import require_of_each_class
+from torchbce.table.columns.roles import Roles
+from torchbce.table.columns.target import Target
+from torchbce.table.network.edges import EDGE_ROWS, quantile_edges
+from torchbce.table.packed.bounds import Bounds
+from torchbce.table.packed.cache import UnusableCache, new_cache, read_description, write_description
+from torchbce.table.packed.description import FORMAT, CacheFile, Tensors
+from torchbce.table.packed.fingerprint import fingerprint
+from torchbce.table.packed.fit_pass import FitPass
+from torchbce.table.packed.pack import Packer
+from torchbce.table.packed.pieces import Pieces
+from torchbce.table.packed.stored import Stored
+from torchbce.table.splits.held import Held
+from torchbce.table.splits.parts import NAMES, TEST, Shares
+from torchbce.table.splits.row_parts import NOTHING, RowParts, looked_at
+from torchbce.table.splits.straddling import left_out, left_out_of_test, none_apart
+
+OnRows = Callable[[int, int | None], object]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A table that is ready to be trained on, part by part.
+
+    edges: of every number, none without pieces. sample: encoded training rows, float32, as `encode` gives them, with
+    their answers and weights. Weights are such that their mean over the training rows is 1. dropped: what is said of
+    rows that are in no part. reused: it was packed before.
+    """
+
+    name: str
+    target: Target
+    kinds: dict[str, str]
+    left_out: dict[str, str]
+    notes: list[str]
+    dropped: list[str]
+    columns: list[FittedColumn]
+    edges: list[np.ndarray]
+    train: Stored
+    valid: Stored
+    test: Stored | None
+    sample: np.ndarray
+    sample_answers: np.ndarray
+    sample_weight: np.ndarray | None
+    fingerprint: str
+    reused: bool
+
+
+def prepare_stream(
+    names: list[str],
+    roles: Roles,
+    held: Held,
+    *,
+    seed: int,
+    pieces: int,
+    format: Format | None,
+    place: Path,
+    on_rows: OnRows | None,
+) -> Stream:
+    """Files, patterns and folders of shards, packed to the cache in `place`, or that cache if it was made of just them.
+
+    The folder of the cache appears whole or not at all; one made of anything else is replaced. Which part a row is in
+    depends on the seed and its number (or its group's text) alone; with times, on the times. `on_rows` hears how many
+    rows were read and how many there are to read, each row once in every pass.
+
+    Raises:
+        InputError: as `read_examples`; also a value that contradicts the rows before it, with shard and row.
+        OutputError: the cache cannot be written; the message says how many bytes are needed.
+    """
+    if held.folds is not None:
+        raise InputError(
+            "cross-validation (--folds) needs the table in memory; keep rows aside with --test-share or --test"
+        )
+    roles.require_apart(names[0])
+    with contextlib.ExitStack() as stack:
+        table = stack.enter_context(shards_of(names, format))
+        aside = None if held.file is None else stack.enter_context(shards_of([held.file], format))
+        options = _options(roles, held, table, seed, pieces)
+        both = [table, *([] if aside is None else [aside])]
+        print_ = fingerprint(
+            [path for shards in both for path in shards.files], options, complete=all(s.is_lasting for s in both)
+        )
+        found, damage = _reusable(place, print_)
+        if found is not None:
+            return _stream(place, *found, reused=True, notes=[])
+        with new_cache(place) as draft:
+            described, tensors = _made(draft, place, table, aside, roles, held, seed, pieces, print_, options, on_rows)
+            write_description(draft, described, tensors)
+    return _stream(place, described, tensors, reused=False, notes=damage)
+
+
+def _options(roles: Roles, held: Held, table: Shards, seed: int, pieces: int) -> dict[str, Any]:
+    """All that a cache depends on besides the files."""
+    given = {**dataclasses.asdict(roles), **dataclasses.asdict(table.format)}
+    given |= {f"held_{name}": value for name, value in dataclasses.asdict(held).items()}
+    keys = [str(dict(keys_of(name))) for name in table.names]
+    given |= {"keys": keys} if any(map(keys_of, table.names)) else {}
+    return given | {"seed": seed, "pieces": pieces, "format_version": FORMAT, "edge_rows": EDGE_ROWS}
+
+
+def _reusable(place: Path, print_: str) -> tuple[tuple[CacheFile, Tensors] | None, list[str]]:
+    """The cache that is there, if it is of the same; and what is to be said if it cannot be used."""
+    try:
+        return read_description(place, print_), []
+    except UnusableCache as reason:
+        return None, [f"the cache {place} has been made anew, as it could not be used again: {reason}"]
+
+
+def _made(
+    draft: Path,
+    place: Path,
+    table: Shards,
+    aside: Shards | None,
+    roles: Roles,
+    held: Held,
+    seed: int,
+    pieces: int,
+    print_: str,
+    options: dict[str, Any],
+    on_rows: OnRows | None,
+) -> tuple[CacheFile, Tensors]:
+    for columns, flag in roles.flags:
+        missing_columns([name for name in columns if name not in table.columns], table.columns, table.name, flag)
+    shares = Shares.of(held, table.rows)
+    looks = roles.time is not None or (roles.group is not None and aside is not None)
+    heard = _Heard(on_rows, (2 + looks) * table.rows + (0 if aside is None else aside.rows))
+    looked = looked_at(table, roles, shares, seed=seed, size=EDGE_ROWS, on_rows=heard) if looks else NOTHING
+    parts = RowParts(roles, shares, seed, table.format.decimal, looked)
+    learnt = FitPass(table, roles, parts, seed).run(heard)
+    edges = quantile_edges(learnt.sample[:, : number_count(learnt.columns)], pieces) if pieces else []
+    cut = Pieces(edges, number_count(learnt.columns))
+    layout = Bounds.of(learnt.columns, edges).layout(weighted=roles.weight is not None)
+    expected = [*learnt.counts.sum(1).tolist(), *([] if aside is None else [aside.rows])]
+    with Packer(draft, place, cut, layout, expected) as packer:
+        packer.add(table.batches([*learnt.rows.names, *parts.names], "as before"), learnt.rows, heard)
+        if aside is not None:
+            tested = learnt.rows.with_parts(parts.of_test)
+            seen = packer.add(aside.batches([*tested.names, *parts.names], f"as in {table.name}"), tested, heard)
+        written = packer.finish()
+    for name, part in written.items():
+        if not part.weight:
+            raise InputError(f"{table.name}, {name} rows: all weights in {roles.weight!r} are 0; no row would count")
+    dropped = left_out(learnt.dropped)
+    if aside is not None:
+        if NAMES[TEST] not in written:
+            raise InputError(none_apart(aside.name, table.name))
+        test = written[NAMES[TEST]]
+        dropped += left_out_of_test(seen - test.rows, Path(aside.name).name)
+        require_of_each_class(np.array([test.rows - test.ones, test.ones]), f"{aside.name}, test rows", 1)
+    described = CacheFile(
+        fingerprint=print_,
+        name=table.name,
+        options=options,
+        target=learnt.target,
+        kinds=learnt.kinds,
+        left_out=learnt.left_out,
+        notes=learnt.notes,
+        dropped=dropped,
+        columns=learnt.columns,
+        layout=layout,
+        parts=written,
+        edges=len(edges),
+        tensors="",
+    )
+    return described, Tensors(edges, learnt.sample, learnt.sample_answers, learnt.sample_weight)
+
+
+class _Heard:
+    """Counts the rows of all passes for a listener."""
+
+    def __init__(self, on_rows: OnRows | None, total: int) -> None:
+        self._on_rows, self._total, self._done = on_rows, total, 0
+
+    def __call__(self, rows: int) -> None:
+        self._done += rows
+        if self._on_rows is not None:
+            self._on_rows(self._done, max(self._total, self._done))
+
+
+def _stream(place: Path, described: CacheFile, tensors: Tensors, *, reused: bool, notes: list[str]) -> Stream:
+    bounds = Bounds.of(described.columns, tensors.edges)
+    train, valid, test = (
+        Stored(place, described.parts[name], described.layout, bounds) if name in described.parts else None
+        for name in NAMES
+    )
+    assert train is not None
+    assert valid is not None
+    return Stream(
+        name=described.name,
+        target=described.target,
+        kinds=described.kinds,
+        left_out=described.left_out,
+        notes=described.notes + notes,
+        dropped=described.dropped,
+        columns=list(described.columns),
+        edges=tensors.edges,
+        train=train,
+        valid=valid,
+        test=test,
+        sample=tensors.sample,
+        sample_answers=tensors.answers,
+        sample_weight=tensors.weight,
+        fingerprint=described.fingerprint,
+        reused=reused,
+    )

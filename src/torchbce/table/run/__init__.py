@@ -1,0 +1,1 @@
+"""The run folder: the model, its card and report, predictions."""

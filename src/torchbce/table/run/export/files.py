@@ -1,0 +1,57 @@
+"""A run folder's model as a file for other runtimes, by the file's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from torchbce.common.errors import InputError
+from torchbce.io.files import write_bytes
+from torchbce.table.columns.columns import NumericColumn
+from torchbce.table.model import Model
+from torchbce.table.run.export.module import ProbabilityModule
+from torchbce.table.run.export.onnx import to_onnx
+from torchbce.table.run.folder import load_model
+
+KINDS = ".onnx, or .pt2 for torch.export"
+
+
+def export(run: Path, out: Path) -> str:
+    """Write the file; returns what it takes and gives, in a sentence.
+
+    Raises:
+        RunFolderError: it is not a whole run folder.
+        InputError: another kind of file, or onnx is not installed.
+        OutputError: it cannot be written.
+    """
+    described, model = load_model(run)
+    kind = out.suffix.lower()
+    if kind == ".pt2":
+        write_bytes(out, exported_program(model))
+        return "numbers (N, columns) float64 with NaN at gaps and codes (N, columns) int64 to probabilities (N,)"
+    if kind != ".onnx":
+        raise InputError(f"{out} ends with {kind or 'nothing'!r}; models are exported as {KINDS}")
+    target = described.target
+    notes = {"target": target.column, "positive": target.positive, "negative": target.negative}
+    try:
+        made = to_onnx(model, notes | {"torchbce": described.versions.get("torchbce", "unknown")})
+    except ModuleNotFoundError as error:
+        raise InputError("ONNX files need onnx; pip install 'torchbce[onnx]'") from error
+    write_bytes(out, made.SerializeToString())
+    return "a column each, numbers as float64 with NaN at gaps and texts as strings, to probability and logit"
+
+
+def exported_program(model: Model) -> bytes:
+    """As `torch.export` saves it."""
+    import io
+
+    module = ProbabilityModule(model).eval()
+    numeric = sum(isinstance(column, NumericColumn) for column in model.columns)
+    coded = len(model.columns) - numeric
+    examples = torch.zeros(4, numeric, dtype=torch.float64), torch.zeros(4, coded, dtype=torch.int64)
+    rows = torch.export.Dim("rows", min=1)
+    program = torch.export.export(module, examples, dynamic_shapes=({0: rows}, {0: rows}))
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    return file.getvalue()

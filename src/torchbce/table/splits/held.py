@@ -1,0 +1,18 @@
+"""How a user wants rows to be kept aside for the estimate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+Split = tuple[np.ndarray, np.ndarray]  # the numbers of the rows to learn from, and of those to be judged by
+
+
+@dataclass(frozen=True)
+class Held:
+    """How rows are kept aside for the estimate: another file, a share, folds; at most one. All None: by the size."""
+
+    file: str | None = None
+    share: float | None = None  # 0: none
+    folds: int | None = None

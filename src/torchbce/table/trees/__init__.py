@@ -1,0 +1,1 @@
+"""Boosted trees: scikit-learn grows them, here they are tensors, with a compiled walk."""

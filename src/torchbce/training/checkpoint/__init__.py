@@ -1,1 +1,0 @@
-"""What an unfinished run keeps on disk, so that a killed one goes on and ends as if nothing had happened."""

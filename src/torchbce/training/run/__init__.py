@@ -1,1 +1,0 @@
-"""A run on disk: its name, its files, its report."""

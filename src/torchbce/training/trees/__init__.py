@@ -1,1 +1,0 @@
-"""Boosted trees beside the networks: scikit-learn grows them, here they are tensors."""
