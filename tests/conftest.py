@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import zlib
+from collections import defaultdict
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared already: threads that wait for them only spin
@@ -40,10 +42,30 @@ SLOW = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by markers
 def pytest_collection_modifyitems(items):
+    grids = defaultdict(list)
     for item in items:
         if item.path.name in SLOW or "gpu" in item.name:
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("grid"):
+            grids[item.path, item.originalname].append(item)
+    for cases in grids.values():
+        sample = every_value(cases)
+        for item in cases:
+            if item not in sample:
+                item.add_marker(pytest.mark.combination)
+
+
+def every_value(cases):
+    """Return cases of a test that together hold every value of every parameter."""
+    values = {item: set(item.callspec.indices.items()) for item in cases}
+    shuffled = sorted(cases, key=lambda item: zlib.crc32(item.nodeid.encode()))
+    missing, sample = set().union(*values.values()), []
+    while missing:
+        sample.append(max(shuffled, key=lambda item: len(values[item] & missing)))
+        missing -= values[sample[-1]]
+    return sample
 
 
 @pytest.fixture(autouse=True)
