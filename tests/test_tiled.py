@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn.functional import binary_cross_entropy_with_logits as torch_bce
 from torch.nn.functional import linear
 
+import forked
 import torchbce
 from torchbce import linear_binary_cross_entropy
 from torchbce.engine import select
@@ -566,9 +565,7 @@ def test_wanted_names_what_a_head_has():
 
 
 def example(name, *arguments):
-    program = Path(__file__).parents[1] / "examples" / name
-    done = subprocess.run([sys.executable, program, *arguments], capture_output=True, text=True, check=True)
-    return done.stdout
+    return forked.program(Path(__file__).parents[1] / "examples" / name, *arguments).stdout
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+import forked
 from torchbce import load
 from torchbce.training.predict import predict
 from torchbce.training.run.folder import load_model
@@ -406,16 +407,7 @@ def test_costs_without_sense_are_refused(trained, mixed, command, flags):
 
 
 def test_standard_input_is_predicted(trained, mixed):
-    import subprocess
-    import sys
-    from pathlib import Path
-
-    run = subprocess.run(
-        [sys.executable, "-m", "torchbce", "predict", str(trained), "-"],
-        input=Path(mixed).read_bytes(),
-        capture_output=True,
-        check=True,
-    )
+    run = forked.run(forked.COMMAND, "predict", trained, "-", given=Path(mixed).read_bytes())
     assert len(run.stdout.splitlines()) == 1001
 
 
