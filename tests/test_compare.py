@@ -120,9 +120,9 @@ def test_the_auc_difference_has_the_variance_of_delong():
     assert part.interval.high - part.nats == pytest.approx(reach, rel=1e-6)
 
 
+@pytest.mark.parametrize("sets", [60, pytest.param(400, marks=pytest.mark.combination)])
 @pytest.mark.parametrize(("n", "rate"), [(100, 0.5), (2000, 0.03)])
-def test_equally_good_models_differ_5_times_of_100(n, rate):
-    sets = 400
+def test_equally_good_models_differ_5_times_of_100(n, rate, sets):
     found = [compare(*models(n, rate, seed), names=("a", "b")).p_value for seed in range(sets)]
     given = [p for p in found if p is not None]
     assert len(given) > 0.9 * sets
@@ -335,7 +335,7 @@ def test_many_models_with_weights_and_clusters_are_what_two_are():
     assert found.models[1].p_value == pytest.approx(two.p_value)
 
 
-@pytest.mark.parametrize(("count", "sets"), [(5, 150), pytest.param(30, 50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("count", "sets"), [(5, 150), pytest.param(30, 50, marks=pytest.mark.combination)])
 def test_of_equally_good_models_one_is_called_better_at_most_5_times_of_100(count, sets):
     called = held = best = 0
     for seed in range(sets):
