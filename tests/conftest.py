@@ -19,6 +19,8 @@ from hypothesis import settings
 from sklearn.datasets import load_breast_cancer
 from typer.testing import CliRunner
 
+from once import once
+
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # the GPU kernels, on the CPU; read when triton is imported
 
@@ -59,7 +61,7 @@ def pytest_collection_modifyitems(items):
 
 def every_value(cases):
     """Return cases of a test that together hold every value of every parameter."""
-    values = {item: set(item.callspec.indices.items()) for item in cases}
+    values = {item: {(name, id(value)) for name, value in item.callspec.params.items()} for item in cases}
     shuffled = sorted(cases, key=lambda item: zlib.crc32(item.nodeid.encode()))
     missing, sample = set().union(*values.values()), []
     while missing:
@@ -152,7 +154,9 @@ def trained(mixed, tmp_path_factory) -> Path:
     """A run folder of the mixed table."""
     from torchbce.cli.app import app
 
-    folder = tmp_path_factory.mktemp("runs") / "shop"
-    result = CliRunner().invoke(app, ["train", str(mixed), "--target", "bought", "--out", str(folder), "--epochs", "5"])
-    assert result.exit_code == 0, result.output
-    return folder
+    def train(folder):
+        options = ["--target", "bought", "--out", str(folder / "shop"), "--epochs", "5"]
+        result = CliRunner().invoke(app, ["train", str(mixed), *options])
+        assert result.exit_code == 0, result.output
+
+    return once(tmp_path_factory, "trained", train) / "shop"

@@ -19,6 +19,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 import forked
+from once import once
 from torchbce import load
 from torchbce.training.predict import predict
 from torchbce.training.run.folder import load_model
@@ -34,10 +35,13 @@ def demo(breast_cancer, tmp_path_factory):
 
     from torchbce.cli.app import app
 
-    folder = tmp_path_factory.mktemp("demo") / "run"
-    result = CliRunner().invoke(app, ["train", str(breast_cancer), "--target", "benign", "--out", str(folder)])
-    assert result.exit_code == 0, result.output
-    return result.output, folder
+    def train(folder):
+        result = CliRunner().invoke(app, ["train", str(breast_cancer), "--target", "benign", "--out", f"{folder}/run"])
+        assert result.exit_code == 0, result.output
+        (folder / "output").write_text(result.output)
+
+    folder = once(tmp_path_factory, "demo", train)
+    return (folder / "output").read_text(), folder / "run"
 
 
 def number(pattern: str, text: str) -> float:
