@@ -72,7 +72,7 @@ test-site: node
 # What depends on how a loss is called, once more as on a machine without a compiler.
 test-without-node: .venv/.dev
 	TORCHBCE_NODE=0 $(TESTS) tests/test_engines.py \
-		tests/test_kernels.py tests/test_semantics.py tests/test_overrides.py tests/test_transforms.py \
+		tests/test_kernels*.py tests/test_semantics.py tests/test_overrides.py tests/test_transforms.py \
 		tests/test_patching.py tests/test_fused.py tests/test_layouts.py
 
 # For the loop of whoever changes code: what needs no compiler, no other process and no training.

@@ -32,14 +32,17 @@ SLOW = {
     "test_docs.py",
     "test_explain_files.py",
     "test_family.py",
+    "test_family_peers.py",
     "test_hostile_files.py",
     "test_measure.py",
     "test_names_in_training.py",
     "test_public_programs.py",
     "test_runtime.py",
+    "test_runtime_cache.py",
     "test_tables.py",
     "test_torch_samples.py",
     "test_train.py",
+    "test_train_predict.py",
     "test_writing.py",
 }
 
