@@ -102,5 +102,7 @@ def _server():
     def end():
         process.terminate()  # another child of this process may hold the pipe open
         process.wait()
+        for pipe in pipes:
+            pipe.close()
 
     return pipes
