@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 BCE, LOGITS, ELEMENTARY = "losses/bce.py", "losses/bce_with_logits.py", "formula/elementary.py"
 TREES, IO, RUN, PACKED = "table/trees/", "io/", "table/run/", "table/packed/"
 LAYOUT, CPU, GPU = "engine/layout.py", "engine/numba_cpu/", "engine/triton_gpu/"
+SELECTED = "not processes and not site"  # every combination
 # fmt: off
 MUTATIONS = (
     (BCE, "return where(y == 1.0, 0.0, 1.0)", "return where(y == 1.0, 0.0, 1.0 + 1e-6)", "kernels"),
@@ -225,7 +226,7 @@ MUTATIONS = (
 
 
 def caught(file: str, old: str, new: str, where: str) -> bool:
-    """Whether the tests in `test_{where}.py` fail with `new` in place of `old`."""
+    """Whether the tests in `test_{where}*.py` fail with `new` in place of `old`."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("src", "tests"):
             shutil.copytree(ROOT / name, Path(folder) / name)
@@ -238,7 +239,8 @@ def caught(file: str, old: str, new: str, where: str) -> bool:
         environment = {**os.environ, "PYTHONPATH": f"{folder}/src", "TORCHBCE_CACHE": f"{folder}/cache"}
         if "cpp_node" in file:
             subprocess.run([sys.executable, "-m", "torchbce", "build"], cwd=folder, env=environment, check=True)
-        command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", f"tests/test_{where}.py"]
+        files = sorted(Path(folder, "tests").rglob(f"test_{where}*.py"))
+        command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", "-m", SELECTED, *map(str, files)]
         try:
             run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
         except subprocess.TimeoutExpired:

@@ -96,6 +96,7 @@ def test_items_of_several_labels_are_not_said_to_have_no_two_classes():
     assert found.message == "each item has 3 labels, and so no class of its own"
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.02])
@@ -150,6 +151,7 @@ def test_the_order_of_a_training_step_is_checked(name):
     assert codes(found) == ["BCE018"], str(found)
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", STEPS)
 def test_right_training_steps_pass_and_move_nothing(name, kind):
