@@ -13,9 +13,10 @@ from torchbce.checks.rules.loss_value import finite
 from torchbce.checks.rules.predictions import auc_error
 from torchbce.checks.rules.scale import scale, two_columns, without_certain_logits
 from torchbce.checks.rules.targets import are_probabilities, targets_range
-from torchbce.explanation.explain import explanation, sketched
-from torchbce.explanation.items import as_tensor
+from torchbce.explanation.data.summarize import sketched
+from torchbce.explanation.explain import explanation
 from torchbce.explanation.result import Explanation
+from torchbce.explanation.sketch.items import as_tensor
 
 __all__ = ["check_predictions"]
 

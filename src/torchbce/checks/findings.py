@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import enum
 import functools
-import html
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torchbce.common.json_values import plain
+from torchbce.common.text import PrintedInNotebooks
 from torchbce.common.visible import MESSAGE, shown, visible
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ SILENCED = {Level.FAIL: (Level.FAIL, Level.WARN, Level.TIP), Level.WARN: (Level.
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(PrintedInNotebooks):
     """The findings of several checks, by code; `print` it.
 
     Example:
@@ -155,9 +155,6 @@ class Report:
                 why = (f"{f.code} {f.rule.slug} ({shown(f.message, MESSAGE)})" for f in found)
                 lines.append(f"{section}: " + ", ".join(why))
         return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
 
     def _of(self, level: Level) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.level is level)

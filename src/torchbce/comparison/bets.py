@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from torchbce.explanation.render.text import counted
+from torchbce.common.text import counted
 from torchbce.explanation.sketch.keyed_sums import Array, KeyedSums
 from torchbce.explanation.statistics.intervals import Interval
 from torchbce.explanation.statistics.unseen import CHANCE, COLUMNS, LEVELS, NO_GAP, SURE, Gap, add_levels, widest_gap

@@ -11,10 +11,11 @@ import torch
 from torchbce.comparison.evidence import evidence, too_few, unless_unseen
 from torchbce.comparison.pairs import BANDS, WHOLE, Pairs, is_finite
 from torchbce.comparison.parts import parts
-from torchbce.comparison.result import ChangedItem, Comparison, Slot
+from torchbce.comparison.record import ChangedItem, Slot
+from torchbce.comparison.result import Comparison
 from torchbce.explanation.explain import explanation
-from torchbce.explanation.items import as_items
 from torchbce.explanation.sketch.groups import Group
+from torchbce.explanation.sketch.items import as_items
 from torchbce.explanation.statistics.calibration import has_enough_items
 from torchbce.explanation.statistics.group_means import design_effect_of, mean_of
 from torchbce.explanation.statistics.intervals import quantile

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from torchbce.common.text import counted
 from torchbce.comparison.bets import NO_GAPS, Gaps
-from torchbce.explanation.render.text import counted
 from torchbce.explanation.statistics.clustered import FEWEST as FEWEST_CLUSTERS
 from torchbce.explanation.statistics.clustered import sizes_of
 from torchbce.explanation.statistics.intervals import LEVEL, NOTHING, Interval, quantile

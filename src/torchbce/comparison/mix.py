@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from torchbce.comparison.parts import Part
-from torchbce.explanation.result import Explanation, GroupLoss
+from torchbce.explanation.data.record import GroupLoss
+from torchbce.explanation.result import Explanation
 from torchbce.explanation.statistics import clustered
 from torchbce.explanation.statistics.intervals import NOTHING, Interval, quantile
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from torchbce.common.json_values import plain
+from torchbce.common.text import PrintedInNotebooks, around, counted, percent
 from torchbce.common.visible import shown
 from torchbce.comparison.periods import Change, what_changed
 from torchbce.explanation.explain import Explanation
-from torchbce.explanation.render.text import around, counted, percent
 
 
 @dataclass(frozen=True)
-class OverTime:
+class OverTime(PrintedInNotebooks):
     """Periods in order of time. changes: of each period from the one before, see :class:`Change`."""
 
     names: tuple[str, ...]
@@ -49,9 +48,6 @@ class OverTime:
             mean = around(found.weighted_mean, found.intervals["mean"], ".4f")
             lines.append(f"{name:<{width}}  {found.count:>9,}  {percent(found.base_rate):>9}  {mean}{extra}")
         return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 def over_time(names: Sequence[str], explanations: Sequence[Explanation]) -> OverTime:

@@ -15,7 +15,8 @@ from torchbce.comparison.sample import PairSample, hashed
 from torchbce.explanation.sketch.clusters import numbers_of
 from torchbce.explanation.sketch.groups import MOST as MOST_GROUPS
 from torchbce.explanation.sketch.groups import TOO_MANY as TOO_MANY_GROUPS
-from torchbce.explanation.sketch.groups import Codes, Groups
+from torchbce.explanation.sketch.groups import Groups
+from torchbce.explanation.sketch.items import Codes
 from torchbce.explanation.sketch.losses import BLOCK, finite, item_losses, weighted
 from torchbce.explanation.sketch.points import FOLDS
 from torchbce.explanation.sketch.sketch import Sketch

@@ -6,17 +6,16 @@ up to the change. Another, with groups: their mix changed, or the loss within th
 
 from __future__ import annotations
 
-import html
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from torchbce.common.json_values import plain
+from torchbce.common.text import PrintedInNotebooks, around, counted, percent
 from torchbce.common.visible import shown
 from torchbce.comparison.mix import by_groups
 from torchbce.comparison.parts import Part
 from torchbce.explanation.explain import Explanation
-from torchbce.explanation.render.text import around, counted, percent
 from torchbce.explanation.statistics.clustered import correlation
 from torchbce.explanation.statistics.intervals import Interval, interval_of_difference
 
@@ -24,7 +23,7 @@ LN2 = math.log(2)
 
 
 @dataclass(frozen=True)
-class Change:
+class Change(PrintedInNotebooks):
     """From one sample of items to another. All in nats per item, after - before, with 95 % intervals.
 
     base_rate + separation + calibration = total, where these are known. mix + within = total, where groups are.
@@ -91,9 +90,6 @@ class Change:
             text = f"{around(part.nats, part.interval, '+.6f')} nats per item ({part.nats / LN2:+.6f} bits)"
             lines.append(f"{name:<11} {text}")
         return "\n".join([self.verdict, "", *lines])
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 def what_changed(before: Explanation, after: Explanation, names: tuple[str, str] = ("before", "after")) -> Change:

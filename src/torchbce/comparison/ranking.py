@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import math
 from collections.abc import Mapping
@@ -14,12 +13,12 @@ import torch
 from torch import Tensor
 
 from torchbce.common.json_values import plain
+from torchbce.common.text import PrintedInNotebooks
 from torchbce.common.visible import shown
 from torchbce.comparison.bets import SHAPE, Gaps, add_bets, gaps
 from torchbce.comparison.evidence import SIGNIFICANT, Evidence, evidence, holm, too_few, unless_unseen
-from torchbce.explanation.items import as_items
 from torchbce.explanation.sketch.clusters import MOST, TOO_MANY
-from torchbce.explanation.sketch.groups import Codes
+from torchbce.explanation.sketch.items import Codes, as_items
 from torchbce.explanation.sketch.keyed_sums import KeyedSums
 from torchbce.explanation.sketch.losses import BLOCK, finite, item_losses, weighted
 from torchbce.explanation.statistics import clustered
@@ -45,7 +44,7 @@ class Ranked:
 
 
 @dataclass(frozen=True)
-class Ranking:
+class Ranking(PrintedInNotebooks):
     """Models on the same items, the best first. `reason`: why there is no p-value, where there is none."""
 
     models: tuple[Ranked, ...]
@@ -88,9 +87,6 @@ class Ranking:
                 line += f"  {model.difference:18.6f}   {bounds}  {p}"
             lines.append(line)
         return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 @dataclass

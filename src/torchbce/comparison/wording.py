@@ -6,18 +6,18 @@ import math
 from typing import TYPE_CHECKING
 
 from torchbce.common.markdown import escaped
+from torchbce.common.text import around, counted, percent, probability_text
 from torchbce.common.visible import MESSAGE, shown
-from torchbce.explanation.render.text import around, counted, percent, probability_text
 
 if TYPE_CHECKING:
-    from torchbce.comparison.result import ChangedItem, Comparison, Slot
+    from torchbce.comparison.record import ChangedItem, ComparisonRecord, Slot
 
 SHOWN = 10
 ITEMS_SHOWN = 3
 LEAST_SHARE = 0.02  # of a difference, that a part is worth a word
 
 
-def verdict(found: Comparison) -> str:
+def verdict(found: ComparisonRecord) -> str:
     """What to conclude, in one sentence."""
     a, b = map(shown, found.names)
     low, high = found.interval
@@ -57,7 +57,7 @@ def _short(nats: float) -> str:
     return f"{nats:.0f}" if abs(nats) >= 10 else f"{nats:.2g}"
 
 
-def _why(found: Comparison) -> str:
+def _why(found: ComparisonRecord) -> str:
     """Which part it is, where that is known."""
     if found.parts is None:
         return ""
@@ -75,7 +75,7 @@ def _why(found: Comparison) -> str:
     return "; whether by its ranking or its calibration cannot be told"
 
 
-def _against_each_other(found: Comparison) -> str:
+def _against_each_other(found: ComparisonRecord) -> str:
     """Where one part outweighs the other, which a recalibration would end."""
     parts = found.parts
     if parts is None or not (parts.separation.is_certain and parts.calibration.is_certain):
@@ -86,7 +86,7 @@ def _against_each_other(found: Comparison) -> str:
     return f" But {shown(found.names[1])} ranks {first} and is calibrated {second}: recalibrate both, then compare."
 
 
-def _how_many_more(found: Comparison) -> str:
+def _how_many_more(found: ComparisonRecord) -> str:
     more = found.more_items
     return f"; {_rounded(more)} more items like these would decide it" if math.isfinite(more) and more else ""
 
@@ -97,7 +97,7 @@ def _rounded(count: float) -> str:
     return f"{math.ceil(count / size) * size:,}"
 
 
-def facts(found: Comparison) -> list[tuple[str, str]]:
+def facts(found: ComparisonRecord) -> list[tuple[str, str]]:
     """A name and a sentence for each thing that is known."""
     a, b = map(shown, found.names)
     p = "no p" if found.p_value is None else p_text(found.p_value)
@@ -157,12 +157,12 @@ def _item(item: ChangedItem, key: str | None) -> str:
     ).strip()
 
 
-def text(found: Comparison) -> str:
+def text(found: ComparisonRecord) -> str:
     """The verdict and the facts."""
-    return "\n".join([found.verdict, "", *(f"{name:<11} {sentence}" for name, sentence in found.facts)])
+    return "\n".join([verdict(found), "", *(f"{name:<11} {sentence}" for name, sentence in facts(found))])
 
 
-def markdown(found: Comparison) -> str:
+def markdown(found: ComparisonRecord) -> str:
     """The same as a table."""
-    rows = [f"| {name} | {escaped(sentence, MESSAGE)} |" for name, sentence in found.facts]
-    return "\n".join([f"**{escaped(found.verdict, MESSAGE)}**", "", "| | |", "| --- | --- |", *rows])
+    rows = [f"| {name} | {escaped(sentence, MESSAGE)} |" for name, sentence in facts(found)]
+    return "\n".join([f"**{escaped(verdict(found), MESSAGE)}**", "", "| | |", "| --- | --- |", *rows])

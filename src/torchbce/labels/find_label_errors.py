@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchbce.explanation.items import as_tensor, check_values, place
+from torchbce.explanation.sketch.items import as_tensor, check_values, place
 from torchbce.explanation.sketch.losses import item_losses
 from torchbce.labels.estimate import Count, Line, Noise, calibrated, estimated
 from torchbce.labels.result import ClassErrors, LabelErrors, Suspect

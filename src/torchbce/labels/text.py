@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from torchbce.explanation.render.text import counted, loss_text, percent, probability_text
+from torchbce.common.text import counted, loss_text, percent, probability_text
 
 if TYPE_CHECKING:
     from torchbce.labels.result import ClassErrors, Interval, LabelErrors

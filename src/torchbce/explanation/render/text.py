@@ -6,49 +6,19 @@ import math
 from typing import TYPE_CHECKING
 
 from torchbce.common.markdown import escaped
+from torchbce.common.text import around, between, counted, loss_text, percent, probability_text
 from torchbce.common.visible import MESSAGE, shown
 from torchbce.explanation.statistics.entropy import percent_below
 from torchbce.explanation.statistics.intervals import NOTHING, Interval
 
 if TYPE_CHECKING:
-    from torchbce.explanation.result import Explanation
+    from torchbce.explanation.data.record import ExplanationRecord
     from torchbce.explanation.statistics.decomposition import Decomposition
 
 GROUPS_SHOWN = 10
 
 
-def percent(share: float) -> str:
-    """Three digits, so that a rare event is not 0.0 %."""
-    return f"{100 * share:.3g} %"
-
-
-def loss_text(loss: float) -> str:
-    """Two digits behind the point as in the article, more for what would otherwise read 0.00."""
-    return f"{loss:.2f}" if loss >= 0.095 or loss == 0 else f"{loss:.2g}"
-
-
-def probability_text(p: float) -> str:
-    """As many digits as show how far p is from 0 and from 1."""
-    margin = min(p, 1 - p)
-    if margin <= 0:
-        return f"{p:g}"
-    digits = 2
-    while digits <= 8 and abs(round(p, digits) - p) > 0.002 * margin:  # so that the loss can be worked out again
-        digits += 1
-    return f"{p:.{digits}f}" if digits <= 8 else f"{p:.2e}" if p < 0.5 else f"1 - {1 - p:.1e}"
-
-
-def formula(probability: float, y: float) -> str:
-    """The loss of one item as the article writes it."""
-    p = probability_text(probability)
-    if y == 1:
-        return f"-log({p})"
-    if y == 0:
-        return f"-log(1 - {p})"
-    return f"-({y:g} log({p}) + {1 - y:g} log(1 - {p}))"
-
-
-def item_lines(found: Explanation) -> list[str]:
+def item_lines(found: ExplanationRecord) -> list[str]:
     """The items, and their total where all are shown."""
     items = found.items
     everything = len(items) == found.count
@@ -78,7 +48,7 @@ def item_lines(found: Explanation) -> list[str]:
     return lines
 
 
-def verdict(found: Explanation) -> str:
+def verdict(found: ExplanationRecord) -> str:
     """What to conclude, in a sentence or two."""
     if not math.isfinite(found.mean):
         return "The loss is infinite: an item was given probability 0 for what happened."
@@ -105,7 +75,7 @@ def verdict(found: Explanation) -> str:
     return f"{worth} Calibration: {told.finding}."
 
 
-def thin(found: Explanation) -> str:
+def thin(found: ExplanationRecord) -> str:
     """Why the interval of the mean reaches far; nothing where it does not."""
     if found.errors is None or math.isnan(found.intervals["mean"].low):
         return ""
@@ -121,21 +91,21 @@ def thin(found: Explanation) -> str:
     )
 
 
-def with_error(found: Explanation, sign: str = "+-") -> str:
+def with_error(found: ExplanationRecord, sign: str = "+-") -> str:
     """The mean and its standard error, or its interval where all errors are too few for that."""
     if thin(found) and found.errors_among is None:
         return f"{found.mean:.6f} ({between(found.intervals['mean'], '.6f')}, 95 %)"
     return f"{found.mean:.6f} {sign} {found.standard_error:.6f}"
 
 
-def ledger_line(found: Explanation) -> str:
+def ledger_line(found: ExplanationRecord) -> str:
     """The account in one line."""
     lines = found.ledger.lines
     terms = [f"{'-' if line.bits < 0 else '+'} {abs(line.bits):.4f} {line.name}" for line in lines]
     return f"{' '.join(terms).removeprefix('+ ')} = {found.ledger.bits:.4f} bits per item"
 
 
-def facts(found: Explanation) -> list[tuple[str, str]]:
+def facts(found: ExplanationRecord) -> list[tuple[str, str]]:
     """A name and a sentence for each thing that is known."""
     by_weight = "" if found.weight_sum is None else ", by weight"
     error = "" if math.isnan(found.standard_error) or thin(found) else f" +- {found.standard_error:.4f}"
@@ -211,7 +181,7 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
     return pairs
 
 
-def _worth(found: Explanation, parts: Decomposition) -> str:
+def _worth(found: ExplanationRecord, parts: Decomposition) -> str:
     """Both parts as shares of the base rate's entropy."""
     percent_of = 100 / parts.uncertainty
     separation = around(parts.discrimination, parts.discrimination_interval, ".1f", percent_of)
@@ -220,7 +190,7 @@ def _worth(found: Explanation, parts: Decomposition) -> str:
     return f"separation earns {separation} % of the baseline, miscalibration loses {lost} %; AUC {auc}"
 
 
-def labels_text(found: Explanation) -> str:
+def labels_text(found: ExplanationRecord) -> str:
     """A line for each label of several."""
     if not found.labels:
         return ""
@@ -236,12 +206,7 @@ def labels_text(found: Explanation) -> str:
     return "\n".join(lines)
 
 
-def counted(count: int, thing: str) -> str:
-    """'1 item', '2,000 items'."""
-    return f"{count:,} {thing}{'s' * (count != 1)}"
-
-
-def _interval(found: Explanation) -> str:
+def _interval(found: ExplanationRecord) -> str:
     """Of the mean, or why there is none."""
     interval, sizes = found.intervals["mean"], found.cluster_sizes
     if math.isnan(interval.low):
@@ -254,7 +219,7 @@ def _interval(found: Explanation) -> str:
     return f"{text}, as {counted(sizes.number, 'cluster')} of items differ"
 
 
-def _withheld(found: Explanation) -> list[str]:
+def _withheld(found: ExplanationRecord) -> list[str]:
     """Which other figures have no interval, and why."""
     reasons = dict.fromkeys(why for name, why in found.withheld.items() if name != "mean" and found.baseline > 0)
     return [
@@ -264,26 +229,13 @@ def _withheld(found: Explanation) -> list[str]:
     ]
 
 
-def between(interval: Interval, form: str, factor: float = 1.0) -> str:
-    """'from 0.1 to 0.2'."""
-    return f"from {factor * interval.low:{form}} to {factor * interval.high:{form}}"
-
-
-def around(value: float, interval: Interval, form: str, factor: float = 1.0) -> str:
-    """'0.15 (0.1 to 0.2)', without the brackets where nothing can be told."""
-    text = f"{factor * value:{form}}"
-    if math.isnan(interval.low):
-        return text
-    return f"{text} ({factor * interval.low:{form}} to {factor * interval.high:{form}})"
-
-
-def _keras(found: Explanation) -> str:
+def _keras(found: ExplanationRecord) -> str:
     assert found.elsewhere is not None
     how = "does not clip logits" if found.from_logits else "works in float32, where it clips to 1e-07 from 0 and 1"
     return f"Keras prints {found.elsewhere.keras:.6f} (it {how})"
 
 
-def _baseline(found: Explanation) -> str:
+def _baseline(found: ExplanationRecord) -> str:
     if not found.baseline > 0:
         return f"no baseline (one class only): every target is {found.base_rate:g}, so nothing can be said of the model"
     this = "this" if found.weight_sum is None else f"{found.weighted_mean:.6f}, the mean by weight,"
@@ -294,7 +246,7 @@ def _baseline(found: Explanation) -> str:
     )
 
 
-def _groups(found: Explanation) -> list[str]:
+def _groups(found: ExplanationRecord) -> list[str]:
     mean = "mean" if found.weight_sum is None else "mean by weight"
     lines = [
         f"{shown(group.name)}: {group.percent:.1f} % of the loss from {100 * group.count / found.count:.1f} % of the "
@@ -307,10 +259,10 @@ def _groups(found: Explanation) -> list[str]:
     return lines
 
 
-def markdown(found: Explanation) -> str:
+def markdown(found: ExplanationRecord) -> str:
     """The facts and the items as tables."""
     lines = ["| | |", "| --- | --- |"]
-    lines += [f"| {name} | {escaped(text, MESSAGE)} |" for name, text in found.facts]
+    lines += [f"| {name} | {escaped(text, MESSAGE)} |" for name, text in facts(found)]
     lines += ["", "| row | target | probability | loss | nats |", "| ---: | ---: | ---: | --- | ---: |"]
     for item in found.items:
         cells = (item.name, f"{item.target:g}", probability_text(item.probability), item.formula, loss_text(item.loss))

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from torchbce.explanation.sketch.clusters import Clusters, numbers_of
-from torchbce.explanation.sketch.groups import Codes, Groups
+from torchbce.explanation.sketch.groups import Groups
+from torchbce.explanation.sketch.items import Codes
 from torchbce.explanation.sketch.losses import BLOCK, finite, item_losses, weighted
 from torchbce.explanation.sketch.points import Points, PointTable, folds
 from torchbce.explanation.sketch.worst_items import KEPT, LossHistogram, Worst, candidates

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchbce.explanation.items import Codes
+from torchbce.explanation.sketch.items import Codes
 from torchbce.explanation.sketch.losses import item_losses
 from torchbce.explanation.slices.bins import Bins, choose_bins
 from torchbce.explanation.slices.choose import chosen

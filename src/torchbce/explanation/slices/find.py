@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from torchbce.common.visible import shown
-from torchbce.explanation.items import codes_of
+from torchbce.explanation.sketch.items import codes_of
 from torchbce.explanation.slices.bins import MOST_BINS, Bins, choose_bins
 from torchbce.explanation.slices.choose import chosen
 from torchbce.explanation.slices.evidence import FARTHEST

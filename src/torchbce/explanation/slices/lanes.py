@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from torchbce.explanation.items import Codes
+from torchbce.explanation.sketch.items import Codes
 
 
 class Lanes:

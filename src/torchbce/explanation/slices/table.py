@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from torchbce.explanation.items import Codes
+from torchbce.explanation.sketch.items import Codes
 from torchbce.explanation.slices.bins import Bins
 from torchbce.explanation.slices.evidence import KNOTS, entropy, rarer_side, spreads
 from torchbce.explanation.slices.lanes import Lanes

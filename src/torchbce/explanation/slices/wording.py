@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from torchbce.common.text import counted, percent
 from torchbce.common.visible import shown
-from torchbce.explanation.render.text import counted, percent
 from torchbce.explanation.slices.questions import SMALLEST
 
 if TYPE_CHECKING:

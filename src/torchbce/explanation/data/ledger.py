@@ -12,7 +12,7 @@ from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.explanation.statistics.intervals import NOTHING, Interval
 
 if TYPE_CHECKING:
-    from torchbce.explanation.result import Explanation
+    from torchbce.explanation.data.record import ExplanationRecord
 
 LN2 = math.log(2)
 
@@ -43,7 +43,7 @@ class Ledger:
     bits: float
 
 
-def ledger(found: Explanation) -> Ledger:
+def ledger(found: ExplanationRecord) -> Ledger:
     """The account of an explanation."""
     mean = found.weighted_mean
     divisor = found.count if found.weight_sum is None else found.weight_sum
