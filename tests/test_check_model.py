@@ -12,7 +12,7 @@ from torch import nn
 import torchbce
 from seeded import BUGS, KINDS, LOGITS, LOSSES, STEP_BUGS, STEPS, Wrapped, batch, healthy, net, ordered
 from torchbce import check
-from torchbce.checks.findings import Level
+from torchbce.checks.catalogue.finding import Level
 
 
 def codes(found):

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from torchbce.checks.findings import Report, report
-from torchbce.checks.rule import looks
+from torchbce.checks.report import Report, report
+from torchbce.checks.rules import rules_for
 from torchbce.checks.rules.learning_curve import Log
 from torchbce.explanation.statistics.decomposition import Decomposition
 
@@ -74,5 +74,5 @@ def check_log(
         running=running,
         decompositions=decompositions,
     )
-    findings = [look(log) for look in looks("log").values()]
+    findings = [check(log) for check in rules_for("log").values()]
     return report(findings, ignore=ignore, about=f"{len(losses)} epoch{'s' * (len(losses) != 1)}")

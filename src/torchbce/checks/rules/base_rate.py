@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from torchbce.checks.findings import Finding, not_applicable, passed, warn
-from torchbce.checks.rule import rule
+from torchbce.checks.catalogue.finding import Outcome, not_applicable, passed, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.rules.learning_curve import LN2, Log
 from torchbce.explanation.statistics.entropy import cross_entropy
 
@@ -18,8 +18,8 @@ SLOWER = 0.5  # times the first half's fall; a small learning rate falls as fast
 ONE, ZERO = math.log1p(math.exp(-1)), math.log1p(math.e)  # what targets 1 and 0 cost at a logit of 1
 
 
-@rule("BCE035", "above-base-rate", "the loss comes below what the base rate costs", on="log")
-def above_base_rate(log: Log) -> Finding:
+@rule("BCE035", "above-base-rate", "the loss comes below what the base rate costs", target="log")
+def above_base_rate(log: Log) -> Outcome:
     """BCE035: a constant answer reaches the entropy of the base rate, so a loss that stays above it has a reason."""
     share = log.base_rate
     if share is None or not 0 < share < 1:

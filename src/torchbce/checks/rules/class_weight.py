@@ -6,17 +6,17 @@ import math
 
 import torch
 
-from torchbce.checks.findings import Finding, not_applicable, passed, warn
+from torchbce.checks.catalogue.finding import Outcome, not_applicable, passed, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.trial import Trial
-from torchbce.checks.rule import rule
 
 RARE = 2.5  # times as many of the other class
 NEAR = 0.25  # of the logarithm of the ratio, beside what chance does in a batch
 SURE = 5.0  # standard errors, to tell a weight from its inverse
 
 
-@rule("BCE040", "pos-weight-inverted", "pos_weight lifts the rare class", on="model")
-def pos_weight_inverted(t: Trial) -> Finding:
+@rule("BCE040", "pos-weight-inverted", "pos_weight lifts the rare class", target="model")
+def pos_weight_inverted(t: Trial) -> Outcome:
     """BCE040: a weight that is the ratio of the batch's ones to its zeros; that of zeros to ones balances them."""
     if t.loss is None or t.loss.family != "bce" or t.recoded:
         return not_applicable("the loss is not BCE, or fails on plain outputs")

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import nn
 
-from torchbce.checks.findings import Finding, Level, fail, finding, not_applicable, passed, warn
+from torchbce.checks.catalogue.finding import Level, Outcome, fail, not_applicable, outcome, passed, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.by_design import last_is_not_trained
 from torchbce.checks.probing.copies import seed
 from torchbce.checks.probing.graph import name_of, nodes_from
 from torchbce.checks.probing.trial import Trial
-from torchbce.checks.rule import rule
 from torchbce.checks.rules.targets import is_binary
 from torchbce.common.batch import call
 
@@ -21,8 +21,8 @@ ROUNDING = 1e-5  # times the usual gradient
 DRAWS = 24  # of what is random in a model, of its weights and of its inputs, for a layer that is used at times
 
 
-@rule("BCE016", "dead-gradient", "every parameter gets a gradient", on="model", explains=("BCE013",))
-def dead_gradient(t: Trial) -> Finding:
+@rule("BCE016", "dead-gradient", "every parameter gets a gradient", target="model", explains=("BCE013",))
+def dead_gradient(t: Trial) -> Outcome:
     """BCE016: on the batch and after a step, as a layer may be 0 at the start on purpose; then with other draws of what
     is random, and with other weights, as a layer may be used for some items only.
     """
@@ -63,10 +63,10 @@ def _to_train(t: Trial) -> set[str]:
     return {name for name, p in t.own.model.named_parameters() if name in names and id(p) in held} or names
 
 
-def _unreached(t: Trial, seen: dict[str, float]) -> Finding:
+def _unreached(t: Trial, seen: dict[str, float]) -> Outcome:
     missing = [name for name, size in seen.items() if size < 0]
     if missing:
-        return finding(
+        return outcome(
             Level.FAIL if len(missing) == len(seen) else Level.WARN,
             f"{len(missing)} of {len(seen)} parameters get no gradient: {_some(missing)}",
             "use these layers, or freeze them: requires_grad_(False); look for detach() and no_grad()",
@@ -83,7 +83,7 @@ def _unreached(t: Trial, seen: dict[str, float]) -> Finding:
     )
 
 
-def _without_effect(t: Trial, seen: dict[str, float]) -> Finding:
+def _without_effect(t: Trial, seen: dict[str, float]) -> Outcome:
     """Weights that may be any others, and have no gradient but by rounding: of scores that are equal in a softmax."""
     usual = sorted(seen.values())[len(seen) // 2]
     small = [name for name, size in seen.items() if size < ROUNDING * usual and "bias" not in name]
@@ -144,8 +144,8 @@ def _shake(model: nn.Module) -> None:
                 parameter.add_(torch.randn_like(parameter) * parameter.std())
 
 
-@rule("BCE017", "optimizer-coverage", "the optimizer has every parameter", on="model")
-def optimizer_coverage(t: Trial) -> Finding:
+@rule("BCE017", "optimizer-coverage", "the optimizer has every parameter", target="model")
+def optimizer_coverage(t: Trial) -> Outcome:
     """BCE017: on the user's own objects, which are only looked at."""
     model, optimizer, hidden = t.own.model, t.own.optimizer, _unregistered(t)
     if hidden:

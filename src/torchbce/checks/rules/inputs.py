@@ -8,20 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchbce.checks.findings import Finding, Level, fail, finding, not_applicable, passed, warn
+from torchbce.checks.catalogue.finding import Level, Outcome, fail, not_applicable, outcome, passed, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.by_design import one_class_by_design
 from torchbce.checks.probing.copies import copied, seed
 from torchbce.checks.probing.parts import take_rows, tensors_in
 from torchbce.checks.probing.trial import Trial, forward
-from torchbce.checks.rule import rule
 from torchbce.checks.rules.targets import is_binary
 from torchbce.common.batch import call, swallowed_by
 
 ROUNDINGS = 8
 
 
-@rule("BCE015", "input-ignored", "outputs depend on the inputs", on="model", explains=("BCE013", "BCE016"))
-def input_ignored(t: Trial) -> Finding:
+@rule("BCE015", "input-ignored", "outputs depend on the inputs", target="model", explains=("BCE013", "BCE016"))
+def input_ignored(t: Trial) -> Outcome:
     """BCE015: all inputs together, then each of several."""
     if t.outputs.ndim == 0 or t.outputs.shape[0] < 2:
         return not_applicable("one item only")
@@ -49,7 +49,7 @@ def input_ignored(t: Trial) -> Finding:
     masks = all(
         len(torch.unique(parts[str(name)])) <= 2 and not parts[str(name)].is_floating_point() for name in ignored
     )
-    return finding(
+    return outcome(
         Level.TIP if masks else Level.WARN,
         f"the outputs stay the same whatever {names} {'is' if len(ignored) == 1 else 'are'}: nothing is learned "
         "from it",
@@ -123,8 +123,14 @@ def _take_steps(model: nn.Module, t: Trial) -> None:
         optimizer.step()
 
 
-@rule("BCE019", "batch-mixing", "in evaluation an item does not depend on the others", on="model", explains=("BCE013",))
-def batch_mixing(t: Trial) -> Finding:
+@rule(
+    "BCE019",
+    "batch-mixing",
+    "in evaluation an item does not depend on the others",
+    target="model",
+    explains=("BCE013",),
+)
+def batch_mixing(t: Trial) -> Outcome:
     """BCE019: in evaluation, when BatchNorm too treats items alone."""
     if t.outputs.ndim == 0 or len(t.outputs) != len(t.targets) or not t.can_be_cut:
         return not_applicable("inputs or outputs are not one per item")
@@ -148,7 +154,7 @@ def batch_mixing(t: Trial) -> Finding:
     return passed()
 
 
-def _two_passes_differ(t: Trial) -> Finding:
+def _two_passes_differ(t: Trial) -> Outcome:
     """Because something is drawn at random, or because something is kept from the first pass."""
     model = t.copy().eval()
     with torch.no_grad():

@@ -7,14 +7,14 @@ import itertools
 import torch
 from torch import Tensor
 
-from torchbce.checks.findings import Finding, fail, not_applicable, passed
+from torchbce.checks.catalogue.finding import Outcome, fail, not_applicable, passed
 from torchbce.checks.rules.targets import is_binary
 
 CERTAIN = 8.0  # standard errors by which targets in another order go with the outputs
 CHANCE = 4.0  # standard errors within which those as they are do not
 
 
-def transposed(outputs: Tensor, targets: Tensor) -> Finding:
+def transposed(outputs: Tensor, targets: Tensor) -> Outcome:
     """Targets that do not go with their outputs, and do in another order of dimensions."""
     if outputs.ndim < 2 or outputs.ndim > 4 or min(outputs.shape) < 2 or not is_binary(targets):
         return not_applicable("outputs have one dimension, or targets are not 0 and 1")

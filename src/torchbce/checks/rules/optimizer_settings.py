@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchbce.checks.findings import Finding, fail, not_applicable, passed, warn
+from torchbce.checks.catalogue.finding import Outcome, fail, not_applicable, passed, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.copies import copied, seed
 from torchbce.checks.probing.parts import take_rows
 from torchbce.checks.probing.trial import DROPOUTS, Trial
 from torchbce.checks.probing.watched import watched
-from torchbce.checks.rule import rule
 from torchbce.checks.rules.step_loss import judged
 from torchbce.explanation.statistics.entropy import cross_entropy
 
@@ -50,8 +50,8 @@ class Run:
         return min(self.losses[-10:])
 
 
-@rule("BCE039", "optimizer-settings", "the optimizer lowers the loss", on="model")
-def optimizer_settings(t: Trial) -> Finding:
+@rule("BCE039", "optimizer-settings", "the optimizer lowers the loss", target="model")
+def optimizer_settings(t: Trial) -> Outcome:
     """BCE039: what is said rests on the losses of copies and on how far weights move, not on the settings' values."""
     optimizer = t.own.optimizer
     if optimizer is None:
@@ -75,7 +75,7 @@ def optimizer_settings(t: Trial) -> Finding:
     return found or passed(f"{run.losses[0]:.4f} to {run.losses[-1]:.4f} in {STEPS} steps")
 
 
-def _maximizes(t: Trial) -> Finding | None:
+def _maximizes(t: Trial) -> Outcome | None:
     """maximize=True, unless step gives it the negative of the loss."""
     if not all(group.get("maximize") for group in t.own.optimizer.param_groups):  # type: ignore[union-attr]
         return None
@@ -89,7 +89,7 @@ def _maximizes(t: Trial) -> Finding | None:
     return fail("the optimizer has maximize=True: its steps raise the loss", "maximize=False")
 
 
-def _diverged(t: Trial, run: Run, plain: Run) -> Finding | None:
+def _diverged(t: Trial, run: Run, plain: Run) -> Outcome | None:
     """The loss does not come down again, or it jumps and weights become many times as large as they were."""
     start = max(run.losses[0], LN2)
     higher = len(run.losses) < STEPS or run.lowest > RISEN * start
@@ -108,7 +108,7 @@ def _diverged(t: Trial, run: Run, plain: Run) -> Finding | None:
     )
 
 
-def _stands(groups: list[dict[str, Any]], run: Run) -> Finding | None:
+def _stands(groups: list[dict[str, Any]], run: Run) -> Outcome | None:
     """Weights that do not move, where no schedule will come to a larger rate."""
     if run.moved > STILL or any(_later(group) > float(group["lr"]) for group in groups):
         return None
@@ -120,7 +120,7 @@ def _stands(groups: list[dict[str, Any]], run: Run) -> Finding | None:
     )
 
 
-def _decayed(t: Trial, groups: list[dict[str, Any]]) -> Finding | None:
+def _decayed(t: Trial, groups: list[dict[str, Any]]) -> Outcome | None:
     """A weight decay that does not let weights grow, at a rate at which thirty steps show where that ends."""
     heaviest = max(float(group.get("weight_decay") or 0) for group in groups)
     if heaviest < HEAVY:

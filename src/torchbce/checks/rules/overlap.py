@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 
-from torchbce.checks.findings import Finding, not_applicable, passed, warn
+from torchbce.checks.catalogue.finding import Outcome, not_applicable, passed, warn
+from torchbce.checks.catalogue.registry import also_checks
 from torchbce.checks.probing.parts import tensors_in
 from torchbce.checks.probing.trial import Trial, first_batch
-from torchbce.checks.rule import finds
 from torchbce.common.batch import unpack
 
 MOST_ITEMS = 100_000  # of each part, as a loader may never end
 LEAST_SHARE = 0.01
 
 
-@finds("BCE030", on="model")
-def shared_items(t: Trial) -> Finding:
+@also_checks("BCE030", target="model")
+def shared_items(t: Trial) -> Outcome:
     """BCE030: equal inputs in both parts, beside how many are equal within the training items anyway."""
     train, valid = t.own.batch, t.own.valid
     if valid is None:

@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor
 
-from torchbce.checks.findings import Finding, not_applicable, passed, tip, warn
+from torchbce.checks.catalogue.finding import Outcome, not_applicable, passed, tip, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.graph import SIGMOIDS, last_operation
 from torchbce.checks.probing.head import last_layer
 from torchbce.checks.probing.parts import take_rows, tensors_in
 from torchbce.checks.probing.trial import Trial
-from torchbce.checks.rule import rule
 from torchbce.checks.rules.targets import are_probabilities, is_binary
 from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.explanation.statistics.plain_bce import is_plain_bce
@@ -24,8 +24,8 @@ ITEMS = 8
 STEPS = 300
 
 
-@rule("BCE010", "saturation", "outputs are not so far out that there is no gradient", on="model")
-def saturated_at_start(t: Trial) -> Finding:
+@rule("BCE010", "saturation", "outputs are not so far out that there is no gradient", target="model")
+def saturated_at_start(t: Trial) -> Outcome:
     """BCE010."""
     p = t.probabilities.to(t.outputs.dtype)
     share = ((p == 0) | (p == 1)).double().mean().item()
@@ -42,10 +42,10 @@ def saturated_at_start(t: Trial) -> Finding:
     "BCE011",
     "loss-at-start",
     "a new network costs about log 2",
-    on="model",
+    target="model",
     explains=("BCE010", "BCE012", "BCE013"),
 )
-def loss_at_start(t: Trial) -> Finding:
+def loss_at_start(t: Trial) -> Outcome:
     """BCE011: healthy networks on scaled inputs start within 0.1 of log 2."""
     if t.outputs.numel() != t.targets.numel() or not is_binary(t.labels) or not are_probabilities(t.probabilities):
         return not_applicable("targets or outputs are not probabilities")
@@ -67,8 +67,8 @@ def loss_at_start(t: Trial) -> Finding:
     )
 
 
-@rule("BCE012", "head-bias", "the last bias starts at the base rate", on="model")
-def head_bias(t: Trial) -> Finding:
+@rule("BCE012", "head-bias", "the last bias starts at the base rate", target="model")
+def head_bias(t: Trial) -> Outcome:
     """BCE012."""
     if not is_binary(t.labels):
         return not_applicable("targets are not 0 and 1")
@@ -106,8 +106,8 @@ def _base_rates(t: Trial) -> list[float]:
     return (ones[known > 0] / known[known > 0]).tolist()
 
 
-@rule("BCE013", "overfits-one-batch", "a few items can be memorized", on="model")
-def overfits_one_batch(t: Trial) -> Finding:
+@rule("BCE013", "overfits-one-batch", "a few items can be memorized", target="model")
+def overfits_one_batch(t: Trial) -> Outcome:
     """BCE013: with a capable optimizer any working network memorizes eight items."""
     why = _why_not_cut(t)
     if why:
@@ -161,8 +161,8 @@ def _lowest(t: Trial, rows: Tensor) -> float:
     return lowest
 
 
-@rule("BCE014", "conflicting-items", "equal inputs have equal labels", on="model", explains=("BCE013",))
-def conflicting_items(t: Trial) -> Finding:
+@rule("BCE014", "conflicting-items", "equal inputs have equal labels", target="model", explains=("BCE013",))
+def conflicting_items(t: Trial) -> Outcome:
     """BCE014: equal inputs with both labels put a floor under the loss."""
     if not isinstance(t.inputs, Tensor) or not is_binary(t.targets) or t.targets.numel() != len(t.inputs):
         return not_applicable("inputs are not one tensor, or there are several targets per item")

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchbce.checks.findings import Finding, fail, not_applicable, passed, tip, warn
+from torchbce.checks.catalogue.finding import Outcome, fail, not_applicable, passed, tip, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.trial import Trial
 from torchbce.checks.probing.watched import Pass, Watched, Window, watched
-from torchbce.checks.rule import rule
 
 EXACT, ROUGH = 1e-3, 0.03  # relative; of float32, and of 16 bits
 DRAWS = 4  # of random numbers, in each of which shuffled targets are as many ones as before
@@ -54,8 +54,8 @@ class Verdict:
     moved: int = 0
 
 
-@rule("BCE036", "step-loss", "step trains on the loss that was given", on="model", explains=("BCE018",))
-def step_loss(t: Trial) -> Finding:
+@rule("BCE036", "step-loss", "step trains on the loss that was given", target="model", explains=("BCE018",))
+def step_loss(t: Trial) -> Outcome:
     """BCE036: the gradient that comes back to the model's outputs, beside that of the given loss at these outputs."""
     if t.own.step is None or t.own.optimizer is None:
         return not_applicable(NEEDS)
@@ -85,7 +85,7 @@ def step_loss(t: Trial) -> Finding:
     return _size(t, first, verdicts)
 
 
-def _without_gradient(seen: Watched) -> Finding:
+def _without_gradient(seen: Watched) -> Outcome:
     gradient = seen.windows[0].gradient
     if (
         seen.windows[0].lost
@@ -102,7 +102,7 @@ def _without_gradient(seen: Watched) -> Finding:
     )
 
 
-def _size(t: Trial, window: Window, verdicts: list[Verdict]) -> Finding:
+def _size(t: Trial, window: Window, verdicts: list[Verdict]) -> Outcome:
     """Where the direction is right or unknown: the size, as all passes together have it."""
     if {verdict.kind for verdict in verdicts} != {"given"}:
         return passed("step trains on another loss, or on other items, than were given")

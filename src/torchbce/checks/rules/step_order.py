@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchbce.checks.findings import Finding, fail, not_applicable, passed, warn
+from torchbce.checks.catalogue.finding import Outcome, fail, not_applicable, passed, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.trial import Trial, first_batch
 from torchbce.checks.probing.watched import Watched, Window, watched
-from torchbce.checks.rule import rule
 from torchbce.checks.rules.step_loss import NEEDS
 from torchbce.common.batch import TARGET_NAMES
 
@@ -20,8 +20,8 @@ SCALED = "scaler.scale(loss).backward()\nscaler.unscale_(optimizer)\n{}scaler.st
 CLIP = "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
 
 
-@rule("BCE037", "step-order", "step does each thing once, and clips and unscales in time", on="model")
-def step_order(t: Trial) -> Finding:
+@rule("BCE037", "step-order", "step does each thing once, and clips and unscales in time", target="model")
+def step_order(t: Trial) -> Outcome:
     """BCE037: clipping and scaling as they are called, and what the gradients become."""
     if t.own.step is None or t.own.optimizer is None:
         return not_applicable(NEEDS)
@@ -31,7 +31,7 @@ def step_order(t: Trial) -> Finding:
     return _scaling(seen) or _clipping(seen) or _twice(seen.windows[0]) or _lost(t, seen.windows[0]) or passed()
 
 
-def _scaling(seen: Watched) -> Finding | None:
+def _scaling(seen: Watched) -> Outcome | None:
     for window in seen.windows:
         if window.scaled and not window.unscaled:
             return fail(
@@ -50,7 +50,7 @@ def _scaling(seen: Watched) -> Finding | None:
     return None
 
 
-def _clipping(seen: Watched) -> Finding | None:
+def _clipping(seen: Watched) -> Outcome | None:
     clipped = [window.clipped for window in seen.windows]
     if seen.windows[0].clips > 1 and len(seen.windows[0].passes) > 1:
         return warn(
@@ -65,7 +65,7 @@ def _clipping(seen: Watched) -> Finding | None:
     return fail(f"gradients are clipped {where}: the optimizer gets them as they were, of any size", ORDER)
 
 
-def _twice(window: Window) -> Finding | None:
+def _twice(window: Window) -> Outcome | None:
     """The same gradient at the outputs of one pass, twice, and twice as much of it in the parameters."""
     if len(window.passes) != 1 or len(gradients := window.passes[0].gradients) != 2:
         return None
@@ -79,7 +79,7 @@ def _twice(window: Window) -> Finding | None:
     )
 
 
-def _lost(t: Trial, window: Window) -> Finding | None:
+def _lost(t: Trial, window: Window) -> Outcome | None:
     """Parts of one batch, of which the optimizer sees the last ones only: the others' targets change nothing."""
     kept = {row for found in window.passes if found.rows is not None for row in found.rows.tolist()}
     lost = {row for found in window.lost if found.rows is not None for row in found.rows.tolist()}
@@ -111,8 +111,8 @@ def _other_targets(batch: Any, rows: Tensor) -> Any:
     return type(batch)([*batch[:-1], flipped(batch[-1])])
 
 
-@rule("BCE038", "step-mode", "step trains in training mode", on="model")
-def step_mode(t: Trial) -> Finding:
+@rule("BCE038", "step-mode", "step trains in training mode", target="model")
+def step_mode(t: Trial) -> Outcome:
     """BCE038: the mode of the passes whose gradients the optimizer gets; the first call begins in training mode."""
     if t.own.step is None or t.own.optimizer is None:
         return not_applicable(NEEDS)

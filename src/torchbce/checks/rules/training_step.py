@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchbce.checks.findings import Finding, fail, not_applicable, passed
+from torchbce.checks.catalogue.finding import Outcome, fail, not_applicable, passed
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.copies import copied, seed
 from torchbce.checks.probing.surroundings import surroundings_kept
 from torchbce.checks.probing.trial import Step, Trial, first_batch
-from torchbce.checks.rule import rule
 from torchbce.common.batch import TARGET_NAMES
 
 MOST_CALLS = 16  # of a step that accumulates gradients, and takes its time before the optimizer moves
@@ -24,8 +24,8 @@ class _OwnOptimizer(Exception):
     """The step moved the user's optimizer instead of the one that it was given."""
 
 
-@rule("BCE018", "gradient-order", "each optimizer step gets the gradient of its own batch", on="model")
-def fresh_gradients(t: Trial) -> Finding:
+@rule("BCE018", "gradient-order", "each optimizer step gets the gradient of its own batch", target="model")
+def fresh_gradients(t: Trial) -> Outcome:
     """BCE018: on copies that cannot move, as the learning rate is 0, the same batch gives the same gradient again."""
     model, batch, step, optimizer = t.own.model, t.own.batch, t.own.step, t.own.optimizer
     if step is None or optimizer is None:
@@ -118,7 +118,7 @@ def _other_targets(batch: Any) -> Any:
     return type(batch)([*batch[:-1], 1 - batch[-1]])
 
 
-def _judged(seen: list[Tensor], kept: bool) -> Finding:
+def _judged(seen: list[Tensor], kept: bool) -> Outcome:
     order = "optimizer.zero_grad()\nloss.backward()\noptimizer.step()"
     if len(seen) < 2:
         text = f"optimizer.step() was called {len(seen)} times in {MOST_CALLS} calls of step"

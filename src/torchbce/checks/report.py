@@ -1,59 +1,17 @@
-"""What a check says, and the report of many: sections, JSON, SARIF, an exception for tests."""
+"""The report of many findings: sections, JSON, SARIF, an exception for tests."""
 
 from __future__ import annotations
 
-import enum
-import functools
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
+from torchbce.checks.catalogue.finding import Finding, Level, skipped
+from torchbce.checks.rules import catalogue
 from torchbce.common.json_values import plain
 from torchbce.common.text import PrintedInNotebooks
-from torchbce.common.visible import MESSAGE, shown, visible
-
-if TYPE_CHECKING:
-    from torchbce.checks.rule import Rule
-
-
-class Level(enum.StrEnum):
-    """FAIL: impossible in working code. WARN: p < 0.001 and large. TIP: legitimate, but it costs."""
-
-    FAIL = "fail"
-    WARN = "warn"
-    TIP = "tip"
-    PASS = "pass"
-    NOT_APPLICABLE = "not applicable"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found.
-
-    code: such as "BCE001"; the catalogue and its page in the docs explain it.
-    message: what was found, with the numbers.
-    fix: what to write instead, as code where that is possible.
-    evidence: the numbers by name.
-    """
-
-    code: str
-    level: Level
-    message: str
-    fix: str = ""
-    evidence: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def rule(self) -> Rule:
-        """What is checked, and where it is explained."""
-        from torchbce.checks.rule import catalogue
-
-        return catalogue()[self.code]
-
-    def __str__(self) -> str:
-        text = f"{self.level.upper():<5} {self.code} {self.rule.slug}: {shown(self.message, MESSAGE)}"
-        return text + "".join(f"\n      {line}" for line in visible(self.fix, "\n").splitlines())
+from torchbce.common.visible import MESSAGE, shown
 
 
 class CheckFailed(AssertionError):
@@ -114,7 +72,7 @@ class Report(PrintedInNotebooks):
         return {
             "about": self.about,
             "ok": self.ok,
-            "findings": [plain(asdict(finding)) | {"title": finding.rule.title} for finding in self.findings],
+            "findings": [_numbers(finding) for finding in self.findings],
         }
 
     def to_json(self) -> str:
@@ -160,50 +118,27 @@ class Report(PrintedInNotebooks):
         return tuple(finding for finding in self.findings if finding.level is level)
 
 
+def _numbers(finding: Finding) -> dict[str, Any]:
+    """Return a finding for JSON."""
+    told = {name: getattr(finding, name) for name in ("code", "level", "message", "fix", "evidence")}
+    return plain(told) | {"title": finding.rule.title}  # type: ignore[no-any-return]
+
+
 def report(findings: Iterable[Finding], *, ignore: Collection[str] = (), about: str = "") -> Report:
     """The report of findings, by code; those ignored are left out, and consequences of a cause are skipped.
 
     Raises:
         ValueError: a code in `ignore` does not exist.
     """
-    from torchbce.checks.rule import catalogue
-
     rules = catalogue()
     unknown = sorted(set(ignore) - rules.keys())
     if unknown:
         raise ValueError(f"there is no check {', '.join(unknown)}; the codes are {', '.join(rules)}")
     found = sorted((f for f in findings if f.code not in ignore), key=lambda f: f.code)
-    by_cause = [(cause, code) for cause in found for code in rules[cause.code].explains]
+    by_cause = [(cause, code) for cause in found for code in cause.rule.explains]
     explained = {(code, level): cause.code for cause, code in by_cause for level in SILENCED.get(cause.level, ())}
     shown = [
-        skipped(f"explained by {explained[f.code, f.level]}", f.code) if (f.code, f.level) in explained else f
+        f.rule.finding(skipped(f"explained by {explained[f.code, f.level]}")) if (f.code, f.level) in explained else f
         for f in found
     ]
     return Report(tuple(shown), about)
-
-
-def finding(
-    level: Level, message: str, fix: str = "", evidence: dict[str, Any] | None = None, code: str = ""
-) -> Finding:
-    """What a rule found; `@rule` gives it the code."""
-    return Finding(code, level, message, fix, evidence or {})
-
-
-fail = functools.partial(finding, Level.FAIL)
-warn = functools.partial(finding, Level.WARN)
-tip = functools.partial(finding, Level.TIP)
-
-
-def passed(message: str = "") -> Finding:
-    """Nothing was found."""
-    return finding(Level.PASS, message)
-
-
-def not_applicable(reason: str, code: str = "") -> Finding:
-    """The check has no meaning here."""
-    return finding(Level.NOT_APPLICABLE, reason, code=code)
-
-
-def skipped(reason: str, code: str) -> Finding:
-    """The check was not run, or another finding explains it."""
-    return finding(Level.SKIPPED, reason, code=code)
