@@ -50,6 +50,17 @@ def test_tips_are_no_issues():
     assert doubled.ok
 
 
+@pytest.mark.parametrize(
+    "loss_func",
+    [nn.MSELoss(), lambda p, y: ((p - y) ** 2).mean(), lambda p, y: torchbce.focal_loss(p, y)],
+    ids=["of torch", "by hand", "focal"],
+)
+def test_what_the_base_rate_saves_of_bce_is_not_told_of_another_loss(loss_func):
+    model = nn.Sequential(net(), nn.Sigmoid())
+    assert check(model, batch(400, share=0.05), nn.BCELoss())["BCE012"].level is Level.TIP
+    assert check(model, batch(400, share=0.05), loss_func)["BCE012"].level is Level.NOT_APPLICABLE
+
+
 class Headed(nn.Module):
     """Layers that are not in the order in which they run."""
 

@@ -76,7 +76,7 @@ def head_bias(t: Trial) -> Outcome:
     too_few = not any(0 < share < 1 for share in shares) or t.labels.numel() < 32
     if too_few or (layer := last_layer(t)) is None:  # which runs the model
         return not_applicable("no last bias, one class only, or fewer than 32 items")
-    if not is_plain_bce(t.loss_func):
+    if t.loss is None or t.loss.family != "bce" or not is_plain_bce(t.loss_func):
         return not_applicable("the loss is weighted or not BCE, and so is the best start")
     gain = sum(LN2 - cross_entropy(share, share) for share in shares) / len(shares)
     mean = t.probabilities.mean().item()
