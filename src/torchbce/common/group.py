@@ -6,7 +6,9 @@ some of these variables for its own ends: only all of them, with the address of 
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 from torch import distributed
 
@@ -47,6 +49,17 @@ def number_and_count() -> tuple[int, int]:
             "process's number, from 0, and how many there are, as torchrun sets them; unset them to work alone"
         )
     return int(rank), int(size)
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[None]:
+    """Join the processes that torchrun started for the block, if they are not joined already."""
+    started = not is_joined()
+    if started:
+        distributed.init_process_group("gloo")
+    yield
+    if started:
+        distributed.destroy_process_group()
 
 
 def number_here() -> int:

@@ -76,10 +76,10 @@ class Bets(KeyedSums):
 
     def gaps(self, name: str, weight: float, factor: float) -> Gaps:
         """Of one name, in a mean that is divided by `weight`; see `widest_gap`."""
-        place = self.place(name)
-        if place is None:
+        (row,) = self.places([name])
+        if row < 0:
             return NO_GAPS
-        a, b = self.sums[place].reshape(SHAPE)
+        a, b = self.sums[row].reshape(SHAPE)
         return gaps(a, b, weight, factor=factor)
 
 

@@ -16,6 +16,7 @@ from torchbce.comparison.result import Comparison
 from torchbce.explanation.explain import explanation
 from torchbce.explanation.sketch.groups import Group
 from torchbce.explanation.sketch.items import as_items
+from torchbce.explanation.sketch.logits import probabilities_of
 from torchbce.explanation.statistics.calibration import has_enough_items
 from torchbce.explanation.statistics.group_means import design_effect_of, mean_of
 from torchbce.explanation.statistics.intervals import quantile
@@ -151,7 +152,7 @@ def _changed(pairs: Pairs, name: str, sign: int) -> tuple[ChangedItem, ...]:
     """The items of `gained` or `lost`, whose changes are kept without a sign."""
     kept = getattr(pairs, name)
     a, b = (
-        (torch.sigmoid(torch.from_numpy(values)) if logits else torch.from_numpy(values)).tolist()
+        probabilities_of(torch.from_numpy(values), logits).tolist()
         for values, logits in zip((kept.a, kept.b), pairs.from_logits, strict=True)
     )
     several = len(pairs.a.sources) > 1

@@ -17,7 +17,8 @@ from torchbce.explanation.sketch.groups import MOST as MOST_GROUPS
 from torchbce.explanation.sketch.groups import TOO_MANY as TOO_MANY_GROUPS
 from torchbce.explanation.sketch.groups import Groups
 from torchbce.explanation.sketch.items import Codes
-from torchbce.explanation.sketch.losses import BLOCK, finite, item_losses, weighted
+from torchbce.explanation.sketch.logits import finite, logits_of
+from torchbce.explanation.sketch.losses import BLOCK, item_losses, weighted
 from torchbce.explanation.sketch.points import FOLDS
 from torchbce.explanation.sketch.sketch import Sketch
 
@@ -133,7 +134,7 @@ class Pairs:
         y = targets.double()
         given = [(values.double(), logits) for values, logits in zip(outputs, self.from_logits, strict=True)]
         loss_a, loss_b = (item_losses(x, y, logits) for x, logits in given)
-        a, b = (finite(x if logits else torch.logit(x), logits) for x, logits in given)
+        a, b = (finite(logits_of(x, logits), logits) for x, logits in given)
         change = weighted(loss_b - loss_a, weights)
         numbers = None if clusters is None else numbers_of(*clusters)
         self.sample.add(a, b, y, weights, rows, self.a.sources[source], numbers)

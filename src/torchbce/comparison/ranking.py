@@ -20,7 +20,8 @@ from torchbce.comparison.evidence import SIGNIFICANT, Evidence, evidence, holm, 
 from torchbce.explanation.sketch.clusters import MOST, TOO_MANY
 from torchbce.explanation.sketch.items import Codes, as_items
 from torchbce.explanation.sketch.keyed_sums import KeyedSums
-from torchbce.explanation.sketch.losses import BLOCK, finite, item_losses, weighted
+from torchbce.explanation.sketch.logits import finite, logits_of
+from torchbce.explanation.sketch.losses import BLOCK, item_losses, weighted
 from torchbce.explanation.statistics import clustered
 from torchbce.explanation.statistics.intervals import Interval
 from torchbce.explanation.statistics.unseen import CHANCE, SURE
@@ -140,7 +141,7 @@ class LossMatrix:
 
     def _add_bets(self, outputs: list[Tensor], y: Tensor, w: Tensor) -> None:
         each = zip(outputs, self.from_logits, strict=True)
-        logits = [finite(x if known else torch.logit(x), known).numpy() for x, known in each]
+        logits = [finite(logits_of(x, known), known).numpy() for x, known in each]
         for i, mine in enumerate(logits):
             sure = np.flatnonzero(np.abs(mine) >= SURE[0])
             rest = y.numpy()[sure], w.numpy()[sure]

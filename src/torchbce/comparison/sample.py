@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-KEPT = 32_768  # of each class: a variance is then known to a percent or two
+from torchbce.common import splitmix
+from torchbce.explanation.sketch.columns import Array, concatenated, ordered
 
-Array = np.ndarray
+KEPT = 32_768  # of each class: a variance is then known to a percent or two
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,9 @@ class Kept(NamedTuple):
         return cls(np.zeros(0, np.uint64), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
 
     def and_(self, other: Kept) -> Kept:
-        """Those of both with the least keys."""
-        joined = Kept(*map(np.concatenate, zip(self, other, strict=True)))
-        order = np.lexsort((joined.b, joined.a, joined.key))[:KEPT]
-        return Kept(*(column[order] for column in joined))
+        """Return the items of both with the least keys."""
+        joined = concatenated(self, other)
+        return ordered(joined, (joined.b, joined.a, joined.key), KEPT)
 
 
 class PairSample:
@@ -113,10 +113,5 @@ class PairSample:
 
 
 def hashed(rows: Array, source: str) -> Array:
-    """A number for each row that looks like chance (splitmix64, Steele et al. 2014)."""
-    seed = np.uint64(zlib.crc32(source.encode("utf-8", "surrogatepass")) << 32)
-    with np.errstate(over="ignore"):
-        z = np.asarray(rows).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + seed
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return np.asarray(z ^ (z >> np.uint64(31)))
+    """Return a number for each row of a source that looks like chance."""
+    return splitmix.hashed(np.asarray(rows), zlib.crc32(source.encode("utf-8", "surrogatepass")) << 32)

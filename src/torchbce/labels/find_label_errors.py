@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from torchbce.explanation.sketch.items import as_tensor, check_values, place
+from torchbce.explanation.sketch.logits import logits_of
 from torchbce.explanation.sketch.losses import item_losses
 from torchbce.labels.estimate import Count, Line, Noise, calibrated, estimated
 from torchbce.labels.result import ClassErrors, LabelErrors, Suspect
@@ -158,7 +159,7 @@ def _suspects(seen: Contradicted, line: Line, noise: Noise | None) -> tuple[Susp
     """Those of the items kept that are likeliest wrong; without chances, those whose correction saves most."""
     kept = seen.worst()
     outputs, targets = torch.from_numpy(kept.output), torch.from_numpy(kept.target)
-    raw = outputs if seen.from_logits else torch.logit(outputs)
+    raw = logits_of(outputs, seen.from_logits)
     losses = item_losses(outputs, targets, seen.from_logits).numpy()
     labelled_one = kept.target == 1
     z = line.logits(np.where(labelled_one, -kept.loss, kept.loss))

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from torchbce.explanation.statistics.calibration import RIDGE, sigmoid
+from torchbce.explanation.sketch.logits import sigmoid
+from torchbce.explanation.statistics.calibration import RIDGE
 from torchbce.labels.tails import Array
 
 BINS = 1024  # of equal weight: finer ones change no digit that is shown, and the cost stays the same for any n

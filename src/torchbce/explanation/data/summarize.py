@@ -11,6 +11,7 @@ import torch
 
 from torchbce.explanation.data.record import Elsewhere, ExplanationRecord, GroupLoss, Item
 from torchbce.explanation.sketch.items import as_items, place
+from torchbce.explanation.sketch.logits import probabilities_of
 from torchbce.explanation.sketch.sketch import Sketch, sklearn_epsilon
 from torchbce.explanation.sketch.worst_items import KEPT
 from torchbce.explanation.statistics.auc import SEPARATED, auc, auc_interval
@@ -163,8 +164,7 @@ def _items(sketch: Sketch, top: int, shape: tuple[int, ...]) -> tuple[Item, ...]
     chosen = np.arange(min(top, len(worst.loss)))
     if sketch.sums.count <= min(top, KEPT):
         chosen = np.lexsort((worst.row, worst.source))
-    outputs = torch.from_numpy(worst.output[chosen])
-    probabilities = (torch.sigmoid(outputs) if sketch.from_logits else outputs).tolist()
+    probabilities = probabilities_of(torch.from_numpy(worst.output[chosen]), sketch.from_logits).tolist()
     several, size = len(sketch.sources) > 1, math.prod(shape[1:])
     return tuple(
         Item(

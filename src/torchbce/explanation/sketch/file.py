@@ -167,9 +167,7 @@ def _numbers(kind: type[Any], found: dict[str, Any]) -> Any:
     for name, value in found.items():
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
         _require(whole or (expected[name] is float and isinstance(value, float)), name)
-        _require(
-            name in ("total", "plain_total", "clamped_cost", "moment", "third", "keras") or not math.isnan(value), name
-        )
+        _require(name in MAY_BE_NAN or not math.isnan(value), name)
     return kind(**found)
 
 

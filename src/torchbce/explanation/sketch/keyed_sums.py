@@ -31,10 +31,6 @@ class KeyedSums:
         """In the order in which they came."""
         return list(self._places)
 
-    def place(self, name: str) -> int | None:
-        """The row of a name; None where it has none."""
-        return self._places.get(name)
-
     @property
     def sums(self) -> Array:
         """A row for each name."""

@@ -16,7 +16,8 @@ from torch import Tensor
 from torchbce.explanation.sketch.clusters import Clusters, numbers_of
 from torchbce.explanation.sketch.groups import Groups
 from torchbce.explanation.sketch.items import Codes
-from torchbce.explanation.sketch.losses import BLOCK, finite, item_losses, weighted
+from torchbce.explanation.sketch.logits import finite, logits_of
+from torchbce.explanation.sketch.losses import BLOCK, item_losses, weighted
 from torchbce.explanation.sketch.points import Points, PointTable, folds
 from torchbce.explanation.sketch.worst_items import KEPT, LossHistogram, Worst, candidates
 from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
@@ -143,7 +144,7 @@ class Sketch:
         y = targets.double() if targets.is_floating_point() else targets
         plain = item_losses(x, y, self.from_logits)
         losses = weighted(plain, weights)
-        logits = x if self.from_logits else torch.logit(x)
+        logits = logits_of(x, self.from_logits)
         y = y.double()
         soft = 0 if not targets.is_floating_point() else int(((y != 0) & (y != 1)).sum())
         self.weighted = self.weighted or weights is not None

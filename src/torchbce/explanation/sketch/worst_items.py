@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchbce.explanation.sketch.columns import Array, concatenated, ordered
+
 KEPT = 1000  # the worst 1 % of 100,000 items
 BINS = 1 << 15  # the upper 16 bits of a float32 that is not negative
-
-Array = np.ndarray
 
 
 class Worst(NamedTuple):
@@ -31,10 +31,9 @@ class Worst(NamedTuple):
         return cls(*(np.zeros(0, np.int64 if name in ("source", "row") else np.float64) for name in cls._fields))
 
     def and_(self, other: Worst, most: int) -> Worst:
-        """The worst of both; of equal ones the earlier."""
-        joined = Worst(*map(np.concatenate, zip(self, other, strict=True)))
-        order = np.lexsort((joined.row, joined.source, -joined.loss))[:most]
-        return Worst(*(column[order] for column in joined))
+        """Return the worst of both; of equal ones the earlier."""
+        joined = concatenated(self, other)
+        return ordered(joined, (joined.row, joined.source, -joined.loss), most)
 
 
 def candidates(losses: Tensor, least: float, most: int) -> Array:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from torchbce.explanation.sketch.logits import sigmoid
 from torchbce.explanation.sketch.points import Array
 from torchbce.explanation.statistics.intervals import NOTHING, Interval
 from torchbce.explanation.statistics.sample import Sample
@@ -186,7 +187,3 @@ def loss_at(z: Array, weight: Array, positive: Array) -> float:
     logits, w, ones = (torch.from_numpy(np.ascontiguousarray(a[used])) for a in (z, weight, positive))
     share = (ones / w).clamp(0.0, 1.0)
     return float(binary_cross_entropy_with_logits(logits, share, w, reduction="sum"))
-
-
-def sigmoid(z: Array) -> Array:
-    return np.asarray(torch.sigmoid(torch.from_numpy(z)).numpy())

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from torchbce.common.json_values import plain
+from torchbce.explanation.sketch.logits import sigmoid
 from torchbce.explanation.sketch.points import Array, Points
 
 CURVE = 101  # thresholds of the curve
@@ -88,7 +89,7 @@ def decided(points: Points, decision: Decision, dtype: str = "float64") -> Decid
     positive = points.total_positive
     negative = points.total_weight - positive
     total = float(points.total_weight.sum())
-    probabilities = torch.sigmoid(torch.from_numpy(points.logits)).numpy()
+    probabilities = sigmoid(points.logits)
     # After each point: what lies at or below it, so what is decided no by its probability as the threshold.
     ones_below = np.concatenate([[0.0], np.cumsum(positive)])
     zeros_below = np.concatenate([[0.0], np.cumsum(negative)])

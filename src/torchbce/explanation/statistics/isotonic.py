@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from torchbce.explanation.sketch.logits import sigmoid
 from torchbce.explanation.sketch.points import Array, Points
-from torchbce.explanation.statistics.calibration import sigmoid
 
 REFITS = 100
 
