@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_origin
 
 from torch import Tensor, nn
@@ -37,6 +37,13 @@ def unpack(batch: Any) -> Batch:
         f"the batch is {what}; it must be (inputs, target), or a dict with a key named {', '.join(TARGET_NAMES)}; "
         "write (inputs, target), or in fit give unpack=lambda batch: (inputs, target)"
     )
+
+
+def with_targets(batch: Any, change: Callable[[Any], Any]) -> Any:
+    """Return the batch, a sequence or a dict, with its targets changed."""
+    if isinstance(batch, Mapping):
+        return {name: change(v) if str(name).lower() in TARGET_NAMES else v for name, v in batch.items()}
+    return type(batch)([*batch[:-1], change(batch[-1])])
 
 
 def call(module: nn.Module, inputs: Any) -> Any:

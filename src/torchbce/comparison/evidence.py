@@ -101,7 +101,7 @@ def too_few(zeros: float, ones: float, clusters: np.ndarray | None) -> str:
             return f"{counted(both, 'cluster')} with items of the rarer class: too few, it takes {FEWEST_CLUSTERS}"
         sizes = sizes_of(clusters[:, 0])
         if not sizes.say_enough:
-            return sizes.in_words
+            return sizes.summary()
     count = round(zeros + ones)
     if count < FEWEST_ITEMS:
         return f"{counted(count, 'item')} {'is' if count == 1 else 'are'} too few; it takes {FEWEST_ITEMS}"

@@ -45,9 +45,9 @@ def last_is_not_trained(t: Trial) -> bool:
 def _trained(t: Trial) -> set[str]:
     """The names of the parameters that the optimizer has."""
     held = None
-    if t.own.optimizer is not None:
-        held = {id(p) for group in t.own.optimizer.param_groups for p in group["params"]}
-    return {name for name, p in t.own.model.named_parameters() if p.requires_grad and (held is None or id(p) in held)}
+    if t.user.optimizer is not None:
+        held = {id(p) for group in t.user.optimizer.param_groups for p in group["params"]}
+    return {name for name, p in t.user.model.named_parameters() if p.requires_grad and (held is None or id(p) in held)}
 
 
 def _by_distance(t: Trial) -> list[Tensor]:

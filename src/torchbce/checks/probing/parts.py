@@ -126,7 +126,7 @@ def replaced(value: Any, old: Tensor, new: Tensor, rows: Tensor | None) -> Any:
 
 
 def _like(value: Mapping[Any, Any], parts: dict[Any, Any]) -> Any:
-    twin = copy.copy(value)
+    changed = copy.copy(value)
     for name, part in parts.items():
-        twin[name] = part  # type: ignore[index]
-    return twin
+        changed[name] = part  # type: ignore[index]
+    return changed

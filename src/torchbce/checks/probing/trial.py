@@ -40,7 +40,7 @@ Step = Callable[[nn.Module, Any, torch.optim.Optimizer], object]
 
 
 @dataclass(frozen=True)
-class Own:
+class UserObjects:
     """What the user gave, to be looked at only."""
 
     model: nn.Module
@@ -55,7 +55,7 @@ class Trial:
     """A copy of a model and what it makes of a batch in training mode, without dropout.
 
     Attributes:
-        own: the user's own objects.
+        user: the user's own objects.
         returned, outputs: what the model returns, and the tensor in it that is compared with the targets.
         counts: which items count, as a loss may leave some out; None where that cannot be told.
         loss: how the loss function is identified; None where it fails in every form.
@@ -67,7 +67,7 @@ class Trial:
         reached: the places of all that the loss takes.
     """
 
-    own: Own
+    user: UserObjects
     model: nn.Module
     inputs: Any
     targets: Tensor
@@ -170,7 +170,7 @@ class Trial:
 
 
 @contextlib.contextmanager
-def trial(own: Own, loss_func: LossFunction) -> Iterator[Trial]:
+def trial(user: UserObjects, loss_func: LossFunction) -> Iterator[Trial]:
     """Everything inside runs on copies, and leaves the random numbers as they were.
 
     Losses take the reference meanwhile: compiling kernels for a few small calls would take most of the time.
@@ -179,27 +179,27 @@ def trial(own: Own, loss_func: LossFunction) -> Iterator[Trial]:
         ValueError: the batch has no inputs and targets.
     """
     with (
-        randomness_kept(getattr(own.batch, "generator", None)),
-        gradients_kept(own.model, loss_func),
+        randomness_kept(getattr(user.batch, "generator", None)),
+        gradients_kept(user.model, loss_func),
         torch.enable_grad(),
         select.forced("reference"),
         torch.compiler.set_stance("force_eager"),  # whose graph can be read, and differentiated twice
     ):
-        inputs, given = copied(unpack(first_batch(own.batch)))
+        inputs, given = copied(unpack(first_batch(user.batch)))
         loss_func = copied_if_possible(loss_func)
         seed()
-        twin = copied(own.model).train()
-        for module in twin.modules():
+        model_copy = copied(user.model).train()
+        for module in model_copy.modules():
             if isinstance(module, DROPOUTS):
                 module.eval()
-        returned = call(twin, inputs)
+        returned = call(model_copy, inputs)
         targets = targets_of(given, returned)
         if targets is not given:
             loss_func = with_all_targets(loss_func, given, targets)
         place = outputs_place(returned, targets, loss_func)
         outputs, reached = at_place(returned, place), frozenset(reached_by_loss(returned, targets, loss_func))
         found = Trial(
-            own, twin, inputs, targets, loss_func, returned, outputs, None, None, place=place, reached=reached
+            user, model_copy, inputs, targets, loss_func, returned, outputs, None, None, place=place, reached=reached
         )
         found = dataclasses.replace(found, counts=_counting(found))
         yield _identified(_read(found))
@@ -240,11 +240,11 @@ def _identified(t: Trial) -> Trial:
     low, high = float(values[0]), float(values[-1])
     if found is not None and found.takes_classes:
         return dataclasses.replace(t, loss=found, maps=True)
-    own = _fingerprint(t, low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
-    if outside and own is not None and own.family == "bce" and _are_shares(own.low, own.high):
-        return dataclasses.replace(t, loss=own, maps=True)
+    in_batch = _fingerprint(t, low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
+    if outside and in_batch is not None and in_batch.family == "bce" and _are_shares(in_batch.low, in_batch.high):
+        return dataclasses.replace(t, loss=in_batch, maps=True)
     if (found is None or not found.is_cross_entropy) and len(values) == 2:
-        return dataclasses.replace(t, loss=own, recoded=True)
+        return dataclasses.replace(t, loss=in_batch, recoded=True)
     return dataclasses.replace(t, loss=found)
 
 

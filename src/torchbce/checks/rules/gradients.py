@@ -56,11 +56,11 @@ def dead_gradient(t: Trial) -> Outcome:
 
 def _to_train(t: Trial) -> set[str]:
     """The names of the parameters that are looked at: those that the optimizer has, which is BCE017's business."""
-    names = {name for name, p in t.own.model.named_parameters() if p.requires_grad}
-    if t.own.optimizer is None:
+    names = {name for name, p in t.user.model.named_parameters() if p.requires_grad}
+    if t.user.optimizer is None:
         return names
-    held = {id(p) for group in t.own.optimizer.param_groups for p in group["params"]}
-    return {name for name, p in t.own.model.named_parameters() if name in names and id(p) in held} or names
+    held = {id(p) for group in t.user.optimizer.param_groups for p in group["params"]}
+    return {name for name, p in t.user.model.named_parameters() if name in names and id(p) in held} or names
 
 
 def _unreached(t: Trial, seen: dict[str, float]) -> Outcome:
@@ -147,7 +147,7 @@ def _shake(model: nn.Module) -> None:
 @rule("BCE017", "optimizer-coverage", "the optimizer has every parameter", target="model")
 def optimizer_coverage(t: Trial) -> Outcome:
     """BCE017: on the user's own objects, which are only looked at."""
-    model, optimizer, hidden = t.own.model, t.own.optimizer, _unregistered(t)
+    model, optimizer, hidden = t.user.model, t.user.optimizer, _unregistered(t)
     if hidden:
         return fail(
             f"model.parameters() does not know the layers in {_some(hidden)}, which the outputs depend on: they are "

@@ -53,12 +53,12 @@ class Run:
 @rule("BCE039", "optimizer-settings", "the optimizer lowers the loss", target="model")
 def optimizer_settings(t: Trial) -> Outcome:
     """BCE039: what is said rests on the losses of copies and on how far weights move, not on the settings' values."""
-    optimizer = t.own.optimizer
+    optimizer = t.user.optimizer
     if optimizer is None:
         return not_applicable("needs the optimizer")
     groups = optimizer.param_groups
     held = {id(p) for group in groups for p in group["params"]}
-    if not any(p.requires_grad and id(p) in held for p in t.own.model.parameters()):
+    if not any(p.requires_grad and id(p) in held for p in t.user.model.parameters()):
         return not_applicable("the optimizer has no parameter of the model that is trained")
     if any(not isinstance(group.get("lr"), float | int | Tensor) for group in groups):
         return not_applicable("the optimizer has no learning rate")
@@ -68,7 +68,7 @@ def optimizer_settings(t: Trial) -> Outcome:
         return not_applicable("LBFGS chooses its own steps, and cannot be copied")
     if all(float(group["lr"]) == 0 for group in groups):
         return not_applicable("the learning rate is 0 now")
-    run, plain = _run(t, lambda model, twin: twin), _run(t, lambda model, twin: _plain(model))
+    run, plain = _run(t, lambda model, model_copy: model_copy), _run(t, lambda model, model_copy: _plain(model))
     if len(plain.losses) < STEPS or plain.losses[0] - plain.lowest < 0.01 * max(1.0, plain.losses[0]):
         return passed("a plain optimizer hardly lowers the loss either")
     found = _diverged(t, run, plain) or _stands(groups, run) or _decayed(t, groups)
@@ -77,11 +77,11 @@ def optimizer_settings(t: Trial) -> Outcome:
 
 def _maximizes(t: Trial) -> Outcome | None:
     """maximize=True, unless step gives it the negative of the loss."""
-    if not all(group.get("maximize") for group in t.own.optimizer.param_groups):  # type: ignore[union-attr]
+    if not all(group.get("maximize") for group in t.user.optimizer.param_groups):  # type: ignore[union-attr]
         return None
     if t.loss is None or t.loss.family != "bce" or t.loss.scale < 0:
         return None
-    if t.own.step is not None:
+    if t.user.step is not None:
         windows = watched(t).windows
         kinds = {judged(t, found).kind for found in windows[0].passes} if windows else set()
         if kinds != {"given"}:
@@ -103,7 +103,7 @@ def _diverged(t: Trial, run: Run, plain: Run) -> Outcome | None:
     return warn(
         f"in {STEPS} steps of the optimizer, on a copy, the loss of this batch is {run.losses[0]:.4f} and {end}; "
         f"Adam with a learning rate of {PLAIN:g} brings it to {plain.lowest:.4f}",
-        f"a smaller learning rate than {_rates(t.own.optimizer)}, such as 0.001 for Adam and 0.01 for SGD",
+        f"a smaller learning rate than {_rates(t.user.optimizer)}, such as 0.001 for Adam and 0.01 for SGD",
         {"start": run.losses[0], "end": run.losses[-1], "highest": max(run.losses), "Adam": plain.lowest},
     )
 
@@ -127,11 +127,11 @@ def _decayed(t: Trial, groups: list[dict[str, Any]]) -> Outcome | None:
         return None
 
     def with_decay(share: float) -> Run:
-        def change(_: nn.Module, twin: torch.optim.Optimizer) -> torch.optim.Optimizer:
-            for group in twin.param_groups:
+        def change(_: nn.Module, model_copy: torch.optim.Optimizer) -> torch.optim.Optimizer:
+            for group in model_copy.param_groups:
                 group["lr"] = 0.3 / heaviest + 0 * group["lr"]
                 group["weight_decay"] = share * float(group.get("weight_decay") or 0)
-            return twin
+            return model_copy
 
         return _run(t, change)
 
@@ -153,7 +153,7 @@ def _decayed(t: Trial, groups: list[dict[str, Any]]) -> Outcome | None:
 
 def _run(t: Trial, change: Callable[[nn.Module, torch.optim.Optimizer], torch.optim.Optimizer]) -> Run:
     """Thirty steps of a copy without dropout, on the batch's first items; fewer where the loss is no number."""
-    model, optimizer = copied((t.own.model, t.own.optimizer))
+    model, optimizer = copied((t.user.model, t.user.optimizer))
     assert optimizer is not None
     if not model.training:
         model.train()

@@ -22,7 +22,7 @@ LEAST_SHARE = 0.01
 @also_checks("BCE030", target="model")
 def shared_items(t: Trial) -> Outcome:
     """BCE030: equal inputs in both parts, beside how many are equal within the training items anyway."""
-    train, valid = t.own.batch, t.own.valid
+    train, valid = t.user.batch, t.user.valid
     if valid is None:
         return not_applicable("needs valid, a batch or a loader")
     ours, theirs = Counter(_hashes(train)), list(_hashes(valid))

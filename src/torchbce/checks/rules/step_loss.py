@@ -57,11 +57,9 @@ class Verdict:
 @rule("BCE036", "step-loss", "step trains on the loss that was given", target="model", explains=("BCE018",))
 def step_loss(t: Trial) -> Outcome:
     """BCE036: the gradient that comes back to the model's outputs, beside that of the given loss at these outputs."""
-    if t.own.step is None or t.own.optimizer is None:
-        return not_applicable(NEEDS)
-    seen = watched(t)
-    if not seen.windows:
-        return not_applicable("step did not call optimizer.step()")
+    seen = watched_step(t)
+    if isinstance(seen, str) or t.user.optimizer is None:
+        return not_applicable(str(seen))
     first = seen.windows[0]
     if not seen.passes and not seen.blind:
         return not_applicable("step does not call the model that it is given; write step(model, batch, optimizer)")
@@ -73,7 +71,7 @@ def step_loss(t: Trial) -> Outcome:
         moved, items = verdicts[0].moved, first.passes[0].outputs.numel()
         text = f"step does not compare outputs with their own targets: {moved} of {items} targets are another item's"
         return fail(text, FIXES["shuffled"], {"moved": moved})
-    maximizes = all(group.get("maximize") for group in t.own.optimizer.param_groups)
+    maximizes = all(group.get("maximize") for group in t.user.optimizer.param_groups)
     if first.turned and kinds == {"given"} and not maximizes:
         text = "the gradients are turned between loss.backward() and optimizer.step(): the loss that was given rises"
         return fail(text, "loss.backward()\noptimizer.step()  # without p.grad = -p.grad")
@@ -83,6 +81,14 @@ def step_loss(t: Trial) -> Outcome:
         level = warn if kind in ("tanh", "relu") else fail  # which may be meant
         return level(TEXTS[kind], FIXES[kind], {"scale": verdicts[0].scale})
     return _size(t, first, verdicts)
+
+
+def watched_step(t: Trial) -> Watched | str:
+    """Return what the user's step does until the optimizer moves, or why that cannot be seen."""
+    if t.user.step is None or t.user.optimizer is None:
+        return NEEDS
+    seen = watched(t)
+    return seen if seen.windows else "step did not call optimizer.step()"
 
 
 def _without_gradient(seen: Watched) -> Outcome:

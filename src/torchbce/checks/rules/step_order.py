@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,8 +11,8 @@ from torchbce.checks.catalogue.finding import Outcome, fail, not_applicable, pas
 from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.trial import Trial, first_batch
 from torchbce.checks.probing.watched import Watched, Window, watched
-from torchbce.checks.rules.step_loss import NEEDS
-from torchbce.common.batch import TARGET_NAMES
+from torchbce.checks.rules.step_loss import NEEDS, watched_step
+from torchbce.common.batch import with_targets
 
 ORDER = "loss.backward()\ntorch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\noptimizer.step()"
 SCALED = "scaler.scale(loss).backward()\nscaler.unscale_(optimizer)\n{}scaler.step(optimizer)\nscaler.update()"
@@ -23,11 +22,9 @@ CLIP = "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
 @rule("BCE037", "step-order", "step does each thing once, and clips and unscales in time", target="model")
 def step_order(t: Trial) -> Outcome:
     """BCE037: clipping and scaling as they are called, and what the gradients become."""
-    if t.own.step is None or t.own.optimizer is None:
-        return not_applicable(NEEDS)
-    seen = watched(t)
-    if not seen.windows:
-        return not_applicable("step did not call optimizer.step()")
+    seen = watched_step(t)
+    if isinstance(seen, str):
+        return not_applicable(seen)
     return _scaling(seen) or _clipping(seen) or _twice(seen.windows[0]) or _lost(t, seen.windows[0]) or passed()
 
 
@@ -86,7 +83,7 @@ def _lost(t: Trial, window: Window) -> Outcome | None:
     if not kept or not lost or kept & lost or any(found.rows is None for found in window.passes + window.lost):
         return None
     rows = torch.tensor(sorted(lost))
-    again = watched(t, 1, batch=_other_targets(first_batch(t.own.batch), rows))
+    again = watched(t, 1, batch=_other_targets(first_batch(t.user.batch), rows))
     if window.gradient is None or not again.windows or again.windows[0].gradient is None:
         return None
     if not torch.equal(again.windows[0].gradient, window.gradient):
@@ -106,17 +103,15 @@ def _other_targets(batch: Any, rows: Tensor) -> Any:
     def flipped(y: Tensor) -> Tensor:
         return y.clone().index_copy_(0, rows, 1 - y[rows])
 
-    if isinstance(batch, Mapping):
-        return {name: flipped(v) if str(name).lower() in TARGET_NAMES else v for name, v in batch.items()}
-    return type(batch)([*batch[:-1], flipped(batch[-1])])
+    return with_targets(batch, flipped)
 
 
 @rule("BCE038", "step-mode", "step trains in training mode", target="model")
 def step_mode(t: Trial) -> Outcome:
     """BCE038: the mode of the passes whose gradients the optimizer gets; the first call begins in training mode."""
-    if t.own.step is None or t.own.optimizer is None:
+    if t.user.step is None or t.user.optimizer is None:
         return not_applicable(NEEDS)
-    layers = {type(module).__name__ for module in t.own.model.modules() if _differs(module)}
+    layers = {type(module).__name__ for module in t.user.model.modules() if _differs(module)}
     if not layers:
         return not_applicable("no layer is another one in evaluation")
     seen = watched(t)

@@ -82,7 +82,7 @@ def allowed(t: Trial) -> Outcome:
 @rule("BCE033", "one-class", "both targets occur", target="model", explains=("BCE027", "BCE030"))
 def both_classes(t: Trial) -> Outcome:
     """BCE033: in the batch, or in the next ones of a loader."""
-    labels, batch = t.labels, t.own.batch
+    labels, batch = t.labels, t.user.batch
     if not is_binary(labels) or labels.numel() < FEWEST_ITEMS:
         return not_applicable(f"targets are not 0 and 1, or fewer than {FEWEST_ITEMS}")
     first = labels.flatten()[0].item()

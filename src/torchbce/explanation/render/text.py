@@ -215,7 +215,7 @@ def _interval(found: ExplanationRecord) -> str:
     if sizes is None:
         return f"{text}, taking items for independent; name what they belong to (patients, images) with cluster"
     if sizes.are_few:
-        return f"{text}; {sizes.in_words}"
+        return f"{text}; {sizes.summary()}"
     return f"{text}, as {counted(sizes.number, 'cluster')} of items differ"
 
 

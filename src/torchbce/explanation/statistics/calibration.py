@@ -12,7 +12,7 @@ from torchbce.explanation.sketch.logits import sigmoid
 from torchbce.explanation.sketch.points import Array
 from torchbce.explanation.statistics.intervals import NOTHING, Interval
 from torchbce.explanation.statistics.sample import Sample
-from torchbce.explanation.statistics.verdict import CERTAIN, WORTH_MENDING, verdict_on
+from torchbce.explanation.statistics.verdict import CERTAIN, WORTH_MENDING
 from torchbce.functional import binary_cross_entropy_with_logits
 
 # Pulls slope to 1 and shift to 0 as much as a thousandth of an item does, whatever the base rate: it is felt only where
@@ -47,10 +47,6 @@ class Calibration:
     def is_off(self, entropy: float) -> bool:
         """Whether a line mends what is certain and worth mending: a gain above 1 % of the base rate's entropy."""
         return self.p_value < CERTAIN and self.gain > WORTH_MENDING * entropy
-
-    def in_words(self, entropy: float) -> str:
-        """What is wrong, how sure that is, and what mending it saves."""
-        return str(verdict_on(self, entropy))
 
     @property
     def direction(self) -> str:

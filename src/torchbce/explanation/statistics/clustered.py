@@ -67,9 +67,8 @@ class Sizes(NamedTuple):
         """Or unequal, so that an interval rests on a few of them."""
         return self.number < FEW or self.largest > LARGE
 
-    @property
-    def in_words(self) -> str:
-        """What is wrong with them, and what follows."""
+    def summary(self) -> str:
+        """Return what is wrong with the clusters, and what follows."""
         large = (
             f", of which one holds {100 * self.largest:.0f} %," if self.largest > max(LARGE, 2 / self.number) else ""
         )

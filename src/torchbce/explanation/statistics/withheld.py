@@ -19,7 +19,7 @@ def reasons(sample: Sample, *, soft: bool, finite: bool) -> dict[str, str]:
     if not finite:
         return dict.fromkeys(ALL, "the loss is not finite")
     if sizes is not None and not sizes.say_enough:
-        return dict.fromkeys(ALL, sizes.in_words)
+        return dict.fromkeys(ALL, sizes.summary())
     if soft:
         return dict.fromkeys(ALL[1:], "targets between 0 and 1 do not say what happened")
     found: dict[str, str] = {}
