@@ -29,7 +29,7 @@ def check_log(
     decompositions: Sequence[Decomposition] | None = None,
     ignore: Collection[str] = (),
 ) -> Report:
-    """What is wrong with training, seen from its loss per epoch; what else is known sharpens it.
+    """Say what is wrong with training, from its loss per epoch; what else is known sharpens it.
 
     Args:
         train: the loss of each epoch, as it was printed.

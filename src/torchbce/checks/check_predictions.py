@@ -30,7 +30,7 @@ def check_predictions(
     cluster: Any = None,
     ignore: Collection[str] = (),
 ) -> Report:
-    """What is wrong with predictions, seen from the predictions alone.
+    """Say what is wrong with predictions, from the predictions alone.
 
     Args:
         outputs, targets, from_logits, weight, cluster: as for :func:`torchbce.explain`; any values are allowed.

@@ -47,12 +47,12 @@ class Report(PrintedInNotebooks):
 
     @property
     def issues(self) -> tuple[Finding, ...]:
-        """What failed or is suspicious, the failures first."""
+        """Return what failed or is suspicious, the failures first."""
         return self._of(Level.FAIL) + self._of(Level.WARN)
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed; warnings and tips may be there."""
+        """Return whether nothing failed; warnings and tips may be there."""
         return not self._of(Level.FAIL)
 
     def __getitem__(self, code: str) -> Finding:
@@ -62,13 +62,13 @@ class Report(PrintedInNotebooks):
         raise KeyError(code)
 
     def raise_on_failure(self, *, warnings: bool = False) -> None:
-        """For tests: raise `CheckFailed` with the text of what failed (or, with `warnings`, of all issues)."""
+        """Raise `CheckFailed` in tests, with the text of what failed (or, with `warnings`, of all issues)."""
         found = self.issues if warnings else self._of(Level.FAIL)
         if found:
             raise CheckFailed("\n".join(map(str, found)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, for JSON; numbers that are not finite are None."""
+        """Return everything, for JSON; numbers that are not finite are None."""
         return {
             "about": self.about,
             "ok": self.ok,
@@ -76,11 +76,11 @@ class Report(PrintedInNotebooks):
         }
 
     def to_json(self) -> str:
-        """The same as text."""
+        """Return the JSON as text."""
         return json.dumps(self.to_dict(), indent=1)
 
     def to_sarif(self) -> str:
-        """SARIF 2.1.0, which code hosts show beside the code; issues and tips only."""
+        """Return SARIF 2.1.0, which code hosts show beside the code; issues and tips only."""
         told = self.issues + self._of(Level.TIP)
         levels = {Level.FAIL: "error", Level.WARN: "warning", Level.TIP: "note"}
         rules = [
@@ -125,7 +125,7 @@ def _numbers(finding: Finding) -> dict[str, Any]:
 
 
 def report(findings: Iterable[Finding], *, ignore: Collection[str] = (), about: str = "") -> Report:
-    """The report of findings, by code; those ignored are left out, and consequences of a cause are skipped.
+    """Report findings by code; those ignored are left out, and consequences of a cause are skipped.
 
     Raises:
         ValueError: a code in `ignore` does not exist.

@@ -34,7 +34,7 @@ class Changed(NamedTuple):
 
 
 def most(change: Tensor, rows: Array, source: int, outputs: tuple[Tensor, Tensor], targets: Tensor) -> Changed:
-    """The items of a batch with the largest `change`."""
+    """Return the items of a batch with the largest `change`."""
     found = candidates(change, 0.0, KEPT)
     found = found[change.numpy()[found] > 0]
     columns = (column.double().numpy()[found] for column in (*outputs, targets))

@@ -88,7 +88,7 @@ def compare(
 
 
 def comparison(pairs: Pairs) -> Comparison:
-    """Of what the pairs have seen.
+    """Compare two models by what the pairs have seen.
 
     Raises:
         ValueError: they have seen nothing, or all weights are 0.
@@ -149,7 +149,7 @@ def _slots(pairs: Pairs, name: str, whole: Group) -> list[Slot]:
 
 
 def _changed(pairs: Pairs, name: str, sign: int) -> tuple[ChangedItem, ...]:
-    """The items of `gained` or `lost`, whose changes are kept without a sign."""
+    """Return the items of `gained` or `lost`, whose changes are stored without a sign."""
     kept = getattr(pairs, name)
     a, b = (
         probabilities_of(torch.from_numpy(values), logits).tolist()

@@ -23,7 +23,7 @@ class OverTime(PrintedInNotebooks):
 
     @property
     def verdict(self) -> str:
-        """Where it moved by more than luck, and over the whole time."""
+        """Return where the mean moved by more than luck, and its change over the whole time."""
         moved = [change for change in self.changes if change.total.is_certain]
         whole = what_changed(self.explanations[0], self.explanations[-1], (self.names[0], self.names[-1]))
         steps = ", ".join(f"{shown(change.names[1])} ({change.total.nats:+.2g})" for change in moved)
@@ -32,7 +32,7 @@ class OverTime(PrintedInNotebooks):
         return f"From {shown(self.names[0])} to {shown(self.names[-1])}: {whole.verdict} {told}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Every number, for JSON."""
+        """Return every number, for JSON."""
         periods = [{"name": name} | found.to_dict() for name, found in zip(self.names, self.explanations, strict=True)]
         changes = [asdict(change) | {"verdict": change.verdict} for change in self.changes]
         return plain({"periods": periods, "changes": changes, "verdict": self.verdict})  # type: ignore[no-any-return]
@@ -51,7 +51,7 @@ class OverTime(PrintedInNotebooks):
 
 
 def over_time(names: Sequence[str], explanations: Sequence[Explanation]) -> OverTime:
-    """Of two periods or more, in order of time.
+    """Compare each of two periods or more, in order of time, with the one before.
 
     Raises:
         ValueError: fewer.

@@ -16,7 +16,7 @@ from torchbce.explanation.statistics.intervals import Interval
 
 
 def write_page(path: Path, found: ComparisonRecord, title: str) -> None:
-    """The verdict, the numbers, a picture of all differences, groups and items; the file appears whole or not."""
+    """Write the verdict, the numbers, a picture, groups and items; the file appears whole or not at all."""
     from torchbce.comparison.plots import ComparisonDisplay
     from torchbce.explanation.plots.figure import to_svg
 
@@ -37,7 +37,7 @@ def write_page(path: Path, found: ComparisonRecord, title: str) -> None:
 
 
 def write_periods(path: Path, found: Change | OverTime, title: str) -> None:
-    """The verdict, a picture of the periods, and a table; the file appears whole or not."""
+    """Write the verdict, a picture of the periods, and a table; the file appears whole or not at all."""
     from torchbce.comparison.plots import OverTimeDisplay
     from torchbce.explanation.plots.figure import to_svg
 
@@ -55,7 +55,7 @@ def write_periods(path: Path, found: Change | OverTime, title: str) -> None:
 
 
 def _numbers(found: ComparisonRecord) -> list[tuple[str, str, str]]:
-    """What is read first: a name, a number and a note under it."""
+    """Return what is read first: for each card a name, a number and a note."""
     a, b = map(shown, found.names)
     p = "no p-value" if found.p_value is None else p_text(found.p_value)
     return [

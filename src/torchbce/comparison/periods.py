@@ -24,7 +24,7 @@ LN2 = math.log(2)
 
 @dataclass(frozen=True)
 class Change(PrintedInNotebooks):
-    """From one sample of items to another. All in nats per item, after - before, with 95 % intervals.
+    """The change from one sample of items to another, after - before, in nats per item, with 95 % intervals.
 
     base_rate + separation + calibration = total, where these are known. mix + within = total, where groups are.
     """
@@ -43,7 +43,7 @@ class Change(PrintedInNotebooks):
 
     @property
     def verdict(self) -> str:
-        """What to conclude, in one sentence."""
+        """Return what to conclude, in one sentence."""
         low, high = self.total.interval
         size = f"{around(self.total.nats, self.total.interval, '+.2g')} nats per item"
         if not math.isfinite(self.total.nats):
@@ -64,7 +64,7 @@ class Change(PrintedInNotebooks):
 
     @property
     def parts(self) -> list[tuple[str, Part]]:
-        """A name and a part for all that is known."""
+        """Return a name and a part for all that is known."""
         named = {
             "total": self.total,
             "its cost": self.base_rate,
@@ -76,7 +76,7 @@ class Change(PrintedInNotebooks):
         return [(name, part) for name, part in named.items() if part is not None]
 
     def to_dict(self) -> dict[str, Any]:
-        """Every number, for JSON."""
+        """Return every number, for JSON."""
         return plain(asdict(self) | {"verdict": self.verdict})  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
@@ -93,7 +93,7 @@ class Change(PrintedInNotebooks):
 
 
 def what_changed(before: Explanation, after: Explanation, names: tuple[str, str] = ("before", "after")) -> Change:
-    r"""Why the mean loss of ``after`` is not that of ``before``: two samples of different items.
+    r"""Return why the mean loss of ``after`` is not that of ``before``: two samples of different items.
 
     With UNC the entropy of the base rate, DSC what separation earns and MCB what miscalibration loses, the mean is
     ``UNC - DSC + MCB``, and so is its change. With groups, the change is also that of their shares (at the mean loss of

@@ -56,7 +56,7 @@ class Ranking(PrintedInNotebooks):
 
     @property
     def verdict(self) -> str:
-        """Which models the best cannot be told from."""
+        """Return which models the best cannot be told from."""
         best, *others = self.models
         name = shown(best.name)
         if self.reason:
@@ -69,7 +69,7 @@ class Ranking(PrintedInNotebooks):
         return f"{name} has the least loss; these items do not show that it is better than {listed}.{why}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Every number, for JSON."""
+        """Return every number, for JSON."""
         return plain(asdict(self) | {"verdict": self.verdict})  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
@@ -150,7 +150,7 @@ class LossMatrix:
                     add_bets(self.bets[i, j], np.zeros(len(sure), np.int64), mine[sure], other[sure], *rest)
 
     def ranking(self, names: list[str]) -> Ranking:
-        """The best first."""
+        """Rank the models, the best first."""
         if not self.weight:
             raise ValueError("all weights are 0: nothing is left to compare")
         means = (self.total + self.changes) / self.weight
@@ -184,7 +184,7 @@ class LossMatrix:
         return Ranking(tuple(models), self.count, share, None if clusters is None else len(clusters), reason)
 
     def _evidence(self, first: int, second: int, reason: str, at_once: int) -> tuple[Evidence, Gaps]:
-        """Of the mean loss of the second less that of the first; `reason` is why nothing can be told, or empty."""
+        """Weigh the mean loss of the second less that of the first; `reason` is why nothing can be told, or empty."""
         with np.errstate(invalid="ignore"):  # an infinite loss
             mean = float((self.changes[second] - self.changes[first]) / self.weight)
         alone = self._error(second, first, mean)
@@ -200,7 +200,7 @@ class LossMatrix:
         return evidence(mean, error, freedom, self.count, why, gaps=unseen, at_once=at_once), unseen
 
     def _error(self, place: int, best: int, mean: float) -> float:
-        """The standard error of the mean difference of two models."""
+        """Return the standard error of the mean difference of two models."""
         if self.count < 2:
             return math.nan
         if not math.isfinite(mean):
@@ -212,7 +212,7 @@ class LossMatrix:
 
 
 def _adjusted(found: list[Evidence]) -> list[float | None]:
-    """The p-values by Holm, where there are any."""
+    """Return the p-values by Holm, where there are any."""
     p_values = holm([1.0 if one.p_value is None else one.p_value for one in found])
     return [None if one.p_value is None else p for one, p in zip(found, p_values, strict=True)]
 
@@ -225,7 +225,7 @@ def compare_all(
     weight: Any = None,
     cluster: Any = None,
 ) -> Ranking:
-    r"""Which of several models is best, and which cannot be told from it?
+    r"""Return which of several models is best, and which cannot be told from it?
 
     Paired differences to the model of least mean loss, with intervals that hold together and p-values that allow for
     looking at many (Holm 1979). The best was chosen on these items, so every pair of models counts as looked at: of

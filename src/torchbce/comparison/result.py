@@ -29,23 +29,23 @@ class Comparison(ComparisonRecord, PrintedInNotebooks):
 
     @property
     def verdict(self) -> str:
-        """What to conclude, in one sentence."""
+        """Return what to conclude, in one sentence."""
         return wording.verdict(self)
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """A name and a sentence for each thing that is known."""
+        """Return a name and a sentence for each known figure."""
         return wording.facts(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every number, for JSON; what is not a finite number there is None."""
+        """Return every number, for JSON; what is not a finite number there is None."""
         numbers = {name: value for name, value in asdict(self).items() if name != "explanations"}
         derived = ("difference", "bits", "interval", "p_value", "more_items", "verdict")
         each = {name: found.to_dict() for name, found in zip("ab", self.explanations, strict=True)}
         return plain(numbers | {name: getattr(self, name) for name in derived} | each)  # type: ignore[no-any-return]
 
     def to_markdown(self) -> str:
-        """A table, for a pull request."""
+        """Return a table, for a pull request."""
         return wording.markdown(self)
 
     def to_html(self, path: str | Path, title: str = "") -> None:

@@ -56,7 +56,7 @@ class Kept(NamedTuple):
 
 
 class PairSample:
-    """Pairs that are being collected: of zeros and of ones, and what all items of each class weigh."""
+    """Collects pairs of zeros and of ones, and what all items of each class weigh."""
 
     def __init__(self) -> None:
         self.kept = [Kept.none(), Kept.none()]
@@ -74,7 +74,7 @@ class PairSample:
         source: str,
         clusters: Array | None = None,
     ) -> None:
-        """All are float64 and finite; soft targets are left out."""
+        """Add items; all are float64 and finite, and soft targets are left out."""
         keys = hashed(rows, source)
         y, w = targets.numpy(), np.ones(len(rows)) if weights is None else weights.numpy()
         numbers = np.zeros(len(rows), np.int64) if clusters is None else clusters
@@ -92,14 +92,14 @@ class PairSample:
                 self.kept[label] = kept.and_(found)
 
     def merge(self, other: PairSample) -> None:
-        """Add what others have collected."""
+        """Add what another sample has collected."""
         self.kept = [mine.and_(theirs) for mine, theirs in zip(self.kept, other.kept, strict=True)]
         self.weights = [mine + theirs for mine, theirs in zip(self.weights, other.weights, strict=True)]
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.clustered = self.clustered or other.clustered
 
     def points(self) -> PairPoints:
-        """What was kept, each class with the weight of all of its items."""
+        """Return the pairs in the sample, each class with the weight of all of its items."""
         weights, squares, shares = [], [], []
         for kept, weight, count in zip(self.kept, self.weights, self.counts, strict=True):
             share = len(kept.key) / count if count else 1.0

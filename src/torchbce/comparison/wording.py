@@ -18,7 +18,7 @@ LEAST_SHARE = 0.02  # of a difference, that a part is worth a word
 
 
 def verdict(found: ComparisonRecord) -> str:
-    """What to conclude, in one sentence."""
+    """Return what to conclude, in one sentence."""
     a, b = map(shown, found.names)
     low, high = found.interval
     if not math.isfinite(found.difference):
@@ -45,7 +45,7 @@ def _direction(difference: float) -> str:
 
 
 def _size(difference: float, low: float, high: float) -> str:
-    """Without its sign, which the sentence says."""
+    """Return a difference without its sign, which the sentence says."""
     if difference < 0:
         low, high = -high, -low
     size = f"{_short(abs(difference))} nats per item"
@@ -53,12 +53,12 @@ def _size(difference: float, low: float, high: float) -> str:
 
 
 def _short(nats: float) -> str:
-    """Two digits, and all before the point."""
+    """Return nats with two digits, or with all before the point."""
     return f"{nats:.0f}" if abs(nats) >= 10 else f"{nats:.2g}"
 
 
 def _why(found: ComparisonRecord) -> str:
-    """Which part it is, where that is known."""
+    """Return which part the difference is, where that is known."""
     if found.parts is None:
         return ""
     separation, calibration = found.parts.separation, found.parts.calibration
@@ -76,7 +76,7 @@ def _why(found: ComparisonRecord) -> str:
 
 
 def _against_each_other(found: ComparisonRecord) -> str:
-    """Where one part outweighs the other, which a recalibration would end."""
+    """Return that one part outweighs the other, where it does, which a recalibration would end."""
     parts = found.parts
     if parts is None or not (parts.separation.is_certain and parts.calibration.is_certain):
         return ""
@@ -92,13 +92,13 @@ def _how_many_more(found: ComparisonRecord) -> str:
 
 
 def _rounded(count: float) -> str:
-    """Two digits that mean something."""
+    """Round up to two significant digits."""
     size = 10 ** max(0, math.floor(math.log10(max(count, 1))) - 1)
     return f"{math.ceil(count / size) * size:,}"
 
 
 def facts(found: ComparisonRecord) -> list[tuple[str, str]]:
-    """A name and a sentence for each thing that is known."""
+    """Return a name and a sentence for each known figure."""
     a, b = map(shown, found.names)
     p = "no p" if found.p_value is None else p_text(found.p_value)
     by = "paired by item" if found.clusters is None else f"by {counted(found.clusters, 'cluster')} of items"
@@ -136,7 +136,7 @@ def facts(found: ComparisonRecord) -> list[tuple[str, str]]:
 
 
 def p_text(value: float) -> str:
-    """The p-value, or that it is too small for a float."""
+    """Return the p-value, or that it is too small for a float."""
     return f"p = {value:.2g}" if value > 0 else "p < 1e-300"
 
 
@@ -158,11 +158,11 @@ def _item(item: ChangedItem, key: str | None) -> str:
 
 
 def text(found: ComparisonRecord) -> str:
-    """The verdict and the facts."""
+    """Return the verdict and the facts."""
     return "\n".join([verdict(found), "", *(f"{name:<11} {sentence}" for name, sentence in facts(found))])
 
 
 def markdown(found: ComparisonRecord) -> str:
-    """The same as a table."""
+    """Return the verdict and the facts as Markdown."""
     rows = [f"| {name} | {escaped(sentence, MESSAGE)} |" for name, sentence in facts(found)]
     return "\n".join([f"**{escaped(verdict(found), MESSAGE)}**", "", "| | |", "| --- | --- |", *rows])

@@ -34,7 +34,7 @@ def explain(
     features: Any = None,
     labels: Sequence[str] | None = None,
 ) -> Explanation:
-    r"""Where each digit of a BCE comes from, and what the number means.
+    r"""Return where each digit of a BCE comes from, and what the number means.
 
     Everything is computed in float64 from ``-weight * (y log p + (1 - y) log(1 - p))``. Of probabilities each logarithm
     is at least -100, as in torch; of logits it is exact, however far out they are.
@@ -111,13 +111,13 @@ def _by_label(
 
 
 def _of_label(item: Item, names: list[str]) -> Item:
-    """An item named by sample and label."""
+    """Name an item by its sample and label."""
     sample, comma, column = item.place.rpartition(", ")
     return replace(item, place=f"{sample}, {names[int(column) - 1]}") if comma else item
 
 
 def _column(values: Any, shape: tuple[int, ...], column: int) -> Any:
-    """One label's values, or those of the samples."""
+    """Return the values of one label, or those of the samples."""
     array = None if values is None else np.asarray(values)
     return array[:, column] if array is not None and array.shape == shape else values
 

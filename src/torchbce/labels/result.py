@@ -69,12 +69,12 @@ class LabelErrors(PrintedInNotebooks):
     items: tuple[Suspect, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values; None for what is not known."""
+        """Return everything as plain values; None for what is not known."""
         found: dict[str, Any] = plain(asdict(self))
         return found
 
     def frame(self) -> polars.DataFrame:
-        """The items as a table, the first to look at first."""
+        """Return the items as a table, the first to look at first."""
         with needed("frame()", "polars"):
             import polars
 

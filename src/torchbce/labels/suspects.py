@@ -42,11 +42,11 @@ class Contradicted:
             )
 
     def points(self) -> Points:
-        """The logits that occur, with the weights of items and positives."""
+        """Return the logits that occur, with the weights of items and positives."""
         return self._table.points()
 
     def worst(self) -> Worst:
-        """The items kept; `loss` is how far the logit lies on the side of the other class."""
+        """Return the most contradicted items; `loss` is how far the logit lies on the side of the other class."""
         return concatenated(self._worst[0], self._worst[1])
 
     def _add(self, x: Tensor, y: Tensor, w: Tensor | None, rows: np.ndarray) -> None:

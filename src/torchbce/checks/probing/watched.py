@@ -77,7 +77,7 @@ class Window:
 
 @dataclass
 class Watched:
-    """All of it.
+    """What a few calls of the user's step do.
 
     Attributes:
         windows: one for each step of the optimizer.
@@ -91,7 +91,7 @@ class Watched:
 
 
 class _Seen(Exception):
-    """What a closure does was seen, and its optimizer need not go on."""
+    """Raised when what a closure does was seen, and its optimizer need not go on."""
 
 
 def watched(t: Trial, calls: int = CALLS, *, batch: Any = None, start: int = 0) -> Watched:
@@ -223,7 +223,7 @@ class _Watch:
                 self.now.unscaled = True
 
     def clips(self, seen: Mapping[str, Any]) -> bool:
-        """Whether these are gradients of the model's, from what a function that clips has in its hands."""
+        """Return whether these are gradients of the model's, from what a function that clips has in its hands."""
         gradients = {id(gradient) for gradient in seen.get("grads") or ()}
         if gradients:
             return any(id(p.grad) in gradients for p in self.parameters if p.grad is not None)
@@ -234,7 +234,7 @@ class _Watch:
 
 
 def _rows_of(inputs: Any, batch: Any, items: int) -> Tensor | None:
-    """Which items of a batch these inputs are; None where they are others, or equal items leave it open."""
+    """Return which items of a batch these inputs are; None where they are others, or equal items leave it open."""
     ours = [part for _, part in tensors_in(batch) if part.ndim and len(part) == items]
     theirs = [part for _, part in tensors_in(inputs) if part.ndim]
     count = len(theirs[0]) if theirs else 0
@@ -257,6 +257,6 @@ def _rows_of(inputs: Any, batch: Any, items: int) -> Tensor | None:
 
 
 def _bytes(parts: list[Tensor]) -> list[bytes]:
-    """What each item consists of."""
+    """Return the bytes of each item."""
     rows = [part.detach().cpu().double().reshape(len(part), -1).numpy() for part in parts]
     return [b"".join(row[i].tobytes() for row in rows) for i in range(len(rows[0]))]

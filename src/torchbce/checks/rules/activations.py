@@ -112,7 +112,7 @@ def _activation_before_sigmoid(t: Trial) -> Outcome:
 
 
 def _softmax_of_one(t: Trial) -> bool:
-    """Whether the last operation is a softmax along a dimension of one value."""
+    """Return whether the last operation is a softmax along a dimension of one value."""
     for name, _ in last_operations(t.outputs, 1):
         if name in ("Softmax", "LogSoftmax"):
             constant = t.outputs.detach().exp() if name == "LogSoftmax" else t.outputs.detach()
@@ -142,7 +142,7 @@ def _squashing(t: Trial, last: str, seen: Range) -> str:
 
 
 def _stays_within(t: Trial, sign: float) -> bool:
-    """Whether outputs stay within [0, 1] though the parameters are trained to raise, or lower, them, and they move."""
+    """Return whether outputs stay within [0, 1] though training raises, or lowers, them, and they move."""
     model = t.copy()
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
@@ -195,7 +195,7 @@ def missing_sigmoid(t: Trial) -> Outcome:
 
 
 def _may_be_anything(t: Trial) -> bool:
-    """Whether the outputs come from a linear layer, and through activations that do not keep them within [0, 1]."""
+    """Return whether the outputs come from a linear layer, by activations that do not keep them within [0, 1]."""
     for name, node in last_operations(t.outputs, 3, TRANSPARENT | AVERAGING):
         if name.startswith(LINEAR):
             return is_free_layer(node)

@@ -54,7 +54,7 @@ def sigmoid_twice_floor(share: float) -> float:
 
 
 def fits_sigmoid_twice(losses: np.ndarray, share: float) -> bool:
-    """Whether every loss lies between the least and the most that logits in [0, 1] can cost.
+    """Return whether every loss lies between the least and the most that logits in [0, 1] can cost.
 
     The batches of an epoch need not have exactly the base rate: it may be off by a hundredth.
     """
@@ -63,7 +63,7 @@ def fits_sigmoid_twice(losses: np.ndarray, share: float) -> bool:
 
 
 def _stays_above(losses: np.ndarray, entropy: float) -> bool:
-    """Whether no epoch comes down near the entropy, and it does not look as if later ones would.
+    """Return whether no epoch comes down near the entropy, and it does not look as if later ones would.
 
     A fall that slows down ends at the limit of a geometric series; one that hardly slows down may go anywhere.
     """

@@ -44,7 +44,7 @@ def pos_weight_inverted(t: Trial) -> Outcome:
 
 
 def _counts(t: Trial) -> tuple[list[int], list[int]]:
-    """How many ones and zeros each label has, of the targets that count."""
+    """Return how many ones and zeros each label has, of the targets that count."""
     y = t.targets.detach()
     counts = torch.ones_like(y, dtype=torch.bool) if t.counts is None else t.counts
     columns = y.shape[1] if y.ndim == 2 else 1
@@ -54,7 +54,7 @@ def _counts(t: Trial) -> tuple[list[int], list[int]]:
 
 
 def _is_inverted(weight: float, ones: int, zeros: int) -> bool | None:
-    """Whether a weight is the ratio of ones to zeros, or the share of ones; None where a batch cannot tell."""
+    """Return whether a weight is the ratio of ones to zeros, or the share of ones; None where a batch cannot tell."""
     if not ones or not zeros or weight <= 0:
         return None
     ratio, error = math.log(ones / zeros), math.sqrt(1 / ones + 1 / zeros)

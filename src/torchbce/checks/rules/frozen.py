@@ -69,7 +69,7 @@ def _weights(layer: nn.Module) -> Iterator[tuple[Tensor, float]]:
 
 
 def _is_new(weight: Tensor, limit: float) -> bool:
-    """Whether these are draws of that distribution: Kolmogorov's distance, and no weight beyond the limit."""
+    """Return whether these are draws of that distribution: Kolmogorov's distance, and no weight beyond the limit."""
     w = weight.detach().double().flatten()
     if weight.dtype in (torch.float16, torch.bfloat16) or not bool(w.isfinite().all()):
         return False

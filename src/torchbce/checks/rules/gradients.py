@@ -84,7 +84,7 @@ def _unreached(t: Trial, seen: dict[str, float]) -> Outcome:
 
 
 def _without_effect(t: Trial, seen: dict[str, float]) -> Outcome:
-    """Weights that may be any others, and have no gradient but by rounding: of scores that are equal in a softmax."""
+    """Find weights with no gradient but rounding errors, as of scores that are equal in a softmax."""
     usual = sorted(seen.values())[len(seen) // 2]
     small = [name for name, size in seen.items() if size < ROUNDING * usual and "bias" not in name]
     idle = [name for name in small if _moves_nothing(t, name)]
@@ -98,7 +98,7 @@ def _without_effect(t: Trial, seen: dict[str, float]) -> Outcome:
 
 
 def _moves_nothing(t: Trial, name: str) -> bool:
-    """Whether the loss stays as it is whatever a parameter is, and whatever the others are, as experts have items."""
+    """Return whether no value of a parameter moves the loss, whatever the others are, as experts have items."""
     model = t.copy()
     with torch.no_grad():
         for draw in range(DRAWS // 2):
@@ -115,7 +115,7 @@ def _moves_nothing(t: Trial, name: str) -> bool:
 
 
 def _cancels(t: Trial, name: str, seen: dict[str, float]) -> bool:
-    """Whether this is the bias of a layer that is trained, and no value of it moves the loss: as before BatchNorm."""
+    """Return whether this is the bias of a trained layer and no value of it moves the loss, as before BatchNorm."""
     layer, _, last = name.rpartition(".")
     if "bias" not in last or not any(size > 0 for other, size in seen.items() if other.rpartition(".")[0] == layer):
         return False
@@ -123,7 +123,7 @@ def _cancels(t: Trial, name: str, seen: dict[str, float]) -> bool:
 
 
 def _only_padding(t: Trial, name: str) -> bool:
-    """Whether this is the table of an embedding that was asked for nothing but padding."""
+    """Return whether this is the table of an embedding that was asked for nothing but padding."""
     model = t.copy()
     layer = model.get_submodule(name.rpartition(".")[0])
     padding = getattr(layer, "padding_idx", None)
@@ -175,7 +175,7 @@ def optimizer_coverage(t: Trial) -> Outcome:
 
 
 def _left_to_another(t: Trial, left: list[str]) -> bool:
-    """Whether parameters that an optimizer does not have are those of an adversary, or get no gradient anyway."""
+    """Return whether parameters that no optimizer has are an adversary's, or get no gradient anyway."""
     parameters = dict(t.model.named_parameters())
     if len(left) < len(parameters) and not any(name in _in_the_graph(t) for name in left):
         return True
@@ -197,7 +197,7 @@ def _in_the_graph(t: Trial) -> set[str]:
 
 
 def _unregistered(t: Trial) -> list[str]:
-    """Attributes with layers in plain lists and dicts that the loss depends on."""
+    """Return the attributes with layers in plain lists and dicts that the loss depends on."""
     known = {id(p) for p in t.model.parameters()}
     found = {}
     for name, module in t.model.named_modules():

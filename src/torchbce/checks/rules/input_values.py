@@ -60,13 +60,13 @@ def inputs_alike(t: Trial) -> Outcome:
 
 
 def _spread(part: Tensor) -> float:
-    """How far items differ, in the place where they differ most, beside the size of the numbers there."""
+    """Return how far items differ, in the place where they differ most, beside the size of the numbers there."""
     rows = part.double().reshape(len(part), -1)
     return float((rows.std(0) / rows.abs().amax(0).clamp(min=1e-300)).max())
 
 
 def _is_divided_twice(part: Tensor) -> bool:
-    """Whether all numbers are a byte / 255 / 255, or a picture's numbers just fill 0 to 1 / 255."""
+    """Return whether all numbers are a byte / 255 / 255, or a picture's numbers just fill 0 to 1 / 255."""
     low, high = (bound.item() for bound in part.aminmax())
     if low < 0 or not 0 < high <= (1 + 1e-3) / BYTE or part[0].numel() < 16:
         return False

@@ -59,13 +59,13 @@ def input_ignored(t: Trial) -> Outcome:
 
 
 def _ignored_in_both(model: nn.Module, t: Trial, names: list[str]) -> list[str | None]:
-    """In training and in evaluation: before any training a deep network with BatchNorm is alive in the first only."""
+    """Return the inputs ignored in both modes: a new network with BatchNorm may be alive in training only."""
     ignored = _ignored(copied(model).eval(), t, names)
     return [name for name in ignored if name in _ignored(copied(model), t, names)] if ignored else []
 
 
 def _ignored(model: nn.Module, t: Trial, names: list[str]) -> list[str | None]:
-    """Inputs that may be exchanged between the items; None for all of them together."""
+    """Return the inputs that may be exchanged between the items; None stands for all of them together."""
     with torch.no_grad():
         outputs = _answers(model, t.inputs, t)
         rows = torch.arange(len(t.targets))
@@ -82,14 +82,14 @@ def _ignored(model: nn.Module, t: Trial, names: list[str]) -> list[str | None]:
 
 
 def _answers(model: nn.Module, inputs: Any, t: Trial) -> list[Tensor]:
-    """All that the loss takes of what a model returns, with the same random numbers each time."""
+    """Return all that the loss takes of what a model returns, with the same random numbers each time."""
     seed()
     found = dict(tensors_in(call(model, inputs)))
     return [found[name] for name in (t.reached or {t.place}) if name in found] or [*found.values()][:1]
 
 
 def _alike(first: list[Tensor], second: list[Tensor]) -> bool:
-    """Whether tensors are the same but for rounding."""
+    """Return whether tensors are the same but for rounding."""
     for one, other in zip(first, second, strict=True):
         if one.shape != other.shape:
             return False
@@ -155,7 +155,7 @@ def batch_mixing(t: Trial) -> Outcome:
 
 
 def _two_passes_differ(t: Trial) -> Outcome:
-    """Because something is drawn at random, or because something is kept from the first pass."""
+    """Find why two passes differ, by random numbers or by what the first pass leaves."""
     model = t.copy().eval()
     with torch.no_grad():
         seed()
@@ -177,7 +177,7 @@ def _two_passes_differ(t: Trial) -> Outcome:
 
 
 def _samples(model: nn.Module, t: Trial) -> bool:
-    """Whether the loss takes two and more other tensors, which do not change: a mean and a variance, as in a VAE."""
+    """Return whether the loss takes two or more other tensors that do not change: mean and variance, as in a VAE."""
     with torch.no_grad():
         first, second = (dict(tensors_in(call(model, t.inputs))) for _ in range(2))
     others = [name for name in t.reached if name != t.place and name in first and name in second]

@@ -15,7 +15,7 @@ CHANCE = 4.0  # standard errors within which those as they are do not
 
 
 def transposed(outputs: Tensor, targets: Tensor) -> Outcome:
-    """Targets that do not go with their outputs, and do in another order of dimensions."""
+    """Find targets that do not go with their outputs, and do in another order of dimensions."""
     if outputs.ndim < 2 or outputs.ndim > 4 or min(outputs.shape) < 2 or not is_binary(targets):
         return not_applicable("outputs have one dimension, or targets are not 0 and 1")
     shape = outputs.shape
@@ -42,7 +42,7 @@ def transposed(outputs: Tensor, targets: Tensor) -> Outcome:
 
 
 def _association(x: Tensor, y: Tensor) -> float:
-    """How far the mean output of targets 1 is above that of targets 0, in standard errors."""
+    """Return how far the mean output of targets 1 is above that of targets 0, in standard errors."""
     ones, zeros = x[y == 1], x[y == 0]
     if len(ones) < 2 or len(zeros) < 2:
         return 0.0

@@ -113,7 +113,7 @@ def stuck(log: Log) -> Outcome:
 
 
 def _stays_at(losses: np.ndarray, place: float) -> int:
-    """For how many epochs, up to the last, a loss is near a place, the later ones no lower; 0 where that is not so."""
+    """Return for how many epochs, up to the last, a loss is near a level, the later ones no lower; 0 where none is."""
     away = np.flatnonzero(np.abs(losses / place - 1) > NEAR)
     tail = losses[away[-1] + 1 :] if len(away) else losses
     if len(tail) < 2 * FEWEST_EPOCHS:
@@ -186,7 +186,7 @@ BOOKS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 
 def _rounding(printed: float) -> float:
-    """Half a unit of the last digit that was printed, and at least what adding up in float32 loses."""
+    """Return half a unit of the last digit that was printed, and at least what adding up in float32 loses."""
     digits = len(repr(float(printed)).partition(".")[2]) if "e" not in repr(float(printed)) else 17
     return max(0.5001 * 10.0**-digits, 1e-6 * abs(printed))
 
@@ -293,7 +293,7 @@ def overfitting(log: Log) -> Outcome:
 
 
 def _rise(valid: np.ndarray, best: int) -> tuple[float, bool]:
-    """How far the loss has risen since its best epoch, and whether that is not chance.
+    """Return how far the loss has risen since its best epoch, and whether that is not chance.
 
     The rank test of Mann and Kendall on the epochs after the best: in a curve that only scatters they do not rise. The
     best epoch is the luckiest, so it is left out, and the rise is counted from its neighbours.
@@ -358,7 +358,7 @@ def _exploded(losses: np.ndarray) -> int | None:
 
 
 def _part_that_rose(decompositions: Sequence[Decomposition] | None, best: int) -> tuple[str, str, dict[str, float]]:
-    """In words, what to do, and the numbers."""
+    """Return in words which part rose, what to do, and the numbers."""
     if decompositions is None:
         return "", "where only calibration got worse (torchbce.explain shows it), calibrate instead of stopping", {}
     first, last = decompositions[best], decompositions[-1]

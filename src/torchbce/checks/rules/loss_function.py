@@ -48,7 +48,7 @@ def sigmoid_twice(found: Fingerprint) -> Outcome:
 
 
 def applies_sigmoid_twice(first: str) -> Outcome:
-    """BCE004 of a loss that puts this activation before one of logits."""
+    """Return BCE004 of a loss that puts this activation before one of logits."""
     return fail(
         f"the loss applies a sigmoid to what is already one, or squashed: it puts {first} before it. No output is "
         "taken for less than 1/2, and with BCE none costs less than 0.3133 (target 1) or 0.6931 (target 0)",

@@ -36,6 +36,6 @@ def loss_is_bce(t: Trial) -> Outcome:
 
 
 def _are_scores(t: Trial) -> bool:
-    """Whether the outputs are those of a linear layer or a sigmoid, and so larger for target 1; distances are not."""
+    """Return whether the outputs are of a linear layer or a sigmoid, so larger for target 1; distances are not."""
     name, node = next(iter(last_operations(t.outputs, 1)), ("", None))
     return name in SIGMOIDS or (name.startswith(LINEAR) and is_free_layer(node))

@@ -65,7 +65,7 @@ def _advice(t: Trial) -> str:
 
 
 def finite(**tensors: Tensor) -> Outcome:
-    """NaN and infinities, in the first tensor that has any."""
+    """Find NaN and infinities, in the first tensor that has any."""
     for name, tensor in tensors.items():
         values = tensor.detach().flatten()
         wrong = (~values.isfinite()).nonzero().flatten() if values.is_floating_point() else torch.zeros(0)

@@ -32,7 +32,7 @@ PLAIN = 1e-3  # the learning rate of Adam
 
 @dataclass(frozen=True)
 class Run:
-    """Some steps of a copy.
+    """The losses of some steps of a copy, and how far its weights moved.
 
     Attributes:
         losses: before each step, as far as they are finite.
@@ -46,7 +46,7 @@ class Run:
 
     @property
     def lowest(self) -> float:
-        """Of the last ten losses, as a loss may jump."""
+        """Return the lowest of the last ten losses, as a loss may jump."""
         return min(self.losses[-10:])
 
 
@@ -76,7 +76,7 @@ def optimizer_settings(t: Trial) -> Outcome:
 
 
 def _maximizes(t: Trial) -> Outcome | None:
-    """maximize=True, unless step gives it the negative of the loss."""
+    """Find maximize=True, unless step gives it the negative of the loss."""
     if not all(group.get("maximize") for group in t.user.optimizer.param_groups):  # type: ignore[union-attr]
         return None
     if t.loss is None or t.loss.family != "bce" or t.loss.scale < 0:
@@ -109,7 +109,7 @@ def _diverged(t: Trial, run: Run, plain: Run) -> Outcome | None:
 
 
 def _stands(groups: list[dict[str, Any]], run: Run) -> Outcome | None:
-    """Weights that do not move, where no schedule will come to a larger rate."""
+    """Find weights that do not move, where no schedule will come to a larger rate."""
     if run.moved > STILL or any(_later(group) > float(group["lr"]) for group in groups):
         return None
     return warn(
@@ -152,7 +152,7 @@ def _decayed(t: Trial, groups: list[dict[str, Any]]) -> Outcome | None:
 
 
 def _run(t: Trial, change: Callable[[nn.Module, torch.optim.Optimizer], torch.optim.Optimizer]) -> Run:
-    """Thirty steps of a copy without dropout, on the batch's first items; fewer where the loss is no number."""
+    """Run thirty steps of a copy without dropout, on the batch's first items; fewer where the loss is no number."""
     model, optimizer = copied((t.user.model, t.user.optimizer))
     assert optimizer is not None
     if not model.training:
@@ -188,7 +188,7 @@ def _plain(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def _constant(t: Trial) -> float:
-    """What always answering the base rate costs, where the targets are 0 and 1; otherwise no bound."""
+    """Return what always answering the base rate costs, where the targets are 0 and 1; otherwise infinity."""
     if not bool(((t.labels == 0) | (t.labels == 1)).all()):
         return math.inf
     share = t.labels.double().mean().item()

@@ -43,7 +43,7 @@ def shared_items(t: Trial) -> Outcome:
 
 
 def _never_equal(valid: Any, distinct: int) -> bool:
-    """Whether one number of an item, all by itself, is another in nearly every item; looked for in the first batch."""
+    """Return whether one number of an item differs between nearly all items; looked for in the first batch."""
     inputs, targets = unpack(first_batch(valid))
     for _, part in tensors_in(inputs):
         if part.is_floating_point() and part.ndim and len(part) == len(targets) >= 8:

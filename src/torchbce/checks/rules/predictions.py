@@ -44,7 +44,7 @@ def base_rate(shown: Explanation) -> Outcome:
 
 
 def _why_unknown(shown: Explanation) -> str:
-    """Why nothing can be said of how good predictions are."""
+    """Return why nothing can be said of how good predictions are."""
     if shown.floor is not None:
         return "targets are soft"
     return "all targets are alike" if not shown.baseline > 0 else f"fewer than {TOO_FEW} items"

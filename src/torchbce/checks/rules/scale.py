@@ -51,7 +51,7 @@ def scale(x: Tensor, y: Tensor, from_logits: bool) -> Outcome:
 
 
 def _outside(x: Tensor, evidence: dict[str, float]) -> Outcome:
-    """What numbers may be that are said to be probabilities and are not."""
+    """Return what numbers may be that are said to be probabilities and are not."""
     low, high = evidence["lowest"], evidence["highest"]
     outside = int(((x < 0) | (x > 1)).sum())
     if not outside:
@@ -65,7 +65,7 @@ def _outside(x: Tensor, evidence: dict[str, float]) -> Outcome:
 
 
 def _mean_loss(probabilities: Tensor, y: Tensor) -> float:
-    """NaN, which compares with nothing, where targets are not allowed."""
+    """Return the mean loss; NaN, which compares with nothing, where targets are not allowed."""
     return binary_cross_entropy(probabilities, y.double()).item() if is_binary(y) else math.nan
 
 
@@ -89,7 +89,7 @@ def direction(shown: Explanation) -> Outcome:
 
 
 def two_columns(x: Tensor, y: Tensor) -> Outcome:
-    """BCE029 for outputs of both classes."""
+    """Return BCE029 for outputs of both classes."""
     return fail(
         f"outputs has two columns, one per class: shape {tuple(x.shape)} for {y.numel()} targets",
         "outputs = outputs[:, 1]  # of the positive class",

@@ -32,7 +32,7 @@ def cross_talk(t: Trial) -> Outcome:
 
 
 def compares_one(t: Trial) -> Outcome | None:
-    """BCE003 of a model that returns one row for the whole batch, which broadcasts against all of them."""
+    """Find BCE003 of a model that returns one row for the whole batch, which broadcasts against all of them."""
     rows = len(t.targets) if t.targets.ndim else 0
     if t.outputs.ndim != t.targets.ndim or rows < 2 or len(t.outputs) != 1:
         return None
@@ -50,7 +50,7 @@ def compares_one(t: Trial) -> Outcome | None:
 
 
 def compares_all(t: Trial) -> Outcome | None:
-    """BCE003 on the batch itself: outputs and targets of different shapes, which the loss lets broadcast."""
+    """Find BCE003 on the batch itself: outputs and targets of different shapes, which the loss lets broadcast."""
     if t.outputs.shape == t.targets.shape or t.outputs.numel() != t.targets.numel() or t.targets.numel() < 2:
         return None
     moved = _moved_by(t, 0)
@@ -70,7 +70,7 @@ def _alike(moved: Tensor) -> bool:
 
 
 def _reaches_all(t: Trial, moved: Tensor) -> bool:
-    """Whether a target moves the gradients of all items, and its own alone once it has the shape of the outputs.
+    """Return whether a target moves the gradients of all items, and its own alone once it has the shape of the outputs.
 
     Outputs (N, 1, H, W) and targets (N, H, W) become (N, N, H, W).
     """
@@ -88,7 +88,7 @@ def _reaches_all(t: Trial, moved: Tensor) -> bool:
 
 
 def compares_others(t: Trial) -> Outcome | None:
-    """BCE003 too: an item's own target hardly moves its gradient, and that of another item does."""
+    """Find BCE003 where an item's own target hardly moves its gradient, and that of another item does."""
     if (
         t.outputs.numel() != t.targets.numel()
         or t.outputs.ndim == 0
@@ -138,7 +138,7 @@ def pos_weight_shape(t: Trial) -> Outcome:
 
 
 def _moved_by(t: Trial, place: int) -> Tensor | None:
-    """How far each output's gradient moves if one target, by its number, is flipped; None without gradients."""
+    """Return how far each output's gradient moves if one target, by its number, is flipped; None without gradients."""
     gradients = []
     first = t.targets.reshape(-1)[place]
     for value in (first, 1 - first):

@@ -147,7 +147,7 @@ def overfits_one_batch(t: Trial) -> Outcome:
 
 
 def _lowest(t: Trial, rows: Tensor) -> float:
-    """What the loss comes down to for free outputs; above 0 with smoothed targets."""
+    """Return what the loss comes down to for free outputs; above 0 with smoothed targets."""
     takes_probabilities = t.loss is not None and t.loss.takes == "probabilities"
     free = torch.zeros_like(t.outputs[rows]).detach().requires_grad_()
     optimizer = torch.optim.Adam([free], lr=0.1)
@@ -184,7 +184,7 @@ def conflicting_items(t: Trial) -> Outcome:
 
 
 def _why_not_cut(t: Trial) -> str:
-    """Why no eight items of two classes can be taken from the batch, if so."""
+    """Return why no eight items of two classes can be taken from the batch; empty where they can."""
     if t.targets.ndim > 1 and t.targets.numel() != len(t.targets):
         return f"each item has {t.targets[0].numel()} labels, and so no class of its own"
     if t.targets.ndim == 0 or not t.can_be_cut:
@@ -195,7 +195,7 @@ def _why_not_cut(t: Trial) -> str:
 
 
 def _few_distinct(t: Trial) -> Tensor | None:
-    """Up to eight items, of both classes, whose inputs differ."""
+    """Return up to eight items, of both classes, whose inputs differ."""
     y = t.targets.flatten()
     chosen: list[int] = []
     for label in (0, 1):
@@ -212,6 +212,6 @@ def _few_distinct(t: Trial) -> Tensor | None:
 
 
 def _same(inputs: object, i: int, j: int) -> bool:
-    """Whether two items have equal inputs."""
+    """Return whether two items have equal inputs."""
     parts = [part for _, part in tensors_in(inputs) if part.ndim and len(part) > max(i, j)]
     return all(torch.equal(part[i], part[j]) for part in parts)

@@ -43,7 +43,7 @@ TEXTS = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gradient of one pass is: "given" or a mistake, or "" for another one.
+    """The kind of one pass's gradient: "given" or a mistake, or "" for another one.
 
     scale: how many times as large as that of the given loss.
     moved: how many targets are not those of the batch; 0 where that is not known.
@@ -109,7 +109,7 @@ def _without_gradient(seen: Watched) -> Outcome:
 
 
 def _size(t: Trial, window: Window, verdicts: list[Verdict]) -> Outcome:
-    """Where the direction is right or unknown: the size, as all passes together have it."""
+    """Check the size of the gradient of all passes together, where the direction is right or unknown."""
     if {verdict.kind for verdict in verdicts} != {"given"}:
         return passed("step trains on another loss, or on other items, than were given")
     scale = sum(verdict.scale for verdict in verdicts) / (window.scaled or 1.0)
@@ -147,7 +147,7 @@ def judged(t: Trial, found: Pass) -> Verdict:
 
 
 def _targets_of(t: Trial, found: Pass) -> Tensor | None:
-    """The targets that belong to a pass: by its rows, or all in their order where its inputs are changed."""
+    """Return the targets that belong to a pass: by its rows, or all in their order where its inputs are changed."""
     if found.rows is not None:
         return t.targets[found.rows]
     if t.targets.ndim and found.outputs.ndim and found.outputs.shape == t.outputs.shape:
@@ -156,7 +156,7 @@ def _targets_of(t: Trial, found: Pass) -> Tensor | None:
 
 
 def _candidates(t: Trial, found: Pass, y: Tensor, given: Tensor) -> Iterator[tuple[str, Tensor | None]]:
-    """Gradients that step may have, the right one first."""
+    """Yield the gradients that step may have, the right one first."""
     yield "given", given
     yield "sign", -given
     labels = torch.unique(y).tolist()
@@ -172,7 +172,7 @@ def _candidates(t: Trial, found: Pass, y: Tensor, given: Tensor) -> Iterator[tup
 
 
 def _other_targets(t: Trial, found: Pass, y: Tensor, gradient: Tensor, tolerance: float) -> Verdict:
-    """Where the loss is that of other targets than the batch's: those that the signs of the gradients say."""
+    """Check the targets that the signs of the gradients show, where they are not the batch's."""
     if found.rows is None or torch.unique(y).tolist() != [0, 1] or y.numel() != gradient.numel():
         return Verdict("")
     told = (gradient < 0).to(y.dtype).reshape(y.shape)
@@ -186,7 +186,7 @@ def _other_targets(t: Trial, found: Pass, y: Tensor, gradient: Tensor, tolerance
 
 
 def _is_shuffled(t: Trial) -> bool:
-    """Whether it happens with other random numbers too: targets that are noisy on purpose are not as many each time."""
+    """Return whether other random numbers shuffle too: targets that are noisy on purpose vary in number."""
     for draw in range(1, DRAWS + 1):
         windows = watched(t, 1, start=100 * draw).windows
         if windows and {judged(t, found).kind for found in windows[0].passes} != {"shuffled"}:
@@ -195,7 +195,7 @@ def _is_shuffled(t: Trial) -> bool:
 
 
 def _gradient(t: Trial, found: Pass, y: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> Tensor | None:
-    """Of the given loss at the outputs of a pass; None where it refuses them."""
+    """Return the gradient of the given loss at the outputs of a pass; None where it refuses them."""
     outputs = found.outputs.clone()
     if outputs.dtype in (torch.float16, torch.bfloat16):
         outputs = outputs.float()
@@ -210,7 +210,7 @@ def _gradient(t: Trial, found: Pass, y: Tensor, change: Callable[[Tensor], Tenso
 
 
 def _times(gradient: Tensor, expected: Tensor, tolerance: float) -> float:
-    """How many times as large as expected it is, if it is that; 0 otherwise, and below 0 where it is opposite."""
+    """Return how many times the expected gradient this one is; 0 for another one, below 0 for its opposite."""
     if gradient.numel() != expected.numel():
         return 0.0
     g, e = gradient.flatten(), expected.flatten()

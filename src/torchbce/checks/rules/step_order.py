@@ -63,7 +63,7 @@ def _clipping(seen: Watched) -> Outcome | None:
 
 
 def _twice(window: Window) -> Outcome | None:
-    """The same gradient at the outputs of one pass, twice, and twice as much of it in the parameters."""
+    """Find the same gradient at the outputs of one pass twice, and twice as much of it in the parameters."""
     if len(window.passes) != 1 or len(gradients := window.passes[0].gradients) != 2:
         return None
     first, second = gradients
@@ -77,7 +77,7 @@ def _twice(window: Window) -> Outcome | None:
 
 
 def _lost(t: Trial, window: Window) -> Outcome | None:
-    """Parts of one batch, of which the optimizer sees the last ones only: the others' targets change nothing."""
+    """Find parts of one batch of which the optimizer sees the last ones only: the others' targets change nothing."""
     kept = {row for found in window.passes if found.rows is not None for row in found.rows.tolist()}
     lost = {row for found in window.lost if found.rows is not None for row in found.rows.tolist()}
     if not kept or not lost or kept & lost or any(found.rows is None for found in window.passes + window.lost):
@@ -98,7 +98,7 @@ def _lost(t: Trial, window: Window) -> Outcome | None:
 
 
 def _other_targets(batch: Any, rows: Tensor) -> Any:
-    """The batch with the targets of these rows flipped."""
+    """Return the batch with the targets of these rows flipped."""
 
     def flipped(y: Tensor) -> Tensor:
         return y.clone().index_copy_(0, rows, 1 - y[rows])
@@ -136,7 +136,7 @@ def step_mode(t: Trial) -> Outcome:
 
 
 def _differs(module: nn.Module) -> bool:
-    """Whether it is another one in evaluation, and not switched off."""
+    """Return whether a layer is another one in evaluation, and not switched off."""
     if isinstance(module, nn.modules.dropout._DropoutNd):
         return module.p > 0
     return isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats and module.training

@@ -22,7 +22,7 @@ MOST_BATCHES = 50  # of a loader, that are looked through for the other class
 
 
 def targets_range(targets: Tensor, counts: Tensor | None = None) -> Outcome:
-    """Below 0 or above 1 the loss has no lowest value: training it away makes it ever more negative.
+    """Find targets outside [0, 1], for which the loss has no lowest value and training makes it ever more negative.
 
     Targets where `counts` is False are labels that are missing, which the loss leaves out.
     """
@@ -52,12 +52,12 @@ def targets_range(targets: Tensor, counts: Tensor | None = None) -> Outcome:
 
 
 def is_binary(targets: Tensor) -> bool:
-    """Every target is 0 or 1."""
+    """Return whether every target is 0 or 1."""
     return bool(((targets == 0) | (targets == 1)).all())
 
 
 def are_probabilities(values: Tensor) -> bool:
-    """Every value lies in [0, 1]; NaN does not."""
+    """Return whether every value lies in [0, 1]; NaN does not."""
     return bool(((values >= 0) & (values <= 1)).all())
 
 

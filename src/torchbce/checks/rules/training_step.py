@@ -40,7 +40,7 @@ def fresh_gradients(t: Trial) -> Outcome:
 
 @contextlib.contextmanager
 def _untouched(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """The user's own model and optimizer stay as they are, though a step may know them.
+    """Leave the user's own model and optimizer as they are, though a step may know them.
 
     Raises:
         _OwnOptimizer: the step moved that optimizer.
@@ -59,7 +59,7 @@ def _untouched(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[N
 
 
 def _gradients(model: nn.Module, batch: Any, step: Step, optimizer: torch.optim.Optimizer) -> tuple[list[Tensor], bool]:
-    """All gradients in one row, as the optimizer finds them in its first two steps, or in fewer.
+    """Return all gradients in one row, as the optimizer finds them in its first two steps, or in fewer.
 
     Also whether earlier batches of several count: whether the next step finds another gradient if they have other
     targets.
@@ -97,7 +97,7 @@ def _gradients(model: nn.Module, batch: Any, step: Step, optimizer: torch.optim.
 
 
 def passes_of_a_step(t: Trial) -> int:
-    """How often the user's own step runs the model; 0 where that is not known."""
+    """Return how often the user's own step runs the model; 0 where that is not known."""
     if t.user.step is None or t.user.optimizer is None:
         return 0
     model_copy, optimizer_copy = copied((t.user.model, t.user.optimizer))

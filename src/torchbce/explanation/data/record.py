@@ -37,12 +37,12 @@ class Item:
 
     @property
     def name(self) -> str:
-        """Where the item is from."""
+        """Return where the item is from."""
         return f"{self.source} {self.place or self.row}".strip()
 
     @property
     def formula(self) -> str:
-        """The loss as the article writes it."""
+        """Return the loss as the article writes it."""
         p, y = probability_text(self.probability), self.target
         if y in (0, 1):
             return f"-log({p})" if y else f"-log(1 - {p})"
@@ -67,7 +67,7 @@ class GroupLoss:
 
     @property
     def percent(self) -> float:
-        """The group's share of the total, in percent."""
+        """Return the group's share of the total, in percent."""
         return 100 * self.share
 
 
@@ -121,7 +121,7 @@ class ExplanationRecord:
 
     @property
     def clusters(self) -> int | None:
-        """How many there are; None where items are taken for independent."""
+        """Return how many there are; None where items are taken for independent."""
         return None if self.cluster_sizes is None else self.cluster_sizes.number
 
     @property
@@ -156,7 +156,7 @@ class ExplanationRecord:
 
     @property
     def excess(self) -> float:
-        """What is above the least that soft targets allow."""
+        """Return the mean by weight less the least that soft targets allow."""
         return self.weighted_mean - (self.floor or 0.0)
 
     @property
@@ -166,5 +166,5 @@ class ExplanationRecord:
 
     @property
     def miscalibrated(self) -> Verdict | None:
-        """Whether the probabilities are right; None where there are too few items to tell."""
+        """Return whether the probabilities are right; None where there are too few items to tell."""
         return None if self.calibration is None else verdict_on(self.calibration, self.baseline)

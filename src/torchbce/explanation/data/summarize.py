@@ -40,7 +40,7 @@ def sketched(
     by: Any = None,
     cluster: Any = None,
 ) -> tuple[Sketch, tuple[int, ...]]:
-    """A sketch of items in memory, and the shape that they lie in, where rows do not name them."""
+    """Return a sketch of items in memory, and the shape that they lie in, where rows do not name them."""
     items = as_items(outputs, targets, from_logits, weight, rows, {"by": by, "cluster": cluster})
     sketch = Sketch(from_logits)
     sketch.add(
@@ -159,7 +159,7 @@ def summarized(
 
 
 def _items(sketch: Sketch, top: int, shape: tuple[int, ...]) -> tuple[Item, ...]:
-    """All items in order if they are few, else the worst, the worst first."""
+    """Return all items in order if they are few, else the worst first."""
     worst = sketch.worst
     chosen = np.arange(min(top, len(worst.loss)))
     if sketch.sums.count <= min(top, KEPT):
@@ -182,7 +182,7 @@ def _items(sketch: Sketch, top: int, shape: tuple[int, ...]) -> tuple[Item, ...]
 
 
 def _group_losses(sketch: Sketch, hard: bool) -> tuple[GroupLoss, ...]:
-    """The group with the largest part of the loss first."""
+    """Return the groups, the one with the largest part of the loss first."""
     found = []
     for group in sketch.groups.rows():
         around = mean_of(group)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def explanation_figure(found: ExplanationRecord) -> Figure:
-    """Few items on the curve -log q; many as a reliability diagram beside the histogram of their losses."""
+    """Draw few items on the curve -log q, or many as a reliability diagram beside the histogram of their losses."""
     from matplotlib.figure import Figure
 
     if found.count <= LABELLED:

@@ -29,7 +29,7 @@ def write_report(
     facts: Mapping[str, str] | None = None,
     figures: Mapping[str, str] | None = None,
 ) -> None:
-    """The explanation, its items on a curve to explore, and figures; the file appears whole or not at all.
+    """Write the explanation, its items on a curve to explore, and figures; the file appears whole or not at all.
 
     Args:
         path: the file to make.
@@ -81,7 +81,7 @@ def render_page(path: Path, package: str, name: str, **values: Any) -> None:
 
 
 def _safe(value: Any) -> Any:
-    """Text as it is shown; what templates made, and figures, are no text from data."""
+    """Return text as it is shown, and what templates or figures made unchanged."""
     return value if not isinstance(value, str) or hasattr(value, "__html__") else shown(value, MESSAGE)
 
 
@@ -91,7 +91,7 @@ def _interval(bounds: tuple[float, float]) -> str:
 
 
 def _numbers(found: ExplanationRecord) -> list[tuple[str, str, str]]:
-    """What is read first: a name, a number and a note under it."""
+    """Return what is read first: for each card a name, a number and a note."""
     items = f"{found.count:,} items, {percent(found.base_rate)} ones"
     mean = _interval(found.intervals.get("mean", NOTHING))
     numbers = [("mean loss, nats per item", f"{found.mean:.4f}", f"95 %: {mean}" if mean else items)]
@@ -122,7 +122,7 @@ def _figures(explanation: ExplanationRecord) -> dict[str, str]:
 
 
 def _explored(explanation: ExplanationRecord) -> dict[str, Any]:
-    """What the script needs to work out the loss again when an item is moved."""
+    """Return what the script needs to work out the loss again when an item is moved."""
     items = explanation.items[:EXPLORED] if math.isfinite(explanation.total) else ()  # nothing moves an infinite total
     moved = sum(item.loss for item in items)
     return {

@@ -19,7 +19,7 @@ GROUPS_SHOWN = 10
 
 
 def item_lines(found: ExplanationRecord) -> list[str]:
-    """The items, and their total where all are shown."""
+    """Return a line for each item, and their total where all are shown."""
     items = found.items
     everything = len(items) == found.count
     most = "the item that costs most:" if len(items) == 1 else f"the {len(items)} items that cost most:"
@@ -49,7 +49,7 @@ def item_lines(found: ExplanationRecord) -> list[str]:
 
 
 def verdict(found: ExplanationRecord) -> str:
-    """What to conclude, in a sentence or two."""
+    """Return what to conclude, in a sentence or two."""
     if not math.isfinite(found.mean):
         return "The loss is infinite: an item was given probability 0 for what happened."
     if not found.baseline > 0:
@@ -76,7 +76,7 @@ def verdict(found: ExplanationRecord) -> str:
 
 
 def thin(found: ExplanationRecord) -> str:
-    """Why the interval of the mean reaches far; nothing where it does not."""
+    """Return why the interval of the mean reaches far; nothing where it does not."""
     if found.errors is None or math.isnan(found.intervals["mean"].low):
         return ""
     if found.errors_among is None:
@@ -92,21 +92,21 @@ def thin(found: ExplanationRecord) -> str:
 
 
 def with_error(found: ExplanationRecord, sign: str = "+-") -> str:
-    """The mean and its standard error, or its interval where all errors are too few for that."""
+    """Return the mean and its standard error, or its interval where errors are too few for one."""
     if thin(found) and found.errors_among is None:
         return f"{found.mean:.6f} ({between(found.intervals['mean'], '.6f')}, 95 %)"
     return f"{found.mean:.6f} {sign} {found.standard_error:.6f}"
 
 
 def ledger_line(found: ExplanationRecord) -> str:
-    """The account in one line."""
+    """Return the ledger in one line."""
     lines = found.ledger.lines
     terms = [f"{'-' if line.bits < 0 else '+'} {abs(line.bits):.4f} {line.name}" for line in lines]
     return f"{' '.join(terms).removeprefix('+ ')} = {found.ledger.bits:.4f} bits per item"
 
 
 def facts(found: ExplanationRecord) -> list[tuple[str, str]]:
-    """A name and a sentence for each thing that is known."""
+    """Return a name and a sentence for each known figure."""
     by_weight = "" if found.weight_sum is None else ", by weight"
     error = "" if math.isnan(found.standard_error) or thin(found) else f" +- {found.standard_error:.4f}"
     pairs = [
@@ -182,7 +182,7 @@ def facts(found: ExplanationRecord) -> list[tuple[str, str]]:
 
 
 def _worth(found: ExplanationRecord, parts: Decomposition) -> str:
-    """Both parts as shares of the base rate's entropy."""
+    """Return separation and miscalibration as shares of the base rate's entropy."""
     percent_of = 100 / parts.uncertainty
     separation = around(parts.discrimination, parts.discrimination_interval, ".1f", percent_of)
     lost = around(parts.miscalibration, parts.miscalibration_interval, ".1f", percent_of)
@@ -191,7 +191,7 @@ def _worth(found: ExplanationRecord, parts: Decomposition) -> str:
 
 
 def labels_text(found: ExplanationRecord) -> str:
-    """A line for each label of several."""
+    """Return a table with a line for each label; empty where there is one."""
     if not found.labels:
         return ""
     names = list(map(shown, found.labels))
@@ -207,7 +207,7 @@ def labels_text(found: ExplanationRecord) -> str:
 
 
 def _interval(found: ExplanationRecord) -> str:
-    """Of the mean, or why there is none."""
+    """Return the interval of the mean, or why there is none."""
     interval, sizes = found.intervals["mean"], found.cluster_sizes
     if math.isnan(interval.low):
         return f"none: {found.withheld.get('mean', 'one item does not say how far others differ')}"
@@ -220,7 +220,7 @@ def _interval(found: ExplanationRecord) -> str:
 
 
 def _withheld(found: ExplanationRecord) -> list[str]:
-    """Which other figures have no interval, and why."""
+    """Return which other figures have no interval, and why."""
     reasons = dict.fromkeys(why for name, why in found.withheld.items() if name != "mean" and found.baseline > 0)
     return [
         f"of {', '.join(name for name, other in found.withheld.items() if other == why and name != 'mean')}: {why}"
@@ -260,7 +260,7 @@ def _groups(found: ExplanationRecord) -> list[str]:
 
 
 def markdown(found: ExplanationRecord) -> str:
-    """The facts and the items as tables."""
+    """Return the facts and the items as Markdown tables."""
     lines = ["| | |", "| --- | --- |"]
     lines += [f"| {name} | {escaped(text, MESSAGE)} |" for name, text in facts(found)]
     lines += ["", "| row | target | probability | loss | nats |", "| ---: | ---: | ---: | --- | ---: |"]

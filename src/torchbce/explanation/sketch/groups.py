@@ -66,7 +66,7 @@ class Groups(KeyedSums):
             self.parts.restore(state | {"first": self.places(other.names)[state["first"]]})
 
     def rows(self) -> Iterator[Group]:
-        """Each group with its sums."""
+        """Yield each group with its sums."""
         found: list[Parts | None] = [None] * len(self)
         if self.parts is not None:
             groups, clusters, sums = self.parts.rows()
@@ -77,7 +77,7 @@ class Groups(KeyedSums):
 
 
 def new_parts() -> PairedSums:
-    """Of groups in clusters."""
+    """Return an empty table for the parts of groups in clusters."""
     return PairedSums(3, MOST_PARTS, FOLDED)
 
 

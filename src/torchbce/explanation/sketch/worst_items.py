@@ -37,7 +37,7 @@ class Worst(NamedTuple):
 
 
 def candidates(losses: Tensor, least: float, most: int) -> Array:
-    """Positions of items that may be among the `most` worst: no fewer than those that cost more than `least`."""
+    """Return the positions of items that may be among the `most` worst, of those that cost `least` or more."""
     found = (losses >= least).nonzero().squeeze(1)
     if len(found) > 4 * most:
         # Those that cost more than the last of the worst here, and the first of those that cost the same.
@@ -65,7 +65,7 @@ class LossHistogram:
         self.sums.scatter_add_(0, keys, losses)
 
     def coarse(self) -> tuple[tuple[float, int], ...]:
-        """Coarser, for a picture: the items in each fifth of a decade, as (loss from, items)."""
+        """Return the number of items in each fifth of a decade, as (loss from, items)."""
         counts = self.counts.numpy()
         filled = counts.nonzero()[0]
         losses = torch.from_numpy(filled << 16).int().view(torch.float32).double().numpy()
@@ -73,7 +73,7 @@ class LossHistogram:
         return tuple((float(10 ** (step / 5)), int(counts[filled[fifths == step]].sum())) for step in range(-40, 13))
 
     def share_of_worst(self, fraction: float, worst: Worst) -> float:
-        """The share of the loss that the worst `fraction` of the items has."""
+        """Return the share of the loss that the worst `fraction` of the items has."""
         count, total = int(self.counts.sum()), float(self.sums.sum())
         wanted = max(1, round(fraction * count))
         if total == 0:

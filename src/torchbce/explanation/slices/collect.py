@@ -45,5 +45,5 @@ class SliceCollector:
         self._table.add(codes, loss.numpy(), p.numpy(), w, clusters)
 
     def found(self) -> Slices | None:
-        """What stands out; None where there were no items."""
+        """Return what stands out; None where there were no items."""
         return None if self._table is None else chosen(self._table, left_out=self._left_out)

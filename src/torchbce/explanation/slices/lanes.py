@@ -26,7 +26,7 @@ class Lanes:
         return len(self._places)
 
     def of(self, clusters: Codes) -> np.ndarray:
-        """The lane of each item, by its cluster's number and the clusters' names."""
+        """Return the lane of each item, by its cluster's number and the clusters' names."""
         codes, names = clusters
         lanes = np.zeros(len(names), np.int32)
         used, first = np.unique(codes, return_index=True)

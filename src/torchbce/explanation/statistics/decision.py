@@ -25,7 +25,7 @@ class Decision:
 
     @classmethod
     def by_cost(cls, false_positive: float, false_negative: float) -> Decision:
-        """The threshold that makes the expected cost of calibrated probabilities least (Elkan 2001)."""
+        """Return the threshold that makes the expected cost of calibrated probabilities least (Elkan 2001)."""
         return cls(false_positive / (false_positive + false_negative), (false_positive, false_negative))
 
 
@@ -53,13 +53,13 @@ class Decided:
 
     @property
     def precision(self) -> float:
-        """The share of ones among what was decided yes; NaN where nothing was."""
+        """Return the share of ones among what was decided yes; NaN where nothing was."""
         yes = self.true_positive + self.false_positive
         return self.true_positive / yes if yes else math.nan
 
     @property
     def recall(self) -> float:
-        """The share of the ones that was decided yes; NaN where there are none."""
+        """Return the share of the ones that was decided yes; NaN where there are none."""
         ones = self.true_positive + self.false_negative
         return self.true_positive / ones if ones else math.nan
 
@@ -84,7 +84,7 @@ class Decided:
 
 
 def decided(points: Points, decision: Decision, dtype: str = "float64") -> Decided:
-    """The decisions on the items of these points; `dtype` is that of the probabilities, so 0.3 is 0.3 in it."""
+    """Decide on the items of these points; `dtype` is that of the probabilities, so 0.3 is 0.3 in it."""
     wrong_yes, wrong_no = decision.costs or (1.0, 1.0)
     positive = points.total_positive
     negative = points.total_weight - positive

@@ -14,7 +14,7 @@ ALL = (*MEANS, *ORDER, *PARTS)
 
 
 def reasons(sample: Sample, *, soft: bool, finite: bool) -> dict[str, str]:
-    """By the names of the figures that have none."""
+    """Return why figures have no interval, by their names."""
     sizes = sample.sizes
     if not finite:
         return dict.fromkeys(ALL, "the loss is not finite")
