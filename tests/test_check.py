@@ -17,9 +17,10 @@ import torchbce
 from check_codes import codes
 from seeded import LOG_BUGS, PREDICTION_BUGS, predictions
 from torchbce import check_log, check_loss, check_predictions
-from torchbce.checks.findings import CheckFailed, Finding, Level, report
+from torchbce.checks.catalogue.finding import Finding, Level
 from torchbce.checks.probing.fingerprint import fingerprint
-from torchbce.checks.rule import catalogue
+from torchbce.checks.report import CheckFailed, report
+from torchbce.checks.rules import catalogue
 
 PAGES = Path(__file__).parents[1] / "docs" / "checks"
 
@@ -215,7 +216,9 @@ def test_codes_are_ignored_and_consequences_explained():
     assert codes(check_predictions(3 * z, y, from_logits=True, ignore=["BCE028"])) == []
     with pytest.raises(ValueError, match="there is no check BCE999; the codes are BCE001"):
         check_predictions(z, y, from_logits=True, ignore=["BCE999"])
-    both = report([Finding("BCE029", Level.FAIL, "cause"), Finding("BCE028", Level.WARN, "consequence")])
+    both = report(
+        [Finding(catalogue()["BCE029"], Level.FAIL, "cause"), Finding(catalogue()["BCE028"], Level.WARN, "consequence")]
+    )
     assert codes(both) == ["BCE029"]
     assert both["BCE028"].message == "explained by BCE029"
 

@@ -10,7 +10,8 @@ from scipy import stats
 
 from torchbce import compare, explain
 from torchbce.comparison.periods import what_changed
-from torchbce.explanation.explain import explanation, sketched
+from torchbce.explanation.data.summarize import sketched
+from torchbce.explanation.explain import explanation
 from torchbce.explanation.statistics.clustered import estimate, sizes_of
 from torchbce.explanation.statistics.verdict import verdict_on
 

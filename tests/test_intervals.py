@@ -10,7 +10,8 @@ import statsmodels.api as sm
 from scipy import stats
 
 from torchbce import explain
-from torchbce.explanation.explain import explanation, sketched
+from torchbce.explanation.data.summarize import sketched
+from torchbce.explanation.explain import explanation
 from torchbce.explanation.sketch.points import Points
 from torchbce.explanation.statistics.auc import auc, auc_interval
 from torchbce.explanation.statistics.intervals import interval_of_difference, interval_of_mean, quantile

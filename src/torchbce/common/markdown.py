@@ -16,12 +16,12 @@ _SPECIAL = re.compile(r"[\\`*_\[\]<>&~|$@]|(?<=www)\.|:(?=//)", re.IGNORECASE)
 
 
 def escaped(text: object, limit: int = NAME) -> str:
-    """The text among other text, or in a cell of a table."""
+    """Escape text among other text, or in a cell of a table."""
     return _SPECIAL.sub(lambda special: f"\\{special[0]}", shown(text, limit))
 
 
 def code(text: object, *, in_table: bool = False) -> str:
-    """The text as code; in a table a bar must not end the cell, and is not one of code elsewhere."""
+    """Return text as code; `in_table` escapes bars, which would end the cell."""
     found = shown(text)
     if not found.strip(" "):
         return escaped(repr(found))

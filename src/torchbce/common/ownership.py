@@ -11,10 +11,10 @@ OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def is_own(found: os.stat_result) -> bool:
-    """Whether a file or folder belongs to this user, and nobody else can write to it; True where there are no users."""
+    """Return whether a file or folder is this user's and nobody else can write to it; True where there are no users."""
     return not is_others(found) and not (hasattr(os, "geteuid") and found.st_mode & OTHERS_WRITE)
 
 
 def is_others(found: os.stat_result) -> bool:
-    """Whether it belongs to another user."""
+    """Return whether it belongs to another user."""
     return hasattr(os, "geteuid") and found.st_uid != os.geteuid()

@@ -11,10 +11,12 @@ import torch
 from torchbce.comparison.evidence import evidence, too_few, unless_unseen
 from torchbce.comparison.pairs import BANDS, WHOLE, Pairs, is_finite
 from torchbce.comparison.parts import parts
-from torchbce.comparison.result import ChangedItem, Comparison, Slot
+from torchbce.comparison.record import ChangedItem, Slot
+from torchbce.comparison.result import Comparison
 from torchbce.explanation.explain import explanation
-from torchbce.explanation.items import as_items
 from torchbce.explanation.sketch.groups import Group
+from torchbce.explanation.sketch.items import as_items
+from torchbce.explanation.sketch.logits import probabilities_of
 from torchbce.explanation.statistics.calibration import has_enough_items
 from torchbce.explanation.statistics.group_means import design_effect_of, mean_of
 from torchbce.explanation.statistics.intervals import quantile
@@ -86,7 +88,7 @@ def compare(
 
 
 def comparison(pairs: Pairs) -> Comparison:
-    """Of what the pairs have seen.
+    """Compare two models by what the pairs have seen.
 
     Raises:
         ValueError: they have seen nothing, or all weights are 0.
@@ -147,10 +149,10 @@ def _slots(pairs: Pairs, name: str, whole: Group) -> list[Slot]:
 
 
 def _changed(pairs: Pairs, name: str, sign: int) -> tuple[ChangedItem, ...]:
-    """The items of `gained` or `lost`, whose changes are kept without a sign."""
+    """Return the items of `gained` or `lost`, whose changes are stored without a sign."""
     kept = getattr(pairs, name)
     a, b = (
-        (torch.sigmoid(torch.from_numpy(values)) if logits else torch.from_numpy(values)).tolist()
+        probabilities_of(torch.from_numpy(values), logits).tolist()
         for values, logits in zip((kept.a, kept.b), pairs.from_logits, strict=True)
     )
     several = len(pairs.a.sources) > 1

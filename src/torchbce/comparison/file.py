@@ -18,7 +18,7 @@ CHANGED = ("gained", "lost")
 
 
 def to_bytes(pairs: Pairs) -> bytes:
-    """The content of a file."""
+    """Serialize pairs to the content of a file."""
     tables = {name: getattr(pairs, name) for name in GROUPED}
     tables |= {BETS + name: table for name, table in pairs.bets.items()}
     texts = {
@@ -45,7 +45,7 @@ def to_bytes(pairs: Pairs) -> bytes:
 
 
 def from_bytes(content: bytes) -> Pairs:
-    """The pairs again.
+    """Restore pairs.
 
     Raises:
         ValueError: the content is something else, is damaged, or is of another version.

@@ -8,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from torchbce.comparison.parts import Part
-from torchbce.explanation.result import Explanation, GroupLoss
+from torchbce.explanation.data.record import GroupLoss
+from torchbce.explanation.result import Explanation
 from torchbce.explanation.statistics import clustered
 from torchbce.explanation.statistics.intervals import NOTHING, Interval, quantile
 
 
 class Sides(NamedTuple):
-    """A group in both periods: what is known of it, its shares of the weight, and its mean loss over both.
+    """A group in both periods: its losses, its shares of the weight, and its mean loss over both.
 
     change: of its mean loss, 0 where it is in one period only.
     """
@@ -27,17 +28,17 @@ class Sides(NamedTuple):
 
     @property
     def grown(self) -> float:
-        """By how much its share is larger after."""
+        """Return by how much its share is larger after."""
         return self.shares[1] - self.shares[0]
 
     @property
     def share(self) -> float:
-        """The mean of both."""
+        """Return the mean of both shares."""
         return sum(self.shares) / 2
 
 
 def by_groups(before: Explanation, after: Explanation) -> tuple[Part, Part]:
-    """The parts of mix and within. A group of one period only belongs to the mix."""
+    """Return the parts of mix and within; a group of one period only belongs to the mix."""
     sides = _sides(before, after)
     mix, within = sum(side.grown * side.middle for side in sides), sum(side.change * side.share for side in sides)
     if before.cluster_sizes is not None and after.cluster_sizes is not None:
@@ -66,7 +67,7 @@ def _sides(before: Explanation, after: Explanation) -> list[Sides]:
 
 
 def _variances(sides: list[Sides]) -> tuple[float, float]:
-    """Of mix and of within, where items are independent."""
+    """Return the variances of mix and of within, where items are independent."""
     noise = spread = 0.0
     squares, means = [0.0, 0.0], [0.0, 0.0]
     for side in sides:
@@ -87,7 +88,10 @@ def _variances(sides: list[Sides]) -> tuple[float, float]:
 
 
 def _clustered_part(value: float, sides: list[Sides], slopes: list[list[tuple[float, float]]]) -> Part:
-    """By what each cluster adds. slopes: for each period, by the mean loss and by the share of each group in it."""
+    """Return a part with its error by clusters.
+
+    slopes: for each period, by the mean loss and by the share of each group.
+    """
     pulls: dict[int, float] = {}
     freedom = math.inf
     for place, by_group in enumerate(slopes):

@@ -26,7 +26,7 @@ class Part:
 
     @property
     def is_certain(self) -> bool:
-        """Whether its sign is known."""
+        """Return whether its sign is known."""
         return self.interval.low > 0 or self.interval.high < 0
 
 
@@ -47,7 +47,7 @@ def parts(
     counts: tuple[float, float],
     gaps: Gaps = NO_GAPS,
 ) -> Parts | None:
-    """From the points of each and of both; None where one of them cannot be recalibrated.
+    """Split a difference by the points of each model and of both; None where one cannot be recalibrated.
 
     What differs after both were recalibrated by what happened, on items that this was not fitted on, is separation, and
     the rest calibration. The errors are those of the items' own differences.
@@ -81,7 +81,7 @@ def parts(
 
 
 def _placed(a: Points, b: Points, joint: PairPoints, counts: tuple[float, float]) -> tuple[Array, Array]:
-    """What a zero and a one add to the difference of AUCs: placements of the same items, subtracted (DeLong)."""
+    """Return what a zero and a one add to the difference of AUCs: placements of the same items, subtracted (DeLong)."""
     found, both = [], sum(counts)
     negative = joint.weight - joint.positive
     (above_a, below_a), (above_b, below_b) = placements(a), placements(b)
@@ -95,7 +95,7 @@ def _placed(a: Points, b: Points, joint: PairPoints, counts: tuple[float, float]
 
 
 def _estimate(value: float, joint: PairPoints, each: Array, count: float) -> Estimate:
-    """Of the mean of what each pair adds, from those that were kept."""
+    """Estimate the mean of what each pair adds, from the pairs in the sample."""
     total = joint.weight.sum()
     rest = each - joint.weight @ each / total
     square = float(joint.square @ rest**2) / total**2 * count / (count - 1)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torchbce.common.visible import shown
 from torchbce.comparison.over_time import OverTime
-from torchbce.comparison.result import Comparison
+from torchbce.comparison.record import ComparisonRecord
 from torchbce.explanation.plots.figure import BLUE, GREEN, GREY, LITERAL, ORANGE, SHORT, add_legend, axes_or_new
 from torchbce.explanation.statistics.intervals import Interval
 
@@ -31,7 +31,7 @@ class ComparisonDisplay:
         self.rows, self.label = rows, label
 
     @classmethod
-    def from_comparison(cls, found: Comparison) -> ComparisonDisplay:
+    def from_comparison(cls, found: ComparisonRecord) -> ComparisonDisplay:
         """The result of :func:`torchbce.compare`."""
         rows = [("all items", found.difference, found.interval)]
         if found.parts is not None:

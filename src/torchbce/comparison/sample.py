@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-KEPT = 32_768  # of each class: a variance is then known to a percent or two
+from torchbce.common import splitmix
+from torchbce.explanation.sketch.columns import Array, concatenated, ordered
 
-Array = np.ndarray
+KEPT = 32_768  # of each class: a variance is then known to a percent or two
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,13 @@ class Kept(NamedTuple):
         return cls(np.zeros(0, np.uint64), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
 
     def and_(self, other: Kept) -> Kept:
-        """Those of both with the least keys."""
-        joined = Kept(*map(np.concatenate, zip(self, other, strict=True)))
-        order = np.lexsort((joined.b, joined.a, joined.key))[:KEPT]
-        return Kept(*(column[order] for column in joined))
+        """Return the items of both with the least keys."""
+        joined = concatenated(self, other)
+        return ordered(joined, (joined.b, joined.a, joined.key), KEPT)
 
 
 class PairSample:
-    """Pairs that are being collected: of zeros and of ones, and what all items of each class weigh."""
+    """Collects pairs of zeros and of ones, and what all items of each class weigh."""
 
     def __init__(self) -> None:
         self.kept = [Kept.none(), Kept.none()]
@@ -74,7 +74,7 @@ class PairSample:
         source: str,
         clusters: Array | None = None,
     ) -> None:
-        """All are float64 and finite; soft targets are left out."""
+        """Add items; all are float64 and finite, and soft targets are left out."""
         keys = hashed(rows, source)
         y, w = targets.numpy(), np.ones(len(rows)) if weights is None else weights.numpy()
         numbers = np.zeros(len(rows), np.int64) if clusters is None else clusters
@@ -92,14 +92,14 @@ class PairSample:
                 self.kept[label] = kept.and_(found)
 
     def merge(self, other: PairSample) -> None:
-        """Add what others have collected."""
+        """Add what another sample has collected."""
         self.kept = [mine.and_(theirs) for mine, theirs in zip(self.kept, other.kept, strict=True)]
         self.weights = [mine + theirs for mine, theirs in zip(self.weights, other.weights, strict=True)]
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.clustered = self.clustered or other.clustered
 
     def points(self) -> PairPoints:
-        """What was kept, each class with the weight of all of its items."""
+        """Return the pairs in the sample, each class with the weight of all of its items."""
         weights, squares, shares = [], [], []
         for kept, weight, count in zip(self.kept, self.weights, self.counts, strict=True):
             share = len(kept.key) / count if count else 1.0
@@ -113,10 +113,5 @@ class PairSample:
 
 
 def hashed(rows: Array, source: str) -> Array:
-    """A number for each row that looks like chance (splitmix64, Steele et al. 2014)."""
-    seed = np.uint64(zlib.crc32(source.encode("utf-8", "surrogatepass")) << 32)
-    with np.errstate(over="ignore"):
-        z = np.asarray(rows).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + seed
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return np.asarray(z ^ (z >> np.uint64(31)))
+    """Return a number for each row of a source that looks like chance."""
+    return splitmix.hashed(np.asarray(rows), zlib.crc32(source.encode("utf-8", "surrogatepass")) << 32)

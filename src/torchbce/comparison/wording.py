@@ -6,19 +6,19 @@ import math
 from typing import TYPE_CHECKING
 
 from torchbce.common.markdown import escaped
+from torchbce.common.text import around, counted, percent, probability_text
 from torchbce.common.visible import MESSAGE, shown
-from torchbce.explanation.render.text import around, counted, percent, probability_text
 
 if TYPE_CHECKING:
-    from torchbce.comparison.result import ChangedItem, Comparison, Slot
+    from torchbce.comparison.record import ChangedItem, ComparisonRecord, Slot
 
 SHOWN = 10
 ITEMS_SHOWN = 3
 LEAST_SHARE = 0.02  # of a difference, that a part is worth a word
 
 
-def verdict(found: Comparison) -> str:
-    """What to conclude, in one sentence."""
+def verdict(found: ComparisonRecord) -> str:
+    """Return what to conclude, in one sentence."""
     a, b = map(shown, found.names)
     low, high = found.interval
     if not math.isfinite(found.difference):
@@ -45,7 +45,7 @@ def _direction(difference: float) -> str:
 
 
 def _size(difference: float, low: float, high: float) -> str:
-    """Without its sign, which the sentence says."""
+    """Return a difference without its sign, which the sentence says."""
     if difference < 0:
         low, high = -high, -low
     size = f"{_short(abs(difference))} nats per item"
@@ -53,12 +53,12 @@ def _size(difference: float, low: float, high: float) -> str:
 
 
 def _short(nats: float) -> str:
-    """Two digits, and all before the point."""
+    """Return nats with two digits, or with all before the point."""
     return f"{nats:.0f}" if abs(nats) >= 10 else f"{nats:.2g}"
 
 
-def _why(found: Comparison) -> str:
-    """Which part it is, where that is known."""
+def _why(found: ComparisonRecord) -> str:
+    """Return which part the difference is, where that is known."""
     if found.parts is None:
         return ""
     separation, calibration = found.parts.separation, found.parts.calibration
@@ -75,8 +75,8 @@ def _why(found: Comparison) -> str:
     return "; whether by its ranking or its calibration cannot be told"
 
 
-def _against_each_other(found: Comparison) -> str:
-    """Where one part outweighs the other, which a recalibration would end."""
+def _against_each_other(found: ComparisonRecord) -> str:
+    """Return that one part outweighs the other, where it does, which a recalibration would end."""
     parts = found.parts
     if parts is None or not (parts.separation.is_certain and parts.calibration.is_certain):
         return ""
@@ -86,19 +86,19 @@ def _against_each_other(found: Comparison) -> str:
     return f" But {shown(found.names[1])} ranks {first} and is calibrated {second}: recalibrate both, then compare."
 
 
-def _how_many_more(found: Comparison) -> str:
+def _how_many_more(found: ComparisonRecord) -> str:
     more = found.more_items
     return f"; {_rounded(more)} more items like these would decide it" if math.isfinite(more) and more else ""
 
 
 def _rounded(count: float) -> str:
-    """Two digits that mean something."""
+    """Round up to two significant digits."""
     size = 10 ** max(0, math.floor(math.log10(max(count, 1))) - 1)
     return f"{math.ceil(count / size) * size:,}"
 
 
-def facts(found: Comparison) -> list[tuple[str, str]]:
-    """A name and a sentence for each thing that is known."""
+def facts(found: ComparisonRecord) -> list[tuple[str, str]]:
+    """Return a name and a sentence for each known figure."""
     a, b = map(shown, found.names)
     p = "no p" if found.p_value is None else p_text(found.p_value)
     by = "paired by item" if found.clusters is None else f"by {counted(found.clusters, 'cluster')} of items"
@@ -136,7 +136,7 @@ def facts(found: Comparison) -> list[tuple[str, str]]:
 
 
 def p_text(value: float) -> str:
-    """The p-value, or that it is too small for a float."""
+    """Return the p-value, or that it is too small for a float."""
     return f"p = {value:.2g}" if value > 0 else "p < 1e-300"
 
 
@@ -157,12 +157,12 @@ def _item(item: ChangedItem, key: str | None) -> str:
     ).strip()
 
 
-def text(found: Comparison) -> str:
-    """The verdict and the facts."""
-    return "\n".join([found.verdict, "", *(f"{name:<11} {sentence}" for name, sentence in found.facts)])
+def text(found: ComparisonRecord) -> str:
+    """Return the verdict and the facts."""
+    return "\n".join([verdict(found), "", *(f"{name:<11} {sentence}" for name, sentence in facts(found))])
 
 
-def markdown(found: Comparison) -> str:
-    """The same as a table."""
-    rows = [f"| {name} | {escaped(sentence, MESSAGE)} |" for name, sentence in found.facts]
-    return "\n".join([f"**{escaped(found.verdict, MESSAGE)}**", "", "| | |", "| --- | --- |", *rows])
+def markdown(found: ComparisonRecord) -> str:
+    """Return the verdict and the facts as Markdown."""
+    rows = [f"| {name} | {escaped(sentence, MESSAGE)} |" for name, sentence in facts(found)]
+    return "\n".join([f"**{escaped(verdict(found), MESSAGE)}**", "", "| | |", "| --- | --- |", *rows])

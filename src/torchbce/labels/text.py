@@ -1,11 +1,11 @@
-"""How label errors read."""
+"""The text of label errors."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
-from torchbce.explanation.render.text import counted, loss_text, percent, probability_text
+from torchbce.common.text import counted, loss_text, percent, probability_text
 
 if TYPE_CHECKING:
     from torchbce.labels.result import ClassErrors, Interval, LabelErrors
@@ -15,7 +15,7 @@ LEAST_CHANCE = 0.01  # of a label that is printed
 
 
 def item_lines(found: LabelErrors) -> list[str]:
-    """The first items as a table: those that are wrong with a chance that is worth a look, where chances are known."""
+    """Return the first items as a table: those with a chance worth a look, where chances are known."""
     worth = [item for item in found.items if not item.chance < LEAST_CHANCE]  # NaN is not known
     shown = worth[:SHOWN]
     if not shown:
@@ -38,7 +38,7 @@ def item_lines(found: LabelErrors) -> list[str]:
 
 
 def facts(found: LabelErrors) -> list[tuple[str, str]]:
-    """A name and a sentence for each thing that is known."""
+    """Return a name and a sentence for each known figure."""
     if found.reason:
         return [("wrong", f"how many of {counted(found.count, 'label')} cannot be told: {found.reason}")]
     return [
@@ -58,7 +58,7 @@ def facts(found: LabelErrors) -> list[tuple[str, str]]:
 
 
 def _listed(found: LabelErrors) -> str:
-    """How many of them are in the list, by the same chances."""
+    """Return how many of them are in the list, by the same chances."""
     if not found.items:
         return ""
     held = sum(item.weight * item.chance for item in found.items)

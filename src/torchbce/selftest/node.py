@@ -12,7 +12,7 @@ ITEMS = 10
 
 
 class Built(NamedTuple):
-    """Where the node is kept, and microseconds of a mean of ten logits with its gradient."""
+    """The path of the node, and the microseconds of a mean of ten logits with its gradient."""
 
     file: Path
     ours: float
@@ -20,7 +20,7 @@ class Built(NamedTuple):
 
 
 def build_node() -> Built:
-    """Compile it for this machine's torch and Python, if that has not been done.
+    """Compile the node for this machine's torch and Python, if that has not been done.
 
     Raises:
         BuildError: it cannot be compiled.

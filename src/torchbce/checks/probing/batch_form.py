@@ -97,7 +97,7 @@ class _Layout:
         return whole.reshape(len(chosen), *self._outputs.shape[1:])
 
     def targets(self, labels: Tensor) -> Tensor:
-        """Labels as the targets that the loss takes."""
+        """Return labels as the targets that the loss takes."""
         labels = labels if self._order is None else labels.permute(0, *self._order)
         return labels.reshape(len(labels), *self._targets.shape[1:])
 
@@ -141,7 +141,7 @@ def _orders(batch: Batch) -> list[tuple[int, ...] | None]:
 
 
 def _class_dim(outputs: Tensor, targets: Tensor) -> int | None:
-    """Where the scores of classes are, if whole targets can be the numbers of these."""
+    """Return where the scores of classes are, if whole targets can be the numbers of these."""
     for dim in dict.fromkeys((outputs.ndim - 1, 1)):
         if outputs.ndim < 2 or outputs.shape[dim] < 2:
             continue

@@ -45,7 +45,7 @@ class Probe:
         return self.form.rows
 
     def points(self) -> tuple[Tensor, Tensor]:
-        """Logits on both sides of 0 for both targets; some are not probabilities, which BCELoss refuses."""
+        """Return logits on both sides of 0 for both targets; some are not probabilities, which BCELoss refuses."""
         shape = (self.rows, *self.form.item)
         count = math.prod(shape)
         z = torch.linspace(-3.1, 2.9, count, dtype=torch.float64).reshape(shape)

@@ -63,7 +63,7 @@ def lowest_at(z: Tensor, zeros: Tensor, ones: Tensor) -> tuple[float, ...]:
 
 
 def _focal(z: Tensor, y: Tensor, gamma: float, alpha: float | None, twice: bool = False) -> Tensor:
-    """Its gradients; with `twice`, of a BCE of probabilities that are taken for logits."""
+    """Return focal gradients; with `twice`, of a BCE of probabilities that are taken for logits."""
     z = z.clone().requires_grad_()
     sign = 2 * y - 1
     weight = 1.0 if alpha is None else alpha * y + (1 - alpha) * (1 - y)

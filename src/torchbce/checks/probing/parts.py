@@ -14,7 +14,7 @@ from torchbce.checks.probing.form import LossFunction
 
 
 def tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """All tensors in what a model takes or returns, each with a name."""
+    """Return all tensors in what a model takes or returns, each with a name."""
     if isinstance(value, Tensor):
         yield name, value
     elif isinstance(value, Mapping):
@@ -29,7 +29,7 @@ def tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def take_rows(inputs: Any, rows: Tensor) -> Any:
-    """Some rows of the inputs; what has another length than the batch is taken whole."""
+    """Return some rows of the inputs; what has another length than the batch is taken whole."""
     sizes = [len(tensor) for _, tensor in tensors_in(inputs) if tensor.ndim]
     return _rows(inputs, rows, max(set(sizes), key=sizes.count)) if sizes else inputs
 
@@ -108,7 +108,7 @@ def at_place(returned: Any, place: str) -> Tensor:
 
 
 def replaced(value: Any, old: Tensor, new: Tensor, rows: Tensor | None) -> Any:
-    """What a model returned, with another tensor in place of its outputs, and these rows of the others."""
+    """Return what a model returned, with another tensor in place of its outputs, and these rows of the others."""
     if value is old:
         return new
     if isinstance(value, Tensor):
@@ -126,7 +126,7 @@ def replaced(value: Any, old: Tensor, new: Tensor, rows: Tensor | None) -> Any:
 
 
 def _like(value: Mapping[Any, Any], parts: dict[Any, Any]) -> Any:
-    twin = copy.copy(value)
+    changed = copy.copy(value)
     for name, part in parts.items():
-        twin[name] = part  # type: ignore[index]
-    return twin
+        changed[name] = part  # type: ignore[index]
+    return changed

@@ -23,7 +23,7 @@ class Range:
 
     @property
     def is_unlimited(self) -> bool:
-        """Whether every number may occur, as far as is known."""
+        """Return whether every number may occur, as far as is known."""
         return self.low == -math.inf and self.high == math.inf
 
 
@@ -131,7 +131,7 @@ def _times(bound: float, factor: float) -> float:
 
 
 def _saved(node: Any, name: str) -> Tensor | None:
-    """What autograd keeps for the way back; None where it has been freed."""
+    """Return what autograd saved for the backward pass; None where it has been freed."""
     try:
         value = getattr(node, name, None)
     except RuntimeError:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from torchbce.checks.findings import Finding, fail, not_applicable, passed, tip, warn
+from torchbce.checks.catalogue.finding import Outcome, fail, not_applicable, passed, tip, warn
+from torchbce.checks.catalogue.registry import also_checks, rule
 from torchbce.checks.probing.fingerprint import Fingerprint
 from torchbce.checks.probing.known_losses import CLOSE, SHARES
-from torchbce.checks.rule import finds, rule
 
 RIGHT = math.log(0.7 / 0.3)  # the first sigmoid, where the second is 0.7
 
@@ -16,10 +16,10 @@ RIGHT = math.log(0.7 / 0.3)  # the first sigmoid, where the second is 0.7
     "BCE003",
     "cross-talk",
     "the loss compares each output with its own target only",
-    on="loss",
+    target="loss",
     explains=("BCE007", "BCE008", "BCE013", "BCE027", "BCE028"),
 )
-def cross_talk(found: Fingerprint) -> Finding:
+def cross_talk(found: Fingerprint) -> Outcome:
     if found.family == "of the mean":
         return warn(
             "the mean over the items is taken before a function that is not linear, so each target moves the "
@@ -36,8 +36,8 @@ def cross_talk(found: Fingerprint) -> Finding:
     )
 
 
-@finds("BCE004", on="loss")
-def sigmoid_twice(found: Fingerprint) -> Finding:
+@also_checks("BCE004", target="loss")
+def sigmoid_twice(found: Fingerprint) -> Outcome:
     # It asks for logits that only rise above 0: what is taken for logits are probabilities already. Where 70 % are
     # right, sigmoid(sigmoid(z)) is 70 %.
     low, rises = found.lowest[:3] == (0.0, 0.0, 0.0), found.lowest[3:]
@@ -47,8 +47,8 @@ def sigmoid_twice(found: Fingerprint) -> Finding:
     return applies_sigmoid_twice("Sigmoid")
 
 
-def applies_sigmoid_twice(first: str) -> Finding:
-    """BCE004 of a loss that puts this activation before one of logits."""
+def applies_sigmoid_twice(first: str) -> Outcome:
+    """Return BCE004 of a loss that puts this activation before one of logits."""
     return fail(
         f"the loss applies a sigmoid to what is already one, or squashed: it puts {first} before it. No output is "
         "taken for less than 1/2, and with BCE none costs less than 0.3133 (target 1) or 0.6931 (target 0)",
@@ -60,10 +60,10 @@ def applies_sigmoid_twice(first: str) -> Finding:
     "BCE006",
     "constant-loss",
     "the loss depends on the outputs",
-    on="loss",
+    target="loss",
     explains=("BCE007", "BCE008", "BCE013", "BCE016"),
 )
-def constant_loss(found: Fingerprint) -> Finding:
+def constant_loss(found: Fingerprint) -> Outcome:
     if found.family != "constant":
         return passed()
     return fail(
@@ -72,8 +72,8 @@ def constant_loss(found: Fingerprint) -> Finding:
     )
 
 
-@rule("BCE007", "loss-is-bce", "the loss is binary cross-entropy", on="loss", explains=("BCE013",))
-def loss_is_bce(found: Fingerprint) -> Finding:
+@rule("BCE007", "loss-is-bce", "the loss is binary cross-entropy", target="loss", explains=("BCE013",))
+def loss_is_bce(found: Fingerprint) -> Outcome:
     if found.family in ("cross-talk", "constant", "of the mean"):
         return not_applicable(str(found))
     if found.family == "exchanged":
@@ -92,7 +92,7 @@ def loss_is_bce(found: Fingerprint) -> Finding:
     return passed(str(found))
 
 
-def _other(found: Fingerprint) -> Finding:
+def _other(found: Fingerprint) -> Outcome:
     """A loss that is not BCE: another one that works, or one that no training can bring to an end."""
     fix, evidence = "torchbce.BCEWithLogitsLoss(), if BCE was meant", {"lowest": list(found.lowest)}
     at = dict(zip(SHARES, found.lowest, strict=False))
@@ -121,8 +121,8 @@ def _other(found: Fingerprint) -> Finding:
     return tip(text, fix, evidence)
 
 
-@rule("BCE008", "reduction", "the loss does not grow with the batch", on="loss")
-def reduction(found: Fingerprint) -> Finding:
+@rule("BCE008", "reduction", "the loss does not grow with the batch", target="loss")
+def reduction(found: Fingerprint) -> Outcome:
     if found.family != "bce":
         return not_applicable("the loss is not BCE")
     if found.reduction == "sum":

@@ -7,9 +7,9 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from torchbce.checks.findings import Finding, fail, not_applicable, passed, warn
+from torchbce.checks.catalogue.finding import Outcome, fail, not_applicable, passed, warn
+from torchbce.checks.catalogue.registry import also_checks, rule
 from torchbce.checks.probing.trial import Trial
-from torchbce.checks.rule import finds, rule
 from torchbce.checks.rules import loss_function
 
 UNKNOWN_LOSS = "the loss fails on plain outputs"
@@ -17,8 +17,8 @@ PROBES = 9  # targets that are flipped
 STRANGER = 1e-3  # an own target that moves the gradient less than this, beside what it moves elsewhere, is none
 
 
-@finds("BCE003", on="model")
-def cross_talk(t: Trial) -> Finding:
+@also_checks("BCE003", target="model")
+def cross_talk(t: Trial) -> Outcome:
     """BCE003 on the batch's own shapes; else as the loss alone shows it."""
     if t.loss is not None and t.loss.is_paired:
         return passed()
@@ -31,8 +31,8 @@ def cross_talk(t: Trial) -> Finding:
     return not_applicable(UNKNOWN_LOSS) if t.loss is None else loss_function.cross_talk(t.loss)
 
 
-def compares_one(t: Trial) -> Finding | None:
-    """BCE003 of a model that returns one row for the whole batch, which broadcasts against all of them."""
+def compares_one(t: Trial) -> Outcome | None:
+    """Find BCE003 of a model that returns one row for the whole batch, which broadcasts against all of them."""
     rows = len(t.targets) if t.targets.ndim else 0
     if t.outputs.ndim != t.targets.ndim or rows < 2 or len(t.outputs) != 1:
         return None
@@ -49,8 +49,8 @@ def compares_one(t: Trial) -> Finding | None:
     )
 
 
-def compares_all(t: Trial) -> Finding | None:
-    """BCE003 on the batch itself: outputs and targets of different shapes, which the loss lets broadcast."""
+def compares_all(t: Trial) -> Outcome | None:
+    """Find BCE003 on the batch itself: outputs and targets of different shapes, which the loss lets broadcast."""
     if t.outputs.shape == t.targets.shape or t.outputs.numel() != t.targets.numel() or t.targets.numel() < 2:
         return None
     moved = _moved_by(t, 0)
@@ -70,7 +70,7 @@ def _alike(moved: Tensor) -> bool:
 
 
 def _reaches_all(t: Trial, moved: Tensor) -> bool:
-    """Whether a target moves the gradients of all items, and its own alone once it has the shape of the outputs.
+    """Return whether a target moves the gradients of all items, and its own alone once it has the shape of the outputs.
 
     Outputs (N, 1, H, W) and targets (N, H, W) become (N, N, H, W).
     """
@@ -87,8 +87,8 @@ def _reaches_all(t: Trial, moved: Tensor) -> bool:
     return bool((everywhere > STRANGER * everywhere.max()).all()) and bool((own[1:] == 0).all()) and bool(own[0] > 0)
 
 
-def compares_others(t: Trial) -> Finding | None:
-    """BCE003 too: an item's own target hardly moves its gradient, and that of another item does."""
+def compares_others(t: Trial) -> Outcome | None:
+    """Find BCE003 where an item's own target hardly moves its gradient, and that of another item does."""
     if (
         t.outputs.numel() != t.targets.numel()
         or t.outputs.ndim == 0
@@ -122,8 +122,8 @@ def compares_others(t: Trial) -> Finding | None:
     return None
 
 
-@rule("BCE009", "pos-weight-shape", "pos_weight is one weight per class", on="model", explains=("BCE013",))
-def pos_weight_shape(t: Trial) -> Finding:
+@rule("BCE009", "pos-weight-shape", "pos_weight is one weight per class", target="model", explains=("BCE013",))
+def pos_weight_shape(t: Trial) -> Outcome:
     """BCE009: torch takes pos_weight as classes, also where it was meant as items."""
     weight = getattr(t.loss_func, "pos_weight", None)
     if not isinstance(weight, Tensor):
@@ -138,7 +138,7 @@ def pos_weight_shape(t: Trial) -> Finding:
 
 
 def _moved_by(t: Trial, place: int) -> Tensor | None:
-    """How far each output's gradient moves if one target, by its number, is flipped; None without gradients."""
+    """Return how far each output's gradient moves if one target, by its number, is flipped; None without gradients."""
     gradients = []
     first = t.targets.reshape(-1)[place]
     for value in (first, 1 - first):
@@ -152,7 +152,7 @@ def _moved_by(t: Trial, place: int) -> Tensor | None:
     return (gradients[1] - gradients[0]).abs()
 
 
-def _misplaced(t: Trial, text: str) -> Finding:
+def _misplaced(t: Trial, text: str) -> Outcome:
     return fail(
         f"flipping a target does not move the gradient of its own output, but that of another: {text}",
         "look for a shift such as outputs[:-1] beside targets[1:], and for view() or reshape() where transpose() or "

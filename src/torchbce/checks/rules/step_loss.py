@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchbce.checks.findings import Finding, fail, not_applicable, passed, tip, warn
+from torchbce.checks.catalogue.finding import Outcome, fail, not_applicable, passed, tip, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.trial import Trial
 from torchbce.checks.probing.watched import Pass, Watched, Window, watched
-from torchbce.checks.rule import rule
 
 EXACT, ROUGH = 1e-3, 0.03  # relative; of float32, and of 16 bits
 DRAWS = 4  # of random numbers, in each of which shuffled targets are as many ones as before
@@ -43,7 +43,7 @@ TEXTS = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gradient of one pass is: "given" or a mistake, or "" for another one.
+    """The kind of one pass's gradient: "given" or a mistake, or "" for another one.
 
     scale: how many times as large as that of the given loss.
     moved: how many targets are not those of the batch; 0 where that is not known.
@@ -54,14 +54,12 @@ class Verdict:
     moved: int = 0
 
 
-@rule("BCE036", "step-loss", "step trains on the loss that was given", on="model", explains=("BCE018",))
-def step_loss(t: Trial) -> Finding:
+@rule("BCE036", "step-loss", "step trains on the loss that was given", target="model", explains=("BCE018",))
+def step_loss(t: Trial) -> Outcome:
     """BCE036: the gradient that comes back to the model's outputs, beside that of the given loss at these outputs."""
-    if t.own.step is None or t.own.optimizer is None:
-        return not_applicable(NEEDS)
-    seen = watched(t)
-    if not seen.windows:
-        return not_applicable("step did not call optimizer.step()")
+    seen = watched_step(t)
+    if isinstance(seen, str) or t.user.optimizer is None:
+        return not_applicable(str(seen))
     first = seen.windows[0]
     if not seen.passes and not seen.blind:
         return not_applicable("step does not call the model that it is given; write step(model, batch, optimizer)")
@@ -73,7 +71,7 @@ def step_loss(t: Trial) -> Finding:
         moved, items = verdicts[0].moved, first.passes[0].outputs.numel()
         text = f"step does not compare outputs with their own targets: {moved} of {items} targets are another item's"
         return fail(text, FIXES["shuffled"], {"moved": moved})
-    maximizes = all(group.get("maximize") for group in t.own.optimizer.param_groups)
+    maximizes = all(group.get("maximize") for group in t.user.optimizer.param_groups)
     if first.turned and kinds == {"given"} and not maximizes:
         text = "the gradients are turned between loss.backward() and optimizer.step(): the loss that was given rises"
         return fail(text, "loss.backward()\noptimizer.step()  # without p.grad = -p.grad")
@@ -85,7 +83,15 @@ def step_loss(t: Trial) -> Finding:
     return _size(t, first, verdicts)
 
 
-def _without_gradient(seen: Watched) -> Finding:
+def watched_step(t: Trial) -> Watched | str:
+    """Return what the user's step does until the optimizer moves, or why that cannot be seen."""
+    if t.user.step is None or t.user.optimizer is None:
+        return NEEDS
+    seen = watched(t)
+    return seen if seen.windows else "step did not call optimizer.step()"
+
+
+def _without_gradient(seen: Watched) -> Outcome:
     gradient = seen.windows[0].gradient
     if (
         seen.windows[0].lost
@@ -102,8 +108,8 @@ def _without_gradient(seen: Watched) -> Finding:
     )
 
 
-def _size(t: Trial, window: Window, verdicts: list[Verdict]) -> Finding:
-    """Where the direction is right or unknown: the size, as all passes together have it."""
+def _size(t: Trial, window: Window, verdicts: list[Verdict]) -> Outcome:
+    """Check the size of the gradient of all passes together, where the direction is right or unknown."""
     if {verdict.kind for verdict in verdicts} != {"given"}:
         return passed("step trains on another loss, or on other items, than were given")
     scale = sum(verdict.scale for verdict in verdicts) / (window.scaled or 1.0)
@@ -141,7 +147,7 @@ def judged(t: Trial, found: Pass) -> Verdict:
 
 
 def _targets_of(t: Trial, found: Pass) -> Tensor | None:
-    """The targets that belong to a pass: by its rows, or all in their order where its inputs are changed."""
+    """Return the targets that belong to a pass: by its rows, or all in their order where its inputs are changed."""
     if found.rows is not None:
         return t.targets[found.rows]
     if t.targets.ndim and found.outputs.ndim and found.outputs.shape == t.outputs.shape:
@@ -150,7 +156,7 @@ def _targets_of(t: Trial, found: Pass) -> Tensor | None:
 
 
 def _candidates(t: Trial, found: Pass, y: Tensor, given: Tensor) -> Iterator[tuple[str, Tensor | None]]:
-    """Gradients that step may have, the right one first."""
+    """Yield the gradients that step may have, the right one first."""
     yield "given", given
     yield "sign", -given
     labels = torch.unique(y).tolist()
@@ -166,7 +172,7 @@ def _candidates(t: Trial, found: Pass, y: Tensor, given: Tensor) -> Iterator[tup
 
 
 def _other_targets(t: Trial, found: Pass, y: Tensor, gradient: Tensor, tolerance: float) -> Verdict:
-    """Where the loss is that of other targets than the batch's: those that the signs of the gradients say."""
+    """Check the targets that the signs of the gradients show, where they are not the batch's."""
     if found.rows is None or torch.unique(y).tolist() != [0, 1] or y.numel() != gradient.numel():
         return Verdict("")
     told = (gradient < 0).to(y.dtype).reshape(y.shape)
@@ -180,7 +186,7 @@ def _other_targets(t: Trial, found: Pass, y: Tensor, gradient: Tensor, tolerance
 
 
 def _is_shuffled(t: Trial) -> bool:
-    """Whether it happens with other random numbers too: targets that are noisy on purpose are not as many each time."""
+    """Return whether other random numbers shuffle too: targets that are noisy on purpose vary in number."""
     for draw in range(1, DRAWS + 1):
         windows = watched(t, 1, start=100 * draw).windows
         if windows and {judged(t, found).kind for found in windows[0].passes} != {"shuffled"}:
@@ -189,7 +195,7 @@ def _is_shuffled(t: Trial) -> bool:
 
 
 def _gradient(t: Trial, found: Pass, y: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> Tensor | None:
-    """Of the given loss at the outputs of a pass; None where it refuses them."""
+    """Return the gradient of the given loss at the outputs of a pass; None where it refuses them."""
     outputs = found.outputs.clone()
     if outputs.dtype in (torch.float16, torch.bfloat16):
         outputs = outputs.float()
@@ -204,7 +210,7 @@ def _gradient(t: Trial, found: Pass, y: Tensor, change: Callable[[Tensor], Tenso
 
 
 def _times(gradient: Tensor, expected: Tensor, tolerance: float) -> float:
-    """How many times as large as expected it is, if it is that; 0 otherwise, and below 0 where it is opposite."""
+    """Return how many times the expected gradient this one is; 0 for another one, below 0 for its opposite."""
     if gradient.numel() != expected.numel():
         return 0.0
     g, e = gradient.flatten(), expected.flatten()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torchbce.explanation.explain import explain
-from torchbce.explanation.ledger import LedgerLine
+from torchbce.explanation.data.ledger import LedgerLine
+from torchbce.explanation.data.record import ExplanationRecord
+from torchbce.explanation.data.summarize import summary_of
 from torchbce.explanation.plots.figure import BLUE, GREEN, GREY, ORANGE, axes_or_new
-from torchbce.explanation.result import Explanation
 
 
 class LedgerDisplay:
@@ -27,7 +27,7 @@ class LedgerDisplay:
         self.lines, self.total = lines, total
 
     @classmethod
-    def from_explanation(cls, found: Explanation) -> LedgerDisplay:
+    def from_explanation(cls, found: ExplanationRecord) -> LedgerDisplay:
         """The account of an explanation.
 
         Raises:
@@ -42,7 +42,7 @@ class LedgerDisplay:
         cls, outputs: Any, targets: Any, *, from_logits: bool, weight: Any = None, ax: Any = None
     ) -> LedgerDisplay:
         """Draw the ledger of predictions; see :func:`torchbce.explain`."""
-        return cls.from_explanation(explain(outputs, targets, from_logits=from_logits, weight=weight)).plot(ax)
+        return cls.from_explanation(summary_of(outputs, targets, from_logits=from_logits, weight=weight)).plot(ax)
 
     def plot(self, ax: Any = None) -> LedgerDisplay:
         """Draw; sets `ax_` and `figure_`."""

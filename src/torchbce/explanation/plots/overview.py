@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torchbce.explanation.data.record import ExplanationRecord
 from torchbce.explanation.plots.histogram import LossHistogramDisplay
 from torchbce.explanation.plots.items import LABELLED, ItemLossDisplay
 from torchbce.explanation.plots.reliability import ReliabilityDisplay
-from torchbce.explanation.result import Explanation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def explanation_figure(found: Explanation) -> Figure:
-    """Few items on the curve -log q; many as a reliability diagram beside the histogram of their losses."""
+def explanation_figure(found: ExplanationRecord) -> Figure:
+    """Draw few items on the curve -log q, or many as a reliability diagram beside the histogram of their losses."""
     from matplotlib.figure import Figure
 
     if found.count <= LABELLED:

@@ -6,50 +6,20 @@ import math
 from typing import TYPE_CHECKING
 
 from torchbce.common.markdown import escaped
+from torchbce.common.text import around, between, counted, loss_text, percent, probability_text
 from torchbce.common.visible import MESSAGE, shown
 from torchbce.explanation.statistics.entropy import percent_below
 from torchbce.explanation.statistics.intervals import NOTHING, Interval
 
 if TYPE_CHECKING:
-    from torchbce.explanation.result import Explanation
+    from torchbce.explanation.data.record import ExplanationRecord
     from torchbce.explanation.statistics.decomposition import Decomposition
 
 GROUPS_SHOWN = 10
 
 
-def percent(share: float) -> str:
-    """Three digits, so that a rare event is not 0.0 %."""
-    return f"{100 * share:.3g} %"
-
-
-def loss_text(loss: float) -> str:
-    """Two digits behind the point as in the article, more for what would otherwise read 0.00."""
-    return f"{loss:.2f}" if loss >= 0.095 or loss == 0 else f"{loss:.2g}"
-
-
-def probability_text(p: float) -> str:
-    """As many digits as show how far p is from 0 and from 1."""
-    margin = min(p, 1 - p)
-    if margin <= 0:
-        return f"{p:g}"
-    digits = 2
-    while digits <= 8 and abs(round(p, digits) - p) > 0.002 * margin:  # so that the loss can be worked out again
-        digits += 1
-    return f"{p:.{digits}f}" if digits <= 8 else f"{p:.2e}" if p < 0.5 else f"1 - {1 - p:.1e}"
-
-
-def formula(probability: float, y: float) -> str:
-    """The loss of one item as the article writes it."""
-    p = probability_text(probability)
-    if y == 1:
-        return f"-log({p})"
-    if y == 0:
-        return f"-log(1 - {p})"
-    return f"-({y:g} log({p}) + {1 - y:g} log(1 - {p}))"
-
-
-def item_lines(found: Explanation) -> list[str]:
-    """The items, and their total where all are shown."""
+def item_lines(found: ExplanationRecord) -> list[str]:
+    """Return a line for each item, and their total where all are shown."""
     items = found.items
     everything = len(items) == found.count
     most = "the item that costs most:" if len(items) == 1 else f"the {len(items)} items that cost most:"
@@ -78,8 +48,8 @@ def item_lines(found: Explanation) -> list[str]:
     return lines
 
 
-def verdict(found: Explanation) -> str:
-    """What to conclude, in a sentence or two."""
+def verdict(found: ExplanationRecord) -> str:
+    """Return what to conclude, in a sentence or two."""
     if not math.isfinite(found.mean):
         return "The loss is infinite: an item was given probability 0 for what happened."
     if not found.baseline > 0:
@@ -105,8 +75,8 @@ def verdict(found: Explanation) -> str:
     return f"{worth} Calibration: {told.finding}."
 
 
-def thin(found: Explanation) -> str:
-    """Why the interval of the mean reaches far; nothing where it does not."""
+def thin(found: ExplanationRecord) -> str:
+    """Return why the interval of the mean reaches far; nothing where it does not."""
     if found.errors is None or math.isnan(found.intervals["mean"].low):
         return ""
     if found.errors_among is None:
@@ -121,22 +91,22 @@ def thin(found: Explanation) -> str:
     )
 
 
-def with_error(found: Explanation, sign: str = "+-") -> str:
-    """The mean and its standard error, or its interval where all errors are too few for that."""
+def with_error(found: ExplanationRecord, sign: str = "+-") -> str:
+    """Return the mean and its standard error, or its interval where errors are too few for one."""
     if thin(found) and found.errors_among is None:
         return f"{found.mean:.6f} ({between(found.intervals['mean'], '.6f')}, 95 %)"
     return f"{found.mean:.6f} {sign} {found.standard_error:.6f}"
 
 
-def ledger_line(found: Explanation) -> str:
-    """The account in one line."""
+def ledger_line(found: ExplanationRecord) -> str:
+    """Return the ledger in one line."""
     lines = found.ledger.lines
     terms = [f"{'-' if line.bits < 0 else '+'} {abs(line.bits):.4f} {line.name}" for line in lines]
     return f"{' '.join(terms).removeprefix('+ ')} = {found.ledger.bits:.4f} bits per item"
 
 
-def facts(found: Explanation) -> list[tuple[str, str]]:
-    """A name and a sentence for each thing that is known."""
+def facts(found: ExplanationRecord) -> list[tuple[str, str]]:
+    """Return a name and a sentence for each known figure."""
     by_weight = "" if found.weight_sum is None else ", by weight"
     error = "" if math.isnan(found.standard_error) or thin(found) else f" +- {found.standard_error:.4f}"
     pairs = [
@@ -211,8 +181,8 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
     return pairs
 
 
-def _worth(found: Explanation, parts: Decomposition) -> str:
-    """Both parts as shares of the base rate's entropy."""
+def _worth(found: ExplanationRecord, parts: Decomposition) -> str:
+    """Return separation and miscalibration as shares of the base rate's entropy."""
     percent_of = 100 / parts.uncertainty
     separation = around(parts.discrimination, parts.discrimination_interval, ".1f", percent_of)
     lost = around(parts.miscalibration, parts.miscalibration_interval, ".1f", percent_of)
@@ -220,8 +190,8 @@ def _worth(found: Explanation, parts: Decomposition) -> str:
     return f"separation earns {separation} % of the baseline, miscalibration loses {lost} %; AUC {auc}"
 
 
-def labels_text(found: Explanation) -> str:
-    """A line for each label of several."""
+def labels_text(found: ExplanationRecord) -> str:
+    """Return a table with a line for each label; empty where there is one."""
     if not found.labels:
         return ""
     names = list(map(shown, found.labels))
@@ -236,13 +206,8 @@ def labels_text(found: Explanation) -> str:
     return "\n".join(lines)
 
 
-def counted(count: int, thing: str) -> str:
-    """'1 item', '2,000 items'."""
-    return f"{count:,} {thing}{'s' * (count != 1)}"
-
-
-def _interval(found: Explanation) -> str:
-    """Of the mean, or why there is none."""
+def _interval(found: ExplanationRecord) -> str:
+    """Return the interval of the mean, or why there is none."""
     interval, sizes = found.intervals["mean"], found.cluster_sizes
     if math.isnan(interval.low):
         return f"none: {found.withheld.get('mean', 'one item does not say how far others differ')}"
@@ -250,12 +215,12 @@ def _interval(found: Explanation) -> str:
     if sizes is None:
         return f"{text}, taking items for independent; name what they belong to (patients, images) with cluster"
     if sizes.are_few:
-        return f"{text}; {sizes.in_words}"
+        return f"{text}; {sizes.summary()}"
     return f"{text}, as {counted(sizes.number, 'cluster')} of items differ"
 
 
-def _withheld(found: Explanation) -> list[str]:
-    """Which other figures have no interval, and why."""
+def _withheld(found: ExplanationRecord) -> list[str]:
+    """Return which other figures have no interval, and why."""
     reasons = dict.fromkeys(why for name, why in found.withheld.items() if name != "mean" and found.baseline > 0)
     return [
         f"of {', '.join(name for name, other in found.withheld.items() if other == why and name != 'mean')}: {why}"
@@ -264,26 +229,13 @@ def _withheld(found: Explanation) -> list[str]:
     ]
 
 
-def between(interval: Interval, form: str, factor: float = 1.0) -> str:
-    """'from 0.1 to 0.2'."""
-    return f"from {factor * interval.low:{form}} to {factor * interval.high:{form}}"
-
-
-def around(value: float, interval: Interval, form: str, factor: float = 1.0) -> str:
-    """'0.15 (0.1 to 0.2)', without the brackets where nothing can be told."""
-    text = f"{factor * value:{form}}"
-    if math.isnan(interval.low):
-        return text
-    return f"{text} ({factor * interval.low:{form}} to {factor * interval.high:{form}})"
-
-
-def _keras(found: Explanation) -> str:
+def _keras(found: ExplanationRecord) -> str:
     assert found.elsewhere is not None
     how = "does not clip logits" if found.from_logits else "works in float32, where it clips to 1e-07 from 0 and 1"
     return f"Keras prints {found.elsewhere.keras:.6f} (it {how})"
 
 
-def _baseline(found: Explanation) -> str:
+def _baseline(found: ExplanationRecord) -> str:
     if not found.baseline > 0:
         return f"no baseline (one class only): every target is {found.base_rate:g}, so nothing can be said of the model"
     this = "this" if found.weight_sum is None else f"{found.weighted_mean:.6f}, the mean by weight,"
@@ -294,7 +246,7 @@ def _baseline(found: Explanation) -> str:
     )
 
 
-def _groups(found: Explanation) -> list[str]:
+def _groups(found: ExplanationRecord) -> list[str]:
     mean = "mean" if found.weight_sum is None else "mean by weight"
     lines = [
         f"{shown(group.name)}: {group.percent:.1f} % of the loss from {100 * group.count / found.count:.1f} % of the "
@@ -307,10 +259,10 @@ def _groups(found: Explanation) -> list[str]:
     return lines
 
 
-def markdown(found: Explanation) -> str:
-    """The facts and the items as tables."""
+def markdown(found: ExplanationRecord) -> str:
+    """Return the facts and the items as Markdown tables."""
     lines = ["| | |", "| --- | --- |"]
-    lines += [f"| {name} | {escaped(text, MESSAGE)} |" for name, text in found.facts]
+    lines += [f"| {name} | {escaped(text, MESSAGE)} |" for name, text in facts(found)]
     lines += ["", "| row | target | probability | loss | nats |", "| ---: | ---: | ---: | --- | ---: |"]
     for item in found.items:
         cells = (item.name, f"{item.target:g}", probability_text(item.probability), item.formula, loss_text(item.loss))

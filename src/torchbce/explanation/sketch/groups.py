@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from torchbce.explanation.sketch.clusters import numbers_of
+from torchbce.explanation.sketch.items import Codes
 from torchbce.explanation.sketch.keyed_sums import Array, KeyedSums
 from torchbce.explanation.sketch.paired_sums import PairedSums
 from torchbce.explanation.sketch.points import FOLDED
@@ -20,8 +21,6 @@ TOO_MANY = f"there are more than {MOST:,} groups; name a column with fewer value
 # With w the weight and x the weighted loss of an item: the sums that the squares and cubes of x - mean * w need.
 COLUMNS = ("count", "total", "weight", "positive", "ww", "wx", "xx", "www", "wwx", "wxx", "xxx")
 MOST_PARTS = 1 << 20
-
-Codes = tuple[Array, list[str]]  # a number for each item, and what each number is called
 
 
 class Parts(NamedTuple):
@@ -67,7 +66,7 @@ class Groups(KeyedSums):
             self.parts.restore(state | {"first": self.places(other.names)[state["first"]]})
 
     def rows(self) -> Iterator[Group]:
-        """Each group with its sums."""
+        """Yield each group with its sums."""
         found: list[Parts | None] = [None] * len(self)
         if self.parts is not None:
             groups, clusters, sums = self.parts.rows()
@@ -78,7 +77,7 @@ class Groups(KeyedSums):
 
 
 def new_parts() -> PairedSums:
-    """Of groups in clusters."""
+    """Return an empty table for the parts of groups in clusters."""
     return PairedSums(3, MOST_PARTS, FOLDED)
 
 

@@ -41,7 +41,7 @@ class Points:
 
     @classmethod
     def of(cls, logits: Array, targets: Array, weights: Array | None = None) -> Points:
-        """The points of items in memory."""
+        """Return the points of items in memory."""
         table = PointTable()
         z, y, w = (
             None if a is None else torch.from_numpy(np.asarray(a, np.float64)) for a in (logits, targets, weights)
@@ -61,12 +61,12 @@ class Points:
 
     @property
     def by_class(self) -> tuple[Array, Array]:
-        """The weight of zeros and of ones."""
+        """Return the weight of zeros and of ones."""
         return self.weight - self.positive, self.positive
 
     @functools.cached_property
     def counts(self) -> tuple[float, float]:
-        """As many zeros and ones of equal weight tell as much (Kish): (sum w)^2 / sum w^2 of each."""
+        """Return the effective numbers of zeros and of ones, (sum w)^2 / sum w^2 of each (Kish)."""
         zeros, ones = (
             float(weight.sum() ** 2 / square.sum()) if square.sum() > 0 else 0.0
             for weight, square in zip(self.by_class, self.squares, strict=True)
@@ -85,7 +85,7 @@ class PointTable:
         return self._cells.is_exact
 
     def add(self, logits: Tensor, targets: Tensor, weights: Tensor | None, parts: Array | None = None) -> None:
-        """All are float64 and finite; `parts` are folds."""
+        """Add items; all are float64 and finite, and `parts` are folds."""
         y = targets.numpy()
         w = np.ones(len(y)) if weights is None else weights.numpy()
         used = w > 0
@@ -104,7 +104,7 @@ class PointTable:
         self._cells.merge(other._cells)
 
     def points(self) -> Points:
-        """What has been collected."""
+        """Return the points collected so far."""
         cells = self._cells.cells()
         _, zeros, ones, *powers = cells.sums.T
         number_of_zeros, number_of_ones, *powers = powers or (zeros, ones, zeros, ones, zeros, ones)
@@ -127,12 +127,12 @@ class PointTable:
         return Points(cells.logits[first], by_class[0] + by_class[1], by_class[1], squares, cubes)
 
     def state(self) -> dict[str, Array]:
-        """Arrays from which `restored` makes the table again."""
+        """Return the arrays from which `restored` makes the table again."""
         return self._cells.state()
 
     @classmethod
     def restored(cls, state: dict[str, Array]) -> PointTable:
-        """The table again.
+        """Restore a table.
 
         Raises:
             ValueError: these are no points.
@@ -147,7 +147,7 @@ class PointTable:
 
 
 def _dealt(weight: Array, number: Array, rng: np.random.Generator) -> Array:
-    """The weight of so many items at each place, dealt out to the folds by chance."""
+    """Deal the weight of so many items at each point out to the folds by chance."""
     left = np.ceil(number).astype(np.int64)  # soft targets make parts of items
     each = weight / np.maximum(left, 1)
     found = np.empty((len(weight), FOLDS))
@@ -167,5 +167,5 @@ FOLDED = 4096  # numbers of clusters that are told apart in dealing them out
 
 
 def folds(clusters: Array) -> Array:
-    """The fold of each cluster, by its number: by chance, but the same wherever and however often it is read."""
+    """Return the fold of each cluster, by its number: by chance, but the same in every file and run."""
     return np.asarray(_fold_of()[clusters & (FOLDED - 1)])

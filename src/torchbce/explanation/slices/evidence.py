@@ -63,7 +63,7 @@ def surprise(total: np.ndarray, spread: np.ndarray) -> np.ndarray:
 
 
 def best_tilt(total: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The t that maximises t T - K(t), and the maximum: how much less the logits times 1 - t would cost.
+    """Return the t that maximises t T - K(t), and the maximum: how much less the logits times 1 - t would cost.
 
     The spread is linear between knots, so K of two slices together is exactly the sum of theirs.
     """
@@ -89,7 +89,7 @@ def split_gain(
     parent_spread: np.ndarray,
     parent_variance: np.ndarray,
 ) -> np.ndarray:
-    """How much less a parent would cost with one factor for the slice and one for its rest, than with one for both.
+    """Return how much less a parent costs with a factor for the slice and one for its rest, than with one for both.
 
     A log likelihood ratio, 0 where the slice gains no more than its rest. It is divided by how many times the variance
     of the parent's excess is what its factor explains (quasi-likelihood; McCullagh and Nelder 1989, chapter 9): a few
@@ -107,7 +107,7 @@ def split_gain(
 
 
 def interval(total: np.ndarray, spread: np.ndarray, drop: float) -> tuple[np.ndarray, np.ndarray]:
-    """The sums of excess to be expected at the least and the largest t whose likelihood is within `drop` of the best.
+    """Return the sums of excess expected at the least and the largest t whose likelihood is within `drop` of the best.
 
     By the same bound, what is expected lies outside with probability at most 2 exp(-drop) if one factor of the logits
     holds in the slice. It leaves out 0 wherever :func:`surprise` is above `drop`.
@@ -133,7 +133,7 @@ def _likelihood(t: np.ndarray, total: np.ndarray, spread: np.ndarray) -> np.ndar
 
 
 def _line(t: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The spread at t and its slope there, linear between knots and level beyond them."""
+    """Return the spread at t and its slope there, linear between knots and level beyond them."""
     low = np.clip(np.searchsorted(KNOTS, t, side="right") - 1, 0, len(KNOTS) - 2)
     left, right = (np.take_along_axis(spread, (low + i)[..., None], -1)[..., 0] for i in (0, 1))
     slope = (right - left) / (KNOTS[low + 1] - KNOTS[low])

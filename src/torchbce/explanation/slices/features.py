@@ -11,7 +11,7 @@ Columns = dict[str, np.ndarray]
 
 
 def columns_of(features: Any) -> Columns:
-    """The columns of a mapping, of a pandas or polars DataFrame, or of a 2-d array (x0, x1, ...).
+    """Return the columns of a mapping, of a pandas or polars DataFrame, or of a 2-d array (x0, x1, ...).
 
     Raises:
         ValueError: it is none of these, or its columns differ in length or have more than one dimension.

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from torchbce.common.visible import shown
-from torchbce.explanation.items import codes_of
+from torchbce.explanation.sketch.items import codes_of
 from torchbce.explanation.slices.bins import MOST_BINS, Bins, choose_bins
 from torchbce.explanation.slices.choose import chosen
 from torchbce.explanation.slices.evidence import FARTHEST
@@ -87,7 +87,7 @@ def find_slices(
 
 
 def check_items(losses: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> None:
-    """Every value is allowed, and each loss one that its probability can have; the error names the first that is not.
+    """Raise a ValueError that names the first value not allowed, or the first loss that its probability cannot have.
 
     Raises:
         ValueError: what was given, and what is allowed.

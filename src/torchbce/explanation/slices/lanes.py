@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from torchbce.explanation.items import Codes
+from torchbce.explanation.sketch.items import Codes
 
 
 class Lanes:
@@ -26,7 +26,7 @@ class Lanes:
         return len(self._places)
 
     def of(self, clusters: Codes) -> np.ndarray:
-        """The lane of each item, by its cluster's number and the clusters' names."""
+        """Return the lane of each item, by its cluster's number and the clusters' names."""
         codes, names = clusters
         lanes = np.zeros(len(names), np.int32)
         used, first = np.unique(codes, return_index=True)

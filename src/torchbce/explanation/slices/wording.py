@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from torchbce.common.text import counted, percent
 from torchbce.common.visible import shown
-from torchbce.explanation.render.text import counted, percent
 from torchbce.explanation.slices.questions import SMALLEST
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ HEAD = ("slice", "items", "clusters", "of the loss", "mean", "expected", "excess
 
 
 def lines(found: Slices) -> list[str]:
-    """The whole text."""
+    """Return the lines of the text."""
     among = f"among {counted(found.looked_at, 'slice')} of {counted(len(found.columns), 'column')}"
     stands = "stands" if len(found.found) == 1 else "stand"
     least = found.least_clusters
@@ -56,7 +56,7 @@ def lines(found: Slices) -> list[str]:
 
 
 def _independent(found: Slices) -> str:
-    """What is taken for independent."""
+    """Return what is taken for independent."""
     if found.clusters is None:
         return "items"
     return f"{found.clusters:,} lots of clusters" if found.clusters_shared else "clusters"

@@ -55,7 +55,7 @@ def decomposition(
     factor: float = 1.0,
     reach: float = 0.0,
 ) -> tuple[Decomposition, dict[str, Pulls | None]] | None:
-    """The parts of the mean loss, and how clusters pull them; None where a class is missing or the loss is infinite.
+    """Split the mean loss, with the pulls of clusters; None where a class is missing or the loss is infinite.
 
     fits: what right predictions would give, see `isotonic.right_fits`. factor: how many times the variance of a mean is
     that of independent items. reach: what unseen items may add to the mean, as either part.
@@ -96,12 +96,12 @@ def decomposition(
 
 
 def _varying(found: Estimate, bias: float) -> Estimate:
-    """With what a fitted line costs, which varies by as much as it is: a chi-square of two degrees of freedom."""
+    """Add the variance of what a fitted line costs, the square of the cost (a chi-square of two degrees of freedom)."""
     return found._replace(standard_error=math.hypot(found.standard_error, bias))
 
 
 def _null_band(points: Points, fits: list[tuple[Array, Array]]) -> float:
-    """The 95 % quantile of in-sample miscalibration if the predictions were right."""
+    """Return the 95 % quantile of in-sample miscalibration if the predictions were right."""
     weight = points.total_weight
     excess = [
         (loss_at(points.logits, weight, positive) - _loss_of(shares, weight, positive)) / weight.sum()
@@ -111,7 +111,7 @@ def _null_band(points: Points, fits: list[tuple[Array, Array]]) -> float:
 
 
 def _loss_of(share: Array, weight: Array, positive: Array) -> float:
-    """The total loss of answering `share`; where no item contradicts 0 or 1, those cost nothing."""
+    """Return the total loss of answering `share`; where no item contradicts 0 or 1, those cost nothing."""
     with np.errstate(divide="ignore", invalid="ignore"):
         yes = np.where(positive > 0, -positive * np.log(share), 0.0)
         negative = weight - positive

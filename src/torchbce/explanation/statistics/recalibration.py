@@ -33,7 +33,7 @@ class Recalibration:
 
 @functools.lru_cache(maxsize=4)  # an explanation and a comparison of the same points both need it
 def recalibration(points: Points) -> Recalibration | None:
-    """The best of all, fitted on four fifths of the items and judged on the fifth; None where a fifth has none."""
+    """Recalibrate by the best method, fitted on four fifths and judged on the fifth; None where a class is missing."""
     weight, positive = points.total_weight, points.total_positive
     sample_size = float(weight.sum() ** 2 / sum(squares.sum() for squares in points.squares))
     z = for_lines(points.logits, weight)
@@ -64,7 +64,7 @@ def recalibration(points: Points) -> Recalibration | None:
 
 
 def _binned(weight: Array, positive: Array, count: float) -> Array:
-    """The share of ones at each point, in bins of equal weight."""
+    """Return the share of ones at each point, in bins of equal weight."""
     bins = max(1, round(2 * count ** (1 / 3)))
     before = np.cumsum(weight) - weight / 2
     place = np.minimum((bins * before / before[-1]).astype(np.int64) if before[-1] > 0 else 0, bins - 1)

@@ -14,12 +14,12 @@ ALL = (*MEANS, *ORDER, *PARTS)
 
 
 def reasons(sample: Sample, *, soft: bool, finite: bool) -> dict[str, str]:
-    """By the names of the figures that have none."""
+    """Return why figures have no interval, by their names."""
     sizes = sample.sizes
     if not finite:
         return dict.fromkeys(ALL, "the loss is not finite")
     if sizes is not None and not sizes.say_enough:
-        return dict.fromkeys(ALL, sizes.in_words)
+        return dict.fromkeys(ALL, sizes.summary())
     if soft:
         return dict.fromkeys(ALL[1:], "targets between 0 and 1 do not say what happened")
     found: dict[str, str] = {}

@@ -12,14 +12,14 @@ from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.explanation.statistics.intervals import NOTHING, Interval
 
 if TYPE_CHECKING:
-    from torchbce.explanation.result import Explanation
+    from torchbce.explanation.data.record import ExplanationRecord
 
 LN2 = math.log(2)
 
 
 @dataclass(frozen=True)
 class LedgerLine:
-    """What adds so much to the mean loss, per item; `interval` is in bits, 95 %, NaN where nothing can be told."""
+    """A term of the mean loss, per item; `interval` is its 95 % interval in bits, NaN where there is none."""
 
     name: str
     nats: float
@@ -29,9 +29,9 @@ class LedgerLine:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The mean by weight, told three times.
+    """The mean by weight as three accounts.
 
-    lines: what the base rate costs, less what separation earns, plus what miscalibration loses. groups: what the items
+    lines: the entropy of the base rate, less separation, plus miscalibration. groups: what the items
     of each add. items: what the worst add, and all others. The lines of each account add up to the mean, in nats and in
     bits, exactly; where a line is more than twice the mean and is not followed by smaller ones, to its own last digit.
     """
@@ -43,8 +43,8 @@ class Ledger:
     bits: float
 
 
-def ledger(found: Explanation) -> Ledger:
-    """The account of an explanation."""
+def ledger(found: ExplanationRecord) -> Ledger:
+    """Return the account of an explanation."""
     mean = found.weighted_mean
     divisor = found.count if found.weight_sum is None else found.weight_sum
     entropy = cross_entropy(found.base_rate, found.base_rate)
@@ -83,7 +83,7 @@ def _account(lines: list[tuple[str, float, Interval]], mean: float) -> tuple[Led
 
 
 def _adding_up(values: Sequence[float], total: float) -> list[float]:
-    """The values, moved by rounding errors so that their sum, from first to last, is the total.
+    """Return the values, moved by rounding errors so that their sum, from first to last, is the total.
 
     As multiples of the last digit of the largest sum on the way, all sums but the last are exact, and it is too.
     """

@@ -1,59 +1,17 @@
-"""What a check says, and the report of many: sections, JSON, SARIF, an exception for tests."""
+"""The report of many findings: sections, JSON, SARIF, an exception for tests."""
 
 from __future__ import annotations
 
-import enum
-import functools
-import html
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
+from torchbce.checks.catalogue.finding import Finding, Level, skipped
+from torchbce.checks.rules import catalogue
 from torchbce.common.json_values import plain
-from torchbce.common.visible import MESSAGE, shown, visible
-
-if TYPE_CHECKING:
-    from torchbce.checks.rule import Rule
-
-
-class Level(enum.StrEnum):
-    """FAIL: impossible in working code. WARN: p < 0.001 and large. TIP: legitimate, but it costs."""
-
-    FAIL = "fail"
-    WARN = "warn"
-    TIP = "tip"
-    PASS = "pass"
-    NOT_APPLICABLE = "not applicable"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found.
-
-    code: such as "BCE001"; the catalogue and its page in the docs explain it.
-    message: what was found, with the numbers.
-    fix: what to write instead, as code where that is possible.
-    evidence: the numbers by name.
-    """
-
-    code: str
-    level: Level
-    message: str
-    fix: str = ""
-    evidence: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def rule(self) -> Rule:
-        """What is checked, and where it is explained."""
-        from torchbce.checks.rule import catalogue
-
-        return catalogue()[self.code]
-
-    def __str__(self) -> str:
-        text = f"{self.level.upper():<5} {self.code} {self.rule.slug}: {shown(self.message, MESSAGE)}"
-        return text + "".join(f"\n      {line}" for line in visible(self.fix, "\n").splitlines())
+from torchbce.common.text import PrintedInNotebooks
+from torchbce.common.visible import MESSAGE, shown
 
 
 class CheckFailed(AssertionError):
@@ -74,7 +32,7 @@ SILENCED = {Level.FAIL: (Level.FAIL, Level.WARN, Level.TIP), Level.WARN: (Level.
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(PrintedInNotebooks):
     """The findings of several checks, by code; `print` it.
 
     Example:
@@ -89,12 +47,12 @@ class Report:
 
     @property
     def issues(self) -> tuple[Finding, ...]:
-        """What failed or is suspicious, the failures first."""
+        """Return what failed or is suspicious, the failures first."""
         return self._of(Level.FAIL) + self._of(Level.WARN)
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed; warnings and tips may be there."""
+        """Return whether nothing failed; warnings and tips may be there."""
         return not self._of(Level.FAIL)
 
     def __getitem__(self, code: str) -> Finding:
@@ -104,25 +62,25 @@ class Report:
         raise KeyError(code)
 
     def raise_on_failure(self, *, warnings: bool = False) -> None:
-        """For tests: raise `CheckFailed` with the text of what failed (or, with `warnings`, of all issues)."""
+        """Raise `CheckFailed` in tests, with the text of what failed (or, with `warnings`, of all issues)."""
         found = self.issues if warnings else self._of(Level.FAIL)
         if found:
             raise CheckFailed("\n".join(map(str, found)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, for JSON; numbers that are not finite are None."""
+        """Return everything, for JSON; numbers that are not finite are None."""
         return {
             "about": self.about,
             "ok": self.ok,
-            "findings": [plain(asdict(finding)) | {"title": finding.rule.title} for finding in self.findings],
+            "findings": [_numbers(finding) for finding in self.findings],
         }
 
     def to_json(self) -> str:
-        """The same as text."""
+        """Return the JSON as text."""
         return json.dumps(self.to_dict(), indent=1)
 
     def to_sarif(self) -> str:
-        """SARIF 2.1.0, which code hosts show beside the code; issues and tips only."""
+        """Return SARIF 2.1.0, which code hosts show beside the code; issues and tips only."""
         told = self.issues + self._of(Level.TIP)
         levels = {Level.FAIL: "error", Level.WARN: "warning", Level.TIP: "note"}
         rules = [
@@ -156,57 +114,31 @@ class Report:
                 lines.append(f"{section}: " + ", ".join(why))
         return "\n".join(lines)
 
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
-
     def _of(self, level: Level) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.level is level)
 
 
+def _numbers(finding: Finding) -> dict[str, Any]:
+    """Return a finding for JSON."""
+    told = {name: getattr(finding, name) for name in ("code", "level", "message", "fix", "evidence")}
+    return plain(told) | {"title": finding.rule.title}  # type: ignore[no-any-return]
+
+
 def report(findings: Iterable[Finding], *, ignore: Collection[str] = (), about: str = "") -> Report:
-    """The report of findings, by code; those ignored are left out, and consequences of a cause are skipped.
+    """Report findings by code; those ignored are left out, and consequences of a cause are skipped.
 
     Raises:
         ValueError: a code in `ignore` does not exist.
     """
-    from torchbce.checks.rule import catalogue
-
     rules = catalogue()
     unknown = sorted(set(ignore) - rules.keys())
     if unknown:
         raise ValueError(f"there is no check {', '.join(unknown)}; the codes are {', '.join(rules)}")
     found = sorted((f for f in findings if f.code not in ignore), key=lambda f: f.code)
-    by_cause = [(cause, code) for cause in found for code in rules[cause.code].explains]
+    by_cause = [(cause, code) for cause in found for code in cause.rule.explains]
     explained = {(code, level): cause.code for cause, code in by_cause for level in SILENCED.get(cause.level, ())}
     shown = [
-        skipped(f"explained by {explained[f.code, f.level]}", f.code) if (f.code, f.level) in explained else f
+        f.rule.finding(skipped(f"explained by {explained[f.code, f.level]}")) if (f.code, f.level) in explained else f
         for f in found
     ]
     return Report(tuple(shown), about)
-
-
-def finding(
-    level: Level, message: str, fix: str = "", evidence: dict[str, Any] | None = None, code: str = ""
-) -> Finding:
-    """What a rule found; `@rule` gives it the code."""
-    return Finding(code, level, message, fix, evidence or {})
-
-
-fail = functools.partial(finding, Level.FAIL)
-warn = functools.partial(finding, Level.WARN)
-tip = functools.partial(finding, Level.TIP)
-
-
-def passed(message: str = "") -> Finding:
-    """Nothing was found."""
-    return finding(Level.PASS, message)
-
-
-def not_applicable(reason: str, code: str = "") -> Finding:
-    """The check has no meaning here."""
-    return finding(Level.NOT_APPLICABLE, reason, code=code)
-
-
-def skipped(reason: str, code: str) -> Finding:
-    """The check was not run, or another finding explains it."""
-    return finding(Level.SKIPPED, reason, code=code)
