@@ -161,14 +161,14 @@ class _Watch:
             return
         inputs = kwargs or args
         rows = _rows_of(inputs, self.t.inputs, len(self.t.targets) if self.t.targets.ndim else 0)
-        found = Pass(self.call, inputs, returned, outputs, outputs.detach().clone(), module.training, rows)
-        outputs.register_hook(lambda gradient: self.arrived(found, gradient))  # type: ignore[no-untyped-call]
-        self.passes.append(found)
+        ran = Pass(self.call, inputs, returned, outputs, outputs.detach().clone(), module.training, rows)
+        outputs.register_hook(lambda gradient: self.arrived(ran, gradient))  # type: ignore[no-untyped-call]
+        self.passes.append(ran)
 
-    def arrived(self, found: Pass, gradient: Tensor) -> None:
+    def arrived(self, ran: Pass, gradient: Tensor) -> None:
         """A gradient is at the outputs, and not yet at the parameters."""
-        found.gradients.append(gradient.detach().clone())
-        self.last = found
+        ran.gradients.append(gradient.detach().clone())
+        self.last = ran
         if self.now.passes and all(p.grad is None or not bool(p.grad.to_dense().any()) for p in self.parameters):
             self.now.lost += self.now.passes  # cleared since
             self.now.passes = []
@@ -201,7 +201,7 @@ class _Watch:
         before = torch.cat([gradient.double().flatten() for gradient in left])
         self.now.turned = float(before @ self.now.gradient) < TURNED * float(before.norm() * self.now.gradient.norm())
         if not self.now.passes and bool(self.now.gradient.any()):  # by autograd.grad, and put into .grad
-            self.now.passes = [found for found in self.passes[self.judged :] if found.gradients]
+            self.now.passes = [ran for ran in self.passes[self.judged :] if ran.gradients]
         self.judged = len(self.passes)
         self.windows.append(self.now)
         self.now, self.first_gradient, self.left, self.last = Window(), {}, {}, None
@@ -252,8 +252,8 @@ def _rows_of(inputs: Any, batch: Any, items: int) -> Tensor | None:
         if row in places:
             return None
         places[row] = place
-    found = [places.get(row) for row in _bytes(theirs)]
-    return None if None in found or not found else torch.tensor(found)
+    rows = [places.get(row) for row in _bytes(theirs)]
+    return None if None in rows or not rows else torch.tensor(rows)
 
 
 def _bytes(parts: list[Tensor]) -> list[bytes]:

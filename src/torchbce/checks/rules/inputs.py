@@ -84,8 +84,8 @@ def _ignored(model: nn.Module, t: Trial, names: list[str]) -> list[str | None]:
 def _answers(model: nn.Module, inputs: Any, t: Trial) -> list[Tensor]:
     """Return all that the loss takes of what a model returns, with the same random numbers each time."""
     seed()
-    found = dict(tensors_in(call(model, inputs)))
-    return [found[name] for name in (t.reached or {t.place}) if name in found] or [*found.values()][:1]
+    by_name = dict(tensors_in(call(model, inputs)))
+    return [by_name[name] for name in (t.reached or {t.place}) if name in by_name] or [*by_name.values()][:1]
 
 
 def _alike(first: list[Tensor], second: list[Tensor]) -> bool:
