@@ -211,7 +211,7 @@ class LossMatrix:
         return math.sqrt(max(square, 0.0) * self.count / (self.count - 1)) / self.weight
 
 
-def _adjusted(evidence: list[Evidence]) -> list[float | None]:
+def _adjusted(evidences: list[Evidence]) -> list[float | None]:
     """Return the p-values by Holm, where there are any."""
     p_values = holm([1.0 if one.p_value is None else one.p_value for one in evidences])
     return [None if one.p_value is None else p for one, p in zip(evidences, p_values, strict=True)]
