@@ -58,7 +58,7 @@ class Probe:
         return z, label.double().reshape(shape)
 
     def turned(self, y: Tensor, item: int) -> tuple[Tensor, Tensor]:
-        """The labels with another one at this place, and which outputs are its own."""
+        """Return the labels with one item's flipped, and which outputs are its own."""
         own = torch.zeros_like(y, dtype=torch.bool)
         turned = y.clone()
         if self.form.exclusive:
@@ -86,7 +86,7 @@ class Probe:
         return gradients.double()
 
     def along(self, line: Tensor, label: float) -> Tensor:
-        """The gradients along a line of logits, of items that all have this label, each at a place that counts."""
+        """Return the gradients along a line of logits, of items that count and all have this label."""
         shape = (self.rows, *self.form.item)
         places = (
             torch.arange(math.prod(shape)) if self.form.counts is None else self.form.counts.flatten().nonzero()[:, 0]

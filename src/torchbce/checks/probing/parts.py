@@ -21,8 +21,8 @@ def tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
         for key, part in value.items():
             yield from tensors_in(part, f"{name}[{key!r}]")
     elif isinstance(value, list | tuple):
-        for place, part in enumerate(value):
-            yield from tensors_in(part, f"{name}[{place}]")
+        for number, part in enumerate(value):
+            yield from tensors_in(part, f"{name}[{number}]")
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
             yield from tensors_in(getattr(value, field.name), f"{name}.{field.name}")
@@ -68,7 +68,7 @@ def with_all_targets(loss_func: LossFunction, given: Any, main: Tensor) -> LossF
     return of_one
 
 
-def outputs_place(returned: Any, targets: Tensor, loss_func: LossFunction) -> str:
+def outputs_path(returned: Any, targets: Tensor, loss_func: LossFunction) -> str:
     """The name of the tensor that is compared with the targets: the only one, or the first of their size that counts.
 
     That is: in which the loss has a gradient. A parameter that is returned beside the outputs is none of them.
@@ -101,10 +101,10 @@ def reached_by_loss(returned: Any, targets: Tensor, loss_func: LossFunction) -> 
     return {name for name, gradient in zip(tensors, gradients, strict=True) if gradient is not None}
 
 
-def at_place(returned: Any, place: str) -> Tensor:
+def at_path(returned: Any, path: str) -> Tensor:
     """The tensor of that name; the first where there is none, as of another number of items."""
     by_name = dict(tensors_in(returned))
-    return by_name[place] if place in by_name else next(iter(by_name.values()))
+    return by_name[path] if path in by_name else next(iter(by_name.values()))
 
 
 def replaced(value: Any, old: Tensor, new: Tensor, rows: Tensor | None) -> Any:

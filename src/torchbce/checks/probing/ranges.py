@@ -103,14 +103,14 @@ def _scaled(node: Any, name: str, before: list[Any], depth: int) -> Range:
     """A range times a constant."""
     if len(before) != 2 or (before[0] is None) == (before[1] is None):
         return ANY
-    place = 0 if before[1] is None else 1
-    other = _saved(node, "_saved_other" if place == 0 else "_saved_self")
-    if other is None or not other.numel() or (name == "Div" and place == 1):
+    side = 0 if before[1] is None else 1
+    other = _saved(node, "_saved_other" if side == 0 else "_saved_self")
+    if other is None or not other.numel() or (name == "Div" and side == 1):
         return ANY
     least, most = (bound.item() for bound in other.detach().double().aminmax())
     if least < 0 or (name == "Div" and least == 0):
         return ANY
-    inner = _range(before[place], depth + 1)
+    inner = _range(before[side], depth + 1)
     factors = (1 / most, 1 / least) if name == "Div" else (least, most)
     low = min(_times(inner.low, factor) for factor in factors)
     return Range(low, max(_times(inner.high, factor) for factor in factors), inner.by)

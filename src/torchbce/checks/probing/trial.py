@@ -21,8 +21,8 @@ from torchbce.checks.probing.copies import copied, copied_if_possible, gradients
 from torchbce.checks.probing.fingerprint import Fingerprint, fingerprint, identified
 from torchbce.checks.probing.form import LossFunction
 from torchbce.checks.probing.parts import (
-    at_place,
-    outputs_place,
+    at_path,
+    outputs_path,
     reached_by_loss,
     replaced,
     targets_of,
@@ -63,8 +63,8 @@ class Trial:
         maps: whether the loss turns the batch's own values of targets into probabilities.
         graph_takes, squashes: what torch's own BCE in the loss takes, "" where that is not known, and the activation
             that the loss itself puts before it.
-        place: of the outputs in what the model returns, as `at_place` takes it.
-        reached: the places of all that the loss takes.
+        path: of the outputs in what the model returns, as `at_path` takes it.
+        reached: the paths of all that the loss takes.
     """
 
     user: UserObjects
@@ -80,7 +80,7 @@ class Trial:
     maps: bool = False
     graph_takes: str = ""
     squashes: str = ""
-    place: str = ""
+    path: str = ""
     reached: frozenset[str] = frozenset()
 
     @property
@@ -196,10 +196,10 @@ def trial(user: UserObjects, loss_func: LossFunction) -> Iterator[Trial]:
         targets = targets_of(given, returned)
         if targets is not given:
             loss_func = with_all_targets(loss_func, given, targets)
-        place = outputs_place(returned, targets, loss_func)
-        outputs, reached = at_place(returned, place), frozenset(reached_by_loss(returned, targets, loss_func))
+        path = outputs_path(returned, targets, loss_func)
+        outputs, reached = at_path(returned, path), frozenset(reached_by_loss(returned, targets, loss_func))
         tried = Trial(
-            user, model_copy, inputs, targets, loss_func, returned, outputs, None, None, place=place, reached=reached
+            user, model_copy, inputs, targets, loss_func, returned, outputs, None, None, path=path, reached=reached
         )
         tried = dataclasses.replace(tried, counts=_counting(tried))
         yield _identified(_read(tried))
@@ -212,7 +212,7 @@ def first_batch(batch: Any) -> Any:
 
 def forward(model: nn.Module, inputs: Any, like: Trial) -> Tensor:
     """Return the model's outputs."""
-    return at_place(call(model, inputs), like.place)
+    return at_path(call(model, inputs), like.path)
 
 
 def _read(t: Trial) -> Trial:

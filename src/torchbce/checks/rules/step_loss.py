@@ -131,7 +131,7 @@ def judged(t: Trial, ran: Pass) -> Verdict:
     y = _targets_of(t, ran)
     if y is None:
         return Verdict("")
-    tolerance = EXACT if ran.place.dtype in (torch.float32, torch.float64) else ROUGH
+    tolerance = EXACT if ran.tensor.dtype in (torch.float32, torch.float64) else ROUGH
     gradient = ran.gradients[0].double()
     given = _gradient(t, ran, y)
     if given is None:
@@ -196,7 +196,7 @@ def _gradient(t: Trial, ran: Pass, y: Tensor, change: Callable[[Tensor], Tensor]
     if outputs.dtype in (torch.float16, torch.bfloat16):
         outputs = outputs.float()
     outputs.requires_grad_()
-    there = dataclasses.replace(t, returned=ran.returned, outputs=ran.place)
+    there = dataclasses.replace(t, returned=ran.returned, outputs=ran.tensor)
     try:
         loss = there.loss_of(outputs if change is None else change(outputs), y.clone())
         (gradient,) = torch.autograd.grad(loss, outputs, allow_unused=True)
