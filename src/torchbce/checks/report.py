@@ -63,9 +63,9 @@ class Report(PrintedInNotebooks):
 
     def raise_on_failure(self, *, warnings: bool = False) -> None:
         """Raise `CheckFailed` in tests, with the text of what failed (or, with `warnings`, of all issues)."""
-        found = self.issues if warnings else self._of(Level.FAIL)
-        if found:
-            raise CheckFailed("\n".join(map(str, found)))
+        failed = self.issues if warnings else self._of(Level.FAIL)
+        if failed:
+            raise CheckFailed("\n".join(map(str, failed)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, for JSON; numbers that are not finite are None."""
@@ -81,15 +81,15 @@ class Report(PrintedInNotebooks):
 
     def to_sarif(self) -> str:
         """Return SARIF 2.1.0, which code hosts show beside the code; issues and tips only."""
-        told = self.issues + self._of(Level.TIP)
+        listed = self.issues + self._of(Level.TIP)
         levels = {Level.FAIL: "error", Level.WARN: "warning", Level.TIP: "note"}
         rules = [
             {"id": f.code, "name": f.rule.slug, "shortDescription": {"text": f.rule.title}, "helpUri": f.rule.page}
-            for f in told
+            for f in listed
         ]
         results = [
             {"ruleId": f.code, "level": levels[f.level], "message": {"text": f"{f.message}\n{f.fix}".strip()}}
-            for f in told
+            for f in listed
         ]
         driver = {"name": "torchbce", "informationUri": "https://pypi.org/project/torchbce/", "rules": rules}
         log = {
@@ -102,15 +102,15 @@ class Report(PrintedInNotebooks):
     def __str__(self) -> str:
         lines = [shown(self.about, MESSAGE)] if self.about else []
         for section, levels in SECTIONS.items():
-            found = [finding for level in levels for finding in self._of(level)]
-            if not found:
+            listed = [finding for level in levels for finding in self._of(level)]
+            if not listed:
                 continue
             if section in ("Issues", "Tips"):
-                lines += [section, *(f"  {line}" for finding in found for line in str(finding).splitlines())]
+                lines += [section, *(f"  {line}" for finding in listed for line in str(finding).splitlines())]
             elif section == "Passed":
-                lines.append(f"{section}: " + ", ".join(f"{f.code} {f.rule.slug}" for f in found))
+                lines.append(f"{section}: " + ", ".join(f"{f.code} {f.rule.slug}" for f in listed))
             else:
-                why = (f"{f.code} {f.rule.slug} ({shown(f.message, MESSAGE)})" for f in found)
+                why = (f"{f.code} {f.rule.slug} ({shown(f.message, MESSAGE)})" for f in listed)
                 lines.append(f"{section}: " + ", ".join(why))
         return "\n".join(lines)
 
@@ -120,8 +120,8 @@ class Report(PrintedInNotebooks):
 
 def _numbers(finding: Finding) -> dict[str, Any]:
     """Return a finding for JSON."""
-    told = {name: getattr(finding, name) for name in ("code", "level", "message", "fix", "evidence")}
-    return plain(told) | {"title": finding.rule.title}  # type: ignore[no-any-return]
+    numbers = {name: getattr(finding, name) for name in ("code", "level", "message", "fix", "evidence")}
+    return plain(numbers) | {"title": finding.rule.title}  # type: ignore[no-any-return]
 
 
 def report(findings: Iterable[Finding], *, ignore: Collection[str] = (), about: str = "") -> Report:
@@ -134,11 +134,11 @@ def report(findings: Iterable[Finding], *, ignore: Collection[str] = (), about: 
     unknown = sorted(set(ignore) - rules.keys())
     if unknown:
         raise ValueError(f"there is no check {', '.join(unknown)}; the codes are {', '.join(rules)}")
-    found = sorted((f for f in findings if f.code not in ignore), key=lambda f: f.code)
-    by_cause = [(cause, code) for cause in found for code in cause.rule.explains]
+    chosen = sorted((f for f in findings if f.code not in ignore), key=lambda f: f.code)
+    by_cause = [(cause, code) for cause in chosen for code in cause.rule.explains]
     explained = {(code, level): cause.code for cause, code in by_cause for level in SILENCED.get(cause.level, ())}
     shown = [
         f.rule.finding(skipped(f"explained by {explained[f.code, f.level]}")) if (f.code, f.level) in explained else f
-        for f in found
+        for f in chosen
     ]
     return Report(tuple(shown), about)

@@ -33,5 +33,5 @@ class OutputError(OSError):
 
 def _safe(message: object) -> str:
     """Return the message in one line, cut where it holds a cell of a million characters."""
-    found = visible(str(message))
-    return found if len(found) <= MESSAGE + SLACK else shown(message, MESSAGE)
+    text = visible(str(message))
+    return text if len(text) <= MESSAGE + SLACK else shown(message, MESSAGE)

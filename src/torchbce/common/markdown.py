@@ -22,11 +22,11 @@ def escaped(text: object, limit: int = NAME) -> str:
 
 def code(text: object, *, in_table: bool = False) -> str:
     """Return text as code; `in_table` escapes bars, which would end the cell."""
-    found = shown(text)
-    if not found.strip(" "):
-        return escaped(repr(found))
-    longest = max(map(len, re.findall("`+", found)), default=0)
-    if found[0] in "` " or found[-1] in "` ":  # one space on each side is taken away again
-        found = f" {found} "
+    literal = shown(text)
+    if not literal.strip(" "):
+        return escaped(repr(literal))
+    longest = max(map(len, re.findall("`+", literal)), default=0)
+    if literal[0] in "` " or literal[-1] in "` ":  # one space on each side is taken away again
+        literal = f" {literal} "
     marks = "`" * (longest + 1)
-    return marks + (found.replace("|", "\\|") if in_table else found) + marks
+    return marks + (literal.replace("|", "\\|") if in_table else literal) + marks

@@ -31,8 +31,8 @@ def shown(text: object, limit: int = NAME) -> str:
     Between these stands how many characters there are, where the limit leaves room for it.
     """
     whole = str(text)
-    if len(whole) <= limit and len(found := visible(whole)) <= limit:
-        return found
+    if len(whole) <= limit and len(escaped := visible(whole)) <= limit:
+        return escaped
     between = f"… ({len(whole):,} characters) …" if limit >= NAME else "…"
     room = limit - len(between)
     first = _fitting(whole[:room], room - room // 2)
@@ -42,10 +42,10 @@ def shown(text: object, limit: int = NAME) -> str:
 
 def _fitting(characters: Iterable[str], room: int) -> list[str]:
     """Return the first characters that fit, as they are shown, with no escape cut."""
-    found: list[str] = []
+    parts: list[str] = []
     for character in characters:
         room -= len(visible(character))
         if room < 0:
             break
-        found.append(visible(character))
-    return found
+        parts.append(visible(character))
+    return parts

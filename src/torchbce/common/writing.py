@@ -27,16 +27,16 @@ def whole_file(path: Path, mode: int = 0o666, *, durable: bool = False) -> Itera
     Raises:
         OSError: it cannot be written.
     """
-    place = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(path))
     try:
-        before = place.stat().st_mode
+        before = target.stat().st_mode
     except FileNotFoundError:
         before = None
     if before is not None and not stat.S_ISREG(before):
-        with place.open("wb") as file:
+        with target.open("wb") as file:
             yield file
         return
-    draft = place.with_name(f".torchbce-{secrets.token_hex(8)}.draft")
+    draft = target.with_name(f".torchbce-{secrets.token_hex(8)}.draft")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -46,9 +46,9 @@ def whole_file(path: Path, mode: int = 0o666, *, durable: bool = False) -> Itera
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(draft, place)
+        os.replace(draft, target)
         if durable:
-            sync(place.parent)
+            sync(target.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(draft)
@@ -57,18 +57,18 @@ def whole_file(path: Path, mode: int = 0o666, *, durable: bool = False) -> Itera
 
 def obstacle(path: Path) -> str | None:
     """Return why a file cannot be written, as far as it shows beforehand; None where nothing is in the way."""
-    place = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(path))
     try:
-        mode = place.stat().st_mode
+        mode = target.stat().st_mode
     except FileNotFoundError:
-        return _obstacle_in(place.parent)
+        return _obstacle_in(target.parent)
     except OSError as error:
         return error.strerror
     if stat.S_ISDIR(mode):
         return "it is a folder"
     if stat.S_ISREG(mode):
-        return _obstacle_in(place.parent)
-    return None if os.access(place, os.W_OK) else "it may not be written"
+        return _obstacle_in(target.parent)
+    return None if os.access(target, os.W_OK) else "it may not be written"
 
 
 def _obstacle_in(folder: Path) -> str | None:

@@ -35,7 +35,9 @@ class Changed(NamedTuple):
 
 def most(change: Tensor, rows: Array, source: int, outputs: tuple[Tensor, Tensor], targets: Tensor) -> Changed:
     """Return the items of a batch with the largest `change`."""
-    found = candidates(change, 0.0, KEPT)
-    found = found[change.numpy()[found] > 0]
-    columns = (column.double().numpy()[found] for column in (*outputs, targets))
-    return Changed(change.numpy()[found], np.full(len(found), source), np.asarray(rows, np.int64)[found], *columns)
+    positions = candidates(change, 0.0, KEPT)
+    positions = positions[change.numpy()[positions] > 0]
+    columns = (column.double().numpy()[positions] for column in (*outputs, targets))
+    return Changed(
+        change.numpy()[positions], np.full(len(positions), source), np.asarray(rows, np.int64)[positions], *columns
+    )

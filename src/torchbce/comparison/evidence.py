@@ -81,13 +81,13 @@ def _quantile_of_many(freedom: float, at_once: int) -> float:
     return float(t.ppf(1 - (1 - LEVEL) / 2 / at_once, freedom))
 
 
-def unless_unseen(found: Evidence, gaps: Gaps, count: int, p_value: float | None) -> Evidence:
+def unless_unseen(known: Evidence, gaps: Gaps, count: int, p_value: float | None) -> Evidence:
     """Take the p-value away where it, adjusted for many, shows a sign that unseen outcomes could turn."""
-    reason = gaps.reason(found.mean) if p_value is not None and p_value < SIGNIFICANT else ""
+    reason = gaps.reason(known.mean) if p_value is not None and p_value < SIGNIFICANT else ""
     if not reason:
-        return found
-    needed = count * gaps.against(found.mean).reach / abs(found.mean)
-    return replace(found, p_value=None, reason=reason, decided_by=max(found.decided_by, needed))
+        return known
+    needed = count * gaps.against(known.mean).reach / abs(known.mean)
+    return replace(known, p_value=None, reason=reason, decided_by=max(known.decided_by, needed))
 
 
 def too_few(zeros: float, ones: float, clusters: np.ndarray | None) -> str:
@@ -115,7 +115,7 @@ def holm(p_values: list[float]) -> list[float]:
     """Adjust p-values so that one of many falls below 0.05 by luck 5 times of 100 (Holm 1979)."""
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
     adjusted, most = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        most = max(most, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = most
+    for rank, at in enumerate(order):
+        most = max(most, min(1.0, (len(p_values) - rank) * p_values[at]))
+        adjusted[at] = most
     return adjusted

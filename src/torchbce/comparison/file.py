@@ -76,11 +76,11 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Pairs:
     pairs.sample.clustered = bool(texts["clustered"])
     pairs.better, pairs.worse = int(texts["better"]), int(texts["worse"])
     for which in CHANGED:
-        kept = Changed(*(arrays[f"{which}_{name}"] for name in Changed._fields))
-        sizes = {len(column) for column in kept}
-        if len(sizes) > 1 or max(sizes) > KEPT or not ((kept.source >= 0) & (kept.source < len(a.sources))).all():
+        changed = Changed(*(arrays[f"{which}_{name}"] for name in Changed._fields))
+        sizes = {len(column) for column in changed}
+        if len(sizes) > 1 or max(sizes) > KEPT or not ((changed.source >= 0) & (changed.source < len(a.sources))).all():
             raise ValueError(f"its items that {which} most cannot be")
-        setattr(pairs, which, kept)
+        setattr(pairs, which, changed)
     if texts.get("key") is not None:  # files of older versions have none
         values = {(str(source), int(row)): str(value) for source, row, value in texts["key_values"]}
         pairs.name_items(str(texts["key"]), values)

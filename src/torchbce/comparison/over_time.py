@@ -28,12 +28,14 @@ class OverTime(PrintedInNotebooks):
         whole = what_changed(self.explanations[0], self.explanations[-1], (self.names[0], self.names[-1]))
         steps = ", ".join(f"{shown(change.names[1])} ({change.total.nats:+.2g})" for change in moved)
         # Of twenty steps that are luck, one is taken for a change.
-        told = f"More than luck from one period to the next: {steps}." if moved else "No step is more than luck."
-        return f"From {shown(self.names[0])} to {shown(self.names[-1])}: {whole.verdict} {told}"
+        sentence = f"More than luck from one period to the next: {steps}." if moved else "No step is more than luck."
+        return f"From {shown(self.names[0])} to {shown(self.names[-1])}: {whole.verdict} {sentence}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return every number, for JSON."""
-        periods = [{"name": name} | found.to_dict() for name, found in zip(self.names, self.explanations, strict=True)]
+        periods = [
+            {"name": name} | explained.to_dict() for name, explained in zip(self.names, self.explanations, strict=True)
+        ]
         changes = [asdict(change) | {"verdict": change.verdict} for change in self.changes]
         return plain({"periods": periods, "changes": changes, "verdict": self.verdict})  # type: ignore[no-any-return]
 
@@ -41,12 +43,12 @@ class OverTime(PrintedInNotebooks):
         names = list(map(shown, self.names))
         width = max(6, *map(len, names))
         lines = [self.verdict, "", f"{'period':<{width}}      items  base rate  mean loss, 95 %"]
-        for name, found in zip(names, self.explanations, strict=True):
-            parts, extra = found.decomposition, ""
+        for name, explained in zip(names, self.explanations, strict=True):
+            parts, extra = explained.decomposition, ""
             if parts is not None:
                 extra = f"   separation {parts.discrimination:.4f}, miscalibration {parts.miscalibration:.4f}"
-            mean = around(found.weighted_mean, found.intervals["mean"], ".4f")
-            lines.append(f"{name:<{width}}  {found.count:>9,}  {percent(found.base_rate):>9}  {mean}{extra}")
+            mean = around(explained.weighted_mean, explained.intervals["mean"], ".4f")
+            lines.append(f"{name:<{width}}  {explained.count:>9,}  {percent(explained.base_rate):>9}  {mean}{extra}")
         return "\n".join(lines)
 
 

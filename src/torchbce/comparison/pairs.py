@@ -112,14 +112,14 @@ class Pairs:
         """Return the source and row of each of the most changed items."""
         return {
             (self.a.sources[source], int(row))
-            for kept in (self.gained, self.lost)
-            for source, row in zip(kept.source, kept.row, strict=True)
+            for items in (self.gained, self.lost)
+            for source, row in zip(items.source, items.row, strict=True)
         }
 
     def name_items(self, key: str | None, values: dict[tuple[str, int], str]) -> None:
         """Name the most changed items by their key, and not by their row."""
-        kept = self.most_changed if values else set()
-        self.key, self.key_values = key, {item: value for item, value in values.items() if item in kept}
+        named = self.most_changed if values else set()
+        self.key, self.key_values = key, {item: value for item, value in values.items() if item in named}
 
     def _add(
         self,

@@ -47,11 +47,11 @@ class ComparisonDisplay:
         self.ax_ = axes_or_new(ax, 4.8, 1.0 + 0.3 * len(self.rows))
         self.figure_ = self.ax_.figure
         self.ax_.axvline(0, color=GREY, linewidth=1, linestyle="--")
-        for place, (_, value, interval) in enumerate(self.rows):
+        for height, (_, value, interval) in enumerate(self.rows):
             color = GREEN if interval.high < 0 else ORANGE if interval.low > 0 else GREY
             if not math.isnan(interval.low):
-                self.ax_.plot(interval, [place, place], color=color, linewidth=1.6)
-            self.ax_.plot([value], [place], "o", color=color, markersize=7 if place == 0 else 5)
+                self.ax_.plot(interval, [height, height], color=color, linewidth=1.6)
+            self.ax_.plot([value], [height], "o", color=color, markersize=7 if height == 0 else 5)
         self.ax_.set_yticks(range(len(self.rows)), [shown(name, 32) for name, _, _ in self.rows], **LITERAL)
         self.ax_.invert_yaxis()
         self.ax_.set_xlabel(self.label, **LITERAL)

@@ -167,8 +167,8 @@ class LossMatrix:
         pairs = list(itertools.combinations(order, 2))
         both = [self._evidence(*pair, reason, len(pairs)) for pair in pairs]
         p_values = _adjusted([one for one, _ in both])
-        found = [unless_unseen(*one, self.count, p) for one, p in zip(both, p_values, strict=True)]
-        p_values = _adjusted(found)
+        evidences = [unless_unseen(*one, self.count, p) for one, p in zip(both, p_values, strict=True)]
+        p_values = _adjusted(evidences)
         models = [Ranked(names[best], float(means[best]), 0.0, Interval(0.0, 0.0), None)]
         models += [
             Ranked(
@@ -179,7 +179,7 @@ class LossMatrix:
                 p,
                 one.reason,
             )
-            for place, one, p in zip(order[1:], found, p_values, strict=False)  # the pairs of the best come first
+            for place, one, p in zip(order[1:], evidences, p_values, strict=False)  # the pairs of the best come first
         ]
         return Ranking(tuple(models), self.count, share, None if clusters is None else len(clusters), reason)
 
@@ -199,22 +199,22 @@ class LossMatrix:
         why = reason if math.isfinite(mean) else "its loss is infinite"
         return evidence(mean, error, freedom, self.count, why, gaps=unseen, at_once=at_once), unseen
 
-    def _error(self, place: int, best: int, mean: float) -> float:
+    def _error(self, other: int, best: int, mean: float) -> float:
         """Return the standard error of the mean difference of two models."""
         if self.count < 2:
             return math.nan
         if not math.isfinite(mean):
             return math.nan
-        squares = self.products[place, place] - 2 * self.products[place, best] + self.products[best, best]
-        cross = self.cross[place] - self.cross[best]
+        squares = self.products[other, other] - 2 * self.products[other, best] + self.products[best, best]
+        cross = self.cross[other] - self.cross[best]
         square = float(squares - 2 * mean * cross + mean * mean * self.weight_squared)
         return math.sqrt(max(square, 0.0) * self.count / (self.count - 1)) / self.weight
 
 
-def _adjusted(found: list[Evidence]) -> list[float | None]:
+def _adjusted(evidences: list[Evidence]) -> list[float | None]:
     """Return the p-values by Holm, where there are any."""
-    p_values = holm([1.0 if one.p_value is None else one.p_value for one in found])
-    return [None if one.p_value is None else p for one, p in zip(found, p_values, strict=True)]
+    p_values = holm([1.0 if one.p_value is None else one.p_value for one in evidences])
+    return [None if one.p_value is None else p for one, p in zip(evidences, p_values, strict=True)]
 
 
 def compare_all(

@@ -41,7 +41,7 @@ class Comparison(ComparisonRecord, PrintedInNotebooks):
         """Return every number, for JSON; what is not a finite number there is None."""
         numbers = {name: value for name, value in asdict(self).items() if name != "explanations"}
         derived = ("difference", "bits", "interval", "p_value", "more_items", "verdict")
-        each = {name: found.to_dict() for name, found in zip("ab", self.explanations, strict=True)}
+        each = {name: explained.to_dict() for name, explained in zip("ab", self.explanations, strict=True)}
         return plain(numbers | {name: getattr(self, name) for name in derived} | each)  # type: ignore[no-any-return]
 
     def to_markdown(self) -> str:

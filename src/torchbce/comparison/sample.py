@@ -82,14 +82,14 @@ class PairSample:
         for label in (0, 1):
             mine = y == label
             self.weights[label] += float(w[mine].sum())
-            kept = self.kept[label]
+            least = self.kept[label]
             chosen = mine & (w > 0)
             self.counts[label] += int(chosen.sum())
-            if len(kept.key) == KEPT:
-                chosen &= keys <= kept.key[-1]
+            if len(least.key) == KEPT:
+                chosen &= keys <= least.key[-1]
             if chosen.any():
-                found = Kept(keys[chosen], a.numpy()[chosen], b.numpy()[chosen], w[chosen], numbers[chosen])
-                self.kept[label] = kept.and_(found)
+                more = Kept(keys[chosen], a.numpy()[chosen], b.numpy()[chosen], w[chosen], numbers[chosen])
+                self.kept[label] = least.and_(more)
 
     def merge(self, other: PairSample) -> None:
         """Add what another sample has collected."""
@@ -101,12 +101,14 @@ class PairSample:
     def points(self) -> PairPoints:
         """Return the pairs in the sample, each class with the weight of all of its items."""
         weights, squares, shares = [], [], []
-        for kept, weight, count in zip(self.kept, self.weights, self.counts, strict=True):
-            share = len(kept.key) / count if count else 1.0
-            weights.append(kept.weight * (weight / kept.weight.sum() if len(kept.weight) else 0.0))
-            squares.append(kept.weight**2 / share)
-            shares.append(np.full(len(kept.key), share))
-        a, b, clusters = (np.concatenate([getattr(kept, name) for kept in self.kept]) for name in ("a", "b", "cluster"))
+        for items, weight, count in zip(self.kept, self.weights, self.counts, strict=True):
+            share = len(items.key) / count if count else 1.0
+            weights.append(items.weight * (weight / items.weight.sum() if len(items.weight) else 0.0))
+            squares.append(items.weight**2 / share)
+            shares.append(np.full(len(items.key), share))
+        a, b, clusters = (
+            np.concatenate([getattr(items, name) for items in self.kept]) for name in ("a", "b", "cluster")
+        )
         positive = np.concatenate([np.zeros(len(weights[0])), weights[1]])
         each, square, part = (np.concatenate(columns) for columns in (weights, squares, shares))
         return PairPoints(a, b, each, positive, square, part, clusters if self.clustered else None)

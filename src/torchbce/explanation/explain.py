@@ -75,13 +75,15 @@ def explain(
     sketch, shape = sketched(
         outputs, targets, from_logits=from_logits, weight=weight, rows=rows, by=by, cluster=cluster
     )
-    found = explanation(sketch, baseline=baseline, top=top, shape=shape)
+    explained = explanation(sketch, baseline=baseline, top=top, shape=shape)
     if labels is not None:
         each = _by_label(outputs, targets, from_logits, weight, labels, by, cluster, baseline)
-        found = replace(found, labels=each, items=tuple(_of_label(item, list(each)) for item in found.items))
+        explained = replace(
+            explained, labels=each, items=tuple(_of_label(item, list(each)) for item in explained.items)
+        )
     if features is not None:
-        found = replace(found, slices=_slices(outputs, targets, from_logits, weight, labels, cluster, features))
-    return found
+        explained = replace(explained, slices=_slices(outputs, targets, from_logits, weight, labels, cluster, features))
+    return explained
 
 
 def _by_label(
@@ -95,10 +97,10 @@ def _by_label(
         raise ValueError(f"labels names one column twice: {names}")
     w = None if weight is None else as_tensor("weight", weight).expand(x.shape)
     of_items = {"by": by, "cluster": cluster}
-    found = {}
+    by_label = {}
     for column, name in enumerate(names):
         mine = {key: _column(values, tuple(x.shape), column) for key, values in of_items.items()}
-        found[name] = explain(
+        by_label[name] = explain(
             x[:, column],
             y[:, column],
             from_logits=from_logits,
@@ -107,7 +109,7 @@ def _by_label(
             top=0,
             **mine,
         )
-    return found
+    return by_label
 
 
 def _of_label(item: Item, names: list[str]) -> Item:

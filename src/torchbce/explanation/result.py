@@ -77,16 +77,16 @@ class Explanation(ExplanationRecord, PrintedInNotebooks):
     def to_dict(self) -> dict[str, Any]:
         """Every number, for JSON; what is not a finite number there is None."""
         groups = tuple(replace(group, parts=None) for group in self.groups)
-        kept = replace(
+        without_arrays = replace(
             self, groups=groups, pulls={}, reliability=None, histogram=(), points=None, labels={}, slices=None
         )
         left_out = ("reliability", "histogram", "points", "pulls", "cluster_sizes")
-        numbers = {name: value for name, value in asdict(kept).items() if name not in left_out}
+        numbers = {name: value for name, value in asdict(without_arrays).items() if name not in left_out}
         for group in numbers["groups"]:
             del group["parts"]
         sizes = self.cluster_sizes
         numbers["clusters"] = None if sizes is None else sizes._asdict()
-        numbers["labels"] = {name: found.to_dict() for name, found in self.labels.items()}
+        numbers["labels"] = {name: explained.to_dict() for name, explained in self.labels.items()}
         numbers["slices"] = None if self.slices is None else self.slices.to_dict()
         derived = ("bits", "weighted_mean", "typical_probability", "normalized_entropy", "d2", "excess", "verdict")
         numbers["ledger"] = asdict(self.ledger)

@@ -132,8 +132,8 @@ def label_errors(seen: Contradicted) -> LabelErrors:
     if not 0 < positive < weight:
         raise ValueError(f"every label is {int(positive > 0)}; wrong labels show only beside those of the other class")
     line = calibrated(points)
-    found = seen.several or estimated(points, line)
-    reason, noise = (found, None) if isinstance(found, str) else ("", found)
+    estimate = seen.several or estimated(points, line)
+    reason, noise = (estimate, None) if isinstance(estimate, str) else ("", estimate)
     both = UNKNOWN if noise is None else noise.both
     return LabelErrors(
         count=seen.count,
@@ -157,29 +157,29 @@ def _of_class(label: int, labelled: float, noise: Noise | None) -> ClassErrors:
 
 def _suspects(seen: Contradicted, line: Line, noise: Noise | None) -> tuple[Suspect, ...]:
     """Return the items likeliest to be wrong; without chances, those whose correction saves most."""
-    kept = seen.worst()
-    outputs, targets = torch.from_numpy(kept.output), torch.from_numpy(kept.target)
+    worst = seen.worst()
+    outputs, targets = torch.from_numpy(worst.output), torch.from_numpy(worst.target)
     raw = logits_of(outputs, seen.from_logits)
     losses = item_losses(outputs, targets, seen.from_logits).numpy()
-    labelled_one = kept.target == 1
-    z = line.logits(np.where(labelled_one, -kept.loss, kept.loss))
+    labelled_one = worst.target == 1
+    z = line.logits(np.where(labelled_one, -worst.loss, worst.loss))
     saving = np.where(labelled_one, -z, z)  # the losses of the two labels differ by the logit
     if noise is None:
         chance, listed = np.full(len(z), math.nan), saving > 0
-        order = np.lexsort((kept.row, -kept.loss, -saving))
+        order = np.lexsort((worst.row, -worst.loss, -saving))
     else:
         chance = np.where(labelled_one, *noise.curve.chances(z))
-        order, listed = np.lexsort((kept.row, -kept.loss, -saving, -chance)), chance > 0
+        order, listed = np.lexsort((worst.row, -worst.loss, -saving, -chance)), chance > 0
     return tuple(
         Suspect(
-            row=int(kept.row[i]),
-            target=int(kept.target[i]),
+            row=int(worst.row[i]),
+            target=int(worst.target[i]),
             probability=float(torch.sigmoid(raw[i])),
             logit=float(raw[i]),
             loss=float(losses[i]),
             saving=float(saving[i]),
             chance=float(chance[i]),
-            weight=float(kept.weight[i]),
+            weight=float(worst.weight[i]),
         )
         for i in order[listed[order]][: seen.top]
     )

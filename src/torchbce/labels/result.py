@@ -70,8 +70,8 @@ class LabelErrors(PrintedInNotebooks):
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values; None for what is not known."""
-        found: dict[str, Any] = plain(asdict(self))
-        return found
+        values: dict[str, Any] = plain(asdict(self))
+        return values
 
     def frame(self) -> polars.DataFrame:
         """Return the items as a table, the first to look at first."""

@@ -54,16 +54,16 @@ class Contradicted:
         self.count += len(x)
         self._table.add(logits, y, w)
         weight = np.ones(len(x)) if w is None else w.numpy()
-        for label, kept in self._worst.items():
+        for label, worst in self._worst.items():
             against = (-logits if label else logits).numpy()
-            least = kept.loss[-1] if len(kept.loss) == self.top > 0 else -math.inf
-            found = np.flatnonzero((y.numpy() == label) & (against >= least) & (weight > 0))
+            least = worst.loss[-1] if len(worst.loss) == self.top > 0 else -math.inf
+            positions = np.flatnonzero((y.numpy() == label) & (against >= least) & (weight > 0))
             here = Worst(
-                against[found],
-                np.zeros(len(found), np.int64),
-                rows[found],
-                x.numpy()[found],
-                np.full(len(found), float(label)),
-                weight[found],
+                against[positions],
+                np.zeros(len(positions), np.int64),
+                rows[positions],
+                x.numpy()[positions],
+                np.full(len(positions), float(label)),
+                weight[positions],
             )
-            self._worst[label] = kept.and_(here, self.top)
+            self._worst[label] = worst.and_(here, self.top)

@@ -61,7 +61,7 @@ def surest(logits: Array, own: Labelled, other: Labelled) -> Tail:
 
     items, side = np.cumsum(own.weight + other.weight), float((own.weight + other.weight)[logits < 0].sum())
     sums = [np.cumsum(values) for values in (own.weight, own.square, other.weight, other.square)]
-    found = [Tail(1.0, 1.0)]
+    tails = [Tail(1.0, 1.0)]
     for fraction in FRACTIONS if side else ():
         # Equal logits stay together: whole points up to the fraction.
         last = min(int(np.searchsorted(items, fraction * side * (1 - 1e-12))), len(items) - 1)
@@ -75,5 +75,5 @@ def surest(logits: Array, own: Labelled, other: Labelled) -> Tail:
             above, below = odd * its_square / one_more, (1 - odd) * heavy
             limit = above / (above + below)
         half = wrong + other.usual / 2
-        found.append(Tail(half / (half + right + own.usual / 2), limit))
-    return min(found, key=lambda tail: tail.limit)
+        tails.append(Tail(half / (half + right + own.usual / 2), limit))
+    return min(tails, key=lambda tail: tail.limit)

@@ -118,10 +118,10 @@ def _unwrapped(loss_func: object) -> tuple[object, dict[str, Any]]:
 
 def _options(loss: object) -> dict[str, Any]:
     """Return the options of a loss: its attributes and torchbce's options."""
-    kept = getattr(loss, "options", None)
-    found = dict(kept) if isinstance(loss, nn.Module) and isinstance(kept, dict) else {}
-    found |= {name: getattr(loss, name, None) for name in ("reduction", *READ) if name not in found}
-    return {name: value for name, value in found.items() if value is not None and not callable(value)}
+    own = getattr(loss, "options", None)
+    options = dict(own) if isinstance(loss, nn.Module) and isinstance(own, dict) else {}
+    options |= {name: getattr(loss, name, None) for name in ("reduction", *READ) if name not in options}
+    return {name: value for name, value in options.items() if value is not None and not callable(value)}
 
 
 def _is_plain(loss: object, options: Mapping[str, Any]) -> bool:
@@ -146,8 +146,8 @@ def _changes(value: object) -> bool:
 def _described(loss: object, options: Mapping[str, Any]) -> str:
     """Describe a loss, alike where values may be added up; BCE of logits and of probabilities is one loss."""
     name = "BCE" if _name(loss) in PLAIN else _name(loss)
-    kept = {name: value for name, value in sorted(options.items()) if name not in SILENT}
-    words = ", ".join(f"{name}={_value(value)}" for name, value in kept.items())
+    shown = {name: value for name, value in sorted(options.items()) if name not in SILENT}
+    words = ", ".join(f"{name}={_value(value)}" for name, value in shown.items())
     return f"{name}({words})" if words else name
 
 

@@ -26,6 +26,6 @@ def build_node() -> Built:
         BuildError: it cannot be compiled.
     """
     file = build.build()
-    found = compare(Case("logits", backward=True), ITEMS)
-    ours, torch = (found[name] * ITEMS / 1000 for name in ("torchbce", "torch"))
+    times = compare(Case("logits", backward=True), ITEMS)
+    ours, torch = (times[name] * ITEMS / 1000 for name in ("torchbce", "torch"))
     return Built(file, ours, torch)

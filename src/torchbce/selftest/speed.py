@@ -117,7 +117,7 @@ def compare(
     inputs = make(case, n)
     made = {name: contestant(case, inputs) for name, contestant in contestants.items()}
     runs = {name: run for name, run in made.items() if run is not None}
-    return {name: found / n * 1e9 for name, found in medians(runs, seconds).items()}
+    return {name: seconds_of / n * 1e9 for name, seconds_of in medians(runs, seconds).items()}
 
 
 def medians(runs: Mapping[str, Run], seconds: float, rounds: int = 5) -> dict[str, float]:
@@ -132,7 +132,7 @@ def medians(runs: Mapping[str, Run], seconds: float, rounds: int = 5) -> dict[st
             for _ in range(repeats[name]):
                 run()
             times[name].append((time.perf_counter() - start) / repeats[name])
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(of_run) for name, of_run in times.items()}
 
 
 def _once(run: Run) -> float:

@@ -73,10 +73,10 @@ def batch_gradient(batch: Batch) -> Tensor | None:
         loss = batch.loss_of(outputs, batch.targets, None)
         if not loss.requires_grad:
             return torch.zeros_like(outputs)
-        (found,) = torch.autograd.grad(loss.sum(), outputs, allow_unused=True)
+        (gradient,) = torch.autograd.grad(loss.sum(), outputs, allow_unused=True)
     except Exception:  # a loss that fails is BCE032
         return None
-    return torch.zeros_like(outputs) if found is None else found
+    return torch.zeros_like(outputs) if gradient is None else gradient
 
 
 class _Layout:
@@ -145,7 +145,7 @@ def _class_dim(outputs: Tensor, targets: Tensor) -> int | None:
     for dim in dict.fromkeys((outputs.ndim - 1, 1)):
         if outputs.ndim < 2 or outputs.shape[dim] < 2:
             continue
-        others = [size for place, size in enumerate(outputs.shape) if place != dim]
+        others = [size for axis, size in enumerate(outputs.shape) if axis != dim]
         alike = others == list(targets.shape) or [*others, 1] == list(targets.shape)
         if alike and bool(((targets == targets.round()) & (targets >= 0) & (targets < outputs.shape[dim])).all()):
             return dim

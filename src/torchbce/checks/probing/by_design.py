@@ -52,17 +52,17 @@ def _trained(t: Trial) -> set[str]:
 
 def _by_distance(t: Trial) -> list[Tensor]:
     """The parameters in the graph of the outputs, those of the last operations first."""
-    found, todo, seen = list[Tensor](), [t.outputs.grad_fn], set[Any]()
+    nodes, todo, seen = list[Tensor](), [t.outputs.grad_fn], set[Any]()
     while todo:
         further = []
         for node in todo:
             if node is None or node in seen:
                 continue
             seen.add(node)
-            found += _weights(node)
+            nodes += _weights(node)
             further += [part for part, _ in node.next_functions]
         todo = further
-    return found
+    return nodes
 
 
 def _weights(node: Any) -> list[Tensor]:

@@ -64,7 +64,7 @@ class Fingerprint:
         """Return whether a loss that is not BCE is lowest at the right probability; None where that is not known."""
         if not self.lowest:
             return None
-        return all(abs(found - share) < CLOSE for found, share in zip(self.lowest, SHARES, strict=True))
+        return all(abs(lowest - share) < CLOSE for lowest, share in zip(self.lowest, SHARES, strict=True))
 
     @property
     def is_cross_entropy(self) -> bool:
@@ -134,16 +134,16 @@ def identified(forms: Sequence[Form]) -> Fingerprint:
         refused = False
         for takes in ("logits", "probabilities"):
             try:
-                found = replace(_identify(Probe(form, takes)), takes_classes=form.exclusive)
+                result = replace(_identify(Probe(form, takes)), takes_classes=form.exclusive)
             except Exception as error:  # whatever a user's function raises, another kind of outputs may be right
                 failure, refused = error, True
                 continue
-            certain = found.family != "not bce" if takes == "logits" or refused else found.family == "bce"
+            certain = result.family != "not bce" if takes == "logits" or refused else result.family == "bce"
             if certain:
-                return found
+                return result
             # Only what refuses logits is known to take probabilities.
             if unknown is None:
-                unknown = replace(found, takes="probabilities" if refused and takes == "probabilities" else "")
+                unknown = replace(result, takes="probabilities" if refused and takes == "probabilities" else "")
     if unknown is not None and unknown.family != "not bce":
         return unknown
     if _is_exchanged(forms[0]):
@@ -258,9 +258,9 @@ def _solved(z: Tensor, y: Tensor, g: Tensor, counts: Tensor | None) -> list[tupl
         parts = list(zip(*(values.unbind(dim) for values in (z, y, g)), strict=True))
         if min(min((y_k == 0).sum(), (y_k == 1).sum()) for _, y_k, _ in parts) < FEWEST:
             continue
-        found = [_column(*part) for part in parts]
-        solved = [column for column in found if column is not None]
-        if len(solved) == len(found):
+        solutions = [_column(*part) for part in parts]
+        solved = [column for column in solutions if column is not None]
+        if len(solved) == len(solutions):
             return solved
     return None
 

@@ -59,13 +59,13 @@ def name_of(node: Any) -> str:
 
 def last_operations(outputs: Tensor, count: int = 2, passed_over: set[str] = TRANSPARENT) -> list[tuple[str, Any]]:
     """The last operations and their nodes, the very last first; views and copies are passed over."""
-    node, found = outputs.grad_fn, list[tuple[str, Any]]()
-    while node is not None and len(found) < count:
+    node, operations = outputs.grad_fn, list[tuple[str, Any]]()
+    while node is not None and len(operations) < count:
         name = name_of(node)
         if name not in passed_over:
-            found.append((name, node))
+            operations.append((name, node))
         node = node.next_functions[0][0] if node.next_functions else None
-    return found
+    return operations
 
 
 def last_operation(outputs: Tensor) -> str:

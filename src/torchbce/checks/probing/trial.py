@@ -21,8 +21,8 @@ from torchbce.checks.probing.copies import copied, copied_if_possible, gradients
 from torchbce.checks.probing.fingerprint import Fingerprint, fingerprint, identified
 from torchbce.checks.probing.form import LossFunction
 from torchbce.checks.probing.parts import (
-    at_place,
-    outputs_place,
+    at_path,
+    outputs_path,
     reached_by_loss,
     replaced,
     targets_of,
@@ -63,8 +63,8 @@ class Trial:
         maps: whether the loss turns the batch's own values of targets into probabilities.
         graph_takes, squashes: what torch's own BCE in the loss takes, "" where that is not known, and the activation
             that the loss itself puts before it.
-        place: of the outputs in what the model returns, as `at_place` takes it.
-        reached: the places of all that the loss takes.
+        path: of the outputs in what the model returns, as `at_path` takes it.
+        reached: the paths of all that the loss takes.
     """
 
     user: UserObjects
@@ -80,7 +80,7 @@ class Trial:
     maps: bool = False
     graph_takes: str = ""
     squashes: str = ""
-    place: str = ""
+    path: str = ""
     reached: frozenset[str] = frozenset()
 
     @property
@@ -98,7 +98,7 @@ class Trial:
         """Set the gradients of the model's parameters."""
         parameters = [p for p in model.parameters() if p.requires_grad]
         try:
-            found = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
+            computed = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
         except RuntimeError as error:
             if "checkpoint" not in str(error).lower():
                 raise
@@ -106,7 +106,7 @@ class Trial:
                 parameter.grad = None
             loss.backward()  # type: ignore[no-untyped-call]
             return
-        for parameter, gradient in zip(parameters, found, strict=True):
+        for parameter, gradient in zip(parameters, computed, strict=True):
             parameter.grad = gradient
 
     def value(self, model: nn.Module, inputs: Any = None, targets: Tensor | None = None) -> Tensor:
@@ -196,13 +196,13 @@ def trial(user: UserObjects, loss_func: LossFunction) -> Iterator[Trial]:
         targets = targets_of(given, returned)
         if targets is not given:
             loss_func = with_all_targets(loss_func, given, targets)
-        place = outputs_place(returned, targets, loss_func)
-        outputs, reached = at_place(returned, place), frozenset(reached_by_loss(returned, targets, loss_func))
-        found = Trial(
-            user, model_copy, inputs, targets, loss_func, returned, outputs, None, None, place=place, reached=reached
+        path = outputs_path(returned, targets, loss_func)
+        outputs, reached = at_path(returned, path), frozenset(reached_by_loss(returned, targets, loss_func))
+        tried = Trial(
+            user, model_copy, inputs, targets, loss_func, returned, outputs, None, None, path=path, reached=reached
         )
-        found = dataclasses.replace(found, counts=_counting(found))
-        yield _identified(_read(found))
+        tried = dataclasses.replace(tried, counts=_counting(tried))
+        yield _identified(_read(tried))
 
 
 def first_batch(batch: Any) -> Any:
@@ -212,7 +212,7 @@ def first_batch(batch: Any) -> Any:
 
 def forward(model: nn.Module, inputs: Any, like: Trial) -> Tensor:
     """Return the model's outputs."""
-    return at_place(call(model, inputs), like.place)
+    return at_path(call(model, inputs), like.path)
 
 
 def _read(t: Trial) -> Trial:
@@ -233,19 +233,19 @@ def _identified(t: Trial) -> Trial:
     These are two values such as -1 and 1, or the least and the greatest where some are outside of [0, 1].
     """
     values = torch.unique(t.labels.detach())
-    found = _fingerprint(t, 0.0, 1.0)
+    loss = _fingerprint(t, 0.0, 1.0)
     outside = bool(((values < 0) | (values > 1)).any())
     if not len(values) or not (outside or (len(values) == 2 and values.tolist() != [0, 1])):
-        return dataclasses.replace(t, loss=found)
+        return dataclasses.replace(t, loss=loss)
     low, high = float(values[0]), float(values[-1])
-    if found is not None and found.takes_classes:
-        return dataclasses.replace(t, loss=found, maps=True)
+    if loss is not None and loss.takes_classes:
+        return dataclasses.replace(t, loss=loss, maps=True)
     in_batch = _fingerprint(t, low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
     if outside and in_batch is not None and in_batch.family == "bce" and _are_shares(in_batch.low, in_batch.high):
         return dataclasses.replace(t, loss=in_batch, maps=True)
-    if (found is None or not found.is_cross_entropy) and len(values) == 2:
+    if (loss is None or not loss.is_cross_entropy) and len(values) == 2:
         return dataclasses.replace(t, loss=in_batch, recoded=True)
-    return dataclasses.replace(t, loss=found)
+    return dataclasses.replace(t, loss=loss)
 
 
 def _are_shares(*targets: float) -> bool:
@@ -256,18 +256,18 @@ def _fingerprint(t: Trial, low: float, high: float) -> Fingerprint | None:
     """Identify the loss in the batch's form, or with plain outputs where that form is not known."""
     batch = Batch(t.outputs, t.targets, lambda outputs, targets, rows: t.loss_of(outputs, targets, rows))
     forms = batch_forms(batch, low, high)
-    found = _unless_refused(lambda: identified(forms)) if forms else None
-    if found is not None:
-        gradient = batch_gradient(batch) if found.family == "constant" else None
-        return found if gradient is None or not gradient.any() else None
+    loss = _unless_refused(lambda: identified(forms)) if forms else None
+    if loss is not None:
+        gradient = batch_gradient(batch) if loss.family == "constant" else None
+        return loss if gradient is None or not gradient.any() else None
     columns = t.outputs.shape[1] if t.outputs.ndim == 2 and t.outputs.shape[1] > 1 else None
     function = copied_if_possible(t.loss_func)
-    found = _unless_refused(
+    loss = _unless_refused(
         lambda: fingerprint(lambda outputs, y: function(outputs, low + (high - low) * y), columns=columns)
     )
     # Plain outputs may be none that this loss is meant for: then it may well be constant in them, or mix them.
     meant = t.outputs.numel() == t.targets.numel()
-    return found if meant or found is None or found.family not in ("constant", "cross-talk") else None
+    return loss if meant or loss is None or loss.family not in ("constant", "cross-talk") else None
 
 
 def _unless_refused(identify: Callable[[], Fingerprint]) -> Fingerprint | None:

@@ -31,7 +31,7 @@ class Pass:
 
     Attributes:
         call: which call of step it belongs to.
-        outputs: their values, where the tensor itself may be changed in place.
+        tensor, outputs: the outputs, and a copy of their values, as the tensor may be changed in place.
         rows: which items of the batch it sees, in which order; None where its inputs are others.
         gradients: those that came back to the outputs, one by one.
         learnt: whether parameters got a gradient from it.
@@ -40,7 +40,7 @@ class Pass:
     call: int
     inputs: Any
     returned: Any
-    place: Tensor
+    tensor: Tensor
     outputs: Tensor
     training: bool
     rows: Tensor | None
@@ -128,7 +128,7 @@ class _Watch:
         self.t, self.model_copy, self.optimizer = t, model_copy, optimizer
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.ours = {id(p) for p in model_copy.parameters()}
-        self.place = [tensor is t.outputs for _, tensor in tensors_in(t.returned)].index(True)
+        self.position = [tensor is t.outputs for _, tensor in tensors_in(t.returned)].index(True)
         self.windows: list[Window] = []
         self.passes: list[Pass] = []
         self.blind = self.call = self.judged = 0
@@ -153,22 +153,22 @@ class _Watch:
 
     def forward(self, module: nn.Module, args: Any, kwargs: Any, returned: Any) -> None:
         tensors = [tensor for _, tensor in tensors_in(returned)]
-        if self.place >= len(tensors):
+        if self.position >= len(tensors):
             return
-        outputs = tensors[self.place]
+        outputs = tensors[self.position]
         if not outputs.requires_grad:
             self.blind += 1
             return
         inputs = kwargs or args
         rows = _rows_of(inputs, self.t.inputs, len(self.t.targets) if self.t.targets.ndim else 0)
-        found = Pass(self.call, inputs, returned, outputs, outputs.detach().clone(), module.training, rows)
-        outputs.register_hook(lambda gradient: self.arrived(found, gradient))  # type: ignore[no-untyped-call]
-        self.passes.append(found)
+        ran = Pass(self.call, inputs, returned, outputs, outputs.detach().clone(), module.training, rows)
+        outputs.register_hook(lambda gradient: self.arrived(ran, gradient))  # type: ignore[no-untyped-call]
+        self.passes.append(ran)
 
-    def arrived(self, found: Pass, gradient: Tensor) -> None:
+    def arrived(self, ran: Pass, gradient: Tensor) -> None:
         """A gradient is at the outputs, and not yet at the parameters."""
-        found.gradients.append(gradient.detach().clone())
-        self.last = found
+        ran.gradients.append(gradient.detach().clone())
+        self.last = ran
         if self.now.passes and all(p.grad is None or not bool(p.grad.to_dense().any()) for p in self.parameters):
             self.now.lost += self.now.passes  # cleared since
             self.now.passes = []
@@ -201,7 +201,7 @@ class _Watch:
         before = torch.cat([gradient.double().flatten() for gradient in left])
         self.now.turned = float(before @ self.now.gradient) < TURNED * float(before.norm() * self.now.gradient.norm())
         if not self.now.passes and bool(self.now.gradient.any()):  # by autograd.grad, and put into .grad
-            self.now.passes = [found for found in self.passes[self.judged :] if found.gradients]
+            self.now.passes = [ran for ran in self.passes[self.judged :] if ran.gradients]
         self.judged = len(self.passes)
         self.windows.append(self.now)
         self.now, self.first_gradient, self.left, self.last = Window(), {}, {}, None
@@ -248,12 +248,12 @@ def _rows_of(inputs: Any, batch: Any, items: int) -> Tensor | None:
     if count == items and all(torch.equal(a.detach(), b.detach()) for a, b in zip(ours, theirs, strict=True)):
         return torch.arange(items)
     places: dict[bytes, int] = {}
-    for place, row in enumerate(_bytes(ours)):
+    for number, row in enumerate(_bytes(ours)):
         if row in places:
             return None
-        places[row] = place
-    found = [places.get(row) for row in _bytes(theirs)]
-    return None if None in found or not found else torch.tensor(found)
+        places[row] = number
+    rows = [places.get(row) for row in _bytes(theirs)]
+    return None if None in rows or not rows else torch.tensor(rows)
 
 
 def _bytes(parts: list[Tensor]) -> list[bytes]:

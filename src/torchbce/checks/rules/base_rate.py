@@ -67,8 +67,8 @@ def _stays_above(losses: np.ndarray, entropy: float) -> bool:
 
     A fall that slows down ends at the limit of a geometric series; one that hardly slows down may go anywhere.
     """
-    place = ABOVE * entropy
-    if not (np.isfinite(losses).all() and (losses > place).all()):
+    level = ABOVE * entropy
+    if not (np.isfinite(losses).all() and (losses > level).all()):
         return False
     if losses[-3] - losses[-1] > SLOW * (losses[-1] - entropy):
         return False
@@ -78,4 +78,4 @@ def _stays_above(losses: np.ndarray, entropy: float) -> bool:
     before, after = first - half, half - last
     if after <= 0:
         return True
-    return after <= SLOWER * before and last - after * after / (before - after) > place
+    return after <= SLOWER * before and last - after * after / (before - after) > level

@@ -28,11 +28,11 @@ def pos_weight_inverted(t: Trial) -> Outcome:
         return not_applicable("pos_weight has another length than there are labels")
     if len(weights) == 1:
         ones, zeros = [sum(ones)], [sum(zeros)]
-    told = [_is_inverted(w, p, n) for w, p, n in zip(weights, ones, zeros, strict=True)]
-    telling = [found for found in told if found is not None]
+    inverted = [_is_inverted(w, p, n) for w, p, n in zip(weights, ones, zeros, strict=True)]
+    telling = [is_inverted for is_inverted in inverted if is_inverted is not None]
     if not telling or sum(telling) < 0.8 * len(telling):
         return passed()
-    k = told.index(True)
+    k = inverted.index(True)
     where = f" of label {k + 1}" if len(weights) > 1 else ""
     share, right = ones[k] / (ones[k] + zeros[k]), zeros[k] / ones[k]
     return warn(

@@ -199,22 +199,22 @@ def _in_the_graph(t: Trial) -> set[str]:
 def _unregistered(t: Trial) -> list[str]:
     """Return the attributes with layers in plain lists and dicts that the loss depends on."""
     known = {id(p) for p in t.model.parameters()}
-    found = {}
+    layers = {}
     for name, module in t.model.named_modules():
         for attribute, value in vars(module).items():
             if not attribute.startswith("_"):
                 parameters = [p for p in _parameters_in(value) if p.requires_grad and id(p) not in known]
                 if parameters:
-                    found[f"{name}.{attribute}".lstrip(".")] = parameters
-    if not found or not t.outputs.requires_grad:
+                    layers[f"{name}.{attribute}".lstrip(".")] = parameters
+    if not layers or not t.outputs.requires_grad:
         return []
-    everything = [p for parameters in found.values() for p in parameters]
+    everything = [p for parameters in layers.values() for p in parameters]
     try:
         gradients = torch.autograd.grad(t.outputs.sum(), everything, allow_unused=True, retain_graph=True)
     except RuntimeError:  # reentrant checkpoints
         return []
     used = {id(p) for p, gradient in zip(everything, gradients, strict=True) if gradient is not None}
-    return [name for name, parameters in found.items() if any(id(p) in used for p in parameters)]
+    return [name for name, parameters in layers.items() if any(id(p) in used for p in parameters)]
 
 
 def _parameters_in(value: object) -> Iterator[nn.Parameter]:

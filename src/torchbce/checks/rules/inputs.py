@@ -84,8 +84,8 @@ def _ignored(model: nn.Module, t: Trial, names: list[str]) -> list[str | None]:
 def _answers(model: nn.Module, inputs: Any, t: Trial) -> list[Tensor]:
     """Return all that the loss takes of what a model returns, with the same random numbers each time."""
     seed()
-    found = dict(tensors_in(call(model, inputs)))
-    return [found[name] for name in (t.reached or {t.place}) if name in found] or [*found.values()][:1]
+    by_name = dict(tensors_in(call(model, inputs)))
+    return [by_name[name] for name in (t.reached or {t.path}) if name in by_name] or [*by_name.values()][:1]
 
 
 def _alike(first: list[Tensor], second: list[Tensor]) -> bool:
@@ -180,7 +180,7 @@ def _samples(model: nn.Module, t: Trial) -> bool:
     """Return whether the loss takes two or more other tensors that do not change: mean and variance, as in a VAE."""
     with torch.no_grad():
         first, second = (dict(tensors_in(call(model, t.inputs))) for _ in range(2))
-    others = [name for name in t.reached if name != t.place and name in first and name in second]
+    others = [name for name in t.reached if name != t.path and name in first and name in second]
     return len(others) > 1 and all(torch.equal(first[name], second[name]) for name in others)
 
 

@@ -94,37 +94,37 @@ def stuck(log: Log) -> Outcome:
             places = [(at_zero, LN2, why)]
         words = f"{entropy:.4f}, what always answering {100 * base_rate:.4g} % costs: only the base rate was learned"
         places.append((words, entropy, "are the inputs used? run check(model, batch, loss_func, optimizer)"))
-    for words, place, fix in places:
-        epochs = _stays_at(train, place)
-        if epochs and (log.valid is None or not _came_below(log.valid, place)):
+    for words, level, fix in places:
+        epochs = _stays_at(train, level)
+        if epochs and (log.valid is None or not _came_below(log.valid, level)):
             return warn(
                 f"the last {epochs} epochs stand near {words}, and do not fall ({train[-epochs]:.4f} to "
                 f"{train[-1]:.4f})",
                 fix,
-                {"place": place},
+                {"place": level},
             )
-        if (np.abs(last - place) < 0.005 * place / LN2).all():  # rare events cost little, and so does learning them
+        if (np.abs(last - level) < 0.005 * level / LN2).all():  # rare events cost little, and so does learning them
             return warn(
                 f"the last {FEWEST_EPOCHS} epochs stand at {words} ({', '.join(f'{loss:.4f}' for loss in last)})",
                 fix,
-                {"place": place},
+                {"place": level},
             )
     return passed()
 
 
-def _stays_at(losses: np.ndarray, place: float) -> int:
+def _stays_at(losses: np.ndarray, level: float) -> int:
     """Return for how many epochs, up to the last, a loss is near a level, the later ones no lower; 0 where none is."""
-    away = np.flatnonzero(np.abs(losses / place - 1) > NEAR)
+    away = np.flatnonzero(np.abs(losses / level - 1) > NEAR)
     tail = losses[away[-1] + 1 :] if len(away) else losses
     if len(tail) < 2 * FEWEST_EPOCHS:
         return 0
     third = len(tail) // 3
     fall = float(tail[:third].mean() - tail[-third:].mean())
-    return len(tail) if fall < NO_FALL * place or fall < np.abs(np.diff(tail)).mean() else 0
+    return len(tail) if fall < NO_FALL * level or fall < np.abs(np.diff(tail)).mean() else 0
 
 
-def _came_below(losses: np.ndarray, place: float) -> bool:
-    return bool(losses.min() < (1 - NEAR) * place)
+def _came_below(losses: np.ndarray, level: float) -> bool:
+    return bool(losses.min() < (1 - NEAR) * level)
 
 
 @rule("BCE022", "epoch-average", "the epoch's loss is the mean over items", target="log", explains=("BCE035",))

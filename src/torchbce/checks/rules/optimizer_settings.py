@@ -62,8 +62,8 @@ def optimizer_settings(t: Trial) -> Outcome:
         return not_applicable("the optimizer has no parameter of the model that is trained")
     if any(not isinstance(group.get("lr"), float | int | Tensor) for group in groups):
         return not_applicable("the optimizer has no learning rate")
-    if any(group.get("maximize") for group in groups) and (found := _maximizes(t)) is not None:
-        return found
+    if any(group.get("maximize") for group in groups) and (outcome := _maximizes(t)) is not None:
+        return outcome
     if isinstance(optimizer, torch.optim.LBFGS):
         return not_applicable("LBFGS chooses its own steps, and cannot be copied")
     if all(float(group["lr"]) == 0 for group in groups):
@@ -71,8 +71,8 @@ def optimizer_settings(t: Trial) -> Outcome:
     run, plain = _run(t, lambda model, model_copy: model_copy), _run(t, lambda model, model_copy: _plain(model))
     if len(plain.losses) < STEPS or plain.losses[0] - plain.lowest < 0.01 * max(1.0, plain.losses[0]):
         return passed("a plain optimizer hardly lowers the loss either")
-    found = _diverged(t, run, plain) or _stands(groups, run) or _decayed(t, groups)
-    return found or passed(f"{run.losses[0]:.4f} to {run.losses[-1]:.4f} in {STEPS} steps")
+    outcome = _diverged(t, run, plain) or _stands(groups, run) or _decayed(t, groups)
+    return outcome or passed(f"{run.losses[0]:.4f} to {run.losses[-1]:.4f} in {STEPS} steps")
 
 
 def _maximizes(t: Trial) -> Outcome | None:
@@ -83,7 +83,7 @@ def _maximizes(t: Trial) -> Outcome | None:
         return None
     if t.user.step is not None:
         windows = watched(t).windows
-        kinds = {judged(t, found).kind for found in windows[0].passes} if windows else set()
+        kinds = {judged(t, ran).kind for ran in windows[0].passes} if windows else set()
         if kinds != {"given"}:
             return None
     return fail("the optimizer has maximize=True: its steps raise the loss", "maximize=False")

@@ -27,19 +27,19 @@ def shared_items(t: Trial) -> Outcome:
         return not_applicable("needs valid, a batch or a loader")
     ours, theirs = Counter(_hashes(train)), list(_hashes(valid))
     distinct = set(theirs)
-    found = sum(digest in ours for digest in theirs)
-    share = found / len(theirs) if theirs else 0.0
+    shared = sum(digest in ours for digest in theirs)
+    share = shared / len(theirs) if theirs else 0.0
     repeated = sum(count for count in ours.values() if count > 1) / max(1, ours.total())
-    evidence = {"shared": found, "valid": len(theirs), "train": ours.total(), "repeated in train": repeated}
+    evidence = {"shared": shared, "valid": len(theirs), "train": ours.total(), "repeated in train": repeated}
     # Rows of few different values repeat by themselves. Where numbers hardly ever do, a row that does is a copy.
     if share > LEAST_SHARE and (share > 2 * repeated or _never_equal(valid, len(distinct))):
         return warn(
-            f"{found:,} of {len(theirs):,} validation items have the inputs of one of {ours.total():,} training items; "
-            f"{100 * repeated:.3g} % of the training items repeat among themselves",
+            f"{shared:,} of {len(theirs):,} validation items have the inputs of one of {ours.total():,} training "
+            f"items; {100 * repeated:.3g} % of the training items repeat among themselves",
             "split once, before shuffling or augmenting, and by person or group where items belong together",
             evidence,
         )
-    return passed(f"{found:,} of {len(theirs):,} validation items are training items")
+    return passed(f"{shared:,} of {len(theirs):,} validation items are training items")
 
 
 def _never_equal(valid: Any, distinct: int) -> bool:

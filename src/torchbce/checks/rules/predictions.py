@@ -73,21 +73,21 @@ def auc_error(shown: Explanation) -> float:
 
 @rule("BCE028", "miscalibrated", "probabilities are right on the whole", target="predictions")
 def calibration(shown: Explanation) -> Outcome:
-    found, told = shown.calibration, shown.miscalibrated
-    if found is None or told is None:
+    line, verdict = shown.calibration, shown.miscalibrated
+    if line is None or verdict is None:
         return not_applicable(shown.withheld.get("slope", "there is one class"))
-    if not told.is_off:
-        return passed(str(told))
-    fix = f"logits = {found.slope:.3f} * logits {found.shift:+.3f}"
-    if not told.by_line:
+    if not verdict.is_off:
+        return passed(str(verdict))
+    fix = f"logits = {line.slope:.3f} * logits {line.shift:+.3f}"
+    if not verdict.by_line:
         fix = "sklearn.isotonic.IsotonicRegression(out_of_bounds='clip'), fitted on predictions of other items"
-    elif found.shift < -0.3 and 0.8 < found.slope < 1.25:
+    elif line.shift < -0.3 and 0.8 < line.slope < 1.25:
         fix += (
-            f"\nwas it trained with pos_weight={math.exp(-found.shift):.3g}, or with negatives left out? "
-            f"then subtract log({math.exp(-found.shift):.3g})"
+            f"\nwas it trained with pos_weight={math.exp(-line.shift):.3g}, or with negatives left out? "
+            f"then subtract log({math.exp(-line.shift):.3g})"
         )
-    values = {"slope": found.slope, "shift": found.shift, "gain": found.gain, "p": found.p_value}
-    return warn(str(told), fix, values | {"miscalibration": found.miscalibration})
+    values = {"slope": line.slope, "shift": line.shift, "gain": line.gain, "p": line.p_value}
+    return warn(str(verdict), fix, values | {"miscalibration": line.miscalibration})
 
 
 @rule("BCE030", "too-good", "predictions are not too good to be true", target="predictions")

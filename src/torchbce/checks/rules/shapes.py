@@ -23,11 +23,11 @@ def cross_talk(t: Trial) -> Outcome:
     if t.loss is not None and t.loss.is_paired:
         return passed()
     try:
-        found = compares_one(t) or compares_all(t) or compares_others(t)
+        outcome = compares_one(t) or compares_all(t) or compares_others(t)
     except Exception:  # shapes that differ and that the loss refuses
-        found = None
-    if found is not None:
-        return found
+        outcome = None
+    if outcome is not None:
+        return outcome
     return not_applicable(UNKNOWN_LOSS) if t.loss is None else loss_function.cross_talk(t.loss)
 
 
@@ -39,7 +39,7 @@ def compares_one(t: Trial) -> Outcome | None:
     if t.outputs.shape[1:] != t.targets.shape[1:]:
         return None
     places = 0, t.targets.numel() - t.targets[0].numel()  # the same place of the first item and of the last
-    if not all((moved := _moved_by(t, place)) is not None and moved.flatten()[0] > 0 for place in places):
+    if not all((moved := _moved_by(t, item)) is not None and moved.flatten()[0] > 0 for item in places):
         return None
     return fail(
         f"outputs have the shape {list(t.outputs.shape)} and targets {list(t.targets.shape)}, which broadcast: one row "
@@ -99,18 +99,18 @@ def compares_others(t: Trial) -> Outcome | None:
     size = t.targets.numel() // len(t.targets)
     rows, places, steps = [], [], set()
     generator = torch.Generator().manual_seed(0)
-    for place in torch.randint(t.targets.numel(), (PROBES,), generator=generator).tolist():
-        moved = _moved_by(t, place)
+    for item in torch.randint(t.targets.numel(), (PROBES,), generator=generator).tolist():
+        moved = _moved_by(t, item)
         if moved is None:
             return None
         if not moved.max() > 0:  # a target that has no say
             continue
         moved = moved.reshape(len(t.outputs), -1)
         most, largest = int(moved.argmax()), STRANGER * moved.max().item()
-        if moved[place // size].max().item() < largest:
-            rows.append((place // size + 1, most // size + 1))
-        places.append(moved.flatten()[place].item() < largest)
-        steps.add(most - place)
+        if moved[item // size].max().item() < largest:
+            rows.append((item // size + 1, most // size + 1))
+        places.append(moved.flatten()[item].item() < largest)
+        steps.add(most - item)
     if len(places) < 3:
         return None
     if len(rows) > len(places) / 2:
@@ -137,18 +137,18 @@ def pos_weight_shape(t: Trial) -> Outcome:
     return passed()
 
 
-def _moved_by(t: Trial, place: int) -> Tensor | None:
+def _moved_by(t: Trial, item: int) -> Tensor | None:
     """Return how far each output's gradient moves if one target, by its number, is flipped; None without gradients."""
     gradients = []
-    first = t.targets.reshape(-1)[place]
+    first = t.targets.reshape(-1)[item]
     for value in (first, 1 - first):
         targets = t.targets.clone(memory_format=torch.contiguous_format)
-        targets.view(-1)[place] = value
+        targets.view(-1)[item] = value
         outputs = t.outputs.detach().clone().requires_grad_()
-        found = torch.autograd.grad(t.loss_of(outputs, targets), outputs, allow_unused=True)[0]
-        if found is None or not found.isfinite().all():
+        gradient = torch.autograd.grad(t.loss_of(outputs, targets), outputs, allow_unused=True)[0]
+        if gradient is None or not gradient.isfinite().all():
             return None
-        gradients.append(found.double())
+        gradients.append(gradient.double())
     return (gradients[1] - gradients[0]).abs()
 
 

@@ -199,15 +199,15 @@ def _few_distinct(t: Trial) -> Tensor | None:
     y = t.targets.flatten()
     chosen: list[int] = []
     for label in (0, 1):
-        found: list[int] = []
+        of_label: list[int] = []
         for i in (y == label).nonzero().flatten().tolist():
-            if not any(_same(t.inputs, i, j) for j in chosen + found):
-                found.append(i)
-            if len(found) == ITEMS // 2:
+            if not any(_same(t.inputs, i, j) for j in chosen + of_label):
+                of_label.append(i)
+            if len(of_label) == ITEMS // 2:
                 break
-        if not found:
+        if not of_label:
             return None
-        chosen += found
+        chosen += of_label
     return torch.tensor(chosen)
 
 

@@ -65,7 +65,7 @@ def step_loss(t: Trial) -> Outcome:
         return not_applicable("step does not call the model that it is given; write step(model, batch, optimizer)")
     if not first.passes:
         return _without_gradient(seen)
-    verdicts = [judged(t, found) for found in first.passes]
+    verdicts = [judged(t, ran) for ran in first.passes]
     kinds = {verdict.kind for verdict in verdicts}
     if kinds == {"shuffled"} and _is_shuffled(t):
         moved, items = verdicts[0].moved, first.passes[0].outputs.numel()
@@ -93,11 +93,7 @@ def watched_step(t: Trial) -> Watched | str:
 
 def _without_gradient(seen: Watched) -> Outcome:
     gradient = seen.windows[0].gradient
-    if (
-        seen.windows[0].lost
-        or any(found.gradients for found in seen.passes)
-        or (gradient is not None and gradient.any())
-    ):
+    if seen.windows[0].lost or any(ran.gradients for ran in seen.passes) or (gradient is not None and gradient.any()):
         return not_applicable("no gradient of the model's outputs is there when the optimizer steps")
     if not seen.passes:
         text = "step runs the model without gradients, and then optimizer.step(): nothing is trained"
@@ -130,56 +126,56 @@ def _size(t: Trial, window: Window, verdicts: list[Verdict]) -> Outcome:
     return passed(f"{scale:.4g} times the gradient of the loss given")
 
 
-def judged(t: Trial, found: Pass) -> Verdict:
+def judged(t: Trial, ran: Pass) -> Verdict:
     """Compare the gradient of a pass with that of the given loss at its outputs."""
-    y = _targets_of(t, found)
+    y = _targets_of(t, ran)
     if y is None:
         return Verdict("")
-    tolerance = EXACT if found.place.dtype in (torch.float32, torch.float64) else ROUGH
-    gradient = found.gradients[0].double()
-    given = _gradient(t, found, y)
+    tolerance = EXACT if ran.tensor.dtype in (torch.float32, torch.float64) else ROUGH
+    gradient = ran.gradients[0].double()
+    given = _gradient(t, ran, y)
     if given is None:
         return Verdict("")
-    for kind, expected in _candidates(t, found, y, given):
+    for kind, expected in _candidates(t, ran, y, given):
         if expected is not None and (scale := _times(gradient, expected, tolerance)) > 0:
             return Verdict(kind, scale)
-    return _other_targets(t, found, y, gradient, tolerance)
+    return _other_targets(t, ran, y, gradient, tolerance)
 
 
-def _targets_of(t: Trial, found: Pass) -> Tensor | None:
+def _targets_of(t: Trial, ran: Pass) -> Tensor | None:
     """Return the targets that belong to a pass: by its rows, or all in their order where its inputs are changed."""
-    if found.rows is not None:
-        return t.targets[found.rows]
-    if t.targets.ndim and found.outputs.ndim and found.outputs.shape == t.outputs.shape:
+    if ran.rows is not None:
+        return t.targets[ran.rows]
+    if t.targets.ndim and ran.outputs.ndim and ran.outputs.shape == t.outputs.shape:
         return t.targets
     return None
 
 
-def _candidates(t: Trial, found: Pass, y: Tensor, given: Tensor) -> Iterator[tuple[str, Tensor | None]]:
+def _candidates(t: Trial, ran: Pass, y: Tensor, given: Tensor) -> Iterator[tuple[str, Tensor | None]]:
     """Yield the gradients that step may have, the right one first."""
     yield "given", given
     yield "sign", -given
     labels = torch.unique(y).tolist()
     if labels == [0, 1]:
-        yield "flipped", _gradient(t, found, 1 - y)
+        yield "flipped", _gradient(t, ran, 1 - y)
     if t.loss is None or not t.loss.is_cross_entropy:
         return
     for kind, change in CHANGES.items():
-        yield kind, _gradient(t, found, y, change)
+        yield kind, _gradient(t, ran, y, change)
     plain = t.loss.family == "bce" and t.loss.takes == "logits"
-    if plain and labels == [0, 1] and y.numel() == found.outputs.numel():
-        yield "all pairs", torch.sigmoid(found.outputs.double()) - y.double().mean()
+    if plain and labels == [0, 1] and y.numel() == ran.outputs.numel():
+        yield "all pairs", torch.sigmoid(ran.outputs.double()) - y.double().mean()
 
 
-def _other_targets(t: Trial, found: Pass, y: Tensor, gradient: Tensor, tolerance: float) -> Verdict:
+def _other_targets(t: Trial, ran: Pass, y: Tensor, gradient: Tensor, tolerance: float) -> Verdict:
     """Check the targets that the signs of the gradients show, where they are not the batch's."""
-    if found.rows is None or torch.unique(y).tolist() != [0, 1] or y.numel() != gradient.numel():
+    if ran.rows is None or torch.unique(y).tolist() != [0, 1] or y.numel() != gradient.numel():
         return Verdict("")
-    told = (gradient < 0).to(y.dtype).reshape(y.shape)
-    moved = int((told != y).sum())
-    if moved < FEWEST or told.sum() != y.sum():
+    shown = (gradient < 0).to(y.dtype).reshape(y.shape)
+    moved = int((shown != y).sum())
+    if moved < FEWEST or shown.sum() != y.sum():
         return Verdict("")
-    expected = _gradient(t, found, told)
+    expected = _gradient(t, ran, shown)
     if expected is None or not _times(gradient, expected, tolerance) > 0:
         return Verdict("")
     return Verdict("shuffled", moved=moved)
@@ -189,18 +185,18 @@ def _is_shuffled(t: Trial) -> bool:
     """Return whether other random numbers shuffle too: targets that are noisy on purpose vary in number."""
     for draw in range(1, DRAWS + 1):
         windows = watched(t, 1, start=100 * draw).windows
-        if windows and {judged(t, found).kind for found in windows[0].passes} != {"shuffled"}:
+        if windows and {judged(t, ran).kind for ran in windows[0].passes} != {"shuffled"}:
             return False
     return True
 
 
-def _gradient(t: Trial, found: Pass, y: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> Tensor | None:
+def _gradient(t: Trial, ran: Pass, y: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> Tensor | None:
     """Return the gradient of the given loss at the outputs of a pass; None where it refuses them."""
-    outputs = found.outputs.clone()
+    outputs = ran.outputs.clone()
     if outputs.dtype in (torch.float16, torch.bfloat16):
         outputs = outputs.float()
     outputs.requires_grad_()
-    there = dataclasses.replace(t, returned=found.returned, outputs=found.place)
+    there = dataclasses.replace(t, returned=ran.returned, outputs=ran.tensor)
     try:
         loss = there.loss_of(outputs if change is None else change(outputs), y.clone())
         (gradient,) = torch.autograd.grad(loss, outputs, allow_unused=True)

@@ -78,9 +78,9 @@ def _twice(window: Window) -> Outcome | None:
 
 def _lost(t: Trial, window: Window) -> Outcome | None:
     """Find parts of one batch of which the optimizer sees the last ones only: the others' targets change nothing."""
-    kept = {row for found in window.passes if found.rows is not None for row in found.rows.tolist()}
-    lost = {row for found in window.lost if found.rows is not None for row in found.rows.tolist()}
-    if not kept or not lost or kept & lost or any(found.rows is None for found in window.passes + window.lost):
+    counted = {row for ran in window.passes if ran.rows is not None for row in ran.rows.tolist()}
+    lost = {row for ran in window.lost if ran.rows is not None for row in ran.rows.tolist()}
+    if not counted or not lost or counted & lost or any(ran.rows is None for ran in window.passes + window.lost):
         return None
     rows = torch.tensor(sorted(lost))
     again = watched(t, 1, batch=_other_targets(first_batch(t.user.batch), rows))
@@ -90,10 +90,10 @@ def _lost(t: Trial, window: Window) -> Outcome | None:
         return None
     return fail(
         f"of the parts of a batch only the last counts: zero_grad() throws the gradients of {len(lost)} of "
-        f"{len(lost | kept)} items away before optimizer.step()",
+        f"{len(lost | counted)} items away before optimizer.step()",
         "optimizer.zero_grad()\nfor x, y in parts:\n    (loss_func(model(x), y) / len(parts)).backward()\n"
         "optimizer.step()",
-        {"lost": len(lost), "items": len(lost | kept)},
+        {"lost": len(lost), "items": len(lost | counted)},
     )
 
 
@@ -115,14 +115,14 @@ def step_mode(t: Trial) -> Outcome:
     if not layers:
         return not_applicable("no layer is another one in evaluation")
     seen = watched(t)
-    passes = [found for window in seen.windows for found in window.passes]
-    still = [found for found in passes if not found.training]
+    passes = [ran for window in seen.windows for ran in window.passes]
+    still = [ran for ran in passes if not ran.training]
     if not passes:
         return not_applicable("no gradient of the model's outputs is there when the optimizer steps")
     if not still:
         return passed()
     names = ", ".join(sorted(layers))
-    if any(found.training and found.call < still[0].call for found in passes):
+    if any(ran.training and ran.call < still[0].call for ran in passes):
         return fail(
             f"step leaves the model in evaluation mode: from call {still[0].call + 1} on it trains without "
             f"what {names} does in training",

@@ -70,13 +70,13 @@ def are_probabilities(values: Tensor) -> bool:
 )
 def allowed(t: Trial) -> Outcome:
     """BCE001, unless the loss is another, for which such targets are right."""
-    found = targets_range(t.targets, t.counts)
+    outcome = targets_range(t.targets, t.counts)
     is_bce = t.loss is not None and t.loss.is_cross_entropy and not t.recoded
-    if found.level is Level.FAIL and t.maps:
+    if outcome.level is Level.FAIL and t.maps:
         return passed("the loss turns these targets into probabilities")
-    if found.level is Level.FAIL and not is_bce and t.is_bounded():
+    if outcome.level is Level.FAIL and not is_bce and t.is_bounded():
         return passed("the loss has a lowest value for these targets, so it is one that takes them")
-    return found
+    return outcome
 
 
 @rule("BCE033", "one-class", "both targets occur", target="model", explains=("BCE027", "BCE030"))

@@ -32,10 +32,10 @@ def fresh_gradients(t: Trial) -> Outcome:
         return not_applicable("needs step and the optimizer")
     try:
         with _untouched(model, optimizer), surroundings_kept(step):
-            seen, kept = _gradients(model, first_batch(batch), step, optimizer)
+            seen, counts_all = _gradients(model, first_batch(batch), step, optimizer)
     except _OwnOptimizer:
         return not_applicable("step moves an optimizer of its own; write step(model, batch, optimizer)")
-    return _judged(seen, kept)
+    return _judged(seen, counts_all)
 
 
 @contextlib.contextmanager
@@ -111,7 +111,7 @@ def passes_of_a_step(t: Trial) -> int:
     return len(ran)
 
 
-def _judged(seen: list[Tensor], kept: bool) -> Outcome:
+def _judged(seen: list[Tensor], counts_all: bool) -> Outcome:
     order = "optimizer.zero_grad()\nloss.backward()\noptimizer.step()"
     if len(seen) < 2:
         text = f"optimizer.step() was called {len(seen)} times in {MOST_CALLS} calls of step"
@@ -128,7 +128,7 @@ def _judged(seen: list[Tensor], kept: bool) -> Outcome:
             order,
             {"ratio": ratio},
         )
-    if not kept:
+    if not counts_all:
         return fail(
             "of the batches between two optimizer steps only the last counts: zero_grad() throws the gradients of "
             "the others away",

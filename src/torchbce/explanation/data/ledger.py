@@ -43,12 +43,12 @@ class Ledger:
     bits: float
 
 
-def ledger(found: ExplanationRecord) -> Ledger:
+def ledger(record: ExplanationRecord) -> Ledger:
     """Return the account of an explanation."""
-    mean = found.weighted_mean
-    divisor = found.count if found.weight_sum is None else found.weight_sum
-    entropy = cross_entropy(found.base_rate, found.base_rate)
-    parts = found.decomposition
+    mean = record.weighted_mean
+    divisor = record.count if record.weight_sum is None else record.weight_sum
+    entropy = cross_entropy(record.base_rate, record.base_rate)
+    parts = record.decomposition
     if parts is not None:
         earned = parts.discrimination_interval
         lines = [
@@ -64,12 +64,12 @@ def ledger(found: ExplanationRecord) -> Ledger:
             group.share * mean,
             Interval(*(bound * group.weight / divisor for bound in group.interval)),
         )
-        for group in found.groups
+        for group in record.groups
     ]
-    items = [(f"item {item.name}", item.loss / divisor, NOTHING) for item in found.items]
-    if len(found.items) < found.count:
+    items = [(f"item {item.name}", item.loss / divisor, NOTHING) for item in record.items]
+    if len(record.items) < record.count:
         rest = mean - sum(nats for _, nats, _ in items)
-        items.append((f"the other {found.count - len(found.items):,} items", rest, NOTHING))
+        items.append((f"the other {record.count - len(record.items):,} items", rest, NOTHING))
     return Ledger(_account(lines, mean), _account(groups, mean), _account(items, mean), mean, mean / LN2)
 
 
@@ -90,5 +90,5 @@ def _adding_up(values: Sequence[float], total: float) -> list[float]:
     if not values or not math.isfinite(total):
         return list(values)
     digit = 2 * math.ulp(max(map(abs, itertools.accumulate(values))))
-    found = [round(value / digit) * digit for value in values[:-1]]
-    return [*found, total - sum(found)]
+    rounded = [round(value / digit) * digit for value in values[:-1]]
+    return [*rounded, total - sum(rounded)]

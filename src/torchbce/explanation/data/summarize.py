@@ -84,8 +84,8 @@ def summarized(
     points = sketch.distribution()
     hard, finite = not sums.soft and sums.weight > 0, math.isfinite(sums.total)
     sample = Sample(points, sketch.clusters)
-    told = hard and has_enough_items(sample.zeros, sample.ones) and sample.rarer >= FEWEST_FOR_ORDER
-    fits = right_fits(points) if bands and told and not weighted else None
+    decomposable = hard and has_enough_items(sample.zeros, sample.ones) and sample.rarer >= FEWEST_FOR_ORDER
+    fits = right_fits(points) if bands and decomposable and not weighted else None
     around = mean_loss(sketch)
     factor = design_effect(sketch, around["mean"])
     order = auc(points)
@@ -95,9 +95,9 @@ def summarized(
     pulls: dict[str, Pulls | None] = {"mean": sample.estimate(mean, *losses_at(points.logits)).pulls}
     intervals = {"mean": NOTHING, "weighted_mean": NOTHING}
     if not hard or sample.rarer >= FEWEST_OF_A_CLASS:
-        for name, found in around.items():
+        for name, estimate in around.items():
             weight = sums.weight / count if name == "mean" else 1.0
-            intervals[name] = found.interval.within(0.0, math.inf).holding(found.value + weight * others.reach)
+            intervals[name] = estimate.interval.within(0.0, math.inf).holding(estimate.value + weight * others.reach)
     if hard and finite:
         intervals |= {"d2": NOTHING, "auc": NOTHING}
         rate = base_rate(sample)
@@ -109,7 +109,7 @@ def summarized(
                 saved.value - others.reach / cross_entropy(share, answer)
             )
             intervals["auc"] = auc_interval(sample)
-    if told and finite:
+    if decomposable and finite:
         calibrated = calibration(sample, separated=order > SEPARATED)
         whole = sums.total / sums.weight
         made_of = decomposition(sample, whole, fits, intervals["base_rate"], factor, others.reach)
@@ -129,7 +129,7 @@ def summarized(
         plain_mean=sums.plain_total / count,
         standard_error=around["mean"].standard_error,
         cluster_sizes=sample.sizes,
-        pulls={name: found for name, found in pulls.items() if found is not None},
+        pulls={name: estimate for name, estimate in pulls.items() if estimate is not None},
         design_effect=factor,
         weight_sum=sums.weight if weighted else None,
         from_logits=sketch.from_logits,
@@ -183,11 +183,11 @@ def _items(sketch: Sketch, top: int, shape: tuple[int, ...]) -> tuple[Item, ...]
 
 def _group_losses(sketch: Sketch, hard: bool) -> tuple[GroupLoss, ...]:
     """Return the groups, the one with the largest part of the loss first."""
-    found = []
+    groups = []
     for group in sketch.groups.rows():
         around = mean_of(group)
-        told = not hard or rarer_of(group) >= FEWEST_OF_A_CLASS
-        found.append(
+        enough = not hard or rarer_of(group) >= FEWEST_OF_A_CLASS
+        groups.append(
             GroupLoss(
                 name=group.name,
                 count=group.count,
@@ -198,8 +198,8 @@ def _group_losses(sketch: Sketch, hard: bool) -> tuple[GroupLoss, ...]:
                 weight=group.weight,
                 equal_count=group.equal_count,
                 standard_error=around.standard_error,
-                interval=around.interval.within(0.0, math.inf) if told else NOTHING,
+                interval=around.interval.within(0.0, math.inf) if enough else NOTHING,
                 parts=group.parts,
             )
         )
-    return tuple(sorted(found, key=lambda group: (-group.share, group.name)))
+    return tuple(sorted(groups, key=lambda group: (-group.share, group.name)))

@@ -56,10 +56,10 @@ class ItemLossDisplay:
             self.ax_.axhline(self.loss.mean(), color=ORANGE, linestyle="--", label=f"their mean {self.loss.mean():.4f}")
         taken: list[tuple[float, float]] = []
         for q_item, loss, row in list(zip(self.probability, self.loss, self.row, strict=True))[:LABELLED]:
-            place = q_item / 1.02, loss / max(self.loss.max(), 1e-9)
-            if any(abs(place[0] - x) < 0.06 and abs(place[1] - y) < 0.05 for x, y in taken):
+            at = q_item / 1.02, loss / max(self.loss.max(), 1e-9)
+            if any(abs(at[0] - x) < 0.06 and abs(at[1] - y) < 0.05 for x, y in taken):
                 continue  # a label on another cannot be read
-            taken.append(place)
+            taken.append(at)
             name = shown(row, SHORT)
             self.ax_.annotate(name, (q_item, loss), (5, 5), textcoords="offset points", fontsize=8, **LITERAL)
         self.ax_.set(xlabel="q, the probability given to what happened", ylabel="loss, nats", xlim=(0, 1.02))

@@ -50,17 +50,17 @@ class LedgerDisplay:
         self.figure_ = self.ax_.figure
         start = 0.0
         names = [line.name for line in self.lines] + ["mean loss"]
-        for place, line in enumerate(self.lines):
-            color = GREY if place == 0 else GREEN if line.bits < 0 else ORANGE
-            self.ax_.barh(place, line.bits, left=start, color=color, height=0.6)
+        for height, line in enumerate(self.lines):
+            color = GREY if height == 0 else GREEN if line.bits < 0 else ORANGE
+            self.ax_.barh(height, line.bits, left=start, color=color, height=0.6)
             ends = [start, start + line.bits]
             if not math.isnan(line.interval.low):
                 reach = [start + bound for bound in line.interval]
-                self.ax_.plot(reach, [place, place], color="#000000", linewidth=1.2)
+                self.ax_.plot(reach, [height, height], color="#000000", linewidth=1.2)
                 ends += reach
-            self._number(place, max(ends), f"{line.bits:+.3f}" if place else f"{line.bits:.3f}")
+            self._number(height, max(ends), f"{line.bits:+.3f}" if height else f"{line.bits:.3f}")
             start += line.bits
-            self.ax_.plot([start, start], [place - 0.3, place + 1.3], color=GREY, linewidth=0.8)
+            self.ax_.plot([start, start], [height - 0.3, height + 1.3], color=GREY, linewidth=0.8)
         self.ax_.barh(len(self.lines), self.total, color=BLUE, height=0.6)
         self._number(len(self.lines), self.total, f"{self.total:.3f}")
         self.ax_.set_yticks(range(len(names)), names)
@@ -69,5 +69,5 @@ class LedgerDisplay:
         self.ax_.set_xlabel("bits per item")
         return self
 
-    def _number(self, place: int, end: float, text: str) -> None:
-        self.ax_.annotate(text, (end, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9)
+    def _number(self, height: int, end: float, text: str) -> None:
+        self.ax_.annotate(text, (end, height), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9)

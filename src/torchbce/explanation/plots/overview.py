@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def explanation_figure(found: ExplanationRecord) -> Figure:
+def explanation_figure(record: ExplanationRecord) -> Figure:
     """Draw few items on the curve -log q, or many as a reliability diagram beside the histogram of their losses."""
     from matplotlib.figure import Figure
 
-    if found.count <= LABELLED:
-        return ItemLossDisplay.from_explanation(found).plot().figure_  # type: ignore[no-any-return]
+    if record.count <= LABELLED:
+        return ItemLossDisplay.from_explanation(record).plot().figure_  # type: ignore[no-any-return]
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    if found.reliability is None:
-        ItemLossDisplay.from_explanation(found).plot(left)
+    if record.reliability is None:
+        ItemLossDisplay.from_explanation(record).plot(left)
     else:
-        ReliabilityDisplay.from_explanation(found).plot(left)
-    LossHistogramDisplay.from_explanation(found).plot(right)
+        ReliabilityDisplay.from_explanation(record).plot(left)
+    LossHistogramDisplay.from_explanation(record).plot(right)
     return figure

@@ -53,18 +53,18 @@ class ReliabilityDisplay:
         self.figure_ = self.ax_.figure
         curve = self.curve
         rare = min(self.base_rate, 1 - self.base_rate) < RARE
-        place = _logit if (rare if logit_axes is None else logit_axes) else np.asarray
-        line = np.linspace(-FARTHEST, FARTHEST) if place is _logit else np.linspace(0, 1)
+        scale = _logit if (rare if logit_axes is None else logit_axes) else np.asarray
+        line = np.linspace(-FARTHEST, FARTHEST) if scale is _logit else np.linspace(0, 1)
         self.ax_.plot(line, line, color=GREY, linewidth=1, linestyle="--", label="calibrated")
-        x, y = place(curve.predicted), place(curve.observed)
+        x, y = scale(curve.predicted), scale(curve.observed)
         if curve.low is not None and curve.high is not None:
             self.ax_.fill_between(
-                x, place(curve.low), place(curve.high), color=GREY, alpha=0.2, linewidth=0, label="chance, 90 %"
+                x, scale(curve.low), scale(curve.high), color=GREY, alpha=0.2, linewidth=0, label="chance, 90 %"
             )
         self.ax_.plot(x, y, color=BLUE, linewidth=1)
         area = 12 + 250 * curve.count / curve.count.sum()
         self.ax_.scatter(x, y, s=area, color=BLUE, alpha=0.7, clip_on=False, label="items, pooled (isotonic)")
-        self._label(place is _logit)
+        self._label(scale is _logit)
         return self
 
     def _label(self, logits: bool) -> None:

@@ -90,19 +90,19 @@ def _interval(bounds: tuple[float, float]) -> str:
     return "" if math.isnan(low) else f"{low:.4f} to {high:.4f}"
 
 
-def _numbers(found: ExplanationRecord) -> list[tuple[str, str, str]]:
+def _numbers(record: ExplanationRecord) -> list[tuple[str, str, str]]:
     """Return what is read first: for each card a name, a number and a note."""
-    items = f"{found.count:,} items, {percent(found.base_rate)} ones"
-    mean = _interval(found.intervals.get("mean", NOTHING))
-    numbers = [("mean loss, nats per item", f"{found.mean:.4f}", f"95 %: {mean}" if mean else items)]
-    if found.baseline > 0:
-        numbers.append(("always the base rate", f"{found.baseline:.4f}", items))
-        d2 = found.intervals.get("d2", NOTHING)
+    items = f"{record.count:,} items, {percent(record.base_rate)} ones"
+    mean = _interval(record.intervals.get("mean", NOTHING))
+    numbers = [("mean loss, nats per item", f"{record.mean:.4f}", f"95 %: {mean}" if mean else items)]
+    if record.baseline > 0:
+        numbers.append(("always the base rate", f"{record.baseline:.4f}", items))
+        d2 = record.intervals.get("d2", NOTHING)
         note = "" if math.isnan(d2.low) else f"95 %: {100 * d2.low:.1f} to {100 * d2.high:.1f} %"
-        numbers.append(("saved (D2)", f"{100 * found.d2:.1f} %", note))
-    if not math.isnan(found.auc):
-        auc = _interval(found.intervals.get("auc", NOTHING))
-        numbers.append(("AUC", f"{found.auc:.4f}", f"95 %: {auc}" if auc else ""))
+        numbers.append(("saved (D2)", f"{100 * record.d2:.1f} %", note))
+    if not math.isnan(record.auc):
+        auc = _interval(record.intervals.get("auc", NOTHING))
+        numbers.append(("AUC", f"{record.auc:.4f}", f"95 %: {auc}" if auc else ""))
     return numbers
 
 

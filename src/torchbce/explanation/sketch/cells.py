@@ -133,13 +133,13 @@ class CellTable(PairedSums):
 
 def _lengths(numbers: Array) -> Array:
     """Return how many binary digits each has; a negative one all 64."""
-    found = np.zeros(len(numbers), np.int64)
+    lengths = np.zeros(len(numbers), np.int64)
     rest = numbers.view(np.uint64).copy()
     for size in (32, 16, 8, 4, 2, 1):
         large = rest >> np.uint64(size) > 0
-        found[large] += size
+        lengths[large] += size
         rest[large] >>= np.uint64(size)
-    return found + (rest > 0)
+    return lengths + (rest > 0)
 
 
 def _keys(logits: Array) -> Array:

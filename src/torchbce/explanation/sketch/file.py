@@ -112,12 +112,12 @@ def parts_of(groups: Groups, what: str) -> dict[str, np.ndarray]:
 
 def restore_parts(groups: Groups, what: str, arrays: dict[str, np.ndarray]) -> None:
     """Restore the sums over the parts of groups in clusters, where there are any."""
-    found = _of_name(what, arrays)
-    if found:
-        first = found["first"]
+    state = _of_name(what, arrays)
+    if state:
+        first = state["first"]
         _require(first.dtype == np.int64 and bool(((first >= 0) & (first < len(groups))).all()), "groups in clusters")
         groups.parts = new_parts()
-        groups.parts.restore(found)
+        groups.parts.restore(state)
 
 
 def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sketch:
@@ -160,15 +160,15 @@ def add_rows(into: KeyedSums, names: list[str], sums: np.ndarray) -> None:
     into.add([str(name) for name in names], sums)
 
 
-def _numbers(kind: type[Any], found: dict[str, Any]) -> Any:
+def _numbers(kind: type[Any], numbers: dict[str, Any]) -> Any:
     """Restore a record of numbers, whole ones where its defaults are."""
     expected = {field.name: type(field.default) for field in fields(kind)}
-    _require(expected.keys() == found.keys(), kind.__name__)
-    for name, value in found.items():
+    _require(expected.keys() == numbers.keys(), kind.__name__)
+    for name, value in numbers.items():
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
         _require(whole or (expected[name] is float and isinstance(value, float)), name)
         _require(name in MAY_BE_NAN or not math.isnan(value), name)
-    return kind(**found)
+    return kind(**numbers)
 
 
 def _flag(value: object) -> bool:

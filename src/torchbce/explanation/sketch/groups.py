@@ -67,12 +67,12 @@ class Groups(KeyedSums):
 
     def rows(self) -> Iterator[Group]:
         """Yield each group with its sums."""
-        found: list[Parts | None] = [None] * len(self)
+        of_group: list[Parts | None] = [None] * len(self)
         if self.parts is not None:
             groups, clusters, sums = self.parts.rows()
             bounds = np.searchsorted(groups, np.arange(len(self) + 1))
-            found = [Parts(clusters[a:b], *sums[a:b].T) for a, b in itertools.pairwise(bounds.tolist())]
-        rows = zip(self.names, self.sums.tolist(), found, strict=True)
+            of_group = [Parts(clusters[a:b], *sums[a:b].T) for a, b in itertools.pairwise(bounds.tolist())]
+        rows = zip(self.names, self.sums.tolist(), of_group, strict=True)
         return (Group(name, parts, *row) for name, row, parts in rows)
 
 

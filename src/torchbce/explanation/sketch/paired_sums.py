@@ -110,5 +110,5 @@ def ranked(values: Array) -> tuple[Array, Array]:
         return np.unique(values, return_inverse=True)
     there = np.zeros(most - least + 1, bool)
     there[values - least] = True
-    place = np.cumsum(there) - 1
-    return there.nonzero()[0] + least, place[values - least]
+    rank = np.cumsum(there) - 1
+    return there.nonzero()[0] + least, rank[values - least]

@@ -109,18 +109,18 @@ class PointTable:
         _, zeros, ones, *powers = cells.sums.T
         number_of_zeros, number_of_ones, *powers = powers or (zeros, ones, zeros, ones, zeros, ones)
         first = np.r_[True, cells.logits[1:] != cells.logits[:-1]][: len(cells.logits)]
-        place, size = np.cumsum(first) - 1, int(first.sum())
+        point, size = np.cumsum(first) - 1, int(first.sum())
 
         def at_points(values: Array) -> Array:
-            return np.bincount(place, values, size).astype(np.float64)
+            return np.bincount(point, values, size).astype(np.float64)
 
         by_class = []
         # The same parts for the same items, and other ones for others: or a chance would befall every sample alike.
         alone, rng = cells.others == ALONE, np.random.default_rng(self._cells.digest)
         for weight, number in ((zeros, number_of_zeros), (ones, number_of_ones)):
             parts = np.zeros((size, FOLDS))
-            np.add.at(parts, (place[~alone], cells.others[~alone]), weight[~alone])
-            parts[place[alone]] += _dealt(weight[alone], number[alone], rng)
+            np.add.at(parts, (point[~alone], cells.others[~alone]), weight[~alone])
+            parts[point[alone]] += _dealt(weight[alone], number[alone], rng)
             by_class.append(parts)
         squared_zeros, squared_ones, cubed_zeros, cubed_ones = map(at_points, powers)
         squares, cubes = (squared_zeros, squared_ones), (cubed_zeros, cubed_ones)
@@ -150,12 +150,12 @@ def _dealt(weight: Array, number: Array, rng: np.random.Generator) -> Array:
     """Deal the weight of so many items at each point out to the folds by chance."""
     left = np.ceil(number).astype(np.int64)  # soft targets make parts of items
     each = weight / np.maximum(left, 1)
-    found = np.empty((len(weight), FOLDS))
+    by_fold = np.empty((len(weight), FOLDS))
     for fold in range(FOLDS):
         dealt = rng.binomial(left, 1 / (FOLDS - fold))
-        found[:, fold] = dealt * each
+        by_fold[:, fold] = dealt * each
         left = left - dealt
-    return found
+    return by_fold
 
 
 @functools.cache

@@ -201,14 +201,14 @@ class Sketch:
         least = float(self.worst.loss[-1]) if len(self.worst.loss) == KEPT else -math.inf
         if losses.max().item() < least:
             return
-        found = candidates(losses, least, KEPT)
-        weight = np.ones(len(found)) if weights is None else weights.numpy()[found]
+        positions = candidates(losses, least, KEPT)
+        weight = np.ones(len(positions)) if weights is None else weights.numpy()[positions]
         here = Worst(
-            losses.numpy()[found],
-            np.full(len(found), source),
-            np.asarray(rows, np.int64)[found],
-            outputs[torch.from_numpy(found)].double().numpy(),
-            y.numpy()[found],
+            losses.numpy()[positions],
+            np.full(len(positions), source),
+            np.asarray(rows, np.int64)[positions],
+            outputs[torch.from_numpy(positions)].double().numpy(),
+            y.numpy()[positions],
             weight,
         )
         self.worst = self.worst.and_(here, KEPT)
@@ -228,29 +228,29 @@ def _sums(
     n = len(outputs)
     total = losses.sum().item()
     first, last = (bound.item() for bound in logits.aminmax())
-    found = Sums(
+    sums = Sums(
         n, total, plain.sum().item(), weight=float(n), weight_squared=float(n), positive=y.sum().item(), soft=soft
     )
-    found.moment = found.third = math.nan
+    sums.moment = sums.third = math.nan
     if math.isfinite(total):
         rest = losses - total / n
         squares = rest * rest
-        found.moment, found.third = squares.sum().item(), (squares * rest).sum().item()
+        sums.moment, sums.third = squares.sum().item(), (squares * rest).sum().item()
     if weights is not None:
-        found.weight, found.weight_squared = weights.sum().item(), (weights * weights).sum().item()
-        found.positive = (y * weights).sum().item()
+        sums.weight, sums.weight_squared = weights.sum().item(), (weights * weights).sum().item()
+        sums.positive = (y * weights).sum().item()
     if soft:
         floors = binary_cross_entropy(y, y, reduction="none")
-        found.entropy = (floors if weights is None else floors * weights).sum().item()
-    found.keras = _keras(outputs, y, plain, from_logits)
-    found.sklearn = _clipped(logits, y, plain, _epsilon(outputs.dtype, from_logits), soft)
+        sums.entropy = (floors if weights is None else floors * weights).sum().item()
+    sums.keras = _keras(outputs, y, plain, from_logits)
+    sums.sklearn = _clipped(logits, y, plain, _epsilon(outputs.dtype, from_logits), soft)
     below, above = SATURATED.get(outputs.dtype, SATURATED[torch.float64])
     if first <= below or last >= above:
-        found.saturated = int(((logits <= below) | (logits >= above)).sum())
+        sums.saturated = int(((logits <= below) | (logits >= above)).sum())
     if not from_logits and (math.isinf(first) or math.isinf(last)):  # a probability of 0 or 1
         clamped = ((outputs == 0) & (y > 0)) | ((outputs == 1) & (y < 1))
-        found.clamped, found.clamped_cost = int(clamped.sum()), losses[clamped].sum().item()
-    return found
+        sums.clamped, sums.clamped_cost = int(clamped.sum()), losses[clamped].sum().item()
+    return sums
 
 
 def sklearn_epsilon(sketch: Sketch) -> float:

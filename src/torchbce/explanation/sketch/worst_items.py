@@ -38,13 +38,13 @@ class Worst(NamedTuple):
 
 def candidates(losses: Tensor, least: float, most: int) -> Array:
     """Return the positions of items that may be among the `most` worst, of those that cost `least` or more."""
-    found = (losses >= least).nonzero().squeeze(1)
-    if len(found) > 4 * most:
+    positions = (losses >= least).nonzero().squeeze(1)
+    if len(positions) > 4 * most:
         # Those that cost more than the last of the worst here, and the first of those that cost the same.
-        chosen = losses[found]
+        chosen = losses[positions]
         edge = torch.topk(chosen, most, sorted=False).values.min()
-        found = torch.cat([found[chosen > edge], found[chosen == edge][:most]])
-    return np.asarray(found.numpy())
+        positions = torch.cat([positions[chosen > edge], positions[chosen == edge][:most]])
+    return np.asarray(positions.numpy())
 
 
 @dataclass

@@ -31,9 +31,9 @@ class Ranges:
     def codes(self, column: np.ndarray) -> np.ndarray:
         """Return the number of each value's bin, uint8; the last is that of missing values."""
         values = _numbers(self.name, column)
-        found = np.searchsorted(np.array(self.edges), values, side="right").astype(np.uint8)
-        found[np.isnan(values)] = self.size - 1
-        return found
+        codes = np.searchsorted(np.array(self.edges), values, side="right").astype(np.uint8)
+        codes[np.isnan(values)] = self.size - 1
+        return codes
 
     def words(self, code: int) -> str:
         """Return the condition that a bin stands for."""
@@ -116,9 +116,9 @@ def _edges(present: np.ndarray, distinct: np.ndarray, bins: int) -> tuple[float,
 def _short(low: float, high: float) -> float:
     """Return the number of fewest digits above low and up to high, so that words say exactly what is meant."""
     for digits in range(1, 17):
-        found = float(f"{high:.{digits}g}")
-        if low < found <= high:
-            return found
+        rounded = float(f"{high:.{digits}g}")
+        if low < rounded <= high:
+            return rounded
     return high
 
 

@@ -82,13 +82,13 @@ def _tests(table: SliceTable, level: float) -> tuple[int, float, float]:
     it is left out, and the others need not allow for it (Tarone 1990).
     """
     clusters = [_clusters(table, sums[_items(table, sums)]) for _, sums in _all(table)]
-    found = -np.sort(-np.concatenate(clusters))
+    clusters_of_slices = -np.sort(-np.concatenate(clusters))
     if table.clusters is None:
-        return len(found), 0.0, 0.0
-    needed = np.maximum(least_ratio(np.log(2 * np.arange(1, len(found) + 2) / level)), FEWEST_CLUSTERS)
-    looked_at = int((found > needed[:-1]).sum())
+        return len(clusters_of_slices), 0.0, 0.0
+    needed = np.maximum(least_ratio(np.log(2 * np.arange(1, len(clusters_of_slices) + 2) / level)), FEWEST_CLUSTERS)
+    looked_at = int((clusters_of_slices > needed[:-1]).sum())
     last = max(looked_at - 1, 0)
-    return looked_at, float(found[last] if looked_at else math.inf), float(needed[last])
+    return looked_at, float(clusters_of_slices[last] if looked_at else math.inf), float(needed[last])
 
 
 def _all(table: SliceTable) -> Iterator[tuple[np.ndarray, Sums]]:
@@ -120,7 +120,7 @@ def _enough(table: SliceTable, sums: Sums, least: float) -> np.ndarray:
 
 def _listed(table: SliceTable, question: Question, top: int, least: float) -> list[tuple[Places, Sums]]:
     """List the slices to which the answer is yes, without those that others explain; what carries most first."""
-    whole, kept = table.whole, []
+    whole, parts = table.whole, []
     for places, sums in _all(table):
         enough = _enough(table, sums, least)
         part = Candidates(places[enough], sums[enough])
@@ -128,16 +128,16 @@ def _listed(table: SliceTable, question: Question, top: int, least: float) -> li
         part = part[question.differs(part.sums, whole)]
         for side in (0, 1) if part.on_two else ():
             part = part[question.differs(part.sums, table.ones[part.places[:, side]])]
-        kept.append(part)
-    ones, *pairs = kept
-    found = _joined([ones[_more_than(table, question, ones, _joined(pairs))], *pairs] if pairs else [ones])
+        parts.append(part)
+    ones, *pairs = parts
+    candidates = _joined([ones[_more_than(table, question, ones, _joined(pairs))], *pairs] if pairs else [ones])
     listed: list[tuple[Places, Sums]] = []
-    for i in np.argsort(-question.carries(found.sums, whole), kind="stable"):
+    for i in np.argsort(-question.carries(candidates.sums, whole), kind="stable"):
         if len(listed) == top:
             break
-        here: Places = tuple(int(place) for place in found.places[i] if place != NONE)
-        if not any(_shares(table, question, here, found.sums[i], other) for other, _ in listed):
-            listed.append((here, found.sums[i]))
+        here: Places = tuple(int(place) for place in candidates.places[i] if place != NONE)
+        if not any(_shares(table, question, here, candidates.sums[i], other) for other, _ in listed):
+            listed.append((here, candidates.sums[i]))
     return listed
 
 
@@ -146,15 +146,15 @@ def _more_than(table: SliceTable, question: Question, ones: Candidates, pairs: C
 
     These are taken out one other column at a time: then they share no items.
     """
-    found = np.ones(len(ones.places), bool)
+    stands = np.ones(len(ones.places), bool)
     for column in range(len(table.columns)):
         inside = table.ones - table.ones
         for side in (0, 1):
             others = np.searchsorted(table.starts, pairs.places[:, 1 - side], side="right") - 1
             here = pairs[others == column]
             inside.add_at(here.places[:, side], here.sums)
-        found &= question.holds(ones.sums - inside[ones.places[:, 0]], table.whole)
-    return found
+        stands &= question.holds(ones.sums - inside[ones.places[:, 0]], table.whole)
+    return stands
 
 
 def _shares(table: SliceTable, question: Question, places: Places, sums: Sums, other: Places) -> bool:

@@ -42,11 +42,11 @@ def spreads(a: np.ndarray, q: np.ndarray, weights: np.ndarray | None) -> list[np
     A weight may carry t beyond 2, where K(t) / t^2 falls; it is held at its largest, so that the bound holds.
     """
     w = 1.0 if weights is None else weights
-    found = [np.asarray(q * (1 - q) * (w * a) ** 2)]
+    values = [np.asarray(q * (1 - q) * (w * a) ** 2)]
     for knot in KNOTS[1:]:
         t = np.minimum(knot * w, 2.0)
-        found.append(np.asarray(2 * (np.log1p(q * np.expm1(t * a)) - t * a * q) * (w / t) ** 2))
-    return found
+        values.append(np.asarray(2 * (np.log1p(q * np.expm1(t * a)) - t * a * q) * (w / t) ** 2))
+    return values
 
 
 def surprise(total: np.ndarray, spread: np.ndarray) -> np.ndarray:
@@ -58,8 +58,8 @@ def surprise(total: np.ndarray, spread: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         free = total**2 / (2 * upper)  # the best t is total / spread
         held = KNOTS[1:] * total - KNOTS[1:] ** 2 * upper / 2
-        found = np.where((total <= KNOTS[1:] * upper) | (KNOTS[1:] == 2), free, held).max(-1)
-    return np.where(total[..., 0] == 0, 0.0, found)
+        largest = np.where((total <= KNOTS[1:] * upper) | (KNOTS[1:] == 2), free, held).max(-1)
+    return np.where(total[..., 0] == 0, 0.0, largest)
 
 
 def best_tilt(total: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

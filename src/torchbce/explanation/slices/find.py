@@ -78,10 +78,10 @@ def find_slices(
     weight = None if weights is None else _numbers("weights", weights, count)
     check_items(loss, p, weight)
     cut = {name: choose_bins(name, column, bins) for name, column in columns.items()}
-    used: list[Bins] = [found for found in cut.values() if not isinstance(found, str)]
+    used: list[Bins] = [column_bins for column_bins in cut.values() if not isinstance(column_bins, str)]
     codes = codes_of("clusters", clusters, count)
     table = SliceTable(used, unit=typical(weight), clustered=codes is not None)
-    table.add([found.codes(columns[found.name]) for found in used], loss, p, weight, codes)
+    table.add([column_bins.codes(columns[column_bins.name]) for column_bins in used], loss, p, weight, codes)
     left_out = [(name, why) for name, why in cut.items() if isinstance(why, str)]
     return chosen(table, top=top, level=level, left_out=left_out)
 
@@ -126,11 +126,11 @@ def _numbers(name: str, values: Any, count: int) -> np.ndarray:
     try:
         if isinstance(values, Tensor):
             values = values.detach().cpu().double()
-        found = np.asarray(values, np.float64)
+        numbers = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} cannot be read as numbers: {shown(error)}") from error
-    if found.shape != (count,):
-        raise ValueError(f"{name} has the shape {found.shape}; features has {count} items, each of which has one")
+    if numbers.shape != (count,):
+        raise ValueError(f"{name} has the shape {numbers.shape}; features has {count} items, each of which has one")
     if not count:
         raise ValueError("there are no items to look at")
-    return found
+    return numbers

@@ -35,10 +35,10 @@ class Lanes:
         return np.asarray(lanes[codes])
 
     def _lane(self, name: str) -> int:
-        place = self._places.get(name)
-        if place is None and len(self) < self.most:
-            place = self._places[name] = len(self)
-        if place is None:
+        lane = self._places.get(name)
+        if lane is None and len(self) < self.most:
+            lane = self._places[name] = len(self)
+        if lane is None:
             self.shared = True
-            place = zlib.crc32(name.encode("utf-8", "surrogatepass")) % self.most
-        return place
+            lane = zlib.crc32(name.encode("utf-8", "surrogatepass")) % self.most
+        return lane

@@ -52,17 +52,17 @@ class Excess:
         With weights that differ between them it tells apart what has the same factor, so the factors must differ too.
         """
         more = split_gain(part.excess, part.spread, parent.excess, parent.spread, parent.excess_variance)
-        found = np.asarray(more > self.drop)
+        differs = np.asarray(more > self.drop)
         if part.weighted:
             rest = parent - part
             with np.errstate(invalid="ignore", divide="ignore"):
                 more = part.excess / part.slope - rest.excess / rest.slope
                 squares = part.excess_squared / part.slope**2 + rest.excess_squared / rest.slope**2
-                found &= (more > 0) & (clustered.surprise(more**2 / squares) > self.drop)
+                differs &= (more > 0) & (clustered.surprise(more**2 / squares) > self.drop)
         if part.lanes is not None:
             parts, _ = _contrast(part, parent, EXCESS, SLOPE)  # of the factors
-            found &= (parts.sum(-1) > 0) & (clustered.surprise(clustered.ratio(parts)) > self.drop)
-        return found
+            differs &= (parts.sum(-1) > 0) & (clustered.surprise(clustered.ratio(parts)) > self.drop)
+        return differs
 
     def carries(self, part: Sums, whole: Sums) -> np.ndarray:
         """Return the lower end of the total excess."""

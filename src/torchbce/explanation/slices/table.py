@@ -168,8 +168,8 @@ class _Kept:
             grown[..., : self.lanes.shape[-2], :] = self.lanes
             self.lanes = grown
         items = Sums(values)
-        kept = np.stack([items.excess, items.slope, items.loss, items.weight], 1)
-        self.lanes += _sums_by_place(places * np.int32(count) + lanes[:, None], kept, size * count).reshape(
+        clustered = np.stack([items.excess, items.slope, items.loss, items.weight], 1)
+        self.lanes += _sums_by_place(places * np.int32(count) + lanes[:, None], clustered, size * count).reshape(
             self.lanes.shape
         )
 
@@ -240,10 +240,10 @@ class SliceTable:
         lanes: np.ndarray | None,
     ) -> None:
         if weights is not None and not weights.all():
-            kept = weights > 0
-            codes, weights = [code[kept] for code in codes], weights[kept]
-            losses, probabilities = losses[kept], probabilities[kept]
-            lanes = None if lanes is None else lanes[kept]
+            weighs = weights > 0
+            codes, weights = [code[weighs] for code in codes], weights[weighs]
+            losses, probabilities = losses[weighs], probabilities[weighs]
+            lanes = None if lanes is None else lanes[weighs]
         if not len(losses):
             return
         values = _values(losses, probabilities, weights)
@@ -287,22 +287,22 @@ class SliceTable:
         """Return the sums of a column's bins with every bin of the columns after it, shape (bins, bins after, ...)."""
         return self._pairs[column].sums
 
-    def column_of(self, place: int) -> int:
+    def column_of(self, bin: int) -> int:
         """Return the column of a bin, by its position among all bins."""
-        return int(np.searchsorted(self.starts, place, side="right")) - 1
+        return int(np.searchsorted(self.starts, bin, side="right")) - 1
 
-    def pair(self, place: int, other: int) -> Sums | None:
+    def pair(self, bin: int, other: int) -> Sums | None:
         """Return the sums of items in both bins; None for two bins of one column."""
-        first, second = sorted((place, other))
+        first, second = sorted((bin, other))
         column = self.column_of(first)
         if second < self.starts[column + 1]:
             return None
         return self.pairs(column)[first - self.starts[column], second - self.starts[column + 1]]
 
-    def words(self, place: int) -> str:
+    def words(self, bin: int) -> str:
         """The condition that a bin stands for."""
-        column = self.column_of(place)
-        return self.columns[column].words(place - int(self.starts[column]))
+        column = self.column_of(bin)
+        return self.columns[column].words(bin - int(self.starts[column]))
 
 
 def _values(losses: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -310,10 +310,10 @@ def _values(losses: np.ndarray, probabilities: np.ndarray, weights: np.ndarray |
     a, q = rarer_side(probabilities)
     w = 1.0 if weights is None else weights
     excess = w * (losses - entropy(a, q))
-    found = [np.ones(len(losses)), w * losses, (w * losses) ** 2, excess, excess**2, *spreads(a, q, weights)]
+    values = [np.ones(len(losses)), w * losses, (w * losses) ** 2, excess, excess**2, *spreads(a, q, weights)]
     if weights is not None:
-        found += [weights, weights**2, weights**2 * losses, weights * q * (1 - q) * a**2]
-    return np.stack(found, 1)
+        values += [weights, weights**2, weights**2 * losses, weights * q * (1 - q) * a**2]
+    return np.stack(values, 1)
 
 
 def _sums_by_place(places: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:

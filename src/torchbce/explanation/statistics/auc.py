@@ -56,9 +56,9 @@ def auc_interval(sample: Sample) -> Interval:
         # So many independent pairs of one and zero were all in order: an order that holds less often is refuted.
         least = ((1 - LEVEL) / 2) ** (1 / sample.rarer)
         return Interval(least, 1.0) if value else Interval(0.0, 1 - least)
-    found = auc_estimate(sample)
-    if math.isnan(found.standard_error):
+    estimate = auc_estimate(sample)
+    if math.isnan(estimate.standard_error):
         return NOTHING
-    reach = quantile(found.freedom) * found.standard_error / (value * (1 - value))
+    reach = quantile(estimate.freedom) * estimate.standard_error / (value * (1 - value))
     odds = math.log(value / (1 - value))
     return Interval(*(1 / (1 + math.exp(-bound)) for bound in (odds - reach, odds + reach)))

@@ -99,16 +99,16 @@ def decided(points: Points, decision: Decision, dtype: str = "float64") -> Decid
         # On the scale of the points, where an item at the threshold itself is found to be there.
         return np.searchsorted(points.logits, torch.logit(torch.from_numpy(threshold)).numpy(), side="right")
 
-    place = int(below(np.array([_as(dtype, decision.threshold)]))[0])
+    cut = int(below(np.array([_as(dtype, decision.threshold)]))[0])
     best = int(np.argmin(costs))
     thresholds = np.linspace(0, 1, CURVE)
     return Decided(
         decision=decision,
-        true_positive=float(ones_below[-1] - ones_below[place]),
-        false_positive=float(zeros_below[-1] - zeros_below[place]),
-        false_negative=float(ones_below[place]),
-        true_negative=float(zeros_below[place]),
-        cost=float(costs[place]),
+        true_positive=float(ones_below[-1] - ones_below[cut]),
+        false_positive=float(zeros_below[-1] - zeros_below[cut]),
+        false_negative=float(ones_below[cut]),
+        true_negative=float(zeros_below[cut]),
+        cost=float(costs[cut]),
         cost_of_none=float(costs[-1]),
         cost_of_all=float(costs[0]),
         best_threshold=float(probabilities[best - 1]) if best else 0.0,

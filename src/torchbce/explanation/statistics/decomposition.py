@@ -72,12 +72,12 @@ def decomposition(
     gain = mended.gain if mended else 0.0
     separated = uncertainty - (mean - gain)
     surprise = -math.log1p(-share), -math.log(share)  # what zeros and ones cost who answers the base rate
-    told = losses_at(points.logits[:, None])
-    after = mended.losses if mended else told
+    unmended = losses_at(points.logits[:, None])
+    after = mended.losses if mended else unmended
 
     # A line fitted on four fifths of the items costs the others so much more than the best line, on the average.
     bias = line_cost(sample) / (1 - 1 / FOLDS)
-    loses = _varying(sample.estimate(gain + bias, told[0] - after[0], told[1] - after[1]), bias)
+    loses = _varying(sample.estimate(gain + bias, unmended[0] - after[0], unmended[1] - after[1]), bias)
     few = factor / (2 * sample.count)  # the entropy of a share that was seen is so much too low, on the average
     earns = sample.estimate(separated + bias + few, surprise[0] - after[0], surprise[1] - after[1])
     earns = _varying(earns, bias)
@@ -95,9 +95,9 @@ def decomposition(
     return parts, {"miscalibration": loses.pulls, "discrimination": earns.pulls}
 
 
-def _varying(found: Estimate, bias: float) -> Estimate:
+def _varying(estimate: Estimate, bias: float) -> Estimate:
     """Add the variance of what a fitted line costs, the square of the cost (a chi-square of two degrees of freedom)."""
-    return found._replace(standard_error=math.hypot(found.standard_error, bias))
+    return estimate._replace(standard_error=math.hypot(estimate.standard_error, bias))
 
 
 def _null_band(points: Points, fits: list[tuple[Array, Array]]) -> float:

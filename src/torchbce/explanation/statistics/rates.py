@@ -16,13 +16,13 @@ def base_rate(sample: Sample) -> Estimate:
     return sample.estimate(float(points.total_positive.sum() / points.total_weight.sum()), 0.0, 1.0)
 
 
-def around_base_rate(found: Estimate, count: float) -> Interval:
+def around_base_rate(rate: Estimate, count: float) -> Interval:
     """Return Wilson's interval of the base rate, by the effective number of items; `count` are there."""
-    share, q = found.value, quantile(found.freedom) if found.freedom > 0 else math.nan
-    if math.isnan(found.standard_error) or math.isnan(q):
+    share, q = rate.value, quantile(rate.freedom) if rate.freedom > 0 else math.nan
+    if math.isnan(rate.standard_error) or math.isnan(q):
         return NOTHING
-    if found.standard_error > 0:
-        count = share * (1 - share) / found.standard_error**2
+    if rate.standard_error > 0:
+        count = share * (1 - share) / rate.standard_error**2
     middle = (share + q * q / count / 2) / (1 + q * q / count)
     reach = q * math.sqrt(share * (1 - share) / count + (q / count) ** 2 / 4) / (1 + q * q / count)
     return Interval(middle - reach, middle + reach).within(0.0, 1.0)

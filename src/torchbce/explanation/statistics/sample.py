@@ -95,11 +95,11 @@ class Sample:
 
     def _at_cells(self, zeros: Values, ones: Values) -> Array:
         """Return what the items of each cell add."""
-        place, fold, of_zeros, of_ones = self._cells
+        point, fold, of_zeros, of_ones = self._cells
         values = []
         for weight, value in ((of_zeros, zeros), (of_ones, ones)):
             array = np.asarray(value)
-            at = array if array.ndim == 0 else array[place] if array.ndim == 1 else array[place, fold]
+            at = array if array.ndim == 0 else array[point] if array.ndim == 1 else array[point, fold]
             values.append(np.where(weight > 0, weight * np.where(weight > 0, at, 0.0), 0.0))
         return np.asarray(values[0] + values[1])
 
@@ -109,9 +109,9 @@ class Sample:
         assert self._clusters is not None
         logits, numbers, sums = self._clusters.cells.cells()
         known = self.points.logits
-        place = np.searchsorted((known[1:] + known[:-1]) / 2, logits)  # the nearest
+        point = np.searchsorted((known[1:] + known[:-1]) / 2, logits)  # the nearest
         self._numbers, self._cluster = np.unique(numbers, return_inverse=True)
-        return place, folds(numbers), sums[:, 1], sums[:, 2]
+        return point, folds(numbers), sums[:, 1], sums[:, 2]
 
     @functools.cached_property
     def _weight(self) -> Array:

@@ -119,8 +119,8 @@ def add_levels(sums: Array, codes: Array, sureness: Array, columns: tuple[Array,
     if sure.any():
         cells = codes[sure] * len(LEVELS) + level[sure]
         rows = sums.reshape(-1, len(COLUMNS))
-        for place, column in enumerate(columns):
-            rows[:, place] += np.bincount(cells, column[sure], len(rows))
+        for number, column in enumerate(columns):
+            rows[:, number] += np.bincount(cells, column[sure], len(rows))
 
 
 def widest_gap(levels: Array, total: float, *, chance: float = CHANCE, factor: float = 1.0, least: float = 0.0) -> Gap:
@@ -130,7 +130,7 @@ def widest_gap(levels: Array, total: float, *, chance: float = CHANCE, factor: f
     items; so many items then tell as much as one. least: how many items a level takes to be looked at.
     """
     factor = factor if factor > 1 else 1.0
-    found = NO_GAP
+    widest = NO_GAP
     for count, seen, swing, squared, lost in np.cumsum(levels[::-1], 0).tolist():
         size = squared / swing if swing > 0 else math.inf  # of most of what can be lost
         if not swing / size > least:
@@ -140,9 +140,9 @@ def widest_gap(levels: Array, total: float, *, chance: float = CHANCE, factor: f
             continue
         most = min(due(had, chance), swing / size / factor)
         reach = (most - had) * factor * size / total
-        if reach > found.reach:
-            found = Gap(reach if reach < INFINITE else math.inf, count, seen, most * factor)
-    return found
+        if reach > widest.reach:
+            widest = Gap(reach if reach < INFINITE else math.inf, count, seen, most * factor)
+    return widest
 
 
 def due(seen: float, chance: float = CHANCE) -> float:

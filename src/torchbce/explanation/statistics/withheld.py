@@ -22,12 +22,12 @@ def reasons(sample: Sample, *, soft: bool, finite: bool) -> dict[str, str]:
         return dict.fromkeys(ALL, sizes.summary())
     if soft:
         return dict.fromkeys(ALL[1:], "targets between 0 and 1 do not say what happened")
-    found: dict[str, str] = {}
+    why: dict[str, str] = {}
     of = "items" if sizes is None else "clusters with items"
     limits = ((MEANS[:1], FEWEST_OF_A_CLASS), (ORDER, FEWEST_FOR_ORDER), (PARTS, FEWEST_FOR_ORDER))
     for names, fewest in limits:
         if sample.rarer < fewest:
-            found |= dict.fromkeys(names, f"there are too few {of} of one class: {sample.rarer:.3g}, it takes {fewest}")
+            why |= dict.fromkeys(names, f"there are too few {of} of one class: {sample.rarer:.3g}, it takes {fewest}")
     if sample.count < FEWEST_ITEMS:
-        found |= dict.fromkeys(PARTS, f"{sample.count:.3g} items are too few: it takes {FEWEST_ITEMS}")
-    return found
+        why |= dict.fromkeys(PARTS, f"{sample.count:.3g} items are too few: it takes {FEWEST_ITEMS}")
+    return why
