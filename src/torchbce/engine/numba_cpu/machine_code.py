@@ -34,8 +34,7 @@ define void @{name}(ptr %arguments) {{
 }}
 """
 
-# A key has as few fields as its caller needs; a variant has them all.
-_by_key: dict[tuple[Any, ...], Any] = {}
+_by_variant: dict[Variant, Any] = {}
 _by_text: dict[str, Any] = {}
 _compiling, _loading = threading.RLock(), threading.RLock()  # taken in this order; loading waits for no compiler
 
@@ -55,11 +54,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)
 
 
-def function(key: tuple[Any, ...]) -> Any:
-    """The compiled pass of the variant with these fields, as a C function that runs without the GIL."""
-    found = _by_key.get(key)
+def function(variant: Variant) -> Any:
+    """A variant's machine code, as a C function that runs without the GIL."""
+    found = _by_variant.get(variant)
     if found is None:
-        found = _by_key[key] = _function(Variant(*key))
+        found = _by_variant[variant] = _function(variant)
     return found
 
 
@@ -134,6 +133,7 @@ def _target() -> Any:
         opt=3,
         jit=True,
         codemodel="small",
+        reloc="pic",  # so that a table of jumps is found wherever the code is loaded
     )
 
 
