@@ -14,15 +14,14 @@ from torchbce.engine.layout import ClassNumbers, address, class_numbers, in_one_
 from torchbce.engine.numba_cpu import machine_code
 from torchbce.engine.numba_cpu.arguments import ABSENT, CODES, NUMBER, RESULTS, Column, OptionArguments, pack_options
 from torchbce.engine.numba_cpu.variant import (
-    FEWEST_PARAMETERS,
     PLAIN_DTYPES,
     Formula,
-    General,
     Plain,
+    Variant,
     formula_kinds,
+    general_variant,
     plain_kinds,
 )
-from torchbce.formula.loss import Loss
 
 UNCHANGED = TargetTransform()
 NOTHING = Column(0, ABSENT)
@@ -78,7 +77,7 @@ def prepared(
     ]
     transform = call.target_transform or UNCHANGED
     options = OptionArguments(
-        formula=formula_address(loss, wide, formula_kinds(loss, values)),
+        formula=address_of(Formula(loss, wide, formula_kinds(loss, values))),
         result=result,
         by_product=result == RESULTS.total and _may_be_product(call, wide),
         checked=call.checked,
@@ -93,7 +92,8 @@ def prepared(
         class_inner=1 if numbers is None else numbers.inner,
         columns=len(columns),
     )
-    function, classes = general_function(wide, len(values)), 1 if numbers is None else numbers.classes
+    function = machine_code.function(general_variant(wide, len(values)))
+    classes = 1 if numbers is None else numbers.classes
     return Prepared(function, input, target, classes, pack_options(options, columns), tuple(owners))
 
 
@@ -111,18 +111,9 @@ def plain_function(input: Tensor, target: Tensor, call: LossCall) -> Any | None:
 
 
 @functools.cache
-def formula_address(loss: Loss, wide: bool, kinds: str) -> int:
-    """Where the machine code of a loss begins."""
-    return ctypes.cast(machine_code.function(Formula(loss, wide, kinds)), ctypes.c_void_p).value or 0
-
-
-@functools.cache
-def general_function(wide: bool, parameters: int) -> Any:
-    """The pass for any loss with so many parameters."""
-    room = FEWEST_PARAMETERS
-    while room < parameters:
-        room *= 2
-    return machine_code.function(General(wide, room))
+def address_of(variant: Variant) -> int:
+    """Where a variant's machine code begins."""
+    return ctypes.cast(machine_code.function(variant), ctypes.c_void_p).value or 0
 
 
 def _may_be_product(call: LossCall, wide: bool) -> bool:

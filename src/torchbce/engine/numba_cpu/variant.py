@@ -78,6 +78,14 @@ def fixed_parameters(loss: Loss, kinds: str) -> dict[str, float]:
     return {name: default if kind == "-" else float(kind) for name, kind, default in named if kind != "n"}
 
 
+def general_variant(wide: bool, parameters: int) -> General:
+    """The pass for any loss with so many parameters."""
+    room = FEWEST_PARAMETERS
+    while room < parameters:
+        room *= 2
+    return General(wide, room)
+
+
 def formula_kinds(loss: Loss, values: Sequence[Weight]) -> str:
     """The kinds of a `Formula`'s parameters that have these values."""
     pairs = zip(loss.parameters, values, strict=True)
