@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 import torchbce
 from torchbce import InputError, OutputError, fit
-from torchbce.checkpoint import unfinished
+from torchbce.checkpoint import folder as checkpoint_folder
 from torchbce.fitting import compiled as perceptron
 
 pytestmark = pytest.mark.usefixtures("reference")
@@ -343,8 +343,8 @@ class Spied(Items):
 @pytest.mark.parametrize("layers", ["relu", "sigmoid"])
 @pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.SGD])
 def test_compiled_training_goes_on(layers, optimizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(perceptron, "WORTH_IT", 0.0)
-    monkeypatch.setattr(perceptron, "CALL", 2)  # so that calls end in the middle of epochs
+    monkeypatch.setattr(perceptron, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(perceptron, "STEPS_PER_CALL", 2)  # so that calls end in the middle of epochs
     ends = [nn.Sigmoid()] if layers == "sigmoid" else []
 
     def make():
@@ -391,10 +391,10 @@ def test_compiled_training_goes_on_in_compiled_code_however_many_epochs_are_left
         return module.state_dict()
 
     few = trained(2, checkpoint=tmp_path / "few")
-    monkeypatch.setattr(perceptron, "WORTH_IT", 0.0)
+    monkeypatch.setattr(perceptron, "LEAST_SECONDS", 0.0)
     assert torch.equal(trained(2, checkpoint=tmp_path / "few")["0.weight"], few["0.weight"])
     longer = trained(4, checkpoint=tmp_path / "few")  # begun in torch, so in torch
-    monkeypatch.setattr(perceptron, "WORTH_IT", 1e9)
+    monkeypatch.setattr(perceptron, "LEAST_SECONDS", 1e9)
     assert_same(longer, trained(4))
 
 
@@ -466,7 +466,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
 def test_a_full_disk_is_said_and_training_goes_on(tmp_path, monkeypatch):
     run = Run()
     expected, _ = run.undisturbed()
-    write, count = unfinished.write_record, 0
+    write, count = checkpoint_folder.write_record, 0
 
     def full(path, state):
         nonlocal count
@@ -475,13 +475,13 @@ def test_a_full_disk_is_said_and_training_goes_on(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         write(path, state)
 
-    monkeypatch.setattr(unfinished, "write_record", full)
+    monkeypatch.setattr(checkpoint_folder, "write_record", full)
     with pytest.warns(
         UserWarning, match=r"checkpoint-000005.safetensors cannot be written: No space.*epoch 1 after batch 3"
     ):
         found = run._ended(run.piece(checkpoint=tmp_path / "kept", checkpoint_every=0.0))
     assert_same(found[0], expected)
-    monkeypatch.setattr(unfinished, "write_record", write)
+    monkeypatch.setattr(checkpoint_folder, "write_record", write)
     again = run._ended(run.piece(checkpoint=tmp_path / "kept"))
     assert again[1].resumed_at == (1, 3)
     assert_same(again[0], expected)

@@ -31,8 +31,8 @@ from torchbce.table.columns.columns import CategoricalColumn, NumericColumn, enc
 from torchbce.table.columns.levels import Levels, most_frequent
 from torchbce.table.columns.moments import Moments
 from torchbce.table.columns.roles import Roles
+from torchbce.table.network.bins import bins_and_fractions, quantile_bin_edges
 from torchbce.table.network.compiled import encoded
-from torchbce.table.network.edges import cells, quantile_edges
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
 from torchbce.table.packed import part_file, records
 from torchbce.table.packed.pieces import Pieces
@@ -165,7 +165,7 @@ def test_records_decode_to_what_is_encoded_in_memory(table, tmp_path, monkeypatc
     read = read_examples(written(table, tmp_path / "whole", kind)[0], ROLES).examples
     pieces = [len(cuts) - 1 if len(cuts) > 2 else 0 for cuts in stream.edges]
     network = TableNetwork(NetworkSpec(pieces=pieces, levels=levels_of(stream.columns), hidden=[8]))
-    network.set_edges([cuts for cuts in stream.edges if len(cuts) > 2])
+    network.set_bin_edges([cuts for cuts in stream.edges if len(cuts) > 2])
     mean = read.weight[rows_of(stream.train)].mean()
     for part in (stream.train, stream.valid, stream.test):
         some = read.of(rows_of(part))
@@ -184,7 +184,7 @@ def test_records_decode_to_what_is_encoded_in_memory(table, tmp_path, monkeypatc
             assert np.array_equal(stream.sample_answers, some.answers)
             assert stream.sample_weight == pytest.approx(some.weight / mean, rel=1e-12)
             for found, wanted in zip(
-                stream.edges, quantile_edges(matrix[:, : number_count(stream.columns)], 16), strict=True
+                stream.edges, quantile_bin_edges(matrix[:, : number_count(stream.columns)], 16), strict=True
             ):
                 assert np.array_equal(found, wanted)
 
@@ -717,7 +717,7 @@ def test_pieces_are_those_of_a_search():
         np.where(r.random(5000) < 0.01, 3e38, -r.random(5000)),
     ]
     numbers = np.stack(columns, 1).astype(np.float32)
-    edges = quantile_edges(numbers[:3000], 64)
+    edges = quantile_bin_edges(numbers[:3000], 64)
     pieces = Pieces(edges, numbers.shape[1])
     used = [edges[i] for i in pieces.cut]
     most = max(len(cuts) for cuts in used) - 1
@@ -726,7 +726,7 @@ def test_pieces_are_those_of_a_search():
         start[i, : len(cuts) - 1], length[i, : len(cuts) - 1] = cuts[:-1], np.diff(cuts)
     with np.errstate(over="ignore", invalid="ignore"):
         beyond = np.concatenate([numbers, numbers * 3, -numbers, *(np.tile(c[:, None], 8) for c in used)])
-        expected = cells(beyond[:, pieces.cut], start, length)
+        expected = bins_and_fractions(beyond[:, pieces.cut], start, length)
         found = pieces.encode(beyond)
     assert np.array_equal(found[0], expected[0])
     assert np.array_equal(found[1], expected[1], equal_nan=True)

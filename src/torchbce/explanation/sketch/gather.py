@@ -7,7 +7,7 @@ from typing import Protocol, Self, TypeVar
 
 import torch
 
-from torchbce.common.group import is_joined, number_and_count
+from torchbce.common.processes import is_joined, rank_and_size
 
 
 class Mergeable(Protocol):
@@ -26,7 +26,7 @@ def merged(
     from_bytes: Callable[[bytes], Part],
 ) -> Part | str:
     """What all processes have seen, in each of them; or the first failure, where one could not make its part."""
-    if number_and_count()[1] == 1:
+    if rank_and_size()[1] == 1:
         return failure or part or ""
     started = not is_joined()
     if started:
