@@ -43,36 +43,36 @@ def work(number: int, count: int, port: int, hidden: list[int], answer: Any) -> 
     """One process."""
     os.environ |= {"RANK": str(number), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     from torchbce.common import processes
-    from torchbce.perceptron.machine import Optimizer, one_blas_thread
+    from torchbce.perceptron.trainer import Optimizer, one_blas_thread
     from torchbce.table.ensemble.member import new_network
+    from torchbce.table.network.all_reduce import all_reduce
+    from torchbce.table.network.bins import quantile_bin_edges
     from torchbce.table.network.compiled import encoded
-    from torchbce.table.network.crew import Crew
-    from torchbce.table.network.edges import quantile_edges
-    from torchbce.table.network.exchange import exchanged
+    from torchbce.table.network.data_parallel import DataParallelStep
+    from torchbce.table.network.pairwise_sum import share_of
     from torchbce.table.network.table_network import NetworkSpec
-    from torchbce.table.network.tree import part_of
 
     torch.set_num_threads(1)
     chance = np.random.default_rng(0)
     rows = chance.normal(size=(50_000, COLUMNS)).astype(np.float32)
-    edges = quantile_edges(rows, PIECES)
+    edges = quantile_bin_edges(rows, PIECES)
     spec = NetworkSpec(pieces=[len(cuts) - 1 for cuts in edges], levels=[], hidden=hidden, dropout=0.2)
     network = new_network(spec, edges, 0.5, 1)
     ready = encoded(rows, network, (rows[:, 0] > 0).astype(np.float32))
     order = torch.from_numpy(chance.permutation(len(rows)).astype(np.int32))
     with processes.joined(), one_blas_thread(), ThreadPoolExecutor(1) as threads:
-        crew = Crew.of(network, Optimizer("adamw", 0.1), threads, seed=1)
+        crew = DataParallelStep.of(network, Optimizer("adamw", 0.1), threads, seed=1)
         steps, exchanges = [], []
-        lanes, size = BATCH // crew.lane, len(crew.first.gradient)
-        own = part_of(lanes, number, count)
+        lanes, size = BATCH // crew.micro_batch_rows, len(crew.first.gradient)
+        own = share_of(lanes, number, count)
         for step in range(STEPS):
             some = torch.roll(order, step * 100)[:BATCH].contiguous()
             start = time.perf_counter()
-            crew.step(ready, some, 1e-3, draw=step * lanes)
+            crew.step(ready, some, 1e-3, dropout_counter=step * lanes)
             steps.append(time.perf_counter() - start)
             start = time.perf_counter()
             if count > 1:
-                exchanged({own: crew.first.gradient}, torch.zeros(lanes, dtype=torch.float64), lanes, size)
+                all_reduce({own: crew.first.gradient}, torch.zeros(lanes, dtype=torch.float64), lanes, size)
             exchanges.append(time.perf_counter() - start)
     if number == 0:
         answer.put(Timed(statistics.median(steps), statistics.median(exchanges), 4 * size))

@@ -11,10 +11,10 @@ import torch
 from test_network import twins
 from torchbce.losses.bce_with_logits import BCE_WITH_LOGITS
 from torchbce.perceptron.layers import Dense
-from torchbce.perceptron.machine import Machine, Optimizer
 from torchbce.perceptron.rows import Limits, OutOfRange, Rows, largest_of_columns
+from torchbce.perceptron.trainer import CompiledTrainer, Optimizer
 from torchbce.table.network.compiled import _layers, compiled, encoded
-from torchbce.table.network.machines import Machines
+from torchbce.table.network.trainers import TrainerFactory
 
 RATES = torch.zeros(1, dtype=torch.float64)
 LIMITS = Limits((4, 2), 1, (3,))
@@ -82,7 +82,7 @@ def test_a_machine_takes_no_rows_of_another_network():
             machine.train(replace(ready, limits=limits), order, RATES)
         with pytest.raises(ValueError, match="are not those of a network of"):
             machine.outputs(replace(ready, limits=limits))
-        by_torch = Machines("cpu", bf16=True).one(twins({})[0], Optimizer("sgd"), batch=300, seed=0)
+        by_torch = TrainerFactory("cpu", bf16=True).one(twins({})[0], Optimizer("sgd"), batch=300, seed=0)
         with pytest.raises(ValueError, match="are not those of a network of"):
             by_torch.outputs(replace(ready, limits=limits))
 
@@ -96,7 +96,7 @@ def test_an_order_is_of_rows_that_are_there(wrong):
     for call in (
         lambda: machine.train(ready, order, RATES),
         lambda: machine.outputs(ready, order),
-        lambda: machine.lanes(ready, order, of=300, draw=0),
+        lambda: machine.accumulate_gradient(ready, order, batch_rows=300, dropout_counter=0),
     ):
         with pytest.raises(ValueError, match="order names rows from"):
             call()
@@ -107,20 +107,20 @@ def test_an_order_is_of_rows_that_are_there(wrong):
     with pytest.raises(ValueError, match="order is empty"):
         machine.train(ready, order[:0], RATES[:0])
     with pytest.raises(ValueError, match="no lanes of a batch of 0"):
-        machine.lanes(ready, torch.arange(300, dtype=torch.int32), of=0, draw=0)
+        machine.accumulate_gradient(ready, torch.arange(300, dtype=torch.int32), batch_rows=0, dropout_counter=0)
 
 
 def test_a_machine_of_lanes_still_has_room_for_what_training_counts():
     net, _, table, target = twins({})
     machine, ready = compiled(net, Optimizer("sgd"), batch=200, seed=0), encoded(table, net, target)
-    machine.lanes(ready, torch.arange(300, dtype=torch.int32), of=300, draw=0)
+    machine.accumulate_gradient(ready, torch.arange(300, dtype=torch.int32), batch_rows=300, dropout_counter=0)
     assert len(machine._loss) >= 3
 
 
 def test_layers_that_do_not_fit_each_other_cannot_be_made():
     net, *_ = twins({"heads": 2})
     whole = _layers(net)
-    assert Machine(whole, BCE_WITH_LOGITS, Optimizer(), batch=4)
+    assert CompiledTrainer(whole, BCE_WITH_LOGITS, Optimizer(), batch=4)
     apart = torch.zeros_like(whole.output_weight)
     layer = whole.hidden[0]
     for changes in (

@@ -19,8 +19,8 @@ from torchbce.io import shards
 from torchbce.table.columns.choose import fit_columns
 from torchbce.table.columns.columns import CategoricalColumn, NumericColumn, encode, levels_of, number_count
 from torchbce.table.columns.roles import Roles
+from torchbce.table.network.bins import quantile_bin_edges
 from torchbce.table.network.compiled import encoded
-from torchbce.table.network.edges import quantile_edges
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
 from torchbce.table.read import read_examples
 from torchbce.table.splits.held import Held
@@ -75,7 +75,7 @@ def test_records_decode_to_what_is_encoded_in_memory(table, tmp_path, monkeypatc
     read = read_examples(written(table, tmp_path / "whole", kind)[0], ROLES).examples
     pieces = [len(cuts) - 1 if len(cuts) > 2 else 0 for cuts in stream.edges]
     network = TableNetwork(NetworkSpec(pieces=pieces, levels=levels_of(stream.columns), hidden=[8]))
-    network.set_edges([cuts for cuts in stream.edges if len(cuts) > 2])
+    network.set_bin_edges([cuts for cuts in stream.edges if len(cuts) > 2])
     mean = read.weight[rows_of(stream.train)].mean()
     for part in (stream.train, stream.valid, stream.test):
         some = read.of(rows_of(part))
@@ -94,7 +94,7 @@ def test_records_decode_to_what_is_encoded_in_memory(table, tmp_path, monkeypatc
             assert np.array_equal(stream.sample_answers, some.answers)
             assert stream.sample_weight == pytest.approx(some.weight / mean, rel=1e-12)
             for found, wanted in zip(
-                stream.edges, quantile_edges(matrix[:, : number_count(stream.columns)], 16), strict=True
+                stream.edges, quantile_bin_edges(matrix[:, : number_count(stream.columns)], 16), strict=True
             ):
                 assert np.array_equal(found, wanted)
 

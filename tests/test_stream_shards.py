@@ -20,7 +20,7 @@ from torchbce.table.columns import levels
 from torchbce.table.columns.levels import Levels, most_frequent
 from torchbce.table.columns.moments import Moments
 from torchbce.table.columns.roles import Roles
-from torchbce.table.network.edges import cells, quantile_edges
+from torchbce.table.network.bins import bins_and_fractions, quantile_bin_edges
 from torchbce.table.packed.pieces import Pieces
 from torchbce.table.splits.row_sample import RowSample
 
@@ -207,7 +207,7 @@ def test_pieces_are_those_of_a_search():
         np.where(r.random(5000) < 0.01, 3e38, -r.random(5000)),
     ]
     numbers = np.stack(columns, 1).astype(np.float32)
-    edges = quantile_edges(numbers[:3000], 64)
+    edges = quantile_bin_edges(numbers[:3000], 64)
     pieces = Pieces(edges, numbers.shape[1])
     used = [edges[i] for i in pieces.cut]
     most = max(len(cuts) for cuts in used) - 1
@@ -216,7 +216,7 @@ def test_pieces_are_those_of_a_search():
         start[i, : len(cuts) - 1], length[i, : len(cuts) - 1] = cuts[:-1], np.diff(cuts)
     with np.errstate(over="ignore", invalid="ignore"):
         beyond = np.concatenate([numbers, numbers * 3, -numbers, *(np.tile(c[:, None], 8) for c in used)])
-        expected = cells(beyond[:, pieces.cut], start, length)
+        expected = bins_and_fractions(beyond[:, pieces.cut], start, length)
         found = pieces.encode(beyond)
     assert np.array_equal(found[0], expected[0])
     assert np.array_equal(found[1], expected[1], equal_nan=True)

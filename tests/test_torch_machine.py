@@ -28,18 +28,18 @@ from torch_machines import (
     trained,
     weights,
 )
-from torchbce.checkpoint.keeper import Keeper
+from torchbce.checkpoint.checkpointer import Checkpointer
 from torchbce.common.errors import InputError
-from torchbce.perceptron.machine import Machine, Optimizer
+from torchbce.perceptron.trainer import CompiledTrainer, Optimizer
 from torchbce.table.ensemble.recipe import Choices, recipe
 from torchbce.table.network.compiled import compiled, encoded
 from torchbce.table.network.device_rows import DeviceRows
 from torchbce.table.network.devices import device_named
 from torchbce.table.network.dropout import dropout_keys, dropped
-from torchbce.table.network.machines import LANE, Machines
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
 from torchbce.table.network.torch_forward import TorchForward
-from torchbce.table.network.torch_machine import TorchMachine
+from torchbce.table.network.torch_trainer import TorchTrainer
+from torchbce.table.network.trainers import MICRO_BATCH, TrainerFactory
 
 BF16 = 2.0**-8  # the largest relative error of rounding to 8 binary digits
 
@@ -90,7 +90,7 @@ def test_without_columns_of_one_kind_it_learns_all_the_same():
             torch.manual_seed(1)
             for parameter in net.parameters():
                 torch.nn.init.normal_(parameter)
-            net.set_edges([np.array([0.0, 0.2, 0.5, 1.0], np.float32)] * len(net.spec.cut))
+            net.set_bin_edges([np.array([0.0, 0.2, 0.5, 1.0], np.float32)] * len(net.spec.binned))
             rows = np.random.default_rng(0).random((300, len(pieces) + len(levels))).astype(np.float32)
             rows[:, len(pieces) :] = np.floor(4 * rows[:, len(pieces) :])
             machine = make(net, Optimizer("none"), batch=300, seed=0)
@@ -105,7 +105,9 @@ def test_lanes_are_those_of_compiled_code(weighted):
     for make in (compiled, by_torch):
         net, _, rows, target = twins({"dropout": 0.3})
         machine = make(net, Optimizer("adamw"), batch=64, seed=3)
-        losses = machine.lanes(encoded(rows, net, target, weights(weighted)), ORDER, of=900, draw=11)
+        losses = machine.accumulate_gradient(
+            encoded(rows, net, target, weights(weighted)), ORDER, batch_rows=900, dropout_counter=11
+        )
         assert losses.dtype == torch.float64
         gradient = machine.gradient.clone()
         machine.apply(1e-2)
@@ -235,7 +237,7 @@ def sum_of_terms(net, rows: np.ndarray) -> torch.Tensor:
     with torch.no_grad():
         table, spec = torch.from_numpy(rows), net.spec
         numbers, codes = table[:, : len(spec.pieces)], table[:, len(spec.pieces) :].long()
-        cut, plain = numbers[:, spec.cut], numbers[:, spec.plain]
+        cut, plain = numbers[:, spec.binned], numbers[:, spec.numeric]
         passed = net._passed(cut)
         parts = [torch.einsum("ncp,cpw->ncw", passed, net.piece_weight.abs()) + net.piece_bias.abs().squeeze(1)]
         parts = [parts[0].flatten(1), plain.abs()]
@@ -252,7 +254,7 @@ def sum_of_terms(net, rows: np.ndarray) -> torch.Tensor:
 
 @pytest.mark.parametrize("threads", [2, 3, 5])
 def test_the_number_of_threads_changes_no_bit(threads, monkeypatch):
-    one, other = (stepped(Machines(bf16=True), count, monkeypatch) for count in (1, threads))
+    one, other = (stepped(TrainerFactory(bf16=True), count, monkeypatch) for count in (1, threads))
     assert one[0] == other[0]
     assert torch.equal(one[1], other[1])
     assert np.array_equal(one[2], other[2])
@@ -261,25 +263,25 @@ def test_the_number_of_threads_changes_no_bit(threads, monkeypatch):
 def test_threads_of_a_run_have_no_threads_of_their_own():
     torch.set_num_threads(2)
     seen: list[int] = []
-    with Machines(bf16=True).one_thread_each():
+    with TrainerFactory(bf16=True).single_threaded():
         worker = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
         worker.start()
         worker.join()
     assert seen == [1]
     assert torch.get_num_threads() == 2
-    with Machines().one_thread_each():
+    with TrainerFactory().single_threaded():
         assert torch.get_num_threads() == 2
 
 
 def test_compiled_code_trains_where_nothing_else_is_asked_for():
     optimizer = Optimizer("adamw")
-    for machines, kind in ((Machines(), Machine), (Machines(bf16=True), TorchMachine)):
-        machine = machines.one(twins({})[0], optimizer, batch=64, seed=0, skip=True)
-        shared = machines.sharing(twins({})[0], optimizer, 3, seed=0)
+    for machines, kind in ((TrainerFactory(), CompiledTrainer), (TrainerFactory(bf16=True), TorchTrainer)):
+        machine = machines.trainer(twins({})[0], optimizer, batch=64, seed=0, skip=True)
+        shared = machines.shared_trainers(twins({})[0], optimizer, 3, seed=0)
         assert [type(one) for one in (machine, *shared)] == [kind] * 4
         assert len({one.parameters.data_ptr() for one in shared}) == 1
-        assert machines.lane == LANE
-    assert len(Machines(compile=True).sharing(twins({})[0], optimizer, 3, seed=0)) == 1
+        assert machines.micro_batch_rows == MICRO_BATCH
+    assert len(TrainerFactory(compile=True).shared_trainers(twins({})[0], optimizer, 3, seed=0)) == 1
 
 
 @pytest.mark.processes
@@ -362,8 +364,8 @@ def test_a_run_in_bfloat16_that_is_killed_ends_with_the_same_bytes(mixed_table, 
     whole = command(*options, "--out", "whole")
     assert whole.exit_code == 0, whole.output
     assert "in bfloat16" in whole.stdout
-    monkeypatch.setattr(Keeper, "is_due", property(lambda keeper: keeper.keeps))
-    original, left, kills = Keeper.save, 0, 0
+    monkeypatch.setattr(Checkpointer, "is_due", property(lambda checkpointer: checkpointer.enabled))
+    original, left, kills = Checkpointer.save, 0, 0
 
     def save(self, state):
         nonlocal left
@@ -372,7 +374,7 @@ def test_a_run_in_bfloat16_that_is_killed_ends_with_the_same_bytes(mixed_table, 
         if left == 0:
             raise Killed
 
-    monkeypatch.setattr(Keeper, "save", save)
+    monkeypatch.setattr(Checkpointer, "save", save)
     for saves in (1, 1, 10**9):
         left = saves
         try:

@@ -17,7 +17,7 @@ from torchbce.cli.output import say
 from torchbce.cli.predictions import file_of, only_of, outputs_of
 from torchbce.cli.shards import merged_files, of_all_processes
 from torchbce.common.errors import InputError
-from torchbce.common.group import number_and_count
+from torchbce.common.processes import rank_and_size
 from torchbce.comparison.compare import comparison
 from torchbce.comparison.file import from_bytes, to_bytes
 from torchbce.comparison.pairs import Pairs
@@ -93,7 +93,7 @@ def _print_pair(asked: Asked, read: Callable[[], Pairs]) -> None:
 def _print_ranking(asked: Asked, chosen: list[Chosen], key: str | None) -> None:
     refused = {"--by": asked.by, "--save": asked.save, "--html": asked.html, "--markdown": asked.form == "markdown"}
     given = [flag for flag, value in refused.items() if value]
-    if given or number_and_count()[1] > 1:
+    if given or rank_and_size()[1] > 1:
         raise typer.BadParameter(f"{' and '.join(given) or 'torchrun'} takes two models; there are {len(chosen)}")
     matrix = LossMatrix(tuple(one.columns.from_logits for one in chosen))
     with _opened(asked, chosen) as shards:
@@ -162,16 +162,16 @@ def _opened(asked: Asked, chosen: list[Chosen]) -> Iterator[list[list[Model]]]:
 def _together(shards: list[list[Model]], key: str | None) -> Iterator[tuple[str, list[Batch]]]:
     """The batches of all models, each with the name of the first one's file."""
     for models in shards:
-        if key is None and not number_and_count()[0]:
+        if key is None and not rank_and_size()[0]:
             check_same_order(models)
-        for made in read_together(models, key, (0, 1) if key else number_and_count()):
+        for made in read_together(models, key, (0, 1) if key else rank_and_size()):
             yield models[0].source.name, made
 
 
 def _pairs(asked: Asked, chosen: list[Chosen], key: str | None) -> Pairs:
     a, b = chosen
     pairs = Pairs((a.columns.from_logits, b.columns.from_logits), (a.name, b.name))
-    if key and number_and_count()[0]:
+    if key and rank_and_size()[0]:
         return pairs  # the first process joins
     with _opened(asked, chosen) as shards:
         for name, (first, second) in _together(shards, key):

@@ -18,7 +18,7 @@ from torchbce.cli.predictions import file_of, only_of, outputs_of
 from torchbce.cli.reading import sketch_of
 from torchbce.cli.shards import merged_files, of_all_processes
 from torchbce.common.errors import InputError
-from torchbce.common.group import number_and_count
+from torchbce.common.processes import rank_and_size
 from torchbce.explanation.explain import Explanation, explanation
 from torchbce.explanation.sketch.file import from_bytes, to_bytes
 from torchbce.explanation.sketch.sketch import Sketch
@@ -59,7 +59,7 @@ class Asked:
 def run(asked: Asked) -> None:
     """Print the explanation of the rows asked for; of a run folder, the validation rows."""
     check_made({"--save": asked.save, "--html": asked.html}, asked.files)
-    if asked.slices and (asked.merge or asked.save or number_and_count()[1] > 1):
+    if asked.slices and (asked.merge or asked.save or rank_and_size()[1] > 1):
         raise typer.BadParameter("--slices reads all rows in one process: without --merge, --save and torchrun")
     if asked.slices and STDIN in asked.files:
         raise typer.BadParameter("--slices reads the names of the columns first; give a file, not standard input")
@@ -117,7 +117,7 @@ class _Reading:
             def collect(batch: Batch) -> None:
                 collector.add(batch.outputs, batch.targets, batch.weights, batch.features, batch.clusters)
 
-            sketch = sketch_of(names, columns, asked.format, number_and_count(), collect if asked.slices else None)
+            sketch = sketch_of(names, columns, asked.format, rank_and_size(), collect if asked.slices else None)
         self.slices = collector.found()
         return sketch
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from torchbce.common.errors import OutputError
-from torchbce.common.group import number_and_count
+from torchbce.common.processes import rank_and_size
 from torchbce.common.writing import is_same_file, obstacle
 
 
@@ -24,7 +24,7 @@ def check_made(made: Mapping[str, Path | None], read: list[str]) -> None:
             continue
         if any(is_same_file(path, Path(name)) for name in read):
             raise typer.BadParameter(f"{option} {path} is one of the files that are read; name another")
-        why = None if number_and_count()[0] else obstacle(path)  # the first of several processes writes
+        why = None if rank_and_size()[0] else obstacle(path)  # the first of several processes writes
         if why is not None:
             raise OutputError(f"{path} cannot be written: {why}; name another file with {option}")
 

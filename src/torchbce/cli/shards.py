@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torchbce.common.errors import InputError
-from torchbce.common.group import number_and_count
+from torchbce.common.processes import rank_and_size
 from torchbce.explanation.sketch.archive import MOST
 from torchbce.explanation.sketch.gather import Part, merged
 from torchbce.io.scan import sources
@@ -19,13 +19,13 @@ def of_all_processes(
     try:
         part = read()
     except InputError as error:
-        if number_and_count()[1] == 1:
+        if rank_and_size()[1] == 1:
             raise
         failure = str(error)
     whole = merged(part, failure, to_bytes, from_bytes)
     if isinstance(whole, str):
         raise InputError(whole)
-    return None if number_and_count()[0] else whole
+    return None if rank_and_size()[0] else whole
 
 
 def merged_files(names: list[str], from_bytes: Callable[[bytes], Part]) -> Part:

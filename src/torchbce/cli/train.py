@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torchbce.checkpoint.keeper import Keeper
+from torchbce.checkpoint.checkpointer import Checkpointer
 from torchbce.cli.exit_codes import ExitCode
 from torchbce.cli.output import Listener, Silent, remark
 from torchbce.cli.resuming import place_of, resumable
@@ -185,11 +185,11 @@ def _trained(
     wanted: Wanted, task: Task, chosen: Recipe, choices: Choices, place: Reservation, listener: Listener
 ) -> Outcome:
     """`choices`: the user's, with the time that is left."""
-    keeper = Keeper(place.unfinished, wanted.long.checkpoint or math.inf)
+    checkpointer = Checkpointer(place.unfinished, wanted.long.checkpoint or math.inf)
     rows = 0 if isinstance(task, in_memory.Task) else chosen.batch_size
     shown: tuple[OnFold, Watch]
     with training_shown(listener, place, task.outline.folds, rows) as shown:
-        on_fold, watch = shown[0], replace(shown[1], keeper=keeper)
+        on_fold, watch = shown[0], replace(shown[1], checkpointer=checkpointer)
         if isinstance(task, in_blocks.StreamTask):
             return in_blocks.train(task, choices, seed=wanted.seed, watch=watch)
         return in_memory.train(task, choices, seed=wanted.seed, compare=wanted.compare, on_fold=on_fold, watch=watch)

@@ -205,20 +205,22 @@ def cross_validated(
     watch = watch or Watch()
 
     def estimated(number: int) -> Fold:
-        keeper = watch.keeper.within(f"fold-{number}")
+        checkpointer = watch.checkpointer.scoped(f"fold-{number}")
         train, aside = splits[number - 1]
         rest = examples.of(aside)
 
         def make() -> Fold:
             some = examples.of(train)
-            learnt = learn(some, choices, seed=seed + 1000 * number, watch=replace(watch, epoch=None, keeper=keeper))
+            learnt = learn(
+                some, choices, seed=seed + 1000 * number, watch=replace(watch, epoch=None, checkpointer=checkpointer)
+            )
             most = -(-ROWS // len(splits))
             return _fold(learnt, some, rest, aside + 1, seed, most, compare=compare, watch=watch)
 
         def unpack(state: State) -> Fold:
             return Fold.of_state(state, rest, aside + 1, compare=compare)
 
-        return keeper.part("estimate", make, Fold.to_state, unpack)
+        return checkpointer.cached("estimate", make, Fold.to_state, unpack)
 
     found = []
     for number in range(1, len(splits) + 1):

@@ -100,7 +100,7 @@ def learn(
     data = Data(filled(rows), examples.answers, levels_of(kept), examples.weight)
     if splits is None:
         splits = member_splits(examples, chosen.folds, chosen.members, seed)
-    if processes.count() > 1:
+    if processes.world_size() > 1:
         split = digest(*(rows for one in splits for rows in one))
         processes.require_same({"the content of the encoded rows": data.digest, "the split of the rows": split})
     rare = min(int(examples.answers.sum()), int((1 - examples.answers).sum()))

@@ -93,11 +93,11 @@ def prepare(
     def pack() -> Stream:
         return prepare_stream(names, roles, held, seed=seed, pieces=PIECES, format=format, place=cache, on_rows=on_rows)
 
-    if processes.count() > 1:
+    if processes.world_size() > 1:
         given = {"table": names} | ({} if held.file is None else {"test table": [held.file]})
         seen = processes.in_all(lambda: {what: sampled(files_of(some)) for what, some in given.items()})
         processes.require_same({f"the content of the {what}": content for what, content in seen.items()})
-    return StreamTask(processes.in_turns(pack), None if held.file is None else Path(held.file).name)
+    return StreamTask(processes.first_then_rest(pack), None if held.file is None else Path(held.file).name)
 
 
 def train(task: StreamTask, choices: Choices, *, seed: int, watch: Watch | None = None) -> Outcome:

@@ -26,8 +26,8 @@ from torchbce.table.ensemble.ensemble import mean_logits
 from torchbce.table.ensemble.judged import STATE_FORM, Judge, Judged, Learning, not_finite
 from torchbce.table.ensemble.recipe import Recipe
 from torchbce.table.ensemble.schedule import Schedule
-from torchbce.table.network.crew import Crew
-from torchbce.table.network.machines import load_state, state_form, state_of
+from torchbce.table.network.data_parallel import DataParallelStep
+from torchbce.table.network.trainers import load_state, state_form, state_of
 from torchbce.table.packed.shuffled import Shuffled
 from torchbce.table.packed.stored import Stored, Window
 
@@ -45,7 +45,7 @@ class StreamCourse:
     train: Stored
     valid: Stored
     judged: Judged
-    crews: list[Crew]  # one for each network
+    crews: list[DataParallelStep]  # one for each network
     chosen: Recipe
     seed: int
     watch: Watch = field(default_factory=Watch)
@@ -79,15 +79,15 @@ class StreamCourse:
             InputError: a loss that is not finite.
         """
         self._resume()
-        keeper = self.watch.keeper
-        with signals_held(hold=keeper.keeps) as came:
+        checkpointer = self.watch.checkpointer
+        with signals_held(hold=checkpointer.enabled) as came:
             while not (self._is_over or came):
                 self._epoch(came)
                 if not came:
                     self._conclude()
-            if keeper.keeps and not self._ended:  # what comes after the last epoch may be cut short
+            if checkpointer.enabled and not self._ended:  # what comes after the last epoch may be cut short
                 self._ended = not came
-                keeper.save(self._state())
+                checkpointer.save(self._state())
         for crew, best in zip(self.crews, self.kept, strict=True):
             crew.first.parameters.copy_(best)
 
@@ -117,14 +117,14 @@ class StreamCourse:
                 look()
                 if came:
                     return
-                if self.watch.keeper.is_due:
-                    self.watch.keeper.save(self._state())
+                if self.watch.checkpointer.is_due:
+                    self.watch.checkpointer.save(self._state())
             self._window, self._done = self._window + 1, 0
 
     def _steps(self, window: Window, batches: tuple[Tensor, ...]) -> None:
         """One step of every network with each batch."""
         step = self.crews[0].first.steps
-        lanes = -(-self.chosen.batch_size // self.crews[0].lane)
+        lanes = -(-self.chosen.batch_size // self.crews[0].micro_batch_rows)
         rates = self._by_the_first(lambda: self.schedule.rates(step, len(batches)).tolist())
         for batch, rate in zip(batches, rates, strict=True):
             draw = self.crews[0].first.steps * lanes
@@ -206,7 +206,7 @@ class StreamCourse:
             "reading": float,
             "ended": bool,
         }
-        state = self.watch.keeper.saved(form, self._check)
+        state = self.watch.checkpointer.load(form, self._check)
         if state is None:
             return
         for crew, before in zip(self.crews, state["networks"], strict=True):
@@ -227,11 +227,11 @@ def evaluated(part: Stored, evaluate: Callable[[Rows], Value]) -> list[Value]:
     count = part.layout.blocks_within(BLOCKS)
     windows = list(range(-(-part.blocks // count)))
     found = {}
-    for number in processes.shared_out(windows):
+    for number in processes.own_share(windows):
         look()
         blocks = range(number * count, min((number + 1) * count, part.blocks))
         found[number] = evaluate(part.window(blocks).rows)
-    return processes.gathered(found)
+    return processes.gather_shared(found)
 
 
 def weight_of(rows: Rows, some: Tensor) -> float:
@@ -239,7 +239,7 @@ def weight_of(rows: Rows, some: Tensor) -> float:
     return float(len(some)) if rows.weight is None else float(rows.weight[some.long()].sum(dtype=torch.float64))
 
 
-def logits_of(crews: list[Crew], rows: Rows) -> np.ndarray:
+def logits_of(crews: list[DataParallelStep], rows: Rows) -> np.ndarray:
     """The logit of the mean probability of all networks' heads."""
     return mean_logits(np.concatenate([crew.outputs(rows) for crew in crews], 1))
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from torchbce.perceptron.machine import Optimizer
 from torchbce.perceptron.rows import Rows
+from torchbce.perceptron.trainer import Optimizer
 from torchbce.table.columns.background import background
 from torchbce.table.columns.columns import inputs_of, levels_of, number_count
 from torchbce.table.ensemble.block_course import StreamCourse, evaluated, judge_of, logits_of
@@ -25,8 +25,8 @@ from torchbce.table.ensemble.ensemble import Ensemble
 from torchbce.table.ensemble.fit import new_networks
 from torchbce.table.ensemble.judged import Judged
 from torchbce.table.ensemble.recipe import Choices, Recipe, recipe
-from torchbce.table.network.crew import Crew
-from torchbce.table.network.machines import Machines
+from torchbce.table.network.data_parallel import DataParallelStep
+from torchbce.table.network.trainers import TrainerFactory
 from torchbce.table.packed.prepare import Stream
 
 HIDDEN = (128, 128)
@@ -70,7 +70,7 @@ def fit_stream(
     Raises:
         InputError: a loss that is not finite; a device that is not there.
     """
-    machines = Machines(chosen.device, bf16=chosen.bf16, compile=chosen.compile)
+    machines = TrainerFactory(chosen.device, bf16=chosen.bf16, compile=chosen.compile)
     networks = new_networks(
         stream.edges,
         number_count(stream.columns),
@@ -83,8 +83,8 @@ def fit_stream(
     optimizer = Optimizer(chosen.optimizer, chosen.weight_decay)
     by = judge_of(stream.valid, stream.train.share, enough=judge)
     threads = ThreadPoolExecutor(torch.get_num_threads(), "lanes")
-    crews = [Crew.of(network, optimizer, threads, seed + i, machines) for i, network in enumerate(networks)]
-    with machines.one_thread_each(), threads:
+    crews = [DataParallelStep.of(network, optimizer, threads, seed + i, machines) for i, network in enumerate(networks)]
+    with machines.single_threaded(), threads:
         course = StreamCourse(stream.train, stream.valid, Judged(by), crews, chosen, seed, watch or Watch())
         course.run()
         for network in networks:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from torchbce.checkpoint.keeper import NOTHING, Keeper
+from torchbce.checkpoint.checkpointer import NO_CHECKPOINTS, Checkpointer
 from torchbce.checkpoint.record import State
 from torchbce.common import processes
 from torchbce.common.errors import InputError
@@ -37,7 +37,7 @@ class Watch:
     step: Callable[[int, int], object] | None = None
     resumed: Callable[[int], object] | None = None
     stage: Callable[[str], object] | None = None
-    keeper: Keeper = NOTHING
+    checkpointer: Checkpointer = NO_CHECKPOINTS
 
     def begin(self, stage: str) -> None:
         """Say what comes next."""
@@ -64,23 +64,23 @@ class Course:
         """
         self._resume()
         workers = ThreadPoolExecutor(torch.get_num_threads(), "member")
-        alone = self.members[0].machines.one_thread_each()
+        alone = self.members[0].machines.single_threaded()
         with signals_held(hold=self._keeps_alone) as came, alone, workers as threads:
             while not (self._is_over or came):
                 self._train(threads, came)
                 if not came:
                     self._conclude(threads, weight)
-            if self.watch.keeper.keeps and not self._ended:  # what comes after the last epoch may be cut short
+            if self.watch.checkpointer.enabled and not self._ended:  # what comes after the last epoch may be cut short
                 self._ended = not came
-                self.watch.keeper.save(self._state())
-        kept = processes.gathered({i: member.kept for i, member in self._mine.items()})
+                self.watch.checkpointer.save(self._state())
+        kept = processes.gather_shared({i: member.kept for i, member in self._mine.items()})
         for member, best in zip(self.members, kept, strict=True):
             member.kept = best
             member.restore()
 
     @property
     def _mine(self) -> Mapping[int, Member]:
-        return processes.shared_out(self.members)
+        return processes.own_share(self.members)
 
     @property
     def _is_over(self) -> bool:
@@ -93,20 +93,20 @@ class Course:
     @property
     def _keeps_alone(self) -> bool:
         """Whether this process can keep the state at any time: it has all members."""
-        return self.watch.keeper.keeps and processes.count() == 1
+        return self.watch.checkpointer.enabled and processes.world_size() == 1
 
     def _train(self, threads: ThreadPoolExecutor, came: Came) -> None:
         """All members through the epoch, unless a signal came."""
-        keeper = self.watch.keeper
+        checkpointer = self.watch.checkpointer
         if not self._keeps_alone:
-            if processes.from_first(lambda: keeper.is_due):
-                keeper.save(self._state())
+            if processes.from_first(lambda: checkpointer.is_due):
+                checkpointer.save(self._state())
             processes.in_all(lambda: self._side_by_side(threads, lambda: False))
             return
         while not (came or all(member.is_through for member in self.members)):
-            self._side_by_side(threads, lambda: bool(came) or keeper.is_due)
-            if keeper.is_due:
-                keeper.save(self._state())
+            self._side_by_side(threads, lambda: bool(came) or checkpointer.is_due)
+            if checkpointer.is_due:
+                checkpointer.save(self._state())
 
     def _side_by_side(self, threads: ThreadPoolExecutor, is_to_stop: Callable[[], bool]) -> None:
         """Each member to the end of the epoch, unless it is to stop; Ctrl-C ends all of them."""
@@ -131,7 +131,7 @@ class Course:
         """What the epoch came to; the next begins."""
         mine = self._mine
         outputs = dict(zip(mine, threads.map(Member.valid_outputs, mine.values()), strict=True))
-        told = processes.gathered(
+        told = processes.gather_shared(
             {
                 i: (member.total, member.machine.skipped, member.machine.skipped_weight, outputs[i])
                 for i, member in mine.items()
@@ -155,7 +155,7 @@ class Course:
             self.watch.epoch(self.judged.history[-1])
 
     def _state(self) -> State:
-        members = processes.gathered({i: member.state_dict() for i, member in self._mine.items()})
+        members = processes.gather_shared({i: member.state_dict() for i, member in self._mine.items()})
         return {
             "members": members,
             "judged": self.judged.state_dict(),
@@ -178,7 +178,7 @@ class Course:
         """Where the last checkpoint was taken, if there is one."""
         members = [member.state_form() for member in self.members]
         form = {"members": members, "judged": STATE_FORM, "seconds": float, "ended": bool}
-        state = self.watch.keeper.saved(form, self._check)
+        state = self.watch.checkpointer.load(form, self._check)
         if state is None:
             return
         for member, before in zip(self.members, state["members"], strict=True):

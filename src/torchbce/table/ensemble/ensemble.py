@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from torchbce.perceptron.machine import Optimizer, one_blas_thread
+from torchbce.perceptron.trainer import Optimizer, one_blas_thread
 from torchbce.table.columns.background import COUNT, averaged_over
 from torchbce.table.ensemble.blend import mixed
 from torchbce.table.ensemble.calibration import AS_IT_IS, Scaling

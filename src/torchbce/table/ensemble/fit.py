@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from torchbce.checkpoint.keeper import Keeper
+from torchbce.checkpoint.checkpointer import Checkpointer
 from torchbce.table.columns.matrix import Data
 from torchbce.table.ensemble.blend import blend, mixed
 from torchbce.table.ensemble.calibration import calibrate
@@ -25,10 +25,10 @@ from torchbce.table.ensemble.ensemble import Ensemble
 from torchbce.table.ensemble.judged import Judged
 from torchbce.table.ensemble.member import Member, Part, new_network
 from torchbce.table.ensemble.recipe import Recipe
+from torchbce.table.network.bins import EDGE_ROWS, bin_counts, quantile_bin_edges
 from torchbce.table.network.compiled import encoded
-from torchbce.table.network.edges import EDGE_ROWS, pieces_of, quantile_edges
-from torchbce.table.network.machines import Machines
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
+from torchbce.table.network.trainers import TrainerFactory
 from torchbce.table.splits.held import Split
 from torchbce.table.trees.boosted import BoostedTrees
 from torchbce.table.trees.boosting import grow
@@ -53,7 +53,7 @@ def fit_ensemble(
     Raises:
         InputError: a loss that is not finite; a device that is not there.
     """
-    machines = Machines(chosen.device, bf16=chosen.bf16, compile=chosen.compile)
+    machines = TrainerFactory(chosen.device, bf16=chosen.bf16, compile=chosen.compile)
     if start is not None:
         networks = [copy.deepcopy(start[i % len(start)]).train() for i in range(len(splits))]
     else:
@@ -62,7 +62,7 @@ def fit_ensemble(
     weight = None if data.weight is None else data.weight / data.weight.mean()
     data = replace(data, weight=weight)
     watch = watch or Watch()
-    trees, chosen = _trees(data, splits, chosen, seed, watch.keeper)
+    trees, chosen = _trees(data, splits, chosen, seed, watch.checkpointer)
     rows = encoded(data.rows, networks[0], data.target, data.weight)
     parts = [Part(*(torch.from_numpy(np.sort(some).astype(np.int32)) for some in split)) for split in splits]
     members = [
@@ -91,7 +91,7 @@ def fit_ensemble(
 
 
 def _trees(
-    data: Data, splits: list[Split], chosen: Recipe, seed: int, keeper: Keeper
+    data: Data, splits: list[Split], chosen: Recipe, seed: int, checkpointer: Checkpointer
 ) -> tuple[list[BoostedTrees], Recipe]:
     """Trees for each of the splits that differ, and the recipe with the time that is left."""
     if chosen.trees is None or not data.rows.shape[1] or len(np.intersect1d(*splits[0])):
@@ -103,7 +103,7 @@ def _trees(
         chosen.trees,
         seed=seed,
         budget=None if budget is None else budget * TREES_TIME,
-        keeper=keeper,
+        checkpointer=checkpointer,
     )
     if budget is not None:
         chosen = replace(chosen, time_budget=max(budget - (time.perf_counter() - start), budget / 10))
@@ -115,7 +115,7 @@ def new_networks(
 ) -> list[TableNetwork]:
     """Networks before training; `edges` of every number, or none where numbers are not to be cut."""
     spec = NetworkSpec(
-        pieces=pieces_of(edges, numbers),
+        pieces=bin_counts(edges, numbers),
         levels=levels,
         hidden=list(chosen.hidden) if numbers + len(levels) else [],
         heads=chosen.heads if numbers + len(levels) else 1,
@@ -132,7 +132,7 @@ def _edges(data: Data, chosen: Recipe, seed: int) -> list[np.ndarray]:
     sample = data.rows[:, : data.numbers]
     if len(sample) > EDGE_ROWS:
         sample = sample[np.random.default_rng(seed).choice(len(sample), EDGE_ROWS, replace=False)]
-    return quantile_edges(sample, chosen.pieces)
+    return quantile_bin_edges(sample, chosen.pieces)
 
 
 def _weight_of(data: Data, rows: torch.Tensor) -> float:

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from torchbce.checkpoint.form import Array, Maybe, Whole
 from torchbce.checkpoint.record import State
-from torchbce.perceptron.machine import Optimizer
 from torchbce.perceptron.rows import Rows
+from torchbce.perceptron.trainer import Optimizer
 from torchbce.table.ensemble.recipe import Recipe
 from torchbce.table.ensemble.schedule import Schedule
-from torchbce.table.network.machines import Machines, load_state, state_form, state_of
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
+from torchbce.table.network.trainers import TrainerFactory, load_state, state_form, state_of
 
 CALL = 0.1  # seconds that a call of the machine should take: between calls, Ctrl-C is seen
 
@@ -51,13 +51,13 @@ class Member:
     """Trains `network` on its part of the rows; one thread at a time may call it."""
 
     def __init__(
-        self, network: TableNetwork, rows: Rows, part: Part, recipe: Recipe, machines: Machines, seed: int
+        self, network: TableNetwork, rows: Rows, part: Part, recipe: Recipe, machines: TrainerFactory, seed: int
     ) -> None:
         self.network, self.rows, self.part, self.machines = network, rows, part, machines
         self.batch = min(recipe.batch_size, len(part.train))
         self.steps_per_epoch = -(-len(part.train) // self.batch)
         optimizer = Optimizer(recipe.optimizer, recipe.weight_decay)
-        self.machine = machines.one(network, optimizer, batch=self.batch, seed=seed, skip=recipe.on_nan == "skip")
+        self.machine = machines.trainer(network, optimizer, batch=self.batch, seed=seed, skip=recipe.on_nan == "skip")
         self.generator = np.random.default_rng(seed)
         self.schedule = Schedule(
             recipe.lr, recipe.epochs * self.steps_per_epoch, recipe.optimizer == "adamw", recipe.time_budget
@@ -144,6 +144,6 @@ def new_network(spec: NetworkSpec, edges: list[np.ndarray], base_rate: float, se
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = TableNetwork(spec)
-    network.set_edges(edges)
+    network.set_bin_edges(edges)
     network.start_at(base_rate)
     return network

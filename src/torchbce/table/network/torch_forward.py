@@ -1,4 +1,4 @@
-"""A network's logits of encoded rows by torch, in bfloat16 and by torch.compile if asked for."""
+"""Logits of encoded rows by torch, in bfloat16 and by torch.compile if asked for."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ import torch
 from torch import Tensor
 
 from torchbce.common.errors import InputError
-from torchbce.table.network.device_rows import Parts
+from torchbce.table.network.device_rows import RowTensors
 from torchbce.table.network.table_network import TableNetwork
 
-IN_TURN = threading.Lock()  # torch.compile is not made for several threads at once
+COMPILE_LOCK = threading.Lock()  # torch.compile is not made for several threads at once
 
 
 class TorchForward:
-    """Called with rows on the network's device. `turn` is to be held while it is used and differentiated."""
+    """Forward pass of rows on the network's device. lock: held while it is used and differentiated."""
 
     def __init__(self, network: TableNetwork, *, bf16: bool, compile: bool) -> None:
         self.network, self._bf16 = network, bf16
         # One graph for batches of any size: which of several is taken would depend on what came before.
-        self._logits = torch.compile(self._plain, fullgraph=True, dynamic=True) if compile else self._plain
-        self._is_tried = not compile
-        self.turn = IN_TURN if compile else contextlib.nullcontext()
+        self._logits = torch.compile(self._compute, fullgraph=True, dynamic=True) if compile else self._compute
+        self._works = not compile
+        self.lock = COMPILE_LOCK if compile else contextlib.nullcontext()
 
-    def __call__(self, rows: Parts, keys: Tensor) -> Tensor:
-        """(N, heads), float32, for training: with dropout, and in bfloat16 if asked for.
+    def __call__(self, rows: RowTensors, keys: Tensor) -> Tensor:
+        """Return logits (N, heads), float32, for training: with dropout, and in bfloat16 if asked for.
 
         Raises:
             InputError: torch.compile does not work here.
         """
         if not self._bf16:
-            return self._tried(rows, keys)
+            return self._call(rows, keys)
         with torch.autocast(self.network.start.device.type, torch.bfloat16, cache_enabled=False):
-            return self._tried(rows, keys).float()
+            return self._call(rows, keys).float()
 
-    def outputs(self, rows: Parts) -> Tensor:
-        """(N, heads), float32, as the finished network gives them."""
+    def outputs(self, rows: RowTensors) -> Tensor:
+        """Return logits (N, heads), float32, as the finished network computes them."""
         with torch.no_grad():
-            return self._tried(rows, None)
+            return self._call(rows, None)
 
-    def _tried(self, rows: Parts, keys: Tensor | None) -> Tensor:
+    def _call(self, rows: RowTensors, keys: Tensor | None) -> Tensor:
         inputs = rows.bins, rows.fractions, rows.numbers, rows.codes, keys
-        if self._is_tried:
+        if self._works:
             return self._logits(*inputs)
         try:
             logits = self._logits(*inputs)
@@ -54,19 +54,19 @@ class TorchForward:
                 f"--compile: torch.compile does not work here: {_reason(error)}; on the CPU it needs a C++ compiler "
                 "(g++, or what CXX names), on a GPU Triton; install what is missing, or leave --compile out"
             ) from error
-        self._is_tried = True
+        self._works = True
         return logits
 
-    def _plain(self, bins: Tensor, fractions: Tensor, numbers: Tensor, codes: Tensor, keys: Tensor | None) -> Tensor:
+    def _compute(self, bins: Tensor, fractions: Tensor, numbers: Tensor, codes: Tensor, keys: Tensor | None) -> Tensor:
         net, bins = self.network, bins.long()
-        pieces = torch.arange(net.start.shape[1], device=bins.device)
-        here, fraction = bins.unsqueeze(2), fractions.unsqueeze(2)
-        passed = torch.where(pieces < here, 1.0, torch.where(pieces == here, fraction, 0.0))
+        every_bin = torch.arange(net.start.shape[1], device=bins.device)
+        index, fraction = bins.unsqueeze(2), fractions.unsqueeze(2)
+        passed = torch.where(every_bin < index, 1.0, torch.where(every_bin == index, fraction, 0.0))
         columns = torch.arange(len(net.start), device=bins.device)
         within = net.start[columns, bins] + fractions * net.length[columns, bins]
         return net.logits(passed, within, numbers, codes.long(), keys)
 
 
 def _reason(error: RuntimeError) -> str:
-    """The line that says it."""
+    """Return the line with the reason."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

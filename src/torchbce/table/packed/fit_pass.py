@@ -22,7 +22,7 @@ from torchbce.table.columns.levels import ROOM
 from torchbce.table.columns.requirements import FEWEST, require_of_each_class
 from torchbce.table.columns.roles import Roles
 from torchbce.table.columns.target import Target
-from torchbce.table.network.edges import EDGE_ROWS
+from torchbce.table.network.bins import EDGE_ROWS
 from torchbce.table.packed.encoded_rows import RowEncoder
 from torchbce.table.splits.parts import DROPPED, NAMES, OF_SAMPLE, TEST, TRAIN
 from torchbce.table.splits.row_parts import RowParts, Weights

@@ -20,7 +20,7 @@ from torchbce.table.columns.columns import FittedColumn, number_count
 from torchbce.table.columns.requirements import require_of_each_class
 from torchbce.table.columns.roles import Roles
 from torchbce.table.columns.target import Target
-from torchbce.table.network.edges import EDGE_ROWS, quantile_edges
+from torchbce.table.network.bins import EDGE_ROWS, quantile_bin_edges
 from torchbce.table.packed.bounds import Bounds
 from torchbce.table.packed.cache import UnusableCache, new_cache, read_description, write_description
 from torchbce.table.packed.description import FORMAT, CacheFile, Tensors
@@ -145,7 +145,7 @@ def _made(
     looked = looked_at(table, roles, shares, seed=seed, size=EDGE_ROWS, on_rows=heard) if looks else NOTHING
     parts = RowParts(roles, shares, seed, table.format.decimal, looked)
     learnt = FitPass(table, roles, parts, seed).run(heard)
-    edges = quantile_edges(learnt.sample[:, : number_count(learnt.columns)], pieces) if pieces else []
+    edges = quantile_bin_edges(learnt.sample[:, : number_count(learnt.columns)], pieces) if pieces else []
     cut = Pieces(edges, number_count(learnt.columns))
     layout = Bounds.of(learnt.columns, edges).layout(weighted=roles.weight is not None)
     expected = [*learnt.counts.sum(1).tolist(), *([] if aside is None else [aside.rows])]

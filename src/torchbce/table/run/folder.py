@@ -246,7 +246,7 @@ def _load_weights(path: Path, described: ModelFile) -> tuple[list[TableNetwork],
         if strange:
             raise RunFolderError(f"{path} is damaged: {strange[0]} holds values that are not finite; train again")
         try:
-            network.check_edges()
+            network.check_bin_edges()
         except ValueError as error:
             raise RunFolderError(f"{path} is damaged: {error}; train again") from error
         if not (torch.equal(network.start, networks[0].start) and torch.equal(network.length, networks[0].length)):

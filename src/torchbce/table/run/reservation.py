@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torchbce.checkpoint.unfinished import Unfinished
+from torchbce.checkpoint.folder import CheckpointFolder
 from torchbce.common import lock as locks
 from torchbce.common.errors import InputError, OutputError
 from torchbce.common.writing import is_utf8, sync
@@ -27,7 +27,7 @@ class Reservation:
 
     folder: Path
     draft: Path
-    unfinished: Unfinished | None = None
+    unfinished: CheckpointFolder | None = None
     finished: bool = False  # also where the very same run was finished before
 
     def finish(self) -> None:
@@ -107,7 +107,7 @@ def reserved(
             if resume is False or found.finished:
                 found.unfinished.remove()
             if not found.finished:
-                found.unfinished.begin()
+                found.unfinished.create()
     except (OutputError, InputError):
         locks.release(lock)
         _remove_empty(made)
@@ -127,8 +127,8 @@ def reserved(
             _remove_empty(made)
 
 
-def _unfinished(folder: Path, identity: dict[str, Any] | None) -> Unfinished | None:
-    return None if identity is None else Unfinished(folder.with_name(f"{folder.name}.unfinished"), identity)
+def _unfinished(folder: Path, identity: dict[str, Any] | None) -> CheckpointFolder | None:
+    return None if identity is None else CheckpointFolder(folder.with_name(f"{folder.name}.unfinished"), identity)
 
 
 def _is_free(folder: Path, identity: dict[str, Any] | None, resume: bool | None, *, exact: bool) -> bool:
@@ -139,7 +139,7 @@ def _is_free(folder: Path, identity: dict[str, Any] | None, resume: bool | None,
     if unfinished is None or (resume is False and exact):
         return True
     try:
-        unfinished.check()
+        unfinished.check_identity()
     except InputError:
         if exact:
             raise

@@ -57,15 +57,15 @@ def _network(graph: Graph, network: TableNetwork, numbers: str | None, codes: li
     spec = network.spec
     parts, direct = [], []
     weights = _array(network.direct)
-    if numbers is not None and spec.cut:
-        cut = graph("Gather", numbers, np.array(spec.cut), axis=1)
+    if numbers is not None and spec.binned:
+        cut = graph("Gather", numbers, np.array(spec.binned), axis=1)
         pieces, within = _pieces(graph, network, cut)
         parts.append(pieces)
-        direct.append(graph("MatMul", within, weights[: len(spec.cut), None]))
-    if numbers is not None and spec.plain:
-        plain = graph("Gather", numbers, np.array(spec.plain), axis=1)
+        direct.append(graph("MatMul", within, weights[: len(spec.binned), None]))
+    if numbers is not None and spec.numeric:
+        plain = graph("Gather", numbers, np.array(spec.numeric), axis=1)
         parts.append(plain)
-        direct.append(graph("MatMul", plain, weights[len(spec.cut) :, None]))
+        direct.append(graph("MatMul", plain, weights[len(spec.binned) :, None]))
     for code, level_weights, embedding in zip(codes, network.level_weights, network.embeddings, strict=True):
         direct.append(graph("Gather", _array(level_weights)[:, None], code, axis=0))
         parts.append(graph("Gather", _array(embedding), code, axis=0))

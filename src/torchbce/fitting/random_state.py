@@ -1,4 +1,4 @@
-"""Where the random numbers are, torch's, NumPy's, Python's and generators', so that they can be drawn again."""
+"""The state of random numbers, torch's, NumPy's, Python's and generators', so that they can be drawn again."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ State = dict[str, Any]
 
 
 def random_state(devices: Sequence[torch.device] = (), generators: Sequence[Generator] = ()) -> State:
-    """All of it, as tensors and numbers."""
-    version, words, gauss = random.getstate()
+    """Return the state of all generators as tensors and numbers."""
+    version, integers, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
         "devices": [_of_device(device) for device in devices],
         "numpy": _tensors(np.random.get_state(legacy=False)),
-        "python": [version, torch.tensor(words), gauss],
+        "python": [version, torch.tensor(integers), gauss],
         "generators": [generator.get_state() for generator in generators],
     }
 
@@ -28,22 +28,22 @@ def random_state(devices: Sequence[torch.device] = (), generators: Sequence[Gene
 def restore_random_state(
     state: State, devices: Sequence[torch.device] = (), generators: Sequence[Generator] = ()
 ) -> None:
-    """What is drawn next is what would have been drawn then."""
+    """Restore from `random_state`."""
     torch.set_rng_state(state["torch"])
     for device, saved in zip(devices, state["devices"], strict=False):  # as many as this machine has
         torch.get_device_module(device).set_rng_state(saved, *_named(device))
     np.random.set_state(_arrays(state["numpy"]))
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words.tolist()), gauss))
+    version, integers, gauss = state["python"]
+    random.setstate((version, tuple(integers.tolist()), gauss))
     for generator, saved in zip(generators, state["generators"], strict=False):
         generator.set_state(saved)
 
 
-def another_stream(state: State, number: int) -> State:
-    """For one more process than there were: random numbers that no other one draws."""
+def new_stream(state: State, rank: int) -> State:
+    """State for one more process than the run had: random numbers that no other process draws."""
     generator = Generator()
     generator.set_state(state["torch"])
-    seed = int(torch.randint(2**62, (), generator=generator)) + number
+    seed = int(torch.randint(2**62, (), generator=generator)) + rank
     return {**state, "torch": Generator().manual_seed(seed).get_state(), "devices": []}
 
 

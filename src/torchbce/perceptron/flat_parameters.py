@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 def flattened(module: nn.Module) -> Tensor:
-    """All parameters of a module, which become views of this one."""
+    """Return all parameters of a module in one tensor, of which they become views."""
     parameters = list(module.parameters())
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
-    place = 0
+    offset = 0
     for parameter in parameters:
-        parameter.data = flat[place : place + parameter.numel()].view_as(parameter)
-        place += parameter.numel()
+        parameter.data = flat[offset : offset + parameter.numel()].view_as(parameter)
+        offset += parameter.numel()
     return flat

@@ -12,21 +12,21 @@ from torch import Tensor
 
 from torchbce.engine.reference import bound
 from torchbce.losses.bce_with_logits import BCE_WITH_LOGITS
-from torchbce.perceptron.machine import SEEDS, Optimizer
 from torchbce.perceptron.rows import Rows
-from torchbce.table.network.device_rows import DeviceRows, Parts, batch_of, moved
+from torchbce.perceptron.trainer import SEEDS, Optimizer
+from torchbce.table.network.device_rows import DeviceRows, RowTensors, move, select_rows
 from torchbce.table.network.dropout import dropout_keys
+from torchbce.table.network.pairwise_sum import subtree_sum
 from torchbce.table.network.torch_forward import TorchForward
 from torchbce.table.network.torch_optimizers import adamw, sgd
-from torchbce.table.network.tree import total as sum_of_lanes
 
 
-class TorchMachine:
-    """As `Machine`: a network, its optimiser's state, and the calls that train and evaluate it; one thread's at a time.
+class TorchTrainer:
+    """Trains and evaluates a network by torch, as `CompiledTrainer` does; for one thread at a time.
 
-    `parameters` are all of the network's, as one, of which they are views; they, the gradient and the moments are on
-    the network's device. Rows and orders come from the processor, losses and outputs go there. `skip`: batches whose
-    loss is not finite are left out, and counted.
+    parameters: all of the network's, which are views of this tensor; they, the gradient and the moments are on the
+    network's device. Rows and orders come from the CPU, losses and outputs go there. skip: skip batches whose loss is
+    not finite, and count them.
     """
 
     def __init__(
@@ -44,23 +44,23 @@ class TorchMachine:
         self.gradient = torch.zeros_like(parameters)
         self.moments = torch.zeros_like(parameters), torch.zeros_like(parameters)
         self.steps = 0
-        self.skipped, self.skipped_weight = 0, 0.0  # batches whose loss was not finite, and the weight of their rows
+        self.skipped, self.skipped_weight = 0, 0.0  # batches, and the weight of their rows
         self._forward, self._optimizer, self._rows = forward, optimizer, rows
         self._batch, self._seed, self._skip = batch, seed % SEEDS, skip
         self._value, self._slope = bound(BCE_WITH_LOGITS.value), bound(BCE_WITH_LOGITS.dx)
         self._own = list(forward.network.parameters())
         bias = forward.network.output_bias
-        place = bias.storage_offset()
-        self._decayed = parameters[:place], parameters[place + bias.numel() :]
+        offset = bias.storage_offset()
+        self._decayed = parameters[:offset], parameters[offset + bias.numel() :]
 
     def train(self, rows: Rows, order: Tensor, rates: Tensor, total: float = 0.0) -> float:
-        """Steps through the rows in `order` (int32), one learning rate (float64) each.
+        """Take steps through the rows in `order` (int32), one learning rate (float64) each.
 
-        Returns `total` plus the rows' losses, added in their order, so that calls can be cut anywhere.
+        Returns `total` plus the rows' losses, added in their order, so that calls may divide an epoch anywhere.
         """
-        sums = torch.zeros(3, dtype=torch.float64, device=self.parameters.device)  # losses; batches, weight left out
+        sums = torch.zeros(3, dtype=torch.float64, device=self.parameters.device)  # losses; skipped batches and weight
         sums[0] = total
-        with self._forward.turn:
+        with self._forward.lock:
             for (batch, key), rate in zip(self._batches(rows, order, self.steps), rates.tolist(), strict=True):
                 loss = self._differentiate(batch, key, len(batch))
                 if self._skip:
@@ -74,53 +74,56 @@ class TorchMachine:
                     self._update(rate)
                     sums[0] += loss
                 self.steps += 1
-        found, skipped, weight_left_out = sums.tolist()
+        loss_sum, skipped, skipped_weight = sums.tolist()
         self.skipped += int(skipped)
-        self.skipped_weight += weight_left_out
-        return float(found)
+        self.skipped_weight += skipped_weight
+        return float(loss_sum)
 
-    def lanes(self, rows: Rows, order: Tensor, *, of: int, draw: int) -> Tensor:
-        """The gradient of the mean loss of a batch of `of` rows, as far as it comes from these lanes.
+    def accumulate_gradient(self, rows: Rows, order: Tensor, *, batch_rows: int, dropout_counter: int) -> Tensor:
+        """Compute the part that micro-batches have in the gradient of the mean loss of a batch of `batch_rows` rows.
 
-        It is left in `gradient`. Lanes have as many rows as the machine's batch. `draw`: the number of the first lane,
-        for dropout. Returns the sum of the losses of each lane's rows, float64.
+        The part is left in `gradient`. A micro-batch has the rows of the trainer's batch. dropout_counter: the number
+        of the first micro-batch. Returns the sum of the losses of each micro-batch, float64.
         """
         losses, gradients = [], {}
-        with self._forward.turn:
-            for number, (lane, key) in enumerate(self._batches(rows, order, draw)):
-                losses.append(self._differentiate(lane, key, of))
+        with self._forward.lock:
+            for number, (micro_batch, key) in enumerate(self._batches(rows, order, dropout_counter)):
+                losses.append(self._differentiate(micro_batch, key, batch_rows))
                 gradients[number, number + 1] = self.gradient.clone()
-        self.gradient.copy_(sum_of_lanes(gradients, (0, len(losses)), len(losses)))
+        self.gradient.copy_(subtree_sum(gradients, (0, len(losses)), len(losses)))
         return torch.stack(losses).cpu()
 
     def apply(self, rate: float) -> None:
-        """One step of the optimiser with what stands in `gradient`."""
+        """Take one step of the optimiser with `gradient`."""
         self._update(rate)
         self.steps += 1
 
     def outputs(self, rows: Rows, order: Tensor | None = None) -> Tensor:
-        """(N, heads), of all rows or of those in `order` (int32), without dropout and in float32."""
+        """Return outputs (N, heads) of all rows or of those in `order` (int32), without dropout and in float32."""
         order = torch.arange(len(rows), dtype=torch.int32) if order is None else order
-        with self._forward.turn:
-            found = [self._forward.outputs(batch) for batch, _ in self._batches(rows, order, 0)]
-        return torch.cat(found).cpu()
+        with self._forward.lock:
+            outputs = [self._forward.outputs(batch) for batch, _ in self._batches(rows, order, 0)]
+        return torch.cat(outputs).cpu()
 
-    def _batches(self, rows: Rows, order: Tensor, draw: int) -> Iterator[tuple[Parts, Tensor]]:
-        """Batch after batch on the device, with the keys of its dropout; `draw`: the number of the first."""
-        if not self._forward.network.spec.limits.hold(rows.limits):  # what a GPU would stop the process for
+    def _batches(self, rows: Rows, order: Tensor, dropout_counter: int) -> Iterator[tuple[RowTensors, Tensor]]:
+        """Yield batches on the device, with the keys of their dropout; dropout_counter: the number of the first."""
+        if not self._forward.network.spec.limits.contain(rows.limits):  # on a GPU, such an index ends the process
             raise ValueError(f"rows within {rows.limits} are not those of a network of {self._forward.network.spec}")
-        ready, device = self._rows.of(rows), self.parameters.device
-        parts = torch.split(moved(order, device), self._batch)
-        keys = moved(dropout_keys(self._seed, draw, len(parts), len(self._forward.network.layers)), device)
+        on_device, device = self._rows.of(rows), self.parameters.device
+        parts = torch.split(move(order, device), self._batch)
+        keys = move(dropout_keys(self._seed, dropout_counter, len(parts), len(self._forward.network.layers)), device)
         for part, key in zip(parts, keys, strict=True):
-            yield batch_of(ready, part), key
+            yield select_rows(on_device, part), key
 
-    def _differentiate(self, rows: Parts, key: Tensor, of: int) -> Tensor:
-        """`gradient` becomes that of the rows' losses, each divided by `of`; returns their sum, float64."""
+    def _differentiate(self, rows: RowTensors, key: Tensor, batch_rows: int) -> Tensor:
+        """Set `gradient` to that of the rows' losses, each divided by `batch_rows`; return their sum, float64."""
         logits = self._forward(rows, key)
         with torch.no_grad():
             target, heads = rows.target.unsqueeze(1), logits.shape[1]
-            losses, slopes = self._value(logits, target).double().mean(1), self._slope(logits, target) / (of * heads)
+            losses, slopes = (
+                self._value(logits, target).double().mean(1),
+                self._slope(logits, target) / (batch_rows * heads),
+            )
             if rows.weight is not None:
                 losses, slopes = losses * rows.weight, slopes * rows.weight.unsqueeze(1)
         parts = torch.autograd.grad(logits, self._own, slopes, materialize_grads=True)
@@ -136,7 +139,7 @@ class TorchMachine:
             adamw(self.parameters, self.gradient, self.moments, self._decayed, self._optimizer, rate, step)
 
     def _update_where(self, taken: Tensor, rate: float) -> None:
-        """The same, or nothing."""
+        """Update where `taken` is true, without waiting for it."""
         state = self.parameters, *self.moments
         before = [part.clone() for part in state]
         self._update(rate)

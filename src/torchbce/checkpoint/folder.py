@@ -1,6 +1,6 @@
-"""The folder of an unfinished run: what run it is, the parts that are finished, and the last two checkpoints.
+"""The folder of an unfinished run: its identity, results of finished parts, and the last two checkpoints.
 
-Only one process may write into it; who opens it holds a lock (see `run/reservation`).
+Only one process may write into it; whoever opens it holds a lock (see `table/run/reservation`).
 """
 
 from __future__ import annotations
@@ -14,50 +14,54 @@ from typing import Any
 from torchbce.checkpoint.record import DamagedError, State, read_record, write_record
 from torchbce.common.errors import InputError, OutputError
 
-RUN, CHECKPOINT, PART = "run.safetensors", "checkpoint-{:06d}.safetensors", "part-{}.safetensors"
-OWN = ("checkpoint-*.safetensors", "part-*.safetensors", ".torchbce-*.draft")
-LEFT_OUT = "(not there)"
+RUN, CHECKPOINT, RESULT = "run.safetensors", "checkpoint-{:06d}.safetensors", "part-{}.safetensors"
+PATTERNS = ("checkpoint-*.safetensors", "part-*.safetensors", ".torchbce-*.draft")
+ABSENT = "(not there)"
 
 Identity = Mapping[str, Any]  # what a run depends on, each by the name that a user knows it by
 
 
 @dataclass
-class Unfinished:
-    """`anew`: how a user begins anew. `notes`: what was found damaged and is not used."""
+class CheckpointFolder:
+    """Checkpoints of one run.
+
+    identity: what the run depends on; restart: how a user begins anew; notes: about damaged files, which are not used.
+    """
 
     folder: Path
     identity: Identity
-    anew: str = "give --no-resume to begin anew"
+    restart: str = "give --no-resume to begin anew"
     notes: list[str] = field(default_factory=list)
 
     @property
     def exists(self) -> bool:
+        """Whether a run has begun there."""
         return (self.folder / RUN).exists()
 
-    def check(self) -> None:
-        """Raise unless the folder, if it exists, is of the same run.
+    def check_identity(self) -> None:
+        """Raise unless the folder, if it exists, is of this run.
 
         Raises:
-            InputError: another run's, or a damaged one's; the message names what differs.
+            InputError: it is of another run, or damaged; the message names what differs.
         """
         if not self.exists:
             return
-        way_out = f"{self.anew}, or remove {self.folder}"
+        way_out = f"{self.restart}, or remove {self.folder}"
         try:
             before = read_record(self.folder / RUN)
         except DamagedError as error:
             raise InputError(f"{error}; {way_out}") from error
         now = dict(self.identity)
         names = {**before, **now}
-        changed = [name for name in names if repr(before.get(name, LEFT_OUT)) != repr(now.get(name, LEFT_OUT))]
+        changed = [name for name in names if repr(before.get(name, ABSENT)) != repr(now.get(name, ABSENT))]
         if changed:
             shown = "; ".join(f"{name} was {_short(before.get(name))}, now {_short(now.get(name))}" for name in changed)
             raise InputError(
                 f"{self.folder} is of another run: {shown}; give what it began with to go on, or {way_out}"
             )
 
-    def begin(self) -> None:
-        """The folder is there.
+    def create(self) -> None:
+        """Make the folder, if it does not exist.
 
         Raises:
             OutputError: it cannot be made.
@@ -66,18 +70,18 @@ class Unfinished:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._clear()  # what a kill left before it was a run
+            self._clear()  # files of a run that was killed before it began
             write_record(self.folder / RUN, dict(self.identity))
         except OSError as error:
             raise OutputError(f"{self.folder} cannot be written: {error.strerror or error}") from error
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing has been kept yet."""
+        """Whether nothing has been saved yet."""
         return not any(path.name != RUN for path in self.folder.glob("*.safetensors"))
 
     def save(self, state: State) -> None:
-        """One more checkpoint; the one before it is kept too.
+        """Write a checkpoint; only the one before it stays too.
 
         Raises:
             OutputError: it cannot be written; those before it are as they were.
@@ -87,7 +91,7 @@ class Unfinished:
             (self.folder / CHECKPOINT.format(number)).unlink(missing_ok=True)
 
     def latest(self) -> State | None:
-        """The newest checkpoint that is whole; None without one."""
+        """Return the newest checkpoint that is whole; None without one."""
         for number in reversed(self._numbers()):
             path = self.folder / CHECKPOINT.format(number)
             try:
@@ -97,18 +101,18 @@ class Unfinished:
                 path.unlink()
         return None
 
-    def keep(self, part: str, state: State) -> None:
-        """A part of the run that is finished.
+    def save_result(self, part: str, state: State) -> None:
+        """Write the result of a finished part.
 
         Raises:
             OutputError: it cannot be written.
         """
-        self._write(PART.format(part), state)
+        self._write(RESULT.format(part), state)
 
-    def kept(self, part: str) -> State | None:
-        """What was kept of a part; None where it is to be done (again)."""
+    def load_result(self, part: str) -> State | None:
+        """Return the result of a part; None where it must be done (again)."""
         try:
-            return read_record(self.folder / PART.format(part))
+            return read_record(self.folder / RESULT.format(part))
         except FileNotFoundError:
             return None
         except DamagedError as error:
@@ -116,8 +120,8 @@ class Unfinished:
             return None
 
     @contextlib.contextmanager
-    def fitting(self, what: str) -> Iterator[None]:
-        """In the block a ValueError says that what was kept is not of this run.
+    def explaining_mismatch(self, what: str) -> Iterator[None]:
+        """Say of a ValueError in the block that what was saved is not of this run.
 
         Raises:
             InputError: in its place, with the folder and a way out.
@@ -126,28 +130,28 @@ class Unfinished:
             yield
         except ValueError as error:
             raise InputError(
-                f"{self.folder}: {what} does not fit this run: {error}; {self.anew}, or remove {self.folder}"
+                f"{self.folder}: {what} does not fit this run: {error}; {self.restart}, or remove {self.folder}"
             ) from error
 
     def remove(self) -> None:
-        """The run is finished, or to begin anew."""
-        (self.folder / RUN).unlink(missing_ok=True)  # first: without it what a kill leaves is no run
+        """Discard the checkpoints: the run is finished, or begins anew."""
+        (self.folder / RUN).unlink(missing_ok=True)  # first: what a kill leaves then is no run
         self._clear()
         with contextlib.suppress(OSError):  # somebody else's files lie there too
             self.folder.rmdir()
 
     def _clear(self) -> None:
-        """Without what a run writes; whatever else lies there is not ours."""
-        for own in OWN:
-            for path in self.folder.glob(own):
+        """Delete what a run writes, and no other files."""
+        for pattern in PATTERNS:
+            for path in self.folder.glob(pattern):
                 path.unlink()
 
     def _numbers(self) -> list[int]:
-        found = (path.stem.removeprefix("checkpoint-") for path in self.folder.glob("checkpoint-*.safetensors"))
-        return sorted(int(number) for number in found if number.isdecimal())
+        numbers = (path.stem.removeprefix("checkpoint-") for path in self.folder.glob("checkpoint-*.safetensors"))
+        return sorted(int(number) for number in numbers if number.isdecimal())
 
     def _write(self, name: str, state: State) -> None:
-        self.begin()
+        self.create()
         try:
             write_record(self.folder / name, state)
         except OSError as error:
@@ -157,5 +161,5 @@ class Unfinished:
 
 
 def _short(value: Any) -> str:
-    text = LEFT_OUT if value is None else str(value)
+    text = ABSENT if value is None else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
