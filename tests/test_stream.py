@@ -23,8 +23,8 @@ from torchbce import InputError, OutputError
 from torchbce.common.lock import locked
 from torchbce.common.splitmix import hashed
 from torchbce.io import shards
-from torchbce.io.opened import Format
-from torchbce.io.scan import files_of
+from torchbce.io.scan import expand_names
+from torchbce.io.source import Format
 from torchbce.table.columns import choose, levels
 from torchbce.table.columns.choose import fit_columns
 from torchbce.table.columns.columns import CategoricalColumn, NumericColumn, encode, levels_of, number_count
@@ -133,7 +133,7 @@ def assert_same_columns(found, expected) -> None:
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 @pytest.mark.parametrize(("batch", "files"), [(1 << 16, 1), (1 << 16, 4), (997, 1), (64, 3)])
 def test_columns_are_those_of_a_table_in_memory(table, tmp_path, monkeypatch, kind, batch, files):
-    monkeypatch.setattr(shards, "ROWS", batch)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", batch)
     stream = prepared(written(table, tmp_path / "t", kind, files), tmp_path / "cache")
     whole = written(table, tmp_path / "whole", kind)[0]
     read = read_examples(whole, ROLES)
@@ -160,7 +160,7 @@ def test_columns_are_those_of_a_table_in_memory(table, tmp_path, monkeypatch, ki
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_records_decode_to_what_is_encoded_in_memory(table, tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(shards, "ROWS", 700)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 700)
     stream = prepared(written(table, tmp_path / "t", kind, 2), tmp_path / "cache")
     read = read_examples(written(table, tmp_path / "whole", kind)[0], ROLES).examples
     pieces = [len(cuts) - 1 if len(cuts) > 2 else 0 for cuts in stream.edges]
@@ -462,7 +462,7 @@ def test_too_small_a_disk_is_seen_before_anything_is_packed(table, tmp_path, mon
 
 @pytest.mark.parametrize("after", [1, 3, 5])
 def test_an_interruption_leaves_nothing_but_an_old_cache(table, tmp_path, monkeypatch, after):
-    monkeypatch.setattr(shards, "ROWS", 1000)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 1000)
     names = written(table, tmp_path / "t", "parquet")
     old = prepared(names, tmp_path / "c", seed=1)
     heard = []
@@ -512,7 +512,8 @@ MEMORY = """
 import sys
 from pathlib import Path
 import torchbce.table.packed.fit_pass as fit_pass
-from torchbce.table.examples import Held, Roles
+from torchbce.table.columns.roles import Roles
+from torchbce.table.splits.held import Held
 from torchbce.training.stream import prepare
 from torchbce.training.table import shards, windows
 fit_pass.EDGE_ROWS = 5000
@@ -543,7 +544,7 @@ def test_a_folder_stands_for_its_tables_in_order(table, tmp_path):
     written(table, folder, "csv", 3)
     (folder / ".hidden.csv").write_text("z\n")
     (folder / "notes.txt").write_text("z")
-    assert [Path(name).name for name in files_of([str(folder)])] == ["part-0.csv", "part-1.csv", "part-2.csv"]
+    assert [Path(name).name for name in expand_names([str(folder)])] == ["part-0.csv", "part-1.csv", "part-2.csv"]
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="none is a folder without tables"):
         prepared([str(tmp_path / "none")], tmp_path / "c")
@@ -583,7 +584,7 @@ def test_a_text_among_numbers_is_named_by_its_shard_and_row(table, tmp_path):
 
 
 def test_late_values_that_contradict_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "ROWS", 100)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 100)
 
     def refused(column: list[str], match: str) -> None:
         rows = len(column)
@@ -602,7 +603,7 @@ def test_late_values_that_contradict_are_named(tmp_path, monkeypatch):
 
 
 def test_a_target_is_refused_as_in_memory_with_the_row(table, tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "ROWS", 500)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 500)
 
     def refused(target: list, match: str, **more) -> None:
         table.with_columns(y=pl.Series(target)).write_csv(tmp_path / "t.csv")
@@ -618,7 +619,7 @@ def test_a_target_is_refused_as_in_memory_with_the_row(table, tmp_path, monkeypa
 
 
 def test_a_target_may_be_written_in_several_ways(table, tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "ROWS", 500)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 500)
     answers = table["y"].to_list()
     ways = {"yes": ["1", "1.0", "1.00"], "no": ["0", " 0", "0.0"]}
     column = [ways[y][i * 3 // ROWS] for i, y in enumerate(answers)]
@@ -652,7 +653,7 @@ def test_a_damaged_or_changing_shard_is_named(table, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"part-1.parquet is a damaged or truncated"):
         prepared(names, tmp_path / "c")
     Path(names[1]).write_bytes(content)
-    monkeypatch.setattr(shards, "ROWS", 500)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 500)
 
     def on_rows(done: int, total: int | None) -> None:
         if done <= 500:

@@ -18,10 +18,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from predicting import predict
 from torchbce import load
 from torchbce.table.columns.noticed import AVERAGE
 from torchbce.table.run.folder import load_model
-from torchbce.table.run.predict import predict
 
 FILES = ["MODEL_CARD.md", "history.csv", "model.json", "model.safetensors", "predictions.parquet", "report.html"]
 
@@ -345,7 +345,7 @@ def test_the_articles_table_on_the_command_line(command):
 def small_batches(monkeypatch):
     from torchbce.table.run import predict as module
 
-    monkeypatch.setattr(module, "ROWS", 7)
+    monkeypatch.setattr(module, "MAX_BATCH_ROWS", 7)
 
 
 def test_batches_of_any_size_give_the_same_predictions(trained, mixed, mixed_table, command, small_batches, tmp_path):

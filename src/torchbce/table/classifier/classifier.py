@@ -15,10 +15,18 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from torchbce.common.errors import InputError
 from torchbce.common.visible import MESSAGE, shown
-from torchbce.io.frames import column_names, described, frame_of, is_frame, named, renamed, stacked
+from torchbce.io.frames import (
+    describe_value,
+    frame_column_names,
+    is_frame,
+    join_names,
+    rename_columns,
+    stack_frames,
+    to_frame,
+)
 from torchbce.monitor.history import Epoch
-from torchbce.table.classifier.eval_rows import eval_rows
-from torchbce.table.classifier.inputs import array_of, groups_of, labels_of, weights_of
+from torchbce.table.classifier.eval_rows import read_eval_set
+from torchbce.table.classifier.inputs import check_labels, check_weights, encode_groups, to_array
 from torchbce.table.columns.choose import USABLE, choose_columns
 from torchbce.table.columns.columns import zero_in_front
 from torchbce.table.columns.examples import Examples
@@ -137,9 +145,9 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         frame = self._table(X)
         if frame.height == 1:
             raise ValueError("X has 1 sample; two classes need more (minimum 2)")
-        y = labels_of(y, frame.height)
+        y = check_labels(y, frame.height)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        weight = weights_of(sample_weight, frame.height)
+        weight = check_weights(sample_weight, frame.height)
         classes = self._classes(y if weight is None else y[weight > 0])
         examples = self._examples(frame, y == classes[1], weight, groups)
         splits: list[Split] | None = None
@@ -228,14 +236,16 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _table(self, X: Any) -> pl.DataFrame:
         """X to learn from, checked as scikit-learn checks; what is kept of it are the columns' names."""
         if not is_frame(X):
-            return frame_of(
+            return to_frame(
                 validate_data(
-                    self, array_of(X), reset=True, dtype=None, ensure_all_finite="allow-nan", accept_sparse=False
+                    self, to_array(X), reset=True, dtype=None, ensure_all_finite="allow-nan", accept_sparse=False
                 )
             )
-        frame = frame_of(X)
+        frame = to_frame(X)
         if not frame.height or not frame.width:
-            raise InputError(f"X is {described(X)}, with {frame.height} rows and {frame.width} columns; it needs some")
+            raise InputError(
+                f"X is {describe_value(X)}, with {frame.height} rows and {frame.width} columns; it needs some"
+            )
         self.n_features_in_ = frame.width
         self.__dict__.pop("feature_names_in_", None)
         if all(isinstance(name, str) for name in getattr(X, "columns", frame.columns)):  # as scikit-learn has it
@@ -246,11 +256,11 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """A frame with the columns that the model needs, by their names; of an array, all that it was given."""
         if not is_frame(X):
             array = validate_data(
-                self, array_of(X), reset=False, dtype=None, ensure_all_finite="allow-nan", accept_sparse=False
+                self, to_array(X), reset=False, dtype=None, ensure_all_finite="allow-nan", accept_sparse=False
             )
-            return frame_of(array, self.columns_)
+            return to_frame(array, self.columns_)
         needed = list(dict.fromkeys(column.name for column in self.model_.columns))
-        there = column_names(X)
+        there = frame_column_names(X)
         missing = [name for name in needed if name not in there]
         if missing and not hasattr(self, "feature_names_in_") and len(there) == self.n_features_in_:
             warnings.warn(
@@ -259,13 +269,13 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 UserWarning,
                 stacklevel=4,
             )
-            return renamed(frame_of(X), self.columns_)
+            return rename_columns(to_frame(X), self.columns_)
         if missing:
             raise InputError(
-                f"X has no column{'s' * (len(missing) > 1)} {named(missing)}, which the model needs; add what is "
+                f"X has no column{'s' * (len(missing) > 1)} {join_names(missing)}, which the model needs; add what is "
                 "missing"
             )
-        frame = frame_of(X, needed)
+        frame = to_frame(X, needed)
         for column in self.model_.columns:
             lost = zero_in_front(column)
             if lost is not None and frame[column.name].dtype.is_numeric():
@@ -299,7 +309,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             kinds={name: kind for name, kind in kinds.items() if kind in USABLE},
             answers=positive.astype(np.uint8),
             weight=weight,
-            groups=groups_of(groups, frame.height),
+            groups=encode_groups(groups, frame.height),
         )
         if weight is not None and not (weight > 0).all():
             examples = examples.of(np.flatnonzero(weight > 0))
@@ -310,7 +320,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Only the ratios of its weights count: their mean becomes that of the others.
         """
-        frame, y, weight = eval_rows(eval_set, examples.frame.columns, weighted=examples.weight is not None)
+        frame, y, weight = read_eval_set(eval_set, examples.frame.columns, weighted=examples.weight is not None)
         strange = [label for label in np.unique(y).tolist() if label not in classes.tolist()]
         if strange:
             raise ValueError(
@@ -321,7 +331,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         whole = np.concatenate([own, weight / weight.mean() * own.mean()])
         both = replace(
             examples,
-            frame=stacked(examples.frame, frame),
+            frame=stack_frames(examples.frame, frame),
             answers=np.concatenate([examples.answers, y == classes[1]]).astype(np.uint8),
             weight=None if examples.weight is None and (weight == weight[0]).all() else whole,
             groups=None,

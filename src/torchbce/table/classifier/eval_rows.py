@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils import check_array
 
-from torchbce.io.frames import frame_of, is_frame, renamed
-from torchbce.table.classifier.inputs import array_of, eval_set_of, labels_of, weights_of
+from torchbce.io.frames import is_frame, rename_columns, to_frame
+from torchbce.table.classifier.inputs import check_labels, check_weights, to_array, unpack_eval_set
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def eval_rows(eval_set: Any, columns: list[str], *, weighted: bool) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
+def read_eval_set(eval_set: Any, columns: list[str], *, weighted: bool) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
     """Those that count, as a frame, with their classes and weights.
 
     Args:
@@ -26,13 +26,13 @@ def eval_rows(eval_set: Any, columns: list[str], *, weighted: bool) -> tuple[pl.
     Raises:
         ValueError: neither two parts nor three; weights that are negative, not finite or all 0.
     """
-    given, labels, *weights = eval_set_of(eval_set)
+    given, labels, *weights = unpack_eval_set(eval_set)
     framed = is_frame(given)
-    frame = frame_of(given if framed else check_array(array_of(given), dtype=None, ensure_all_finite="allow-nan"))
+    frame = to_frame(given if framed else check_array(to_array(given), dtype=None, ensure_all_finite="allow-nan"))
     if not framed and frame.width == len(columns):
-        frame = renamed(frame, columns)
-    y = labels_of(labels, frame.height, "eval_set's y")
-    weight = weights_of(weights[0], frame.height, "eval_set's weight") if weights else None
+        frame = rename_columns(frame, columns)
+    y = check_labels(labels, frame.height, "eval_set's y")
+    weight = check_weights(weights[0], frame.height, "eval_set's weight") if weights else None
     if weight is None:
         if weighted:
             warnings.warn(

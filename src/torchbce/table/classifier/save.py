@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torchbce.common.errors import OutputError
 from torchbce.table.columns.target import Target
-from torchbce.table.run.folder import ClassKind, describe, save_model
-from torchbce.table.run.reservation import reserved
+from torchbce.table.run.folder import ClassKind, describe_model, save_model
+from torchbce.table.run.reservation import reserve_run_folder
 
 if TYPE_CHECKING:
     from torchbce.table.classifier.classifier import BCEClassifier
@@ -21,7 +21,7 @@ def save(classifier: BCEClassifier, folder: Path) -> None:
     """See `BCEClassifier.save`."""
     negative, positive = classifier.classes_.tolist()
     ensemble = classifier.model_.ensemble
-    described = describe(
+    described = describe_model(
         classifier.model_,
         source="BCEClassifier" if hasattr(classifier, "feature_names_in_") else FROM_ARRAY,
         target=Target(column="y", positive=str(positive), negative=str(negative)),
@@ -31,7 +31,7 @@ def save(classifier: BCEClassifier, folder: Path) -> None:
         training={name: _plain(value) for name, value in classifier.get_params().items()},
         result={},
     )
-    with reserved(folder, exact=True) as place:
+    with reserve_run_folder(folder, exact=True) as place:
         try:
             save_model(place.draft, described, ensemble)
             place.finish()

@@ -13,7 +13,7 @@ from torchbce.table.estimate import Estimate
 from torchbce.table.model import Learnt
 from torchbce.table.outcome import Outcome
 
-SHOWN, DRAWN = 20, 6  # columns in the picture of their worth, and those whose effect is drawn
+MAX_IMPORTANCES, MAX_EFFECTS = 20, 6  # columns in the picture of their worth, and those whose effect is drawn
 
 
 def write_report(path: Path, outcome: Outcome) -> None:
@@ -26,8 +26,8 @@ def write_report(path: Path, outcome: Outcome) -> None:
     learnt, estimate = outcome.learnt, outcome.estimate
     history = learnt.fitted.history
     levels = {} if estimate is None else {other.name: other.bce for other in estimate.differences}
-    explanation = estimate.explanation if estimate else chosen_explanation(learnt)
-    whose = what_rows(estimate)
+    explanation = estimate.explanation if estimate else explain_validation_rows(learnt)
+    whose = describe_rows(estimate)
     displays: dict[str, Any] = {
         LEDGER: LedgerDisplay.from_explanation(explanation),
         "Loss over the epochs of the model that is kept": LossCurveDisplay(
@@ -54,7 +54,7 @@ def _column_displays(outcome: Outcome, estimate: Estimate) -> dict[str, Any]:
     """What the columns are worth, and what the model makes of the most important."""
     from torchbce.explanation.plots import EffectDisplay, ImportanceDisplay
 
-    first = estimate.importances[:SHOWN]
+    first = estimate.importances[:MAX_IMPORTANCES]
     found: dict[str, Any] = {}
     if first:
         found["What each column is worth"] = ImportanceDisplay(
@@ -62,7 +62,7 @@ def _column_displays(outcome: Outcome, estimate: Estimate) -> dict[str, Any]:
         )
     model, base_rate = outcome.learnt.model, outcome.outline.train_base_rate
     used = {column.name for column in model.columns}
-    for one in [one for one in first if one.column in used and one.nats > one.error][:DRAWN]:
+    for one in [one for one in first if one.column in used and one.nats > one.error][:MAX_EFFECTS]:
         curve = effect(model, outcome.some, one.column, seed=0)
         found[f"The answer as {one.column} varies"] = EffectDisplay(
             curve.column, curve.values, curve.probabilities.tolist(), base_rate=base_rate
@@ -70,7 +70,7 @@ def _column_displays(outcome: Outcome, estimate: Estimate) -> dict[str, Any]:
     return found
 
 
-def what_rows(estimate: Estimate | None) -> str:
+def describe_rows(estimate: Estimate | None) -> str:
     """The rows that a figure is about."""
     if estimate is None:
         return "the validation rows"
@@ -80,7 +80,7 @@ def what_rows(estimate: Estimate | None) -> str:
     return "all rows, out of fold" if len(estimate.rows) == estimate.rows.max() else "those predicted out of fold"
 
 
-def chosen_explanation(learnt: Learnt) -> Explanation:
+def explain_validation_rows(learnt: Learnt) -> Explanation:
     """Of the rows that the epoch was chosen by, where no others were kept aside."""
     fitted = learnt.fitted
     weight = None if fitted.weight is None else fitted.weight / fitted.weight.mean()
@@ -97,7 +97,7 @@ def _facts(learnt: Learnt, estimate: Estimate | None, explanation: Explanation, 
     history = learnt.fitted.history
     facts = {}
     if estimate is not None:
-        facts[f"estimated BCE, {what_rows(estimate)}"] = f"{with_error(explanation)} nats per item"
+        facts[f"estimated BCE, {describe_rows(estimate)}"] = f"{with_error(explanation)} nats per item"
         if not math.isnan(estimate.auc):
             facts["AUC of the same rows"] = f"{estimate.auc:.4f}"
         facts |= {

@@ -22,7 +22,7 @@ from torchbce.common.writing import is_utf8, sync
 
 
 @dataclass
-class Reservation:
+class RunFolderLock:
     """A folder that nobody else will make, and the hidden one to write into until `finish`."""
 
     folder: Path
@@ -49,33 +49,33 @@ class Reservation:
             self.unfinished.remove()
 
 
-def check_place(folder: Path, *, exact: bool, resume: bool | None) -> None:
+def check_run_folder(folder: Path, *, exact: bool, resume: bool | None) -> None:
     """Before anything is read: a run folder may come to be there, as far as it shows while nothing is made.
 
     Raises:
         OutputError: it exists, unless it may be this very run, or it cannot be written.
     """
     if exact and not resume and (folder.exists() or folder.is_symlink()):
-        raise OutputError(_taken(folder, "exists already"))
+        raise OutputError(_taken_message(folder, "exists already"))
     parent = next(parent for parent in folder.absolute().parents if os.path.lexists(parent))
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         what = "may not be written" if parent.is_dir() else "is no folder"
         raise OutputError(f"{folder} cannot be written: {parent} {what}; name another folder with --out")
 
 
-def _taken(folder: Path, what: str) -> str:
+def _taken_message(folder: Path, what: str) -> str:
     return f"{folder} {what}; name another folder with --out, or remove it"
 
 
 @contextlib.contextmanager
-def reserved(
+def reserve_run_folder(
     folder: Path,
     *,
     exact: bool,
     identity: dict[str, Any] | None = None,
     resume: bool | None = None,
     is_finished: Callable[[Path], bool] = lambda _: False,
-) -> Iterator[Reservation]:
+) -> Iterator[RunFolderLock]:
     """The folder, or, unless it has to be `exact`, the first of folder-2, folder-3 ... that is free.
 
     identity: what the run depends on, if it keeps checkpoints. An unfinished run of the same identity is gone on with;
@@ -96,13 +96,13 @@ def reserved(
                 break
             if exact:
                 what = "is about to be made by another run" if lock is None else "exists already"
-                raise OutputError(_taken(folder, what))
+                raise OutputError(_taken_message(folder, what))
             locks.release(lock)
             candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
         for left in candidate.parent.glob(f".{_escaped(candidate.name)}.draft-*"):
             shutil.rmtree(left, ignore_errors=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{candidate.name}.draft-", dir=candidate.parent))
-        found = Reservation(candidate, draft, _unfinished(candidate, identity), finished=candidate.exists())
+        found = RunFolderLock(candidate, draft, _unfinished(candidate, identity), finished=candidate.exists())
         if found.unfinished is not None:
             if resume is False or found.finished:
                 found.unfinished.remove()

@@ -20,14 +20,14 @@ from torchbce.table.run import folder as run_folder
 from torchbce.table.run.card import model_card
 from torchbce.table.run.identity import RUN
 from torchbce.table.run.report import write_report
-from torchbce.table.run.reservation import Reservation
+from torchbce.table.run.reservation import RunFolderLock
 from torchbce.table.splits.straddling import left_out
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def write_run(outcome: Outcome, place: Reservation, run: str | None) -> list[str]:
+def write_run(outcome: Outcome, place: RunFolderLock, run: str | None) -> list[str]:
     """What to say of pages that could not be made. `run`: the digest of what the run depends on, to know it again.
 
     Raises:
@@ -104,7 +104,7 @@ def _described(outcome: Outcome, run: str | None) -> run_folder.ModelFile:
         result |= {"estimated_bce": found.mean, "standard_error": found.standard_error, "auc": estimate.auc}
         result |= {"estimated_bce_from": low, "estimated_bce_to": high}
         result |= {f"{other.name.replace(' ', '_')}_bce": other.bce for other in estimate.differences}
-    return run_folder.describe(
+    return run_folder.describe_model(
         learnt.model,
         source=_as_utf8(outline.name),
         target=outline.target,

@@ -14,7 +14,7 @@ from torchbce.table.run.export.module import ProbabilityModule
 from torchbce.table.run.export.onnx import to_onnx
 from torchbce.table.run.folder import load_model
 
-KINDS = ".onnx, or .pt2 for torch.export"
+FORMATS = ".onnx, or .pt2 for torch.export"
 
 
 def export(run: Path, out: Path) -> str:
@@ -31,7 +31,7 @@ def export(run: Path, out: Path) -> str:
         write_bytes(out, exported_program(model))
         return "numbers (N, columns) float64 with NaN at gaps and codes (N, columns) int64 to probabilities (N,)"
     if kind != ".onnx":
-        raise InputError(f"{out} ends with {kind or 'nothing'!r}; models are exported as {KINDS}")
+        raise InputError(f"{out} ends with {kind or 'nothing'!r}; models are exported as {FORMATS}")
     target = described.target
     notes = {"target": target.column, "positive": target.positive, "negative": target.negative}
     try:

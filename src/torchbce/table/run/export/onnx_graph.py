@@ -12,7 +12,7 @@ from torchbce.common.errors import InputError
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 
 
-class Graph:
+class OnnxGraph:
     """`graph("Add", a, b)` adds a node and gives the name of its output; arrays become constants."""
 
     def __init__(self) -> None:

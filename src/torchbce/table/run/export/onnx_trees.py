@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from torchbce.table.run.export.onnx_graph import Graph
+from torchbce.table.run.export.onnx_graph import OnnxGraph
 from torchbce.table.trees.boosted import BoostedTrees
 
 
-def boosted_trees(graph: Graph, trees: BoostedTrees, numbers: str | None, codes: list[str]) -> str:
+def boosted_trees(graph: OnnxGraph, trees: BoostedTrees, numbers: str | None, codes: list[str]) -> str:
     """The logit, (N, 1) float32; see `BoostedTrees.forward`."""
     shares = np.split(trees.shares.numpy(), np.cumsum(trees.spec.levels)[:-1])
     parts = [] if numbers is None else [numbers]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from torchbce.table.run.export.onnx_graph import Graph
+from torchbce.table.run.export.onnx_graph import OnnxGraph
 
 
-class Unknown:
+class UnknownCells:
     """Of numbers (N, numbers), NaN where unknown, or None, and codes (N,) each, below 0 there; `values` for them."""
 
-    def __init__(self, graph: Graph, numbers: str | None, codes: list[str], values: np.ndarray) -> None:
+    def __init__(self, graph: OnnxGraph, numbers: str | None, codes: list[str], values: np.ndarray) -> None:
         self._graph = graph
         first = values.shape[1] - len(codes)
         columns = [(code, values[:, first + i].astype(np.int64)) for i, code in enumerate(codes)]
