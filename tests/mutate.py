@@ -151,7 +151,7 @@ MUTATIONS = (
     ("comparison/ranking.py", "pairs = list(itertools.combinations(order, 2))", "pairs = [(best, place) for place in order[1:]]", "compare"),
     ("explanation/explain.py", "separated=order > SEPARATED", "separated=False", "unseen"),
     ("table/classifier/classifier.py", "weight / weight.mean() * own.mean()", "np.ones(judged_by)", "eval_weights"),
-    ("table/classifier/eval_rows.py", "return frame[counts], y[counts], weight[counts]", "return frame, y, np.ones(len(y))", "eval_weights"),
+    ("table/classifier/eval_set.py", "return frame[counts], y[counts], weight[counts]", "return frame, y, np.ones(len(y))", "eval_weights"),
     ("table/importance.py", "(weight * values).sum()", "values.sum()", "eval_weights"),
     ("table/run/report.py", "weight=weight,", "weight=None,", "eval_weights"),
     ("table/splits/splits.py", "return split[0][~np.isin(train, judged_by)], split[1][~np.isin(aside, learnt_from)]", "return split", "straddling"),

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from predicting import predict
 
+from predicting import predict
 from torchbce.table.run.folder import load_model, save_model
 
 BEFORE = Path(__file__).parent / "run_before"

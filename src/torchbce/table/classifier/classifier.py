@@ -1,4 +1,4 @@
-"""The trainer as a scikit-learn classifier: `fit`, `predict_proba`, and the run folder that the command line has."""
+"""The trainer of tables as a scikit-learn classifier: `fit`, `predict_proba`, and the run folder of the command."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from torchbce.io.frames import (
     to_frame,
 )
 from torchbce.monitor.history import Epoch
-from torchbce.table.classifier.eval_rows import read_eval_set
+from torchbce.table.classifier.eval_set import read_eval_set
 from torchbce.table.classifier.inputs import check_labels, check_weights, encode_groups, to_array
 from torchbce.table.columns.choose import USABLE, choose_columns
 from torchbce.table.columns.columns import zero_in_front
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BCEClassifier"]
 
-NUMERIC = ("numeric", "counts the rows")  # a column that the caller hands over is taken to be meant
+NUMERIC = ("numeric", "counts the rows")  # here a column that counts the rows is used: the caller chose it
 
 
 class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -140,7 +140,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: what scikit-learn's classifiers refuse; infinite values.
         """
-        if y is None:  # which scikit-learn wants to hear before all else
+        if y is None:  # scikit-learn expects this error before all others
             raise InputError("requires y to be passed, but the target y is None")
         frame = self._table(X)
         if frame.height == 1:
@@ -190,7 +190,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.classes_[positive.astype(int)])
 
     def _logits(self, X: Any) -> np.ndarray:
-        """With one warning for a call, if there are unknown categories; it names the line of the caller's caller."""
+        """Return logits, with one warning about unknown categories that names the line of the caller's caller."""
         check_is_fitted(self, "model_")
         frame = self._new_rows(X)
         logits = self.model_.logits(frame, "X")
@@ -234,7 +234,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def _table(self, X: Any) -> pl.DataFrame:
-        """X to learn from, checked as scikit-learn checks; what is kept of it are the columns' names."""
+        """Check X as scikit-learn does, remember its columns' names, and return it as a frame."""
         if not is_frame(X):
             return to_frame(
                 validate_data(
@@ -253,16 +253,16 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return frame
 
     def _new_rows(self, X: Any) -> pl.DataFrame:
-        """A frame with the columns that the model needs, by their names; of an array, all that it was given."""
+        """Return the columns that the model needs as a frame, by their names; of an array, all columns."""
         if not is_frame(X):
             array = validate_data(
                 self, to_array(X), reset=False, dtype=None, ensure_all_finite="allow-nan", accept_sparse=False
             )
             return to_frame(array, self.columns_)
         needed = list(dict.fromkeys(column.name for column in self.model_.columns))
-        there = frame_column_names(X)
-        missing = [name for name in needed if name not in there]
-        if missing and not hasattr(self, "feature_names_in_") and len(there) == self.n_features_in_:
+        own = frame_column_names(X)
+        missing = [name for name in needed if name not in own]
+        if missing and not hasattr(self, "feature_names_in_") and len(own) == self.n_features_in_:
             warnings.warn(
                 "X has feature names, but BCEClassifier was fitted without feature names: its columns are taken in "
                 "their order",
@@ -316,15 +316,15 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return examples
 
     def _with_eval_set(self, examples: Examples, eval_set: Any, classes: np.ndarray) -> tuple[Examples, list[Split]]:
-        """The rows to learn from, then those of the eval set, which every member is judged by.
+        """Append the rows of the eval set, and return the splits by which every member is validated on them.
 
         Only the ratios of its weights count: their mean becomes that of the others.
         """
         frame, y, weight = read_eval_set(eval_set, examples.frame.columns, weighted=examples.weight is not None)
-        strange = [label for label in np.unique(y).tolist() if label not in classes.tolist()]
-        if strange:
+        unknown = [label for label in np.unique(y).tolist() if label not in classes.tolist()]
+        if unknown:
             raise ValueError(
-                f"eval_set's y holds {shown(repr(strange[0]))}; the classes of y are {shown(classes.tolist())}"
+                f"eval_set's y holds {shown(repr(unknown[0]))}; the classes of y are {shown(classes.tolist())}"
             )
         learnt_from, judged_by = len(examples), frame.height
         own = np.ones(learnt_from) if examples.weight is None else examples.weight

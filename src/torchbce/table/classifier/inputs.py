@@ -1,4 +1,4 @@
-"""What a classifier is given for each row besides a table: labels, weights, groups, and rows to be judged by."""
+"""Check what a classifier is given besides a table: labels, weights, groups, and rows to validate on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVAL_SET = "eval_set is (X, y) or (X, y, weight), or a list of one of these"
 
 
 def check_labels(y: Any, rows: int, name: str = "y") -> np.ndarray:
-    """One label for each row of X, (rows,): texts, numbers, or true and false.
+    """Return one label for each row of X, (rows,): texts, numbers, or true and false.
 
     Raises:
         ValueError: another number of labels, a label that is missing, labels of several kinds or of none of these.
@@ -44,7 +44,7 @@ def check_labels(y: Any, rows: int, name: str = "y") -> np.ndarray:
 
 
 def to_array(X: Any) -> Any:
-    """X as an array where it is a list of rows.
+    """Return a list of rows as an array, and anything else as it is.
 
     Raises:
         ValueError: rows of different lengths.
@@ -58,7 +58,7 @@ def to_array(X: Any) -> Any:
 
 
 def check_weights(sample_weight: Any, rows: int, name: str = "sample_weight") -> np.ndarray | None:
-    """A weight for each row of X, float64.
+    """Return a weight for each row of X, float64.
 
     Raises:
         ValueError: another number of weights, one that is no finite number from 0, none above 0.
@@ -74,17 +74,17 @@ def check_weights(sample_weight: Any, rows: int, name: str = "sample_weight") ->
     weights = values.cast(float).fill_null(np.nan).to_numpy()
     wrong = ~((weights >= 0) & (weights < np.inf))
     if wrong.any():
-        place = int(wrong.argmax())
-        what = "missing (NaN)" if np.isnan(weights[place]) else f"{weights[place]:g}"
-        what += ", negative" * bool(weights[place] < 0)
-        raise InputError(f"{name} of row {place + 1} is {what}; a weight is a finite number from 0")
+        position = int(wrong.argmax())
+        what = "missing (NaN)" if np.isnan(weights[position]) else f"{weights[position]:g}"
+        what += ", negative" * bool(weights[position] < 0)
+        raise InputError(f"{name} of row {position + 1} is {what}; a weight is a finite number from 0")
     if not weights.any():
         raise InputError(f"{name} is zero in all rows; no row would count")
     return weights
 
 
 def encode_groups(groups: Any, rows: int) -> np.ndarray | None:
-    """A number for each group; a row without one is a group of its own."""
+    """Return a number for each row's group; a row without one is a group of its own."""
     if groups is None:
         return None
     values = to_series("groups", groups)
@@ -93,7 +93,7 @@ def encode_groups(groups: Any, rows: int) -> np.ndarray | None:
 
 
 def unpack_eval_set(eval_set: Any) -> tuple[Any, ...]:
-    """(X, y) or (X, y, weight), of itself or of a list of one, as LightGBM and XGBoost take it.
+    """Return (X, y) or (X, y, weight), given as such or in a list of one, as LightGBM and XGBoost take it.
 
     Raises:
         ValueError: several pairs, or something else.

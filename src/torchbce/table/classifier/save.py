@@ -18,7 +18,7 @@ KINDS: dict[str, ClassKind] = {"i": "integer", "u": "integer", "f": "number", "b
 
 
 def save(classifier: BCEClassifier, folder: Path) -> None:
-    """See `BCEClassifier.save`."""
+    """Write a run folder; see `BCEClassifier.save`."""
     negative, positive = classifier.classes_.tolist()
     ensemble = classifier.model_.ensemble
     described = describe_model(
@@ -31,10 +31,10 @@ def save(classifier: BCEClassifier, folder: Path) -> None:
         training={name: _plain(value) for name, value in classifier.get_params().items()},
         result={},
     )
-    with reserve_run_folder(folder, exact=True) as place:
+    with reserve_run_folder(folder, exact=True) as reserved:
         try:
-            save_model(place.draft, described, ensemble)
-            place.finish()
+            save_model(reserved.draft, described, ensemble)
+            reserved.finish()
         except OSError as error:
             raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
 

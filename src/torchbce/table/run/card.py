@@ -68,7 +68,7 @@ def _describe_members(described: ModelFile) -> str:
     if not described.trees:
         return networks
     trees = counted(len(described.trees), "set")
-    return f"{networks} and {trees} of boosted trees, which have {percent(described.share)} of the say"
+    return f"{networks} and {trees} of boosted trees, whose weight in the blended logit is {described.share:.3f}"
 
 
 def _estimate_lines(described: ModelFile, estimate: Estimate | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Columns of a table as numbers and codes, in ONNX: the same steps as `table.columns`."""
+"""Encode columns of a table as numbers and codes in ONNX, by the same steps as `table.columns`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_LEVEL, UNKNOWN = np.iinfo(np.int64).min, -1
 
 
 def encode_columns(graph: OnnxGraph, columns: list[FittedColumn]) -> tuple[str | None, list[str]]:
-    """All numbers, (N, numbers) float32, NaN where unknown, and each column's codes, (N,) int64, below 0 there."""
+    """Return numbers, (N, numbers) float32, NaN if unknown, and each column's codes, (N,) int64, below 0 if unknown."""
     inputs: dict[str, str] = {}
     numeric = {column.name for column in columns if isinstance(column, NumericColumn)}
     for column in columns:
@@ -72,7 +72,7 @@ def _category(graph: OnnxGraph, given: str, column: CategoricalColumn, *, is_num
 
 
 def _calendar(graph: OnnxGraph, days: str, column: CalendarColumn) -> str:
-    """1970-01-01 is day 0, a Thursday; months by Howard Hinnant's arithmetic, in years that begin in March."""
+    """Return the month, weekday or hour of days since 1970-01-01, a Thursday, as a code; 0 for a gap."""
     missing = graph("IsNaN", days)
     known = graph("Where", missing, _double(0.0), days)
     moment = graph("Round", graph("Mul", known, _double(MICROSECONDS)))
@@ -91,6 +91,7 @@ def _calendar(graph: OnnxGraph, days: str, column: CalendarColumn) -> str:
 
 
 def _month(graph: OnnxGraph, day: str) -> str:
+    """Return the month by Howard Hinnant's arithmetic, in years that begin in March."""
     era_day = _modulo(graph, graph("Add", day, _double(719468.0)), 146097.0)
     leaps = graph(
         "Sub",

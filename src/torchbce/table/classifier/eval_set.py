@@ -1,4 +1,4 @@
-"""The rows that a caller gives to choose an epoch by, beside those to learn from."""
+"""Read the rows that a caller gives to choose the epoch by."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def read_eval_set(eval_set: Any, columns: list[str], *, weighted: bool) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
-    """Those that count, as a frame, with their classes and weights.
+    """Return the rows of positive weight as a frame, with their classes and weights.
 
     Args:
         eval_set: what `fit` was given.
-        columns: of the rows to learn from; those of an array are called so too.
-        weighted: whether the rows to learn from have weights.
+        columns: the names of the training columns, which the columns of an array get too.
+        weighted: whether the training rows have weights.
 
     Raises:
         ValueError: neither two parts nor three; weights that are negative, not finite or all 0.
