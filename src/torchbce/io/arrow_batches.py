@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import IO
 
-from torchbce.io.files import ARROW, damage_refused
+from torchbce.io.files import ARROW, translate_read_errors
 from torchbce.io.source import SourceFile
 
 RECORD_BATCHES, HEADER, LENGTH = 3, 2, 0  # numbers of fields, in a Footer, a Message and a RecordBatch
@@ -24,7 +24,7 @@ def largest_batch(source: SourceFile) -> int:
     Raises:
         InputError: the file is damaged.
     """
-    with damage_refused(source.name, ARROW), source.path.open("rb") as file:
+    with translate_read_errors(source.name, ARROW), source.path.open("rb") as file:
         try:
             return max((_row_count(file, offset) for offset in _batch_offsets(file)), default=0)
         except struct.error as error:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from polars.exceptions import PanicException
@@ -108,7 +109,7 @@ def refuse_missing_columns(missing: list[str], columns: list[str], name: str, wh
 
 def write_table(table: pl.DataFrame, path: Path) -> None:
     """Write CSV, or Parquet where the name ends so; the file appears whole or not at all."""
-    with _write_refused(path), whole_file(path) as file:
+    with _translate_write_errors(path), whole_file(path) as file:
         if path.suffix.lower() in {".parquet", ".pq"}:
             table.write_parquet(file)
         else:
@@ -122,7 +123,7 @@ def write_batches(tables: Iterator[pl.DataFrame], path: Path) -> list[str]:
         write_table(whole, path)
         return whole.columns
     names: list[str] = []
-    with _write_refused(path), whole_file(path) as file:
+    with _translate_write_errors(path), whole_file(path) as file:
         for i, table in enumerate(tables):
             names = table.columns
             table.write_csv(file, include_header=i == 0)
@@ -131,12 +132,12 @@ def write_batches(tables: Iterator[pl.DataFrame], path: Path) -> list[str]:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, which appears whole or not at all."""
-    with _write_refused(path), whole_file(path) as file:
+    with _translate_write_errors(path), whole_file(path) as file:
         file.write(content)
 
 
 @contextlib.contextmanager
-def _write_refused(path: Path) -> Iterator[None]:
+def _translate_write_errors(path: Path) -> Iterator[None]:
     """Turn the errors of writing a file into one message."""
     try:
         yield
@@ -146,7 +147,7 @@ def _write_refused(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def damage_refused(name: str, kind: str) -> Iterator[None]:
+def translate_read_errors(name: str, kind: str) -> Iterator[None]:
     """Turn whatever polars raises for a damaged file into one message."""
     try:
         yield
@@ -157,7 +158,7 @@ def damage_refused(name: str, kind: str) -> Iterator[None]:
 
 
 def _read_binary(source: SourceFile, kind: str) -> pl.DataFrame:
-    with damage_refused(source.name, kind):
+    with translate_read_errors(source.name, kind):
         if kind == PARQUET:
             return pl.read_parquet(source.path, glob=False)
         with source.path.open("rb") as file:
@@ -167,15 +168,7 @@ def _read_binary(source: SourceFile, kind: str) -> pl.DataFrame:
 def _read_csv(source: SourceFile) -> pl.DataFrame:
     header = read_header(source)
     try:
-        table = pl.read_csv(
-            source.path,
-            separator=header.delimiter,
-            skip_rows=header.skipped,
-            new_columns=header.names,
-            null_values=[""],
-            infer_schema=False,
-            glob=False,
-        )
+        table = pl.read_csv(source.path, **header.options)
     except READ_ERRORS as error:
         check_rows(source, header, strictly=True)
         raise InputError(f"{source.name} cannot be read as CSV: {first_line(error)}") from error
@@ -193,6 +186,18 @@ class Header:
     names: list[str]
     delimiter: str
     skipped: int
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return polars' arguments by which the rows are read as texts."""
+        return {
+            "separator": self.delimiter,
+            "skip_rows": self.skipped,
+            "new_columns": self.names,
+            "null_values": [""],
+            "infer_schema": False,
+            "glob": False,
+        }
 
 
 def read_header(source: SourceFile) -> Header:

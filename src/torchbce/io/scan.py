@@ -22,11 +22,11 @@ from torchbce.io.files import (
     PARQUET,
     READ_ERRORS,
     check_rows,
-    damage_refused,
     file_format,
     first_line,
     read_header,
     refuse_missing_columns,
+    translate_read_errors,
 )
 from torchbce.io.folder_keys import Keys, key_column, missing_keys, name_with_keys
 from torchbce.io.source import STDIN, Format, SourceFile, open_source
@@ -96,7 +96,7 @@ def count_rows(source: SourceFile) -> int | None:
     kind = file_format(source)
     if kind == CSV:
         return None
-    with damage_refused(source.name, kind):
+    with translate_read_errors(source.name, kind):
         return int(scan_table(source).select(pl.len()).collect().item())
 
 
@@ -222,21 +222,12 @@ def file_stamp(path: Path) -> tuple[int, int]:
 def scan_table(source: SourceFile) -> pl.LazyFrame:
     """Return a table as a lazy frame, after reading its beginning or end alone."""
     kind = file_format(source)
-    with damage_refused(source.name, kind):
+    with translate_read_errors(source.name, kind):
         if kind == PARQUET:
             lazy = pl.scan_parquet(source.path, glob=False)
         elif kind == ARROW:
             lazy = pl.scan_ipc(source.path, glob=False)
         else:
-            header = read_header(source)
-            lazy = pl.scan_csv(
-                source.path,
-                separator=header.delimiter,
-                skip_rows=header.skipped,
-                new_columns=header.names,
-                infer_schema=False,
-                null_values=[""],
-                glob=False,
-            )
+            lazy = pl.scan_csv(source.path, **read_header(source).options)
         lazy.collect_schema()
     return lazy
