@@ -229,7 +229,7 @@ def predictions(tmp_path):
 
 def asked(path, **more):
     from torchbce.cli.labels import Asked
-    from torchbce.io.opened import Format
+    from torchbce.io.source import Format
 
     plain = {"target": "target", "prob": None, "logit": "logit", "weight": None, "only": None, "top": 10, "out": None}
     return Asked(str(path), **(plain | {"form": "json", "format": Format()} | more))

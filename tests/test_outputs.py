@@ -34,7 +34,7 @@ def nothing_is_read(monkeypatch, command):
     for name in ("p.csv", "q.csv"):
         Path(name).write_text(PREDICTIONS)
     for module in list(sys.modules.values()):
-        for name in ("opened", "load_model"):
+        for name in ("open_source", "load_model"):
             if getattr(module, "__name__", "").startswith("torchbce.") and hasattr(module, name):
                 monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("it reads first"))
     return command

@@ -43,7 +43,7 @@ def assert_same_columns(found, expected) -> None:
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 @pytest.mark.parametrize(("batch", "files"), [(1 << 16, 1), (1 << 16, 4), (997, 1), (64, 3)])
 def test_columns_are_those_of_a_table_in_memory(table, tmp_path, monkeypatch, kind, batch, files):
-    monkeypatch.setattr(shards, "ROWS", batch)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", batch)
     stream = prepared(written(table, tmp_path / "t", kind, files), tmp_path / "cache")
     whole = written(table, tmp_path / "whole", kind)[0]
     read = read_examples(whole, ROLES)
@@ -70,7 +70,7 @@ def test_columns_are_those_of_a_table_in_memory(table, tmp_path, monkeypatch, ki
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_records_decode_to_what_is_encoded_in_memory(table, tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(shards, "ROWS", 700)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 700)
     stream = prepared(written(table, tmp_path / "t", kind, 2), tmp_path / "cache")
     read = read_examples(written(table, tmp_path / "whole", kind)[0], ROLES).examples
     pieces = [len(cuts) - 1 if len(cuts) > 2 else 0 for cuts in stream.edges]

@@ -17,10 +17,11 @@ import pytest
 import torch
 
 from once import once
+from predicting import predict
 from torchbce.checkpoint.checkpointer import Checkpointer
 from torchbce.checkpoint.folder import CheckpointFolder
 from torchbce.io import shards
-from torchbce.io.size import BYTES, fits
+from torchbce.io.size import CELL_BYTES, fits_in_memory
 from torchbce.table import train as in_memory
 from torchbce.table import train_blocks as in_blocks
 from torchbce.table.columns.roles import Roles
@@ -30,7 +31,6 @@ from torchbce.table.ensemble.recipe import Choices
 from torchbce.table.network import data_parallel
 from torchbce.table.packed import prepare as packing
 from torchbce.table.packed.shuffled import Shuffled
-from torchbce.table.run.predict import predict
 from torchbce.table.splits.held import Held
 from torchbce.table.train_blocks import prepare
 
@@ -203,9 +203,9 @@ def test_what_needs_the_table_in_memory_says_so(file, command):
 
 def test_a_table_is_taken_into_memory_where_it_fits(file, tmp_path):
     cells = 30_000 * 6
-    assert fits([str(file)], cells * BYTES + 1)
-    assert not fits([str(file)], cells * BYTES - 1)
-    assert fits(["-"], 1.0)
+    assert fits_in_memory([str(file)], cells * CELL_BYTES + 1)
+    assert not fits_in_memory([str(file)], cells * CELL_BYTES - 1)
+    assert fits_in_memory(["-"], 1.0)
 
 
 @pytest.mark.parametrize("kind", ["stop", "skip"])
@@ -331,7 +331,7 @@ def test_a_time_budget_covers_reading(file, command, monkeypatch):
     assert command("train", file, *SMALL, "--time-budget", "1m").exit_code == 0
     assert 0 < given[0] < 60
     told = []
-    monkeypatch.setattr(shards, "ROWS", 2000)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 2000)
     monkeypatch.setattr(packing, "_Heard", slow(packing._Heard, told))
     found = command("train", file, *SMALL, "--cache", "other", "--time-budget", "0.2s")
     assert found.exit_code == 3

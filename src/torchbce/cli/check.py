@@ -13,9 +13,9 @@ from torchbce.checks.check_predictions import check_predictions
 from torchbce.checks.report import Report, report
 from torchbce.cli.output import say
 from torchbce.common.errors import InputError
-from torchbce.io.opened import Format
-from torchbce.io.predictions import Columns, read_numbers, read_predictions
-from torchbce.io.scan import sources
+from torchbce.io.predictions import PredictionColumns, read_numbers, read_predictions
+from torchbce.io.scan import open_sources
+from torchbce.io.source import Format
 from torchbce.table.run.folder import HISTORY_FILE, check_predictions_file
 
 
@@ -52,7 +52,7 @@ def run(
         wanted.append(weight)
     if cluster is not None and train is not None:
         raise typer.BadParameter("--cluster COL goes with --prob COL or --logit COL")
-    with sources([file], format) as found:
+    with open_sources([file], format) as found:
         parts = [read_numbers(source, [name for name in wanted if name], cluster) for source in found]
         columns = [np.concatenate(column) for column in zip(*(numbers for numbers, _ in parts), strict=True)]
         belongs = None if cluster is None else np.concatenate([texts for _, texts in parts])
@@ -67,8 +67,8 @@ def run(
 def _check_run(folder: Path, ignore: list[str], form: str) -> bool:
     """What training wrote: predictions of rows kept aside, and the losses of each epoch."""
     predictions = check_predictions_file(folder)
-    columns = Columns("logit", "target", from_logits=True)
-    with sources([str(predictions), str(folder / HISTORY_FILE)]) as (table, history):
+    columns = PredictionColumns("logit", "target", from_logits=True)
+    with open_sources([str(predictions), str(folder / HISTORY_FILE)]) as (table, history):
         rows = list(read_predictions(table, columns))
         (running, valid), _ = read_numbers(history, ["running", "valid"])
     outputs, targets = (torch.cat([getattr(batch, name) for batch in rows]) for name in ("outputs", "targets"))

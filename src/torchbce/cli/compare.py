@@ -23,11 +23,11 @@ from torchbce.comparison.file import from_bytes, to_bytes
 from torchbce.comparison.pairs import Pairs
 from torchbce.comparison.ranking import LossMatrix
 from torchbce.io.files import write_bytes
-from torchbce.io.opened import Format, Source
-from torchbce.io.paired import Model, read_together
-from torchbce.io.predictions import Batch, Columns, as_texts
+from torchbce.io.paired import PredictionFile, read_paired
+from torchbce.io.predictions import PredictionBatch, PredictionColumns, as_texts
 from torchbce.io.row_order import check_same_order
-from torchbce.io.scan import batches, sources
+from torchbce.io.scan import open_sources, read_batches
+from torchbce.io.source import Format, SourceFile
 
 RUN_KEY = "row"  # of a run's predictions: the number of the row in the table
 
@@ -58,7 +58,7 @@ class Chosen:
 
     name: str
     file: str
-    columns: Columns
+    columns: PredictionColumns
 
 
 def run(asked: Asked) -> None:
@@ -114,9 +114,9 @@ def _chosen(asked: Asked) -> tuple[list[Chosen], str | None]:
     """For each model a file and its columns, several of one file or one of each file; and what joins the files."""
     outputs = [(name, False) for name in asked.probs] + [(name, True) for name in asked.logits]
 
-    def columns(name: str, from_logits: bool) -> Columns:
+    def columns(name: str, from_logits: bool) -> PredictionColumns:
         only = only_of(asked.only)
-        return Columns(name, asked.target, from_logits, asked.weight, asked.by, only, asked.cluster)
+        return PredictionColumns(name, asked.target, from_logits, asked.weight, asked.by, only, asked.cluster)
 
     if len(set(outputs)) < len(outputs) or len(set(asked.files)) < len(asked.files):
         raise typer.BadParameter("a column or a file is named twice; a model is no different from itself")
@@ -141,11 +141,12 @@ def _chosen(asked: Asked) -> tuple[list[Chosen], str | None]:
 
 
 @contextlib.contextmanager
-def _opened(asked: Asked, chosen: list[Chosen]) -> Iterator[list[list[Model]]]:
+def _opened(asked: Asked, chosen: list[Chosen]) -> Iterator[list[list[PredictionFile]]]:
     """All models of each shard; there is one shard where each model has one file."""
     with contextlib.ExitStack() as stack:
         found = {
-            file: stack.enter_context(sources([file], asked.format)) for file in dict.fromkeys(c.file for c in chosen)
+            file: stack.enter_context(open_sources([file], asked.format))
+            for file in dict.fromkeys(c.file for c in chosen)
         }
         lists = [found[one.file] for one in chosen]
         if len({len(files) for files in lists}) > 1:
@@ -154,17 +155,17 @@ def _opened(asked: Asked, chosen: list[Chosen]) -> Iterator[list[list[Model]]]:
             )
             raise InputError(f"{counts}: each file of one takes its match of the other")
         yield [
-            [Model(source, one.columns) for source, one in zip(files, chosen, strict=True)]
+            [PredictionFile(source, one.columns) for source, one in zip(files, chosen, strict=True)]
             for files in zip(*lists, strict=True)
         ]
 
 
-def _together(shards: list[list[Model]], key: str | None) -> Iterator[tuple[str, list[Batch]]]:
+def _together(shards: list[list[PredictionFile]], key: str | None) -> Iterator[tuple[str, list[PredictionBatch]]]:
     """The batches of all models, each with the name of the first one's file."""
     for models in shards:
         if key is None and not rank_and_size()[0]:
             check_same_order(models)
-        for made in read_together(models, key, (0, 1) if key else rank_and_size()):
+        for made in read_paired(models, key, (0, 1) if key else rank_and_size()):
             yield models[0].source.name, made
 
 
@@ -192,14 +193,14 @@ def _pairs(asked: Asked, chosen: list[Chosen], key: str | None) -> Pairs:
     return pairs
 
 
-def _key_values(files: list[Source], key: str, items: set[tuple[str, int]]) -> dict[tuple[str, int], str]:
+def _key_values(files: list[SourceFile], key: str, items: set[tuple[str, int]]) -> dict[tuple[str, int], str]:
     """The keys of these items, by source and row: which items changed most is known once all have been read."""
     found: dict[tuple[str, int], str] = {}
     for file in files:
         rows = np.array(sorted(row for name, row in items if name == file.name), np.int64)
         if not len(rows):
             continue
-        for start, frame in batches(file, [key], f"--key {key}"):
+        for start, frame in read_batches(file, [key], f"--key {key}"):
             here = rows[(rows >= start) & (rows < start + frame.height)]
             values = as_texts(frame[key].gather(here - start), file)
             found |= {(file.name, row): value for row, value in zip(here.tolist(), values, strict=True)}

@@ -26,10 +26,10 @@ from torchbce.explanation.slices.collect import SliceCollector
 from torchbce.explanation.slices.result import Slices
 from torchbce.explanation.statistics.decision import Decided
 from torchbce.io.files import write_bytes
-from torchbce.io.opened import STDIN, Format, Source
-from torchbce.io.predictions import Batch, Columns
-from torchbce.io.scan import column_names, sources
-from torchbce.table.run.joined import joined_predictions
+from torchbce.io.predictions import PredictionBatch, PredictionColumns
+from torchbce.io.scan import column_names, open_sources
+from torchbce.io.source import STDIN, Format, SourceFile
+from torchbce.table.run.joined import join_predictions
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class _Reading:
             stack.enter_context(_named(names[0], asked.files[0]))
             collector = SliceCollector(columns.from_logits)
 
-            def collect(batch: Batch) -> None:
+            def collect(batch: PredictionBatch) -> None:
                 collector.add(batch.outputs, batch.targets, batch.weights, batch.features, batch.clusters)
 
             sketch = sketch_of(names, columns, asked.format, rank_and_size(), collect if asked.slices else None)
@@ -122,21 +122,23 @@ class _Reading:
         return sketch
 
 
-def _columns(asked: Asked, stack: contextlib.ExitStack) -> tuple[list[str], Columns]:
+def _columns(asked: Asked, stack: contextlib.ExitStack) -> tuple[list[str], PredictionColumns]:
     """The files and their columns; of a run, joined with its table where that is needed."""
     names, of_run, features = list(asked.files), False, None
     if len(names) == 1:
         file, of_run = file_of(names[0])
         if of_run:
             wanted = {asked.by, asked.cluster, asked.weight} - {None}
-            if asked.slices or wanted - set(column_names(Source(Path(file), file))):
+            if asked.slices or wanted - set(column_names(SourceFile(Path(file), file))):
                 file, features = _joined(Path(names[0]), asked, stack)
         names = [file]
     outputs, from_logits = outputs_of(asked.prob, asked.logit, of_run=of_run)
-    columns = Columns(outputs, asked.target, from_logits, asked.weight, asked.by, only_of(asked.only), asked.cluster)
+    columns = PredictionColumns(
+        outputs, asked.target, from_logits, asked.weight, asked.by, only_of(asked.only), asked.cluster
+    )
     if asked.slices:
         if features is None:
-            with sources(names[:1], asked.format) as found:
+            with open_sources(names[:1], asked.format) as found:
                 features = column_names(found[0])
         columns = replace(columns, features=tuple(name for name in features if name not in columns.names))
         if not columns.features:
@@ -146,7 +148,7 @@ def _columns(asked: Asked, stack: contextlib.ExitStack) -> tuple[list[str], Colu
 
 def _joined(folder: Path, asked: Asked, stack: contextlib.ExitStack) -> tuple[str, list[str]]:
     """A file with the run's predictions and its table side by side, for as long as it is read."""
-    frame, features = joined_predictions(folder, asked.table, asked.format)
+    frame, features = join_predictions(folder, asked.table, asked.format)
     path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torchbce-"))) / f"{folder.name}.parquet"
     frame.write_parquet(path)
     return str(path), features

@@ -14,9 +14,9 @@ from torchbce.cli.output import remark, say
 from torchbce.cli.predictions import file_of, only_of, outputs_of
 from torchbce.common.errors import InputError
 from torchbce.io.files import write_table
-from torchbce.io.opened import Format, Source
-from torchbce.io.predictions import Batch, Columns, read_numbers, read_predictions
-from torchbce.io.scan import sources
+from torchbce.io.predictions import PredictionBatch, PredictionColumns, read_numbers, read_predictions
+from torchbce.io.scan import open_sources
+from torchbce.io.source import Format, SourceFile
 from torchbce.labels.find_label_errors import label_errors
 from torchbce.labels.suspects import Contradicted
 
@@ -47,7 +47,7 @@ def run(asked: Asked) -> None:
     columns = _columns(asked, of_run=of_run)
     seen = Contradicted(columns.from_logits, asked.top)
     splits: set[str] = set()
-    with sources([name], asked.format) as found:
+    with open_sources([name], asked.format) as found:
         if len(found) > 1:
             raise typer.BadParameter(f"{name} stands for {len(found)} files; a row is named by its number in one file")
         source = found[0]
@@ -72,7 +72,7 @@ def run(asked: Asked) -> None:
         )
 
 
-def _check_labels(batch: Batch, column: str, source: Source) -> None:
+def _check_labels(batch: PredictionBatch, column: str, source: SourceFile) -> None:
     soft = ((batch.targets != 0) & (batch.targets != 1)).nonzero()
     if len(soft):
         first = int(soft[0])
@@ -82,7 +82,7 @@ def _check_labels(batch: Batch, column: str, source: Source) -> None:
         )
 
 
-def _columns(asked: Asked, *, of_run: bool) -> Columns:
+def _columns(asked: Asked, *, of_run: bool) -> PredictionColumns:
     outputs, from_logits = outputs_of(asked.prob, asked.logit, of_run=of_run)
     by = SPLIT if of_run else None
-    return Columns(outputs, asked.target, from_logits, asked.weight, by=by, only=only_of(asked.only))
+    return PredictionColumns(outputs, asked.target, from_logits, asked.weight, by=by, only=only_of(asked.only))

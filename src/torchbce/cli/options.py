@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from torchbce.explanation.statistics.decision import Decision
-    from torchbce.io.opened import Format
+    from torchbce.io.source import Format
 
 Table = Annotated[
     str,
@@ -65,7 +65,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print every number as JSON
 
 
 def format_of(decimal: str, delimiter: str | None, encoding: str | None) -> Format:
-    from torchbce.io.opened import Format
+    from torchbce.io.source import Format
 
     if delimiter is not None:
         delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)

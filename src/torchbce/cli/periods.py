@@ -22,10 +22,10 @@ from torchbce.comparison.page import write_periods
 from torchbce.comparison.periods import what_changed
 from torchbce.explanation.explain import Explanation, explanation
 from torchbce.explanation.sketch.sketch import Sketch
-from torchbce.io.opened import Format
 from torchbce.io.periods import PERIODS
-from torchbce.io.predictions import NO_GROUP, Columns, read_predictions
-from torchbce.io.scan import sources
+from torchbce.io.predictions import NO_GROUP, PredictionColumns, read_predictions
+from torchbce.io.scan import open_sources
+from torchbce.io.source import Format
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,12 @@ def run(asked: Asked) -> None:
     say(json.dumps(found.to_dict(), indent=1) if asked.form == "json" else found)
 
 
-def _columns(asked: Asked, of_run: bool) -> Columns:
+def _columns(asked: Asked, of_run: bool) -> PredictionColumns:
     outputs, from_logits = outputs_of(asked.prob, asked.logit, of_run=of_run)
     only = only_of(asked.only)
-    return Columns(outputs, asked.target, from_logits, asked.weight, asked.by, only, asked.cluster, every=asked.every)
+    return PredictionColumns(
+        outputs, asked.target, from_logits, asked.weight, asked.by, only, asked.cluster, every=asked.every
+    )
 
 
 def _explained(asked: Asked, names: list[str]) -> Explanation:
@@ -109,7 +111,7 @@ def _by_period(asked: Asked) -> tuple[list[str], list[Explanation]]:
     """A sketch of each period that occurs; rows without a date are left out."""
     found: dict[str, Sketch] = {}
     columns = _columns(asked, False)
-    with sources(asked.files, asked.format) as opened:
+    with open_sources(asked.files, asked.format) as opened:
         for source in opened:
             for batch in read_predictions(source, columns):
                 assert batch.groups is not None

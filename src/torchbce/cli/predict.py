@@ -14,7 +14,7 @@ from torchbce.common.errors import OutputError
 from torchbce.common.text import counted
 from torchbce.common.visible import visible
 from torchbce.io.files import write_batches
-from torchbce.io.opened import Format
+from torchbce.io.source import Format
 from torchbce.table.run.predict import Predictor
 
 if TYPE_CHECKING:

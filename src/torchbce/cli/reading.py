@@ -10,21 +10,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from torchbce.common.errors import InputError
 from torchbce.explanation.sketch.sketch import Sketch
-from torchbce.io.opened import Format, Source
-from torchbce.io.predictions import Batch, Columns, read_predictions
-from torchbce.io.scan import count_rows, sources
+from torchbce.io.predictions import PredictionBatch, PredictionColumns, read_predictions
+from torchbce.io.scan import count_rows, open_sources
+from torchbce.io.source import Format, SourceFile
 
 
 def sketch_of(
     names: list[str],
-    columns: Columns,
+    columns: PredictionColumns,
     format: Format,
     part: tuple[int, int] = (0, 1),
-    also: Callable[[Batch], None] | None = None,
+    also: Callable[[PredictionBatch], None] | None = None,
 ) -> Sketch:
     """The sketch of the predictions in files; of `part` (k, n), of the k-th of n parts. `also` gets every batch."""
     sketch = Sketch(columns.from_logits)
-    with sources(names, format) as found, _progress(found, quiet=part[0] > 0) as advance:
+    with open_sources(names, format) as found, _progress(found, quiet=part[0] > 0) as advance:
         for source in found:
             for batch in read_predictions(source, columns, part):
                 try:
@@ -46,7 +46,7 @@ def sketch_of(
 
 
 @contextlib.contextmanager
-def _progress(found: list[Source], *, quiet: bool) -> Iterator[Callable[[int], None]]:
+def _progress(found: list[SourceFile], *, quiet: bool) -> Iterator[Callable[[int], None]]:
     """A bar on standard error while rows are read, where a person looks."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:

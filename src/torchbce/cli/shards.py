@@ -8,7 +8,7 @@ from torchbce.common.errors import InputError
 from torchbce.common.processes import rank_and_size
 from torchbce.explanation.sketch.archive import MOST
 from torchbce.explanation.sketch.gather import Part, merged
-from torchbce.io.scan import sources
+from torchbce.io.scan import open_sources
 
 
 def of_all_processes(
@@ -31,7 +31,7 @@ def of_all_processes(
 def merged_files(names: list[str], from_bytes: Callable[[bytes], Part]) -> Part:
     """What other runs saved, added up."""
     whole: Part | None = None
-    with sources(names) as found:
+    with open_sources(names) as found:
         for source in found:
             try:
                 size = source.path.stat().st_size

@@ -20,8 +20,8 @@ from torchbce.cli.train_progress import OnFold, reading_shown, training_shown
 from torchbce.common import processes
 from torchbce.common.errors import InputError
 from torchbce.common.visible import visible
-from torchbce.io.opened import Format
-from torchbce.io.size import fits
+from torchbce.io.size import fits_in_memory
+from torchbce.io.source import Format
 from torchbce.table import train as in_memory
 from torchbce.table import train_blocks as in_blocks
 from torchbce.table.columns.roles import Roles
@@ -29,8 +29,8 @@ from torchbce.table.ensemble.course import Watch
 from torchbce.table.ensemble.recipe import Choices, Recipe
 from torchbce.table.network.devices import device_named
 from torchbce.table.outcome import Outcome
-from torchbce.table.run.identity import PROCESSOR, digest, identity
-from torchbce.table.run.reservation import Reservation, check_place
+from torchbce.table.run.identity import PROCESSOR, identity_digest, run_identity
+from torchbce.table.run.reservation import RunFolderLock, check_run_folder
 from torchbce.table.run.write import write_run
 from torchbce.table.splits.held import Held
 
@@ -84,10 +84,10 @@ def run(wanted: Wanted) -> None:
     with processes.joined():
         processes.require_same(_options(wanted))
         processes.in_all(lambda: device_named(wanted.choices.device, bf16=wanted.choices.bf16))  # before it reads
-        processes.from_first(lambda: check_place(wanted.folder, exact=wanted.is_exact, resume=wanted.long.resume))
+        processes.from_first(lambda: check_run_folder(wanted.folder, exact=wanted.is_exact, resume=wanted.long.resume))
         listener = Listener() if processes.is_first() else Silent()
         budget = TimeBudget(wanted.choices.time_budget, wanted.file)
-        small = processes.from_first(lambda: fits(wanted.tables, wanted.long.memory, wanted.format))
+        small = processes.from_first(lambda: fits_in_memory(wanted.tables, wanted.long.memory, wanted.format))
         task = processes.in_all(lambda: _in_memory(wanted)) if small else _in_blocks(wanted, listener, budget)
         processes.require_same(task.known)
         choices = wanted.choices
@@ -151,7 +151,7 @@ def _in_blocks(wanted: Wanted, listener: Listener, budget: TimeBudget) -> in_blo
 
 def _identity(wanted: Wanted, digests: dict[str, str]) -> dict[str, Any]:
     """What the run depends on; `digests` are those of what was read."""
-    return identity(
+    return run_identity(
         digests,
         wanted.roles,
         wanted.held,
@@ -168,7 +168,7 @@ def _options(wanted: Wanted) -> dict[str, Any]:
 
 
 @contextmanager
-def _place(wanted: Wanted, task: Task) -> Iterator[tuple[Reservation, str]]:
+def _place(wanted: Wanted, task: Task) -> Iterator[tuple[RunFolderLock, str]]:
     """Where the run is to be, and the digest of what it depends on."""
     whole = _identity(wanted, task.digests)
     with place_of(
@@ -178,11 +178,11 @@ def _place(wanted: Wanted, task: Task) -> Iterator[tuple[Reservation, str]]:
         keeps=wanted.long.checkpoint is not None,
         resume=wanted.long.resume,
     ) as place:
-        yield place, digest(whole)
+        yield place, identity_digest(whole)
 
 
 def _trained(
-    wanted: Wanted, task: Task, chosen: Recipe, choices: Choices, place: Reservation, listener: Listener
+    wanted: Wanted, task: Task, chosen: Recipe, choices: Choices, place: RunFolderLock, listener: Listener
 ) -> Outcome:
     """`choices`: the user's, with the time that is left."""
     checkpointer = Checkpointer(place.unfinished, wanted.long.checkpoint or math.inf)

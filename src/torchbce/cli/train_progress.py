@@ -15,7 +15,7 @@ from torchbce.cli.train_lines import LABEL
 from torchbce.common.visible import MESSAGE, shown
 from torchbce.monitor.history import Epoch
 from torchbce.table.ensemble.course import Watch
-from torchbce.table.run.reservation import Reservation
+from torchbce.table.run.reservation import RunFolderLock
 
 OnFold = Callable[[int, float], None]
 
@@ -46,7 +46,7 @@ def reading_shown(listener: Listener) -> Iterator[Callable[[int, int | None], No
 
 @contextlib.contextmanager
 def training_shown(
-    listener: Listener, place: Reservation, folds: int, rows_per_step: int = 0
+    listener: Listener, place: RunFolderLock, folds: int, rows_per_step: int = 0
 ) -> Iterator[tuple[OnFold, Watch]]:
     """Each fold, epoch and step. `rows_per_step`: to say how many rows a second are learnt from; 0 to leave it out."""
     with bar_of(listener, "fold 1" if folds else "epoch 1") as running:

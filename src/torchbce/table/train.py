@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from torchbce.io.opened import Format
+from torchbce.io.source import Format
 from torchbce.table.columns.columns import encode
 from torchbce.table.columns.examples import Examples
 from torchbce.table.columns.roles import Roles

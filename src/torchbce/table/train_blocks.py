@@ -10,8 +10,8 @@ import numpy as np
 
 from torchbce.common import processes
 from torchbce.common.signals import look
-from torchbce.io.opened import Format
-from torchbce.io.scan import files_of
+from torchbce.io.scan import expand_names
+from torchbce.io.source import Format
 from torchbce.table import baselines
 from torchbce.table.columns.matrix import digest
 from torchbce.table.columns.roles import Roles
@@ -95,7 +95,7 @@ def prepare(
 
     if processes.world_size() > 1:
         given = {"table": names} | ({} if held.file is None else {"test table": [held.file]})
-        seen = processes.in_all(lambda: {what: sampled(files_of(some)) for what, some in given.items()})
+        seen = processes.in_all(lambda: {what: sampled(expand_names(some)) for what, some in given.items()})
         processes.require_same({f"the content of the {what}": content for what, content in seen.items()})
     return StreamTask(processes.first_then_rest(pack), None if held.file is None else Path(held.file).name)
 

@@ -1,7 +1,7 @@
-"""A file that a user names as one that can be read in any way: regular, not compressed, UTF-8, with a name in UTF-8.
+"""Turn a named input into a seekable UTF-8 file: regular, not compressed, with a name in UTF-8.
 
-Pipes, standard input, .gz, .zst and other encodings are written out first, since a format shows itself at its ends and
-a column may be needed twice.
+Pipes, standard input, .gz, .zst and other encodings are written to a temporary file first, as the format of a file is
+seen at both of its ends, and a column may be read twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Format:
-    """What a user says of a CSV file, beyond what it shows: None where it is to be seen."""
+    """Options of a user for a CSV file; None where the file itself shows it."""
 
     decimal: str = "."
     delimiter: str | None = None
@@ -39,8 +39,12 @@ class Format:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A file to read; `name` is how messages call it. keys: columns that the names of its folders hold."""
+class SourceFile:
+    """A file to read.
+
+    name: the file's name in messages.
+    keys: columns in the names of its folders.
+    """
 
     path: Path
     name: str
@@ -49,14 +53,14 @@ class Source:
 
 
 @contextlib.contextmanager
-def opened(name: str, format: Format | None = None) -> Iterator[Source]:
-    """The file that a name stands for; `-` is standard input.
+def open_source(name: str, format: Format | None = None) -> Iterator[SourceFile]:
+    """Yield the file that a name stands for, as one that can be read in any way; `-` is standard input.
 
     Raises:
         InputError: there is no such file, or it cannot be decompressed or decoded.
     """
     format = format or Format()
-    shown = "standard input" if name == STDIN else name
+    label = "standard input" if name == STDIN else name
     with contextlib.ExitStack() as stack:
 
         def draft() -> Path:
@@ -66,19 +70,20 @@ def opened(name: str, format: Format | None = None) -> Iterator[Source]:
         if name == STDIN and sys.stdin is None:
             raise InputError("standard input is closed; name a file in place of -, or open it, as with < FILE")
         try:
-            path = _spooled(sys.stdin.buffer, draft()) if name == STDIN else _regular(Path(name), shown, draft)
+            path = _write_out(sys.stdin.buffer, draft()) if name == STDIN else _regular_file(Path(name), label, draft)
             path = _decompressed(path, draft)
             if format.encoding is not None:
-                path = _decoded(path, format.encoding, shown, draft())
+                path = _decoded(path, format.encoding, label, draft())
         except InputError:
             raise
         except (OSError, EOFError, zlib.error, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise InputError(f"{shown}: cannot be read: {reason}") from error
-        yield Source(path, shown, format, keys_of(name))
+            raise InputError(f"{label}: cannot be read: {reason}") from error
+        yield SourceFile(path, label, format, keys_of(name))
 
 
-def _regular(path: Path, name: str, draft: Callable[[], Path]) -> Path:
+def _regular_file(path: Path, name: str, draft: Callable[[], Path]) -> Path:
+    """Return a regular file with the content of `path`: itself, an alias in UTF-8, or a copy of a pipe."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -87,7 +92,7 @@ def _regular(path: Path, name: str, draft: Callable[[], Path]) -> Path:
         raise InputError(f"{name} is a folder; name a CSV or Parquet file in it")
     if not stat.S_ISREG(mode):  # a pipe, as of <(...), can be read once
         with path.open("rb") as file:
-            return _spooled(file, draft())
+            return _write_out(file, draft())
     if not is_utf8(path):
         alias = draft()
         alias.symlink_to(path.resolve())
@@ -95,37 +100,39 @@ def _regular(path: Path, name: str, draft: Callable[[], Path]) -> Path:
     return path
 
 
-def _spooled(file: IO[bytes], path: Path) -> Path:
+def _write_out(file: IO[bytes], path: Path) -> Path:
     with path.open("wb") as out:
         shutil.copyfileobj(file, out, CHUNK)
     return path
 
 
 def is_compressed(path: Path) -> bool:
-    """By its first bytes."""
+    """Return whether a file is compressed, by its first bytes."""
     with path.open("rb") as file:
         return file.read(4).startswith((GZIP, ZSTD))
 
 
 def _decompressed(path: Path, draft: Callable[[], Path]) -> Path:
+    """Return a file that is not compressed: itself, or what it unpacks to."""
     with path.open("rb") as file:
         head = file.read(4)
         file.seek(0)
         if head[:2] == GZIP:
             with gzip.open(file) as content:
-                return _spooled(content, draft())  # type: ignore[arg-type]
+                return _write_out(content, draft())  # type: ignore[arg-type]
         if head == ZSTD:
             import zstandard
 
             try:
                 with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as content:
-                    return _spooled(content, draft())
+                    return _write_out(content, draft())
             except zstandard.ZstdError as error:
                 raise ValueError(f"it is damaged: {error}") from error
     return path
 
 
 def _decoded(path: Path, encoding: str, name: str, out: Path) -> Path:
+    """Write a file of another encoding to `out` as UTF-8."""
     try:
         codecs.lookup(encoding)
     except LookupError:
@@ -139,7 +146,7 @@ def _decoded(path: Path, encoding: str, name: str, out: Path) -> Path:
 
 
 def _neighbours(path: Path) -> str:
-    """Files with a similar name, for a mistyped one."""
+    """Return the end of a message about a mistyped name: files with a similar one."""
     import difflib
 
     if not path.parent.is_dir():

@@ -1,4 +1,4 @@
-"""The rows that a caller gives to choose an epoch by, beside those to learn from."""
+"""Read the rows that a caller gives to choose the epoch by."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils import check_array
 
-from torchbce.io.frames import frame_of, is_frame, renamed
-from torchbce.table.classifier.inputs import array_of, eval_set_of, labels_of, weights_of
+from torchbce.io.frames import is_frame, rename_columns, to_frame
+from torchbce.table.classifier.inputs import check_labels, check_weights, to_array, unpack_eval_set
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def eval_rows(eval_set: Any, columns: list[str], *, weighted: bool) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
-    """Those that count, as a frame, with their classes and weights.
+def read_eval_set(eval_set: Any, columns: list[str], *, weighted: bool) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
+    """Return the rows of positive weight as a frame, with their classes and weights.
 
     Args:
         eval_set: what `fit` was given.
-        columns: of the rows to learn from; those of an array are called so too.
-        weighted: whether the rows to learn from have weights.
+        columns: the names of the training columns, which the columns of an array get too.
+        weighted: whether the training rows have weights.
 
     Raises:
         ValueError: neither two parts nor three; weights that are negative, not finite or all 0.
     """
-    given, labels, *weights = eval_set_of(eval_set)
+    given, labels, *weights = unpack_eval_set(eval_set)
     framed = is_frame(given)
-    frame = frame_of(given if framed else check_array(array_of(given), dtype=None, ensure_all_finite="allow-nan"))
+    frame = to_frame(given if framed else check_array(to_array(given), dtype=None, ensure_all_finite="allow-nan"))
     if not framed and frame.width == len(columns):
-        frame = renamed(frame, columns)
-    y = labels_of(labels, frame.height, "eval_set's y")
-    weight = weights_of(weights[0], frame.height, "eval_set's weight") if weights else None
+        frame = rename_columns(frame, columns)
+    y = check_labels(labels, frame.height, "eval_set's y")
+    weight = check_weights(weights[0], frame.height, "eval_set's weight") if weights else None
     if weight is None:
         if weighted:
             warnings.warn(
