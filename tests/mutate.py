@@ -130,7 +130,7 @@ MUTATIONS = (
     ("table/ensemble/block_course.py", "if keeper.keeps and not self._ended:", "if came:", "signals"),
     ("io/scan.py", "if not keys:", "if keys is not None:", "shards"),
     ("table/columns/answers.py", "if self._as_booleans and self._as_numbers:", "if self._as_booleans and not texts:", "shards"),
-    ("cli/files_out.py", "if why is not None:", "if why == option:", "outputs"),
+    ("cli/shared/files_out.py", "if why is not None:", "if why == option:", "outputs"),
     ("common/signals.py", "if _watch.active and _watch.asked", "if _watch.active and not _watch.asked", "signals"),
     ("io/frames.py", 'in ("NAType", "NaTType")', 'in ("NaTType",)', "classifier_inputs"),
     ("io/frames.py", "if wanted is None or name in wanted", "if True", "classifier_inputs"),
@@ -219,7 +219,7 @@ MUTATIONS = (
     ("explanation/slices/table.py", "return np.asarray(self.weight**2 / self._squares)", "return self.count", "slices"),
     ("explanation/slices/questions.py", "return np.minimum(low, least), np.maximum(high, most)", "return low, high", "clustered_slices"),
     ("explanation/slices/table.py", "or 1.0", "or 0.0", "clustered_slices"),
-    ("cli/explain.py", "batch.features, batch.clusters)", "batch.features)", "clustered_slices"),
+    ("cli/explain/run.py", "batch.features, batch.clusters)", "batch.features)", "clustered_slices"),
 )
 # fmt: on
 

@@ -1,4 +1,4 @@
-"""What several runs or several processes have read, added up."""
+"""Sums of what several runs or several processes have read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchbce.io.scan import sources
 def of_all_processes(
     read: Callable[[], Part], to_bytes: Callable[[Part], bytes], from_bytes: Callable[[bytes], Part]
 ) -> Part | None:
-    """What all processes have read, in the first of them; None in the others."""
+    """Return what all processes have read, in the first of them; None in the others."""
     part, failure = None, None
     try:
         part = read()
@@ -29,10 +29,10 @@ def of_all_processes(
 
 
 def merged_files(names: list[str], from_bytes: Callable[[bytes], Part]) -> Part:
-    """What other runs saved, added up."""
+    """Return the sum of what other runs saved."""
     whole: Part | None = None
-    with sources(names) as found:
-        for source in found:
+    with sources(names) as files:
+        for source in files:
             try:
                 size = source.path.stat().st_size
                 if size > MOST:
