@@ -105,7 +105,7 @@ MUTATIONS = (
     ("checkpoint/form.py", "state.dtype == form.dtype and state.ndim", "state.ndim", "crafted_checkpoints"),
     ("table/run/joined.py", "if table is None and name != Path(name).name:", "if False:", "run_folder"),
     ("table/model.py", "if not finite.all():", "if False:", "run_folder"),
-    ("table/ensemble/course.py", "np.logaddexp.at(no, place, -np.logaddexp(0.0, logits))", "no[place] = -np.logaddexp(0.0, logits)", "trees"),
+    ("table/ensemble/ensemble.py", "np.logaddexp.at(no, row, -np.logaddexp(0.0, logits))", "no[row] = -np.logaddexp(0.0, logits)", "trees"),
     ("common/visible.py", r"\u200b-\u200f", r"\u200c-\u200f", "markup"),
     ("common/markdown.py", '(literal.replace("|", "\\\\|") if in_table else literal)', "literal", "markup"),
     ("explanation/plots/figure.py", '"parse_math": False', '"parse_math": True', "markup"),
@@ -131,7 +131,7 @@ MUTATIONS = (
     ("table/ensemble/block_course.py", "if checkpointer.enabled and not self._ended:", "if came:", "signals"),
     ("io/scan.py", "if not keys:", "if keys is not None:", "shards"),
     ("table/columns/answers.py", "if self._as_booleans and self._as_numbers:", "if self._as_booleans and not texts:", "shards"),
-    ("cli/files_out.py", "if why is not None:", "if why == option:", "outputs"),
+    ("cli/shared/files_out.py", "if why is not None:", "if why == option:", "outputs"),
     ("common/signals.py", "if _watch.active and _watch.asked", "if _watch.active and not _watch.asked", "signals"),
     ("io/frames.py", 'in ("NAType", "NaTType")', 'in ("NaTType",)', "classifier_inputs"),
     ("io/frames.py", "if wanted is None or name in wanted", "if True", "classifier_inputs"),
@@ -220,7 +220,8 @@ MUTATIONS = (
     ("explanation/slices/table.py", "return np.asarray(self.weight**2 / self._squares)", "return self.count", "slices"),
     ("explanation/slices/questions.py", "return np.minimum(low, least), np.maximum(high, most)", "return low, high", "clustered_slices"),
     ("explanation/slices/table.py", "or 1.0", "or 0.0", "clustered_slices"),
-    ("cli/explain.py", "batch.features, batch.clusters)", "batch.features)", "clustered_slices"),
+    ("cli/explain/run.py", "batch.features, batch.clusters)", "batch.features)", "clustered_slices"),
+    ("table/ensemble/trainer.py", "if keeper.keeps and not self._ended:", "if signal:", "signals"),
 )
 # fmt: on
 

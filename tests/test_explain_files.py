@@ -132,7 +132,7 @@ def test_rows_and_blank_lines(command, tmp_path, monkeypatch):
         (b"p,y\n0.5,1\nnan,0\n", FLAGS, "row 2 of column 'p' is nan"),
         (b"p,y\n0.5,1\n,0\n", FLAGS, "row 2 of column 'p' is missing"),
         (b"p,y\n0.5,1\n", (*FLAGS, "--weight", "p", "--only", "y=7"), "no row has y = '7'; its values are '1'"),
-        (b"p,y\n0.5,1\n", (*FLAGS, "--merge"), "this is not a sketch that explain --save of this version made"),
+        (b"p,y\n0.5,1\n", ("--merge",), "this is not a sketch that explain --save of this version made"),
         (b"PAR1 and then nothing", FLAGS, "is a damaged or truncated"),
         (b"ARROW1 and then nothing", FLAGS, "is a damaged or truncated"),
     ],

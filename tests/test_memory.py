@@ -16,7 +16,7 @@ import pytest
 from numpy.lib import format as npy
 
 from torchbce import InputError
-from torchbce.cli import shards
+from torchbce.cli.shared import shards
 from torchbce.comparison import file as pairs_file
 from torchbce.explanation.sketch import archive
 from torchbce.explanation.sketch import file as sketch_file

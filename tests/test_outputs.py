@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from torchbce.cli import output
-from torchbce.cli.exit_codes import reported
+from torchbce.cli.shared import output
+from torchbce.cli.shared.exit_codes import reported
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="descriptors of POSIX")
 PREDICTIONS = "y,p,q\n" + "".join(f"{i % 2},0.{i % 8 + 1},0.{i % 7 + 1}\n" for i in range(60))

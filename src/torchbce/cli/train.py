@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from torchbce.checkpoint.checkpointer import Checkpointer
-from torchbce.cli.exit_codes import ExitCode
-from torchbce.cli.output import Listener, Silent, remark
 from torchbce.cli.resuming import place_of, resumable
+from torchbce.cli.shared.exit_codes import ExitCode
+from torchbce.cli.shared.output import NullOutput, Output, print_err
 from torchbce.cli.time_budget import TimeBudget
 from torchbce.cli.train_lines import LABEL, network_line, outline_lines, result_lines
 from torchbce.cli.train_progress import OnFold, reading_shown, training_shown
@@ -85,33 +85,33 @@ def run(wanted: Wanted) -> None:
         processes.require_same(_options(wanted))
         processes.in_all(lambda: device_named(wanted.choices.device, bf16=wanted.choices.bf16))  # before it reads
         processes.from_first(lambda: check_run_folder(wanted.folder, exact=wanted.is_exact, resume=wanted.long.resume))
-        listener = Listener() if processes.is_first() else Silent()
+        output = Output() if processes.is_first() else NullOutput()
         budget = TimeBudget(wanted.choices.time_budget, wanted.file)
         small = processes.from_first(lambda: fits_in_memory(wanted.tables, wanted.long.memory, wanted.format))
-        task = processes.in_all(lambda: _in_memory(wanted)) if small else _in_blocks(wanted, listener, budget)
+        task = processes.in_all(lambda: _in_memory(wanted)) if small else _in_blocks(wanted, output, budget)
         processes.require_same(task.known)
         choices = wanted.choices
         if choices.time_budget is not None:
             choices = replace(choices, time_budget=processes.from_first(budget.left))
         for line in outline_lines(task.outline, wanted.roles.positive):
-            listener.say(line)
+            output.print(line)
         chosen = task.recipe(wanted.choices)
-        listener.say(network_line(chosen, wanted.seed))
+        output.print(network_line(chosen, wanted.seed))
         with _place(wanted, task) as (place, run):
             if place.finished:
-                listener.say(f"{'finished':{LABEL}}{place.folder} is this very run; there is nothing left to do")
+                output.print(f"{'finished':{LABEL}}{place.folder} is this very run; there is nothing left to do")
                 return
-            with resumable(place, listener, LABEL):
-                outcome = _trained(wanted, task, chosen, choices, place, listener)
+            with resumable(place, output, LABEL):
+                outcome = _trained(wanted, task, chosen, choices, place, output)
                 notes = write_run(outcome, place, run) if processes.is_first() else []
-                if listener.speaks:
+                if not output.is_null:
                     for note in notes:
-                        remark(f"torchbce: {note}")
+                        print_err(f"torchbce: {note}")
                     for line in result_lines(outcome, place.folder):
-                        listener.say(line)
-    if listener.error is not None:
-        remark(f"torchbce: the output cannot be written ({listener.error.strerror}); the model is in {place.folder}")
-        sys.exit(ExitCode.PIPE if isinstance(listener.error, BrokenPipeError) else ExitCode.OUTPUT)
+                        output.print(line)
+    if output.error is not None:
+        print_err(f"torchbce: the output cannot be written ({output.error.strerror}); the model is in {place.folder}")
+        sys.exit(ExitCode.PIPE if isinstance(output.error, BrokenPipeError) else ExitCode.OUTPUT)
 
 
 Task = in_memory.Task | in_blocks.StreamTask
@@ -121,11 +121,11 @@ def _in_memory(wanted: Wanted) -> in_memory.Task:
     return in_memory.prepare(wanted.file, wanted.roles, wanted.held, seed=wanted.seed, format=wanted.format)
 
 
-def _in_blocks(wanted: Wanted, listener: Listener, budget: TimeBudget) -> in_blocks.StreamTask:
+def _in_blocks(wanted: Wanted, output: Output, budget: TimeBudget) -> in_blocks.StreamTask:
     if wanted.compare:
         raise InputError(f"{wanted.file} is larger than memory, and --compare needs it there; leave --compare out")
     cache = wanted.long.cache or wanted.folder.with_name(f"{wanted.folder.name}.cache")
-    with reading_shown(listener) as shown:
+    with reading_shown(output) as shown:
 
         def on_rows(done: int, total: int | None) -> None:
             budget.left()
@@ -142,7 +142,7 @@ def _in_blocks(wanted: Wanted, listener: Listener, budget: TimeBudget) -> in_blo
         )
     size = sum(path.stat().st_size for path in cache.iterdir())
     how = "is used again" if task.stream.reused else "was made"
-    listener.say(
+    output.print(
         f"{'cache':{LABEL}}{cache} {how}: {size / 2**30:,.2f} GiB, for a table that does not fit in memory (--memory); "
         "boosted trees, which need it there, are left out"
     )
@@ -182,13 +182,13 @@ def _place(wanted: Wanted, task: Task) -> Iterator[tuple[RunFolderLock, str]]:
 
 
 def _trained(
-    wanted: Wanted, task: Task, chosen: Recipe, choices: Choices, place: RunFolderLock, listener: Listener
+    wanted: Wanted, task: Task, chosen: Recipe, choices: Choices, place: RunFolderLock, output: Output
 ) -> Outcome:
     """`choices`: the user's, with the time that is left."""
     checkpointer = Checkpointer(place.unfinished, wanted.long.checkpoint or math.inf)
     rows = 0 if isinstance(task, in_memory.Task) else chosen.batch_size
     shown: tuple[OnFold, Watch]
-    with training_shown(listener, place, task.outline.folds, rows) as shown:
+    with training_shown(output, place, task.outline.folds, rows) as shown:
         on_fold, watch = shown[0], replace(shown[1], checkpointer=checkpointer)
         if isinstance(task, in_blocks.StreamTask):
             return in_blocks.train(task, choices, seed=wanted.seed, watch=watch)

@@ -1,39 +1,28 @@
-"""`train`, `predict` and `export`: their options. Every option is chosen by hand; a test holds the list."""
+"""The options of `torchbce train`. Every option is chosen by hand; a test holds the list."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from torchbce.cli.base import app
-from torchbce.cli.exit_codes import reported
-from torchbce.cli.options import (
-    ESTIMATE,
-    LONG,
-    MODEL,
-    ROWS,
-    Cost,
-    Decimal,
-    Delimiter,
-    Encoding,
-    Table,
-    Threshold,
-    at_most_one,
-    bytes_of,
-    format_of,
-    one_of,
-    positive_rate,
-    seconds_of,
-    sizes_of,
-)
+from torchbce.cli.shared.options import CsvOptions, Table
+from torchbce.cli.shared.values import at_most_one, bytes_of, one_of, positive_rate, seconds_of, sizes_of
+
+if TYPE_CHECKING:
+    from torchbce.cli.train import Wanted
+
+ROWS, ESTIMATE, MODEL, LONG = "Rows and columns", "The estimate", "The model", "Long runs"  # panels of --help
 
 
-@app.command()
-def train(
-    file: Table,
-    target: Annotated[str, typer.Option(help="The yes/no column.", show_default=False)],
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(CsvOptions):
+    """The table, its columns, how the model is estimated and trained, and the run folder."""
+
+    file: Table
+    target: Annotated[str, typer.Option(help="The yes/no column.", show_default=False)]
     positive: Annotated[
         Optional[str],
         typer.Option(
@@ -41,32 +30,32 @@ def train(
             help="Which of the target's two values is 1.",
             show_default="1, true or yes, else the later one",
         ),
-    ] = None,
+    ] = None
     exclude: Annotated[
-        Optional[list[str]],
+        list[str],
         typer.Option(
             rich_help_panel=ROWS, metavar="COL", help="A column to leave out; may be repeated.", show_default=False
         ),
-    ] = None,
+    ] = field(default_factory=list)
     categorical: Annotated[
-        Optional[list[str]],
+        list[str],
         typer.Option(
             rich_help_panel=ROWS,
             metavar="COL",
             help="A column of numbers to take as categories; may be repeated.",
             show_default=False,
         ),
-    ] = None,
+    ] = field(default_factory=list)
     weight: Annotated[
         Optional[str],
         typer.Option(rich_help_panel=ROWS, metavar="COL", help="A column of weights, one per row.", show_default=False),
-    ] = None,
+    ] = None
     test: Annotated[
         Optional[str],
         typer.Option(
             rich_help_panel=ESTIMATE, metavar="FILE", help="Another table, to estimate on.", show_default=False
         ),
-    ] = None,
+    ] = None
     test_share: Annotated[
         Optional[float],
         typer.Option(
@@ -76,7 +65,7 @@ def train(
             help="Keep this share of the rows aside, to estimate on; 0 for none.",
             show_default="0.2 from 10,000 rows on",
         ),
-    ] = None,
+    ] = None
     folds: Annotated[
         Optional[int],
         typer.Option(
@@ -86,7 +75,7 @@ def train(
             help="Estimate by cross-validation, on every row.",
             show_default="5 below 10,000 rows",
         ),
-    ] = None,
+    ] = None
     group: Annotated[
         Optional[str],
         typer.Option(
@@ -95,7 +84,7 @@ def train(
             help="Rows of one group, such as a patient, stay together in splits.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     time: Annotated[
         Optional[str],
         typer.Option(
@@ -104,10 +93,10 @@ def train(
             help="Learn from earlier rows and estimate on later ones.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     compare: Annotated[
         bool, typer.Option("--compare", rich_help_panel=ESTIMATE, help="Boosted trees beside it too, on the same rows.")
-    ] = False,
+    ] = False
     time_budget: Annotated[
         Optional[str],
         typer.Option(
@@ -116,7 +105,7 @@ def train(
             help="Seconds (90s), minutes or hours of reading and training at most.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     hidden: Annotated[
         Optional[str],
         typer.Option(
@@ -125,7 +114,7 @@ def train(
             help="Hidden layers; 0 for none.",
             show_default="32 to 256,128, by the rows",
         ),
-    ] = None,
+    ] = None
     members: Annotated[
         Optional[int],
         typer.Option(
@@ -135,57 +124,57 @@ def train(
             help="Networks whose probabilities are averaged.",
             show_default="by the rows",
         ),
-    ] = None,
+    ] = None
     trees: Annotated[
         bool, typer.Option(rich_help_panel=MODEL, help="Whether boosted trees learn beside the networks.")
-    ] = True,
+    ] = True
     epochs: Annotated[
         Optional[int],
         typer.Option(
             rich_help_panel=MODEL, min=1, help="The largest number of epochs.", show_default="10 to 30, by the rows"
         ),
-    ] = None,
+    ] = None
     batch_size: Annotated[
         Optional[int],
         typer.Option(rich_help_panel=MODEL, min=1, help="Rows per step.", show_default="32 to 1024, by the rows"),
-    ] = None,
+    ] = None
     lr: Annotated[
         Optional[float],
         typer.Option(
             rich_help_panel=MODEL, min=0.0, help="Learning rate.", show_default="0.005 for adamw, 0.1 for sgd"
         ),
-    ] = None,
+    ] = None
     optimizer: Annotated[
         str, typer.Option(rich_help_panel=MODEL, metavar="adamw|sgd", help="adamw (one-cycle) or sgd (plain).")
-    ] = "adamw",
+    ] = "adamw"
     patience: Annotated[
         int,
         typer.Option(rich_help_panel=MODEL, min=1, help="Stop after this many epochs without a better validation BCE."),
-    ] = 10,
+    ] = 10
     seed: Annotated[
         int, typer.Option(rich_help_panel=MODEL, min=0, help="The same seed gives the same run, bit for bit.")
-    ] = 42,
+    ] = 42
     device: Annotated[
         str,
         typer.Option(
             rich_help_panel=MODEL, metavar="cpu|cuda|cuda:N", help="Where networks are trained; cuda: on a GPU."
         ),
-    ] = "cpu",
+    ] = "cpu"
     bf16: Annotated[
         bool, typer.Option("--bf16", rich_help_panel=MODEL, help="Train the networks in bfloat16 (torch.autocast).")
-    ] = False,
+    ] = False
     compile: Annotated[
         bool, typer.Option("--compile", rich_help_panel=MODEL, help="Train the networks by torch.compile.")
-    ] = False,
+    ] = False
     out: Annotated[
         Optional[Path], typer.Option(metavar="DIR", help="The run folder to make.", show_default="runs/FILE")
-    ] = None,
+    ] = None
     checkpoint: Annotated[
         str,
         typer.Option(
             rich_help_panel=LONG, metavar="5m", help="Keep so often where the run is, to go on after a kill; or off."
         ),
-    ] = "5m",
+    ] = "5m"
     resume: Annotated[
         Optional[bool],
         typer.Option(
@@ -194,7 +183,7 @@ def train(
             help="Go on with this very run, or accept it as finished; or begin anew.",
             show_default="go on if it is unfinished",
         ),
-    ] = None,
+    ] = None
     on_nan: Annotated[
         str,
         typer.Option(
@@ -203,7 +192,7 @@ def train(
             metavar="stop|skip",
             help="At a batch whose loss is not finite: stop, or leave it out.",
         ),
-    ] = "stop",
+    ] = "stop"
     memory: Annotated[
         Optional[str],
         typer.Option(
@@ -212,105 +201,55 @@ def train(
             help="A table that needs more is packed to a cache and read in blocks.",
             show_default="half of the machine's",
         ),
-    ] = None,
+    ] = None
     cache: Annotated[
         Optional[Path],
         typer.Option(
             rich_help_panel=LONG, metavar="DIR", help="Where that cache is, to be used again.", show_default="RUN.cache"
         ),
-    ] = None,
-    decimal: Decimal = ".",
-    delimiter: Delimiter = None,
-    encoding: Encoding = None,
-) -> None:
-    """Train a classifier on a table, and say what its BCE is on rows that it has not seen."""
-    with reported(prints=False):
-        from torchbce.cli.train import Long, Wanted, run
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_most_one(
+            {"--test": self.test, "--test-share": self.test_share, "--folds": self.folds},
+            "rows are kept aside in one way",
+        )
+
+    @property
+    def wanted(self) -> Wanted:
+        from torchbce.cli.train import Long, Wanted
         from torchbce.table.columns.roles import Roles
         from torchbce.table.ensemble.recipe import Choices
         from torchbce.table.splits.held import Held
 
-        at_most_one({"--test": test, "--test-share": test_share, "--folds": folds})
-        wanted = Wanted(
-            file,
-            Roles(target, positive, exclude or [], categorical or [], weight, group, time),
-            Held(test, test_share, folds),
+        return Wanted(
+            self.file,
+            Roles(self.target, self.positive, self.exclude, self.categorical, self.weight, self.group, self.time),
+            Held(self.test, self.test_share, self.folds),
             Choices(
-                hidden=sizes_of(hidden),
-                members=members,
-                trees=trees,
-                epochs=epochs,
-                batch_size=batch_size,
-                lr=positive_rate(lr),
-                optimizer="sgd" if one_of("--optimizer", optimizer, ["adamw", "sgd"]) == "sgd" else "adamw",
-                patience=patience,
-                time_budget=seconds_of("--time-budget", time_budget),
-                on_nan="skip" if one_of("--on-nan", on_nan, ["stop", "skip"]) == "skip" else "stop",
-                device=device,
-                bf16=bf16,
-                compile=compile,
+                hidden=sizes_of(self.hidden),
+                members=self.members,
+                trees=self.trees,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                lr=positive_rate(self.lr),
+                optimizer="sgd" if one_of("--optimizer", self.optimizer, ["adamw", "sgd"]) == "sgd" else "adamw",
+                patience=self.patience,
+                time_budget=seconds_of("--time-budget", self.time_budget),
+                on_nan="skip" if one_of("--on-nan", self.on_nan, ["stop", "skip"]) == "skip" else "stop",
+                device=self.device,
+                bf16=self.bf16,
+                compile=self.compile,
             ),
-            seed,
-            compare,
-            out,
-            format_of(decimal, delimiter, encoding),
+            self.seed,
+            self.compare,
+            self.out,
+            self.format,
             Long(
-                None if checkpoint == "off" else seconds_of("--checkpoint", checkpoint),
-                resume,
-                bytes_of("--memory", memory),
-                cache,
+                None if self.checkpoint == "off" else seconds_of("--checkpoint", self.checkpoint),
+                self.resume,
+                bytes_of("--memory", self.memory),
+                self.cache,
             ),
         )
-        run(wanted)
-
-
-@app.command()
-def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that train made.", show_default=False)],
-    file: Table,
-    out: Annotated[
-        Optional[Path],
-        typer.Option(metavar="FILE", help="A CSV or Parquet file to make.", show_default="CSV to the screen"),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file if it is there.")] = False,
-    key: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            metavar="COL", help="A column to keep beside the predictions; may be repeated.", show_default=False
-        ),
-    ] = None,
-    threshold: Threshold = None,
-    cost: Cost = None,
-    decimal: Decimal = ".",
-    delimiter: Delimiter = None,
-    encoding: Encoding = None,
-) -> None:
-    """Apply a trained model to new rows."""
-    with reported(prints=out is None):
-        from torchbce.cli.predict import run as run_predict
-
-        run_predict(
-            run,
-            file,
-            out,
-            format_of(decimal, delimiter, encoding),
-            overwrite=overwrite,
-            keys=key or [],
-            threshold=threshold,
-            cost=cost,
-        )
-
-
-@app.command()
-def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that train made.", show_default=False)],
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="model.onnx, or model.pt2 for torch.export.", show_default=False)
-    ],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file if it is there.")] = False,
-) -> None:
-    """Write a trained model for other runtimes: raw columns in, probability out."""
-    with reported(prints=False):
-        from torchbce.cli.export import run as run_export
-
-        run_export(run, file, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""Files that commands make: none of those that they read, and a clear message where one cannot be written."""
+"""The files that commands write."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torchbce.common.processes import rank_and_size
 from torchbce.common.writing import is_same_file, obstacle
 
 
-def check_made(made: Mapping[str, Path | None], read: list[str]) -> None:
-    """Before the work: the file that each option names is none of those that are read, and nothing is in its way.
+def check_outputs(outputs: Mapping[str, Path | None], inputs: list[str]) -> None:
+    """Check before the work that the file of each option can be written and is none of those that are read.
 
     Raises:
         OutputError: it cannot be written.
     """
-    for option, path in made.items():
+    for option, path in outputs.items():
         if path is None:
             continue
-        if any(is_same_file(path, Path(name)) for name in read):
+        if any(is_same_file(path, Path(name)) for name in inputs):
             raise typer.BadParameter(f"{option} {path} is one of the files that are read; name another")
         why = None if rank_and_size()[0] else obstacle(path)  # the first of several processes writes
         if why is not None:
@@ -31,7 +31,7 @@ def check_made(made: Mapping[str, Path | None], read: list[str]) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """While this file is written."""
+    """Name the file in an error of writing it."""
     try:
         yield
     except OSError as error:

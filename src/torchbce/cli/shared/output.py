@@ -8,21 +8,22 @@ import io
 import os
 import sys
 
+from torchbce.common.errors import OutputError
 from torchbce.common.visible import MESSAGE, shown, visible
 
-LAYOUT = "\n\t"  # what a text of several lines is set out with
+LAYOUT = "\n\t"  # the control characters that lay out a text of several lines
 
 
 class Closed(io.TextIOBase):
-    """In the place of a standard output that was closed before the command began."""
+    """Stand for a standard output that was closed before the command began."""
 
     def write(self, text: str) -> int:
-        """Never."""
+        """Raise, as a closed descriptor does."""
         raise OSError(errno.EBADF, "it was closed before the command began")
 
 
 def prepare() -> None:
-    """What an encoding has no characters for is written as escapes, in place of an error; nothing is closed."""
+    """Make the standard streams safe to write to: none is closed, and no character is an error."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -35,20 +36,26 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def require_stdout() -> None:
+    """Raise before the work if its results could not be printed."""
+    if isinstance(sys.stdout, Closed):
+        raise OutputError("standard output is closed, and the results go there; open it, as with > FILE")
+
+
 def warning_line(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
-    """A warning, also of a library, in the place of `warnings.formatwarning`."""
+    """Format a warning, of a library too, as `warnings.formatwarning` does."""
     return f"torchbce: {category.__name__}: {shown(message, MESSAGE)}\n"
 
 
-def say(text: object = "") -> None:
+def print_out(text: object = "") -> None:
     """Print to standard output."""
     print(visible(str(text), LAYOUT))
 
 
-def remark(text: object) -> None:
-    """Print a line to standard error, if it can still be written: a terminal may be gone, and then nobody is told."""
+def print_err(text: object) -> None:
+    """Print a line to standard error, if it can still be written: a terminal may be gone."""
     with contextlib.suppress(OSError):
         print(_line(text), file=sys.stderr)
 
@@ -57,42 +64,37 @@ def _line(text: object) -> str:
     return shown(text, 2 * MESSAGE)
 
 
-class Listener:
-    """Standard output for as long as somebody reads it: what fails is kept, and the work goes on."""
+class Output:
+    """Lines on standard output, for as long as somebody reads them: the work goes on without."""
+
+    is_null = False
 
     def __init__(self) -> None:
-        self.error: OSError | None = None
-        self.speaks = True
+        self.error: OSError | None = None  # why nothing can be written any more
 
-    def say(self, text: object = "") -> None:
-        """Print a line, and see to it that it has arrived."""
+    def print(self, text: object = "") -> None:
+        """Print a line and flush it."""
         if self.error is not None:
             return
         try:
             print(_line(text))
             sys.stdout.flush()
         except OSError as error:
-            self.lost(error)
-
-    def lost(self, error: OSError) -> None:
-        """Nobody reads any more: Python must not complain at its exit either."""
-        self.error = error
-        silence()
+            self.error = error
+            discard_stdout()  # or Python complains at its exit
 
 
-class Silent(Listener):
-    """For the processes of a run that do not speak: the first does."""
+class NullOutput(Output):
+    """Discard the lines: of several processes only the first prints."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.speaks = False
+    is_null = True
 
-    def say(self, text: object = "") -> None:
-        """Nothing."""
+    def print(self, text: object = "") -> None:
+        """Discard the line."""
 
 
-def silence() -> None:
-    """Whatever is printed from now on goes nowhere."""
+def discard_stdout() -> None:
+    """Discard whatever is printed from now on."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError):  # a stream without a file

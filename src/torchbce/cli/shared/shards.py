@@ -1,4 +1,4 @@
-"""What several runs or several processes have read, added up."""
+"""Sums of what several runs or several processes have read."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from torchbce.common.errors import InputError
 from torchbce.common.processes import rank_and_size
 from torchbce.explanation.sketch.archive import MOST
 from torchbce.explanation.sketch.gather import Part, merged
-from torchbce.io.scan import open_sources
 
 
 def of_all_processes(
     read: Callable[[], Part], to_bytes: Callable[[Part], bytes], from_bytes: Callable[[bytes], Part]
 ) -> Part | None:
-    """What all processes have read, in the first of them; None in the others."""
+    """Return what all processes have read, in the first of them; None in the others."""
     part, failure = None, None
     try:
         part = read()
@@ -29,10 +28,10 @@ def of_all_processes(
 
 
 def merged_files(names: list[str], from_bytes: Callable[[bytes], Part]) -> Part:
-    """What other runs saved, added up."""
+    """Return the sum of what other runs saved."""
     whole: Part | None = None
-    with open_sources(names) as found:
-        for source in found:
+    with open_sources(names) as files:
+        for source in files:
             try:
                 size = source.path.stat().st_size
                 if size > MOST:

@@ -1,4 +1,4 @@
-"""What the command's exit status says, and the one place that turns errors into messages."""
+"""The exit statuses of the command, and the one place that turns errors into messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torchbce.cli import output
+from torchbce.cli.shared import output
 from torchbce.common.errors import BuildError, InputError, OutputError, RunFolderError
 from torchbce.common.signals import Terminated, signals_watched
 
@@ -31,45 +31,45 @@ class ExitCode(enum.IntEnum):
 
 @contextmanager
 def reported(*, prints: bool = True) -> Iterator[None]:
-    """One clear message on standard error and an exit status, instead of a traceback, for everything foreseen.
+    """Turn every error that is foreseen into one message on standard error and an exit status.
 
-    `prints`: the results go to standard output, so without it there is nothing to begin for.
+    prints: the results go to standard output, so the block does not begin without it.
     """
     output.prepare()
     try:
-        if prints and isinstance(sys.stdout, output.Closed):
-            raise OutputError("standard output is closed, and the results go there; open it, as with > FILE")
+        if prints:
+            output.require_stdout()
         with signals_watched():
             yield
             sys.stdout.flush()
     except KeyboardInterrupt as stopped:
-        _leave(f"interrupted; {_left(stopped)}", ExitCode.INTERRUPTED)
+        _exit(f"interrupted; {_left_behind(stopped)}", ExitCode.INTERRUPTED)
     except Terminated as stopped:
-        _leave(f"terminated; {_left(stopped)}", ExitCode.TERMINATED)
+        _exit(f"terminated; {_left_behind(stopped)}", ExitCode.TERMINATED)
     except BrokenPipeError:
-        output.silence()
+        output.discard_stdout()
         sys.exit(ExitCode.PIPE)
     except RunFolderError as error:
-        _leave(str(error), ExitCode.RUN_FOLDER)
+        _exit(str(error), ExitCode.RUN_FOLDER)
     except InputError as error:
-        _leave(str(error), ExitCode.INPUT)
+        _exit(str(error), ExitCode.INPUT)
     except BuildError as error:
-        _leave(str(error), ExitCode.BUILD)
+        _exit(str(error), ExitCode.BUILD)
     except OutputError as error:
-        _leave(str(error), ExitCode.OUTPUT)
+        _exit(str(error), ExitCode.OUTPUT)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
             raise
-        output.silence()
-        _leave(f"the output cannot be written: {error.strerror}", ExitCode.OUTPUT)
+        output.discard_stdout()
+        _exit(f"the output cannot be written: {error.strerror}", ExitCode.OUTPUT)
 
 
-def _left(stopped: BaseException) -> str:
-    """What there is after it."""
+def _left_behind(stopped: BaseException) -> str:
+    """Return what an interrupted command says that it left on disk."""
     return str(stopped) or "nothing was written"
 
 
-def _leave(message: str, code: ExitCode) -> None:
-    for line in f"torchbce: {message}".splitlines():  # a compiler says several
-        output.remark(line)
+def _exit(message: str, code: ExitCode) -> None:
+    for line in f"torchbce: {message}".splitlines():  # a compiler's has several
+        output.print_err(line)
     sys.exit(code)

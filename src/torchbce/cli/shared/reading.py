@@ -1,4 +1,4 @@
-"""Reading files of predictions into a sketch, with a bar where a person looks."""
+"""Reading files of predictions into a sketch, with a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torchbce.common.errors import InputError
 from torchbce.explanation.sketch.sketch import Sketch
 from torchbce.io.predictions import PredictionBatch, PredictionColumns, read_predictions
-from torchbce.io.scan import count_rows, open_sources
-from torchbce.io.source import Format, SourceFile
+from torchbce.io.scan import count_rows
+from torchbce.io.source import Format
 
 
 def sketch_of(
@@ -22,10 +22,13 @@ def sketch_of(
     part: tuple[int, int] = (0, 1),
     also: Callable[[PredictionBatch], None] | None = None,
 ) -> Sketch:
-    """The sketch of the predictions in files; of `part` (k, n), of the k-th of n parts. `also` gets every batch."""
+    """Return the sketch of the predictions in files.
+
+    part: (k, n) for the k-th of n parts. also: is called with every batch.
+    """
     sketch = Sketch(columns.from_logits)
-    with open_sources(names, format) as found, _progress(found, quiet=part[0] > 0) as advance:
-        for source in found:
+    with open_sources(names, format) as files, _progress(files, quiet=part[0] > 0) as advance:
+        for source in files:
             for batch in read_predictions(source, columns, part):
                 try:
                     sketch.add(
@@ -46,13 +49,13 @@ def sketch_of(
 
 
 @contextlib.contextmanager
-def _progress(found: list[SourceFile], *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error while rows are read, where a person looks."""
+def _progress(files: list[SourceFile], *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Show the rows that have been read, if standard error is a terminal."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         yield lambda rows: None
         return
-    counts = [count_rows(source) for source in found]
+    counts = [count_rows(source) for source in files]
     total = None if None in counts else sum(count or 0 for count in counts)
     columns = TextColumn("rows", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as bar:
