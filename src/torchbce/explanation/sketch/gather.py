@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, Self, TypeVar
 
-import torch
-
-from torchbce.common.processes import is_joined, rank_and_size
+from torchbce.common import processes
 
 
 class Mergeable(Protocol):
@@ -25,16 +23,11 @@ def merged(
     to_bytes: Callable[[Part], bytes],
     from_bytes: Callable[[bytes], Part],
 ) -> Part | str:
-    """What all processes have seen, in each of them; or the first failure, where one could not make its part."""
-    if rank_and_size()[1] == 1:
+    """Merge the parts of all processes, in each of them; return the first failure where one could not make its part."""
+    if processes.rank_and_size()[1] == 1:
         return failure or part or ""
-    started = not is_joined()
-    if started:
-        torch.distributed.init_process_group("gloo")
-    parts: list[tuple[bytes | None, str | None]] = [(None, None)] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, (None if part is None else to_bytes(part), failure))
-    if started:
-        torch.distributed.destroy_process_group()
+    with processes.joined():
+        parts = processes.all_gather((None if part is None else to_bytes(part), failure))
     failures = [text for _, text in parts if text]
     if failures:
         return failures[0]

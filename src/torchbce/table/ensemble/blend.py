@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from torchbce.explanation.render.text import percent
+from torchbce.common.text import percent
 from torchbce.table.ensemble.calibration import bce
 
 LEAST = 0.02  # share of either, below which it is left out
