@@ -1,6 +1,6 @@
 """What processes cost each other: steps of one network by one and by two processes, and what a model makes of them.
 
-One machine, one thread for each process, gloo over the loopback device; lanes of a batch of 4,096 rows, 24 columns of
+One machine, one thread for each process, gloo over the loopback device; micro_batches of a batch of 4,096 rows, 24 columns of
 random numbers cut into 64 pieces. Measured are the seconds of a step and of the exchange alone. The model: a step of P
 processes takes the rows' share, rows / (P * rate), and log2(P) exchanges of latency + bytes / bandwidth. Latency is
 measured here; what it says of networks and of more processes than two is arithmetic, not a measurement.
@@ -61,18 +61,20 @@ def work(number: int, count: int, port: int, hidden: list[int], answer: Any) -> 
     ready = encoded(rows, network, (rows[:, 0] > 0).astype(np.float32))
     order = torch.from_numpy(chance.permutation(len(rows)).astype(np.int32))
     with processes.joined(), one_blas_thread(), ThreadPoolExecutor(1) as threads:
-        crew = DataParallelStep.of(network, Optimizer("adamw", 0.1), threads, seed=1)
+        parallel = DataParallelStep.of(network, Optimizer("adamw", 0.1), threads, seed=1)
         steps, exchanges = [], []
-        lanes, size = BATCH // crew.micro_batch_rows, len(crew.first.gradient)
-        own = share_of(lanes, number, count)
+        micro_batches, size = BATCH // parallel.micro_batch_rows, len(parallel.first.gradient)
+        own = share_of(micro_batches, number, count)
         for step in range(STEPS):
             some = torch.roll(order, step * 100)[:BATCH].contiguous()
             start = time.perf_counter()
-            crew.step(ready, some, 1e-3, dropout_counter=step * lanes)
+            parallel.step(ready, some, 1e-3, dropout_counter=step * micro_batches)
             steps.append(time.perf_counter() - start)
             start = time.perf_counter()
             if count > 1:
-                all_reduce({own: crew.first.gradient}, torch.zeros(lanes, dtype=torch.float64), lanes, size)
+                all_reduce(
+                    {own: parallel.first.gradient}, torch.zeros(micro_batches, dtype=torch.float64), micro_batches, size
+                )
             exchanges.append(time.perf_counter() - start)
     if number == 0:
         answer.put(Timed(statistics.median(steps), statistics.median(exchanges), 4 * size))

@@ -45,7 +45,7 @@ def test_rows_that_lead_out_of_a_table_cannot_be_made(part, column, value, row):
     with pytest.raises(OutOfRange) as found:
         rows(**{part: torch.from_numpy(values)})
     assert (found.value.part, found.value.row, found.value.column, found.value.value) == (part, row, column, value)
-    assert found.value.count == (LIMITS.pieces if part == "bins" else LIMITS.levels)[column]
+    assert found.value.count == (LIMITS.bins if part == "bins" else LIMITS.levels)[column]
 
 
 @pytest.mark.parametrize("part", ["bins", "fractions", "numbers", "codes", "target", "weight"])
@@ -76,13 +76,13 @@ def test_a_machine_takes_no_rows_of_another_network():
     machine.train(ready, order, RATES)
     for limits in (
         ready.limits._replace(levels=(*ready.limits.levels[:-1], ready.limits.levels[-1] + 1)),
-        ready.limits._replace(pieces=(4097, *ready.limits.pieces[1:])),
+        ready.limits._replace(bins=(4097, *ready.limits.bins[1:])),
     ):
         with pytest.raises(ValueError, match="are not those of a network of"):
             machine.train(replace(ready, limits=limits), order, RATES)
         with pytest.raises(ValueError, match="are not those of a network of"):
             machine.outputs(replace(ready, limits=limits))
-        by_torch = TrainerFactory("cpu", bf16=True).one(twins({})[0], Optimizer("sgd"), batch=300, seed=0)
+        by_torch = TrainerFactory("cpu", bf16=True).trainer(twins({})[0], Optimizer("sgd"), batch=300, seed=0)
         with pytest.raises(ValueError, match="are not those of a network of"):
             by_torch.outputs(replace(ready, limits=limits))
 
@@ -127,7 +127,7 @@ def test_layers_that_do_not_fit_each_other_cannot_be_made():
         {"output_weight": apart},  # no part of the parameters
         {"output_weight": whole.output_weight[:, 1:]},
         {"output_bias": whole.output_bias[:1]},
-        {"plain": whole.plain + 1},
+        {"numeric": whole.numeric + 1},
         {"signs": None},
         {"direct": whole.direct[1:]},
         {"level_weights": whole.level_weights[::-1]},
@@ -135,8 +135,8 @@ def test_layers_that_do_not_fit_each_other_cannot_be_made():
         {"embeddings": whole.embeddings[1:]},
         {"hidden": [Dense(layer.weight, layer.bias[1:], layer.activation), *whole.hidden[1:]]},
         {"hidden": []},
-        {"pieces": whole.pieces._replace(start=whole.pieces.start[:, 1:])},
-        {"pieces": whole.pieces._replace(length=whole.pieces.length.double())},
+        {"binned": whole.binned._replace(start=whole.binned.start[:, 1:])},
+        {"binned": whole.binned._replace(length=whole.binned.length.double())},
         {"parameters": whole.parameters[:-1]},
         {"parameters": whole.parameters.double()},
     ):

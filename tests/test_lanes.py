@@ -110,12 +110,12 @@ def test_the_number_of_threads_changes_no_bit(threads, monkeypatch):
         net, rows, target = network()
         ready = encoded(rows, net, target)
         with one_blas_thread(), ThreadPoolExecutor(5) as pool:
-            crew = DataParallelStep.of(net, Optimizer("adamw", 0.1), pool, seed=1)
+            parallel = DataParallelStep.of(net, Optimizer("adamw", 0.1), pool, seed=1)
             losses = []
             for step in range(6):
                 order = torch.from_numpy(np.random.default_rng(step).permutation(3000).astype(np.int32))
-                losses.append(crew.step(ready, order[: 1700 + step], 1e-2, dropout_counter=20 * step))
-            return losses, crew.first.parameters.clone(), crew.outputs(ready)
+                losses.append(parallel.step(ready, order[: 1700 + step], 1e-2, dropout_counter=20 * step))
+            return losses, parallel.first.parameters.clone(), parallel.outputs(ready)
 
     one, other = trained(1), trained(threads)
     assert one[0] == other[0]
@@ -127,12 +127,12 @@ def test_a_loss_that_is_not_finite_takes_no_step():
     net, rows, target = network()
     target[700] = np.inf
     with one_blas_thread(), ThreadPoolExecutor(2) as pool:
-        crew = DataParallelStep.of(net, Optimizer("adamw"), pool, seed=1)
-        before = crew.first.parameters.clone()
-        loss = crew.step(encoded(rows, net, target), torch.arange(1000, dtype=torch.int32), 1e-2, dropout_counter=0)
+        parallel = DataParallelStep.of(net, Optimizer("adamw"), pool, seed=1)
+        before = parallel.first.parameters.clone()
+        loss = parallel.step(encoded(rows, net, target), torch.arange(1000, dtype=torch.int32), 1e-2, dropout_counter=0)
         assert not np.isfinite(loss)
-        assert torch.equal(crew.first.parameters, before)
-        assert crew.first.steps == 1
+        assert torch.equal(parallel.first.parameters, before)
+        assert parallel.first.steps == 1
 
 
 def test_lanes_draw_different_dropout():

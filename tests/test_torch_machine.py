@@ -35,7 +35,7 @@ from torchbce.table.ensemble.recipe import Choices, recipe
 from torchbce.table.network.compiled import compiled, encoded
 from torchbce.table.network.device_rows import DeviceRows
 from torchbce.table.network.devices import device_named
-from torchbce.table.network.dropout import dropout_keys, dropped
+from torchbce.table.network.dropout import dropout, dropout_keys
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
 from torchbce.table.network.torch_forward import TorchForward
 from torchbce.table.network.torch_trainer import TorchTrainer
@@ -162,7 +162,7 @@ def test_random_states_are_left_as_they_were():
 def test_dropout_drops_its_share_and_keeps_the_mean():
     values = torch.ones(400, 500)
     keys = dropout_keys(7, 3, 2, 2).flatten()
-    found = [dropped(values, 0.2, key) for key in keys]
+    found = [dropout(values, 0.2, key) for key in keys]
     for one in found:
         assert set(one.unique().tolist()) == {0.0, 1.25}
         assert abs((one == 0).float().mean().item() - 0.2) < 5 * (0.2 * 0.8 / values.numel()) ** 0.5

@@ -114,19 +114,19 @@ def calls_may_be_cut_and_resumed_anywhere(device, **how):
 
 
 def stepped(machines, threads: int, monkeypatch) -> tuple[list[float], torch.Tensor, np.ndarray]:
-    """Losses, parameters and outputs after some steps of a crew."""
+    """Losses, parameters and outputs after some steps of a parallel."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     net, _, rows, target = twins({"dropout": 0.3, "heads": 2})
     ready = encoded(np.tile(rows, (9, 1)), net, np.tile(target, 9))
     pool = ThreadPoolExecutor(5)
-    crew = DataParallelStep.of(net, Optimizer("adamw", 0.1), pool, 1, machines)
+    parallel = DataParallelStep.of(net, Optimizer("adamw", 0.1), pool, 1, machines)
     monkeypatch.undo()
     with machines.single_threaded(), pool:
         losses = []
         for step in range(3):
             order = torch.from_numpy(np.random.default_rng(step).permutation(2700).astype(np.int32))
-            losses.append(crew.step(ready, order[: 1700 + step], 1e-2, dropout_counter=20 * step))
-        return losses, crew.first.parameters.cpu().clone(), crew.outputs(ready)
+            losses.append(parallel.step(ready, order[: 1700 + step], 1e-2, dropout_counter=20 * step))
+        return losses, parallel.first.parameters.cpu().clone(), parallel.outputs(ready)
 
 
 def rows_of(count: int = 300) -> Rows:

@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torchbce.common.errors import InputError
 from torchbce.explanation.sketch.sketch import Sketch
 from torchbce.io.predictions import PredictionBatch, PredictionColumns, read_predictions
-from torchbce.io.scan import count_rows
-from torchbce.io.source import Format
+from torchbce.io.scan import count_rows, open_sources
+from torchbce.io.source import Format, SourceFile
 
 
 def sketch_of(

@@ -8,6 +8,7 @@ from torchbce.common.errors import InputError
 from torchbce.common.processes import rank_and_size
 from torchbce.explanation.sketch.archive import MOST
 from torchbce.explanation.sketch.gather import Part, merged
+from torchbce.io.scan import open_sources
 
 
 def of_all_processes(
