@@ -1,4 +1,4 @@
-"""How many processes work together, and which of them this one is: one rule, wherever it is asked.
+"""The number of processes that work together and the rank of this one, by one rule for all rooms.
 
 Those of `torch.distributed`, where it is initialized; else those that torchrun's variables tell of. A batch system sets
 some of these variables for its own ends: only all of them, with the address of a meeting point, speak of others.

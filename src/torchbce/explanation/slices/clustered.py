@@ -1,4 +1,4 @@
-"""How surprising a sum is whose parts are independent, one of each cluster, whatever goes on inside of a cluster.
+"""The surprise of a sum of independent parts, one of each cluster, whatever goes on inside of a cluster.
 
 Let u be what each cluster adds, S their sum and V^2 the sum of their squares. If right predictions make u and -u
 equally likely, given the sizes |u|, then S / V is a weighted sum of fair coins, and
