@@ -21,14 +21,14 @@ C = 1 / (2 * math.erfc(1.0))
 
 
 def ratio(parts: np.ndarray) -> np.ndarray:
-    """S^2 / V^2 along the last axis, 0 where nothing is added; of sizes it is the effective number of clusters."""
+    """Return S^2 / V^2 along the last axis, 0 where nothing is added; of sizes the effective number of clusters."""
     squares = np.einsum("...i,...i->...", parts, parts)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(squares > 0, parts.sum(-1) ** 2 / squares, 0.0))
 
 
 def surprise(ratio: np.ndarray) -> np.ndarray:
-    """-log of the bound on the chance of so large an S^2 / V^2 on its side."""
+    """Return -log of the bound on the chance of so large an S^2 / V^2 on its side."""
     from scipy.special import log_ndtr
 
     return np.asarray(np.maximum(-math.log(C) - log_ndtr(-np.sqrt(ratio)), 0.0))
