@@ -162,19 +162,12 @@ def _loop(value_of: Any, slope_of: Any, earlier: Any, parameters: Any, has_value
     """The results of the items of a block, from what the steps have given."""
 
     @inlined
-    def item(x, y, table, steps, values, slopes, j, scale):
-        if has_values:
-            values[j] = value_of(x[j], y[j], *parameters(table, j), *earlier(steps, j))
-        if has_slopes:
-            slopes[j] = slope_of(x[j], y[j], *parameters(table, j), *earlier(steps, j)) * scale
-
-    @inlined
     def loop(x, y, table, steps, values, slopes, size, scale):
-        for row in range(size // LANES):
-            for k in range(LANES):
-                item(x, y, table, steps, values, slopes, row * LANES + k, scale)
-        for j in range(size // LANES * LANES, size):
-            item(x, y, table, steps, values, slopes, j, scale)
+        for j in range(size):
+            if has_values:
+                values[j] = value_of(x[j], y[j], *parameters(table, j), *earlier(steps, j))
+            if has_slopes:
+                slopes[j] = slope_of(x[j], y[j], *parameters(table, j), *earlier(steps, j)) * scale
 
     return loop
 

@@ -53,7 +53,8 @@ def end_product(lanes, items):
 def product_of(v: Formula, element: Any, number: Any) -> tuple[Any, Any]:
     """`factors(b)` and `product(b)` of `BlockFunctions`."""
     loss, pointer = v.loss, pointer_to(element)
-    factors, defined = formula(loss.factors, v.wide), formula(loss.defined, v.wide)
+    factored, factors, defined = (formula(f, v.wide) for f in (loss.factored, loss.factors, loss.defined))
+    least = f8(loss.least_factor)
 
     @inlined
     def count_others(b):
@@ -68,23 +69,6 @@ def product_of(v: Formula, element: Any, number: Any) -> tuple[Any, Any]:
             others += i4(0) if allowed else i4(1)
         b[BLOCK_OFFSET.invalid] = others
 
-    whole, partial = (_multiplier(v, pointer, number, is_partial) for is_partial in (False, True))
-
-    @inlined
-    def multiply(b):
-        if b[BLOCK_OFFSET.mask] == 0:
-            whole(b)
-        else:
-            partial(b)
-
-    return count_others, multiply
-
-
-def _multiplier(v: Formula, pointer: Any, number: Any, partial: bool) -> Any:
-    """`multiply(b)`, where some items may not count or all do."""
-    factored, factors, defined = (formula(f, v.wide) for f in (v.loss.factored, v.loss.factors, v.loss.defined))
-    least = f8(v.loss.least_factor)
-
     @inlined
     def multiply(b):
         x, y, checked, counted = (
@@ -93,7 +77,8 @@ def _multiplier(v: Formula, pointer: Any, number: Any, partial: bool) -> Any:
             pointer(b[BLOCK_OFFSET.checked_target]),
             pointer(b[BLOCK_OFFSET.mask]),
         )
-        lanes, unchecked = to_lanes(b[BLOCK_OFFSET.lanes]), b[BLOCK_OFFSET.checked] == 0
+        partial, lanes = b[BLOCK_OFFSET.mask] != 0, to_lanes(b[BLOCK_OFFSET.lanes])
+        unchecked = b[BLOCK_OFFSET.checked] == 0
         mantissa, residuals, exponent, unfactored = new_sums(), new_sums(), new_exponents(), new_flags()
         for k in range(LANES):
             mantissa[k] = float64_of(lanes[k])
@@ -126,4 +111,4 @@ def _multiplier(v: Formula, pointer: Any, number: Any, partial: bool) -> Any:
             lanes[2 * LANES + k] = exponent[k]
             lanes[3 * LANES + k] = i8(unfactored[k])
 
-    return multiply
+    return count_others, multiply
