@@ -65,7 +65,9 @@ def prepared(
     if plain is not None:
         return Prepared(plain, input, target)
     loss, wide = call.loss, computed_in_float64(input, target)
-    values = [default if value is None else value for value, default in zip(call.parameters, loss.defaults, strict=True)]
+    values = [
+        default if value is None else value for value, default in zip(call.parameters, loss.defaults, strict=True)
+    ]
     owners = list[Tensor]()
     columns = [
         _of_items(input),

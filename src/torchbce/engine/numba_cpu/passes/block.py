@@ -63,10 +63,8 @@ def _gatherer(fixed: Sequence[float | None], size: int, number: Any) -> Any:
     """`parameters(table, j)`: the parameters of item j, each a constant or of its column of the table."""
     gather = inlined(lambda table, j: ())
     for place, constant in reversed(list(enumerate(fixed))):
-        if constant is None:
-            gather = _and_read(place * size, gather)
-        else:
-            gather = _and_constant(number(constant), gather)
+        is_read = constant is None
+        gather = _and_read(place * size, gather) if is_read else _and_constant(number(constant), gather)
     return gather
 
 
@@ -92,13 +90,7 @@ def _evaluate(v: Formula, parts: _Parts) -> Any:
         return invalid
 
     if v.loss.hard is None:
-
-        @inlined
-        def evaluate(b):
-            soft(b)
-            b[BLOCK_OFFSET.invalid] = count_invalid(b)
-
-        return evaluate
+        return _and_counted(soft, count_invalid)
     hard, factors = _by_stages(v, parts, "hard"), formula(v.loss.factors, v.wide)
 
     @inlined
@@ -109,11 +101,19 @@ def _evaluate(v: Formula, parts: _Parts) -> Any:
         return others == 0
 
     @inlined
-    def evaluate(b):
+    def either(b):
         if b[BLOCK_OFFSET.soft] == 0 and all_hard(b):
             hard(b)
         else:
             soft(b)
+
+    return _and_counted(either, count_invalid)
+
+
+def _and_counted(run: Any, count_invalid: Any) -> Any:
+    @inlined
+    def evaluate(b):
+        run(b)
         b[BLOCK_OFFSET.invalid] = count_invalid(b)
 
     return evaluate
@@ -172,7 +172,7 @@ def _loop(value_of: Any, slope_of: Any, earlier: Any, parameters: Any, has_value
     return loop
 
 
-def _and_run(before: Any, step: Any, earlier: Any, column: int, parts: _Parts, needs: tuple[bool, bool]) -> Any:
+def _and_run(before: Any, step: Any, earlier: Any, column: int, parts: _Parts, needs: tuple[bool, ...]) -> Any:
     parameters = parts.parameters
     for_values, for_slopes = needs
 
