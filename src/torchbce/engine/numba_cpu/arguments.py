@@ -94,6 +94,15 @@ class BlockArguments(NamedTuple):
     invalid: int  # result: how many items are not allowed
 
 
+class BlockMemory(NamedTuple):
+    """Where the parts of a block's memory begin; at the end a column of `BLOCK` items for each column of the pass."""
+
+    values: int
+    slopes: int
+    checked_target: int
+    columns: int
+
+
 DTYPES = (  # of the codes from 1 on; bool lies in memory as uint8
     torch.float16,
     torch.bfloat16,
@@ -116,9 +125,7 @@ OFFSET: Any = namedtuple("Offset", _names)(*range(len(_names)))  # the number of
 BLOCK_OFFSET: Any = BlockArguments(*range(len(BlockArguments._fields)))
 COLUMN_OFFSET: Any = ColumnArguments(*range(len(ColumnArguments._fields)))
 FIRST_COLUMN, COLUMN_SIZE = len(_names), len(ColumnArguments._fields)
-# A block's memory: its results and targets, then a column of `BLOCK` items for each column of the pass.
-_parts = "values", "slopes", "checked_target", "columns"
-MEMORY: Any = namedtuple("Memory", _parts)(*(place * BLOCK for place in range(4)))
+MEMORY: Any = BlockMemory(0, BLOCK, 2 * BLOCK, 3 * BLOCK)
 
 
 def _format(arguments: type) -> str:
