@@ -81,8 +81,7 @@ def offset(element: Any) -> Any:
     return moved
 
 
-@intrinsic
-def address_of(_context: Any, pointer: Any) -> Any:
+def _address_of(_context: Any, pointer: Any) -> Any:
     """Return the address of a pointer."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -91,9 +90,11 @@ def address_of(_context: Any, pointer: Any) -> Any:
     return types.int64(pointer), generate
 
 
-@intrinsic
-def call(_context: Any, function: Any, arguments: Any) -> Any:
-    """Call the machine code at an address with a pointer to its arguments."""
+address_of: Any = intrinsic(_address_of)
+
+
+def _call(_context: Any, function: Any, arguments: Any) -> Any:
+    """Run the machine code at an address with a pointer to its arguments."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = ir.FunctionType(ir.VoidType(), [context.get_value_type(signature.args[1])])
@@ -101,3 +102,6 @@ def call(_context: Any, function: Any, arguments: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64, types.CPointer(types.int64)), generate
+
+
+call: Any = intrinsic(_call)
