@@ -1,7 +1,7 @@
 """What processes cost each other: steps of one network by one and by two processes, and what a model makes of them.
 
-One machine, one thread for each process, gloo over the loopback device; micro_batches of a batch of 4,096 rows, 24 columns of
-random numbers cut into 64 pieces. Measured are the seconds of a step and of the exchange alone. The model: a step of P
+One machine, one thread for each process, gloo over the loopback device; a batch of 4,096 rows, in micro-batches, of 24
+random numbers in 64 bins. Measured are the seconds of a step and of the exchange alone. The model: a step of P
 processes takes the rows' share, rows / (P * rate), and log2(P) exchanges of latency + bytes / bandwidth. Latency is
 measured here; what it says of networks and of more processes than two is arithmetic, not a measurement.
 
@@ -72,7 +72,9 @@ def work(number: int, count: int, port: int, hidden: list[int], answer: Any) -> 
             steps.append(time.perf_counter() - start)
             start = time.perf_counter()
             if count > 1:
-                all_reduce({own: parallel.first.gradient}, torch.zeros(micro_batches, dtype=torch.float64), micro_batches, size)
+                all_reduce(
+                    {own: parallel.first.gradient}, torch.zeros(micro_batches, dtype=torch.float64), micro_batches, size
+                )
             exchanges.append(time.perf_counter() - start)
     if number == 0:
         answer.put(Timed(statistics.median(steps), statistics.median(exchanges), 4 * size))
