@@ -129,7 +129,7 @@ MUTATIONS = (
     ("table/ensemble/course.py", "if self.watch.keeper.keeps and not self._ended:", "if came:", "signals"),
     ("table/ensemble/block_course.py", "if keeper.keeps and not self._ended:", "if came:", "signals"),
     ("io/scan.py", "if not keys:", "if keys is not None:", "shards"),
-    ("table/columns/answers.py", "if self._as_booleans and self._as_numbers:", "if self._as_booleans and not texts:", "shards"),
+    ("table/columns/target_encoder.py", "if self._as_booleans and self._as_numbers:", "if self._as_booleans and not texts:", "shards"),
     ("cli/files_out.py", "if why is not None:", "if why == option:", "outputs"),
     ("common/signals.py", "if _watch.active and _watch.asked", "if _watch.active and not _watch.asked", "signals"),
     ("io/frames.py", 'in ("NAType", "NaTType")', 'in ("NaTType",)', "classifier_inputs"),

@@ -66,9 +66,9 @@ def test_onnx_gives_the_same_on_every_row(choices):
 
 
 def test_onnx_takes_numbers_that_are_categories_too(monkeypatch):
-    from torchbce.table.columns import choose
+    from torchbce.table.columns import fitter
 
-    monkeypatch.setattr(choose, "MANY_ROWS", 1000)
+    monkeypatch.setattr(fitter, "MANY_ROWS", 1000)
     frame, y = table()
     model = BCEClassifier(epochs=2, random_state=0).fit(frame, y)
     assert [column.name for column in model.model_.columns].count("few") == 2

@@ -25,9 +25,9 @@ from torchbce.common.splitmix import hashed
 from torchbce.io import shards
 from torchbce.io.opened import Format
 from torchbce.io.scan import files_of
-from torchbce.table.columns import choose, levels
-from torchbce.table.columns.choose import fit_columns
+from torchbce.table.columns import fitter, levels
 from torchbce.table.columns.columns import CategoricalColumn, NumericColumn, encode, levels_of, number_count
+from torchbce.table.columns.infer import fit_encoders
 from torchbce.table.columns.levels import Levels, most_frequent
 from torchbce.table.columns.moments import Moments
 from torchbce.table.columns.roles import Roles
@@ -82,7 +82,7 @@ def table() -> pl.DataFrame:
 
 @pytest.fixture(autouse=True)
 def few_rows_are_many(monkeypatch):
-    monkeypatch.setattr(choose, "MANY_ROWS", 1000)
+    monkeypatch.setattr(fitter, "MANY_ROWS", 1000)
 
 
 def written(table: pl.DataFrame, folder: Path, kind: str, parts: int = 1) -> list[str]:
@@ -138,7 +138,7 @@ def test_columns_are_those_of_a_table_in_memory(table, tmp_path, monkeypatch, ki
     whole = written(table, tmp_path / "whole", kind)[0]
     read = read_examples(whole, ROLES)
     train = read.examples.of(rows_of(stream.train))
-    expected = fit_columns(train.frame, read.examples.kinds, "t", ".", read.examples.dates, train.weight)
+    expected = fit_encoders(train.frame, read.examples.kinds, "t", ".", read.examples.dates, train.weight)
     assert_same_columns(stream.columns, expected)
     assert [c.name for c in stream.columns if isinstance(c, CategoricalColumn)] == ["few", "gappy", "text", "code"]
     assert stream.kinds == read.examples.kinds

@@ -13,8 +13,8 @@ import torch
 
 from torchbce import BCEClassifier, RunFolderError, load
 from torchbce.table.columns.background import COUNT, StandIns, averaged_over, background, filled
-from torchbce.table.columns.choose import fit_columns
 from torchbce.table.columns.columns import FEWEST_OF_A_CODE, CalendarColumn, NumericColumn, encode, inputs_of
+from torchbce.table.columns.infer import fit_encoders
 from torchbce.table.run.export.files import exported_program
 from torchbce.table.run.export.onnx import to_onnx
 from torchbce.table.run.predict import predict
@@ -82,7 +82,7 @@ def test_gaps_and_rare_categories_are_learnt_where_training_has_enough_of_them()
     cases |= {"both": ([None] * 20 + [f"r{i}" for i in range(enough)], True, False)}
     for values, gaps, others in cases.values():
         kind = pl.Series("kind", [*values, *frame["kind"][len(values) :]])
-        (column,) = fit_columns(kind.to_frame(), {"kind": "categorical"}, "t", ".", {})
+        (column,) = fit_encoders(kind.to_frame(), {"kind": "categorical"}, "t", ".", {})
         assert (column.gaps, column.others) == (gaps, others)
         codes = column.encode(pl.DataFrame({"kind": [None, "new", "a"]}, schema={"kind": pl.String}), "t")[0]
         assert np.isnan(codes).tolist() == [not gaps, not others, False]
@@ -90,7 +90,7 @@ def test_gaps_and_rare_categories_are_learnt_where_training_has_enough_of_them()
 
 def test_a_month_that_training_lacks_is_unknown():
     days = pl.datetime_range(datetime.datetime(2020, 1, 1), datetime.datetime(2020, 6, 30), "7h", eager=True)
-    columns = fit_columns(days.to_frame("when"), {"when": "numeric"}, "t", ".", {})
+    columns = fit_encoders(days.to_frame("when"), {"when": "numeric"}, "t", ".", {})
     months = encode(pl.DataFrame({"when": [MOMENT, MOMENT.replace(month=9), None]}), columns, "t")
     assert np.isnan(months).tolist() == [[False] * 4, [False, True, False, False], [True] * 4]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from torchbce.table.columns.background import filled
-from torchbce.table.columns.choose import fit_columns
 from torchbce.table.columns.columns import FittedColumn, encode, levels_of, number_count
 from torchbce.table.columns.examples import Examples
+from torchbce.table.columns.infer import fit_encoders
 
 MAX_ROWS = 200_000  # more teach a linear model nothing, and take minutes
 MAX_CELLS = 10_000_000  # numbers and codes that logistic regression learns from
@@ -84,7 +84,7 @@ def boosting(train: Examples, test: Examples, seed: int) -> np.ndarray:
 
 
 def _fitted(train: Examples) -> list[FittedColumn]:
-    return fit_columns(train.frame, train.kinds, train.name, train.decimal, train.dates, train.weight)
+    return fit_encoders(train.frame, train.kinds, train.name, train.decimal, train.dates, train.weight)
 
 
 def _one_hot(rows: np.ndarray, columns: list[FittedColumn]) -> Any:

@@ -11,9 +11,9 @@ from torchbce.common import processes
 from torchbce.common.errors import InputError
 from torchbce.io.files import row_number
 from torchbce.table.columns.background import background, filled
-from torchbce.table.columns.choose import fit_columns
 from torchbce.table.columns.columns import FittedColumn, encode, inputs_of, levels_of
 from torchbce.table.columns.examples import Examples
+from torchbce.table.columns.infer import fit_encoders
 from torchbce.table.columns.matrix import Data, digest
 from torchbce.table.ensemble.course import Watch
 from torchbce.table.ensemble.data import Fitted
@@ -89,7 +89,7 @@ def learn(
     on with.
     """
     if start is None:
-        columns = fit_columns(
+        columns = fit_encoders(
             examples.frame, examples.kinds, examples.name, examples.decimal, examples.dates, examples.weight
         )
         kept, screened = _screened(columns, examples)

@@ -19,10 +19,11 @@ from torchbce.io.frames import column_names, described, frame_of, is_frame, name
 from torchbce.monitor.history import Epoch
 from torchbce.table.classifier.eval_rows import eval_rows
 from torchbce.table.classifier.inputs import array_of, groups_of, labels_of, weights_of
-from torchbce.table.columns.choose import USABLE, choose_columns
 from torchbce.table.columns.columns import zero_in_front
 from torchbce.table.columns.examples import Examples
+from torchbce.table.columns.infer import infer_column_types
 from torchbce.table.columns.noticed import unknown_categories
+from torchbce.table.columns.requirements import USABLE
 from torchbce.table.ensemble.calibration import sigmoid
 from torchbce.table.ensemble.course import Watch
 from torchbce.table.ensemble.recipe import Choices, OptimizerName, recipe
@@ -290,7 +291,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return classes
 
     def _examples(self, frame: Any, positive: np.ndarray, weight: np.ndarray | None, groups: Any) -> Examples:
-        kinds = choose_columns(frame, [], [str(name) for name in self.categorical], "X")
+        kinds = infer_column_types(frame, [], [str(name) for name in self.categorical], "X")
         kinds = {name: "numeric" if kind in NUMERIC else kind for name, kind in kinds.items()}
         self._left_out = {name: kind for name, kind in kinds.items() if kind not in USABLE}
         examples = Examples(

@@ -132,7 +132,7 @@ class CalendarColumn(BaseModel):
         return self
 
     def encode(self, table: pl.DataFrame, file: str) -> list[np.ndarray]:
-        codes = calendar_codes(table, self, file)
+        codes = calendar_codes(number_values(table, self.name, file, ".", self.date), self.part)
         return [np.where(np.isin(codes, self.known), codes, np.nan)]
 
 
@@ -196,13 +196,12 @@ def inputs_of(columns: list[FittedColumn]) -> dict[str, list[int]]:
     return found
 
 
-def calendar_codes(table: pl.DataFrame, column: CalendarColumn, file: str) -> np.ndarray:
-    """0 at a gap."""
-    days = number_values(table, column.name, file, ".", column.date)
+def calendar_codes(days: np.ndarray, part: CalendarPart) -> np.ndarray:
+    """Return the part of each date, given in days since 1970; 0 at a gap."""
     moments = pl.Series(np.round(days * MICROSECONDS)).fill_nan(None).cast(pl.Int64).cast(pl.Datetime("us"))
-    if column.part == "month":
+    if part == "month":
         codes = moments.dt.month()
-    elif column.part == "weekday":
+    elif part == "weekday":
         codes = moments.dt.weekday()
     else:
         codes = moments.dt.hour() + 1

@@ -26,6 +26,11 @@ class Roles:
         given = [([name], flag) for flag, name in single.items() if name is not None]
         return [*given, (self.exclude, "--exclude"), (self.categorical, "--categorical")]
 
+    @property
+    def not_learnt_from(self) -> set[str]:
+        """Columns that no model learns from."""
+        return {*self.exclude, self.target, *(name for name in (self.weight, self.group) if name is not None)}
+
     def require_apart(self, table: str) -> None:
         """No column has two roles that contradict each other.
 

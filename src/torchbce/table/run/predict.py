@@ -19,6 +19,7 @@ from torchbce.io.predictions import one_table, predictions_table, together
 from torchbce.io.scan import batches, column_names, sources
 from torchbce.table.columns.columns import NumericColumn
 from torchbce.table.columns.noticed import Noticed
+from torchbce.table.columns.target_encoder import TargetEncoder
 from torchbce.table.model import NoAnswer
 from torchbce.table.run.folder import load_model
 
@@ -45,6 +46,7 @@ class Predictor:
     def __init__(self, folder: Path, *, keys: list[str] | None = None, decision: Decision | None = None) -> None:
         described, self._model = load_model(folder)
         self.target, self._folder = described.target, folder
+        self._targets = TargetEncoder(described.target.column)
         self._keys, self._decision = list(keys or []), decision
         self._noticed = Noticed(self._model.columns)
         self._loss, self._cost, self._gaps, self.known = 0.0, 0.0, 0, 0
@@ -117,7 +119,7 @@ class Predictor:
         except NoAnswer as error:
             raise RunFolderError(f"{self._folder} is damaged: {error}") from error
         self._noticed.look(table, name)
-        target = self.target.encode(table, name, complete=False) if known else None
+        target = self._targets.encode(table[self.target.column], self.target, name, gaps=True) if known else None
         made = predictions_table(logits, target, rows=np.arange(first, first + len(logits)))
         if target is not None:
             self._gaps += target.null_count()

@@ -1,4 +1,4 @@
-"""The rows of a table that is read in batches, by the part they belong to, with their weights."""
+"""The rows of a table that is read in batches, by the part they belong to."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ import numpy as np
 import polars as pl
 
 from torchbce.common.errors import InputError
-from torchbce.io.files import row_number
 from torchbce.io.shards import Batch, Shards
-from torchbce.table.columns.columns import number_values
-from torchbce.table.columns.decided import Decided
-from torchbce.table.columns.requirements import require_weights
 from torchbce.table.columns.roles import Roles
-from torchbce.table.splits.group_keys import group_keys
+from torchbce.table.columns.weights_times import Times
 from torchbce.table.splits.group_spans import GroupSpans
+from torchbce.table.splits.groups import group_keys
 from torchbce.table.splits.parts import DROPPED, OF_TIMES, TEST, Borders, Shares, by_chance, of_straddling
 from torchbce.table.splits.row_sample import RowSample
 
@@ -94,29 +91,6 @@ def _found(keys: np.ndarray, has_group: np.ndarray, known: np.ndarray) -> tuple[
     return rows, place[rows]
 
 
-class Times:
-    """The column that orders the rows."""
-
-    def __init__(self, column: str, decimal: str) -> None:
-        self._column, self._decided = column, Decided(column, decimal)
-
-    def of(self, batch: Batch) -> np.ndarray:
-        """Float64, in days for dates.
-
-        Raises:
-            InputError: a row without a time.
-        """
-        values = self._decided.of(batch.frame[self._column], batch.name)
-        times = number_values(pl.DataFrame([values]), self._column, batch.name)
-        gaps = np.isnan(times)
-        if gaps.any():
-            raise InputError(
-                f"{batch.name}: row {row_number(batch.name, int(gaps.argmax()))} of the times {self._column!r} is "
-                "missing; rows are ordered by it, so each needs one"
-            )
-        return times
-
-
 def looked_at(
     shards: Shards, roles: Roles, shares: Shares, *, seed: int, size: int, on_rows: Callable[[int], object]
 ) -> Looked:
@@ -152,21 +126,3 @@ def looked_at(
     both = first_part != last_part
     sides = of_straddling(groups[both], first_part[both], last_part[both], shares, seed)
     return Looked(borders, latest, groups, groups[both], sides)
-
-
-class Weights:
-    """A column of weights."""
-
-    def __init__(self, column: str, decimal: str) -> None:
-        self.column, self._decided = column, Decided(column, decimal)
-
-    def of(self, batch: Batch) -> np.ndarray:
-        """Float64, from 0.
-
-        Raises:
-            InputError: a weight that is missing, negative or infinite.
-        """
-        values = self._decided.of(batch.frame[self.column], batch.name)
-        weights = number_values(pl.DataFrame([values]), self.column, batch.name)
-        require_weights(weights, self.column, batch.name)
-        return weights

@@ -1,6 +1,6 @@
-"""What a column holds, decided from the first batch in which it has a value; later batches must hold the same.
+"""What a column of a table in batches holds, by the first batch with a value in it; later ones must hold the same.
 
-The rules are those for a table in memory (`kinds`), which sees all values at once. A table that is read in batches
+The rules are those for a table in memory (`io.kinds`), which sees all values at once. A table that is read in batches
 cannot be read again for one strange value in its last row: such a value is refused, with its row.
 """
 
@@ -18,50 +18,67 @@ from torchbce.table.columns.columns import texts_of
 NUMBERS, BOOLEANS, DATES, TEXTS = "numbers", "true and false", "dates", "texts"
 
 
-class Decided:
-    """One column; `kind` is None as long as it has no value. `form`: of dates in texts."""
+class ColumnType:
+    """The type of one column; `is_category`: a user says that it holds categories, whatever they look like.
 
-    def __init__(self, name: str, decimal: str) -> None:
-        self.name, self._decimal = name, decimal
+    kind: None as long as the column has no value. form: of dates in texts.
+    """
+
+    def __init__(self, name: str, decimal: str, *, is_category: bool = False) -> None:
+        self.name, self.decimal, self.is_category = name, decimal, is_category
         self.kind: str | None = None
         self.form = ""
         self.notes: list[str] = []
         self._whole = True  # every number so far, "NaN" left aside
         self._names_nan = self._needs_cleaning = False
 
+    @classmethod
+    def of_series(cls, values: pl.Series, decimal: str = ".", form: str = "") -> ColumnType:
+        """Return the type of a column in memory, which is read already."""
+        found = cls(values.name, decimal)
+        found.kind, found.form = None if values.dtype == pl.Null else _kind_of(values.dtype), form
+        found._whole = values.dtype.is_integer()
+        return found
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the column holds texts, or counts as if it did."""
+        return self.is_category or self.kind == TEXTS
+
     @property
     def is_whole(self) -> bool:
         """Whether all are whole numbers, as in memory: there a column of numbers that names a NaN holds floats."""
         return self.kind == NUMBERS and self._whole and (self._needs_cleaning or not self._names_nan)
 
-    def of(self, values: pl.Series, file: PartName) -> pl.Series:
-        """A batch as numbers, true and false, dates or texts without spaces around; all null where nothing is known.
+    def read(self, values: pl.Series, file: PartName) -> pl.Series:
+        """Return a batch as numbers, true and false, dates, or texts as they are written; null where nothing is known.
 
         Raises:
             InputError: a value that is not of the column's kind.
         """
-        values = self.looked_at(values, file)
-        if values.dtype != pl.String:
-            return values.alias(self.name)
-        if self.kind == NUMBERS:
+        values = simplified(values, f"{file}: column {self.name!r}")
+        if not self.is_category:
+            values = self._checked(values, file)
+        if self.is_text:
+            found = values.cast(pl.String)
+        elif values.dtype != pl.String:
+            found = values
+        elif self.kind == NUMBERS:
             found = self._numbers(values, file)
         elif self.kind == BOOLEANS:
             lowered = missing_as_null(values).str.to_lowercase()
             self._refuse(lowered.is_not_null() & ~lowered.is_in(["true", "false"]), values, file)
             found = lowered == "true"
-        elif self.kind == DATES:
-            found = self._dates(missing_as_null(values), file)
         else:
-            found = missing_as_null(values)
+            found = self._dates(missing_as_null(values), file)
         return found.alias(self.name)
 
-    def looked_at(self, values: pl.Series, file: PartName) -> pl.Series:
-        """The same, without its name, once the column's kind is known from it; texts stay as they are written.
+    def _checked(self, values: pl.Series, file: PartName) -> pl.Series:
+        """Return the same once the column's kind is known; texts stay as they are written.
 
         Raises:
             InputError: a shard says that the column holds something else.
         """
-        values = simplified(values, f"{file}: column {self.name!r}")
         if values.dtype == pl.Null or (values.dtype == pl.String and self._is_empty(values)):
             return pl.repeat(None, len(values), dtype=pl.Null, eager=True)
         if values.dtype != pl.String:
@@ -76,12 +93,12 @@ class Decided:
         )
 
     def _decide(self, values: pl.Series, file: PartName) -> None:
-        frame, found = typed(pl.DataFrame([values.alias(self.name)]), file, self._decimal, set())
+        frame, found = typed(pl.DataFrame([values.alias(self.name)]), file, self.decimal, set())
         self.notes, self.form = found.notes, found.dates.get(self.name, "")
         self.kind = _kind_of(frame[self.name].dtype)
 
     def _as_stored(self, values: pl.Series, file: PartName) -> pl.Series:
-        """Of a file that says what its columns hold."""
+        """Return values of a file that says what its columns hold."""
         kind = _kind_of(values.dtype)
         self.kind = self.kind or kind
         if kind != self.kind or self.form:
@@ -94,15 +111,15 @@ class Decided:
         return values
 
     def _numbers(self, texts: pl.Series, file: PartName) -> pl.Series:
-        if self._whole and self._decimal == ".":
+        if self._whole and self.decimal == ".":
             whole = texts.cast(pl.Int64, strict=False)
             if whole.null_count() == texts.null_count():
                 return self._without_zeros(texts, whole, file)
-        parsed = texts.cast(pl.Float64, strict=False) if self._decimal == "." else None
+        parsed = texts.cast(pl.Float64, strict=False) if self.decimal == "." else None
         if parsed is None or parsed.null_count() > texts.null_count():
             self._needs_cleaning = True
             texts = missing_as_null(texts)
-            parsed = numbers(texts, self._decimal)
+            parsed = numbers(texts, self.decimal)
             self._refuse(texts.is_not_null() & parsed.is_null(), texts, file)
         known = parsed.fill_nan(None)
         if not self._whole:
@@ -115,7 +132,7 @@ class Decided:
         return self._without_zeros(texts, whole, file)
 
     def _without_zeros(self, texts: pl.Series, whole: pl.Series, file: PartName) -> pl.Series:
-        """Whole numbers, unless the texts are codes such as 007."""
+        """Return whole numbers, unless the texts are codes such as 007."""
         zeros = texts.str.starts_with("0") & (texts.str.len_bytes() > 1)
         if zeros.any():
             zeros = texts.str.contains(LEADING_ZERO)
@@ -155,8 +172,8 @@ class Decided:
         )
 
 
-def as_one_column(texts: list[str], name: str, decimal: str) -> pl.Series:
-    """Texts as they are called in a model that sees them together: 1 and 1.0 are one level, True and true too.
+def level_names(texts: list[str], name: str, decimal: str) -> pl.Series:
+    """Return the names of texts in a model that sees them together: 1 and 1.0 are one level, True and true too.
 
     Null where a text says that there is no value.
     """
