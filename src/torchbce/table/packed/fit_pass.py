@@ -100,8 +100,8 @@ class FitPass:
         def add(fitter: ColumnFitter) -> pl.Series:
             values = fitter.type.read(frame[fitter.type.name], name)
             fitter.add(values, train, mine, name)
-            some = values.gather(places)
-            return missing_as_null(some).alias(values.name) if some.dtype == pl.String else some
+            some = values.alias("values").gather(places)  # methods go wrong where a name looks like a pattern
+            return (missing_as_null(some) if some.dtype == pl.String else some).alias(values.name)
 
         kept = list(threads.map(add, self._fitters))
         kept.append(pl.Series(ANSWER, codes[places]))
