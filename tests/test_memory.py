@@ -53,13 +53,13 @@ assert rows == int(sys.argv[2])
 )
 PREPARE = (
     """
-from torchbce.table.examples import Held, Roles
+from torchbce.table.examples import Holdout, ColumnRoles
 from torchbce.table.packed.prepare import prepare_stream
 from torchbce.io.size import fits
 """,
     """
 assert not fits([sys.argv[1]], 900e6)
-stream = prepare_stream([sys.argv[1]], Roles("y"), Held(), seed=1, pieces=8, format=None,
+stream = prepare_stream([sys.argv[1]], ColumnRoles("y"), Holdout(), seed=1, pieces=8, format=None,
                         place=Path(sys.argv[1] + ".cache"), on_rows=None)
 assert stream.train.blocks
 """,

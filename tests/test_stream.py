@@ -30,7 +30,7 @@ from torchbce.table.columns.columns import CategoricalColumn, NumericColumn, enc
 from torchbce.table.columns.infer import fit_encoders
 from torchbce.table.columns.levels import Levels, most_frequent
 from torchbce.table.columns.moments import Moments
-from torchbce.table.columns.roles import Roles
+from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.network.compiled import encoded
 from torchbce.table.network.edges import cells, quantile_edges
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
@@ -38,13 +38,13 @@ from torchbce.table.packed import part_file, records
 from torchbce.table.packed.pieces import Pieces
 from torchbce.table.packed.prepare import prepare_stream
 from torchbce.table.packed.shuffled import Shuffled
-from torchbce.table.read import read_examples
-from torchbce.table.splits.held import Held
+from torchbce.table.read import read_dataset
+from torchbce.table.splits.holdout import Holdout
 from torchbce.table.splits.row_sample import RowSample
 from torchbce.table.splits.splits import last_or_random
 
 ROWS = 3000
-ROLES = Roles("y", weight="w", categorical=["code"])
+ROLES = ColumnRoles("y", weight="w", categorical=["code"])
 
 
 def made(rows: int = ROWS, seed: int = 0) -> pl.DataFrame:
@@ -98,7 +98,7 @@ def written(table: pl.DataFrame, folder: Path, kind: str, parts: int = 1) -> lis
     return names
 
 
-def prepared(names: list[str], place: Path, roles: Roles = ROLES, held: Held = Held(), **more):  # noqa: B008
+def prepared(names: list[str], place: Path, roles: ColumnRoles = ROLES, held: Holdout = Holdout(), **more):  # noqa: B008
     options = {"seed": 5, "pieces": 16, "format": None, "on_rows": None} | more
     return prepare_stream(names, roles, held, place=place, **options)
 
@@ -136,12 +136,12 @@ def test_columns_are_those_of_a_table_in_memory(table, tmp_path, monkeypatch, ki
     monkeypatch.setattr(shards, "ROWS", batch)
     stream = prepared(written(table, tmp_path / "t", kind, files), tmp_path / "cache")
     whole = written(table, tmp_path / "whole", kind)[0]
-    read = read_examples(whole, ROLES)
-    train = read.examples.of(rows_of(stream.train))
-    expected = fit_encoders(train.frame, read.examples.kinds, "t", ".", read.examples.dates, train.weight)
+    read = read_dataset(whole, ROLES)
+    train = read.dataset.of(rows_of(stream.train))
+    expected = fit_encoders(train.frame, read.dataset.kinds, "t", ".", read.dataset.dates, train.weight)
     assert_same_columns(stream.columns, expected)
     assert [c.name for c in stream.columns if isinstance(c, CategoricalColumn)] == ["few", "gappy", "text", "code"]
-    assert stream.kinds == read.examples.kinds
+    assert stream.kinds == read.dataset.kinds
     assert stream.left_out == read.left_out
     assert stream.left_out == {
         "constant": "constant",
@@ -150,19 +150,19 @@ def test_columns_are_those_of_a_table_in_memory(table, tmp_path, monkeypatch, ki
         "empty": "empty",
     }
     assert stream.target == read.target
-    answers = read.examples.answers
+    answers = read.dataset.y
     for part, rows in zip(
         (stream.train, stream.valid, stream.test), (parts_of(stream) == part for part in range(3)), strict=True
     ):
         assert (len(part), part.ones) == (rows.sum(), answers[rows].sum())
-        assert part.share == pytest.approx(np.average(answers[rows], weights=read.examples.weight[rows]), rel=1e-6)
+        assert part.share == pytest.approx(np.average(answers[rows], weights=read.dataset.weight[rows]), rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_records_decode_to_what_is_encoded_in_memory(table, tmp_path, monkeypatch, kind):
     monkeypatch.setattr(shards, "ROWS", 700)
     stream = prepared(written(table, tmp_path / "t", kind, 2), tmp_path / "cache")
-    read = read_examples(written(table, tmp_path / "whole", kind)[0], ROLES).examples
+    read = read_dataset(written(table, tmp_path / "whole", kind)[0], ROLES).dataset
     pieces = [len(cuts) - 1 if len(cuts) > 2 else 0 for cuts in stream.edges]
     network = TableNetwork(NetworkSpec(pieces=pieces, levels=levels_of(stream.columns), hidden=[8]))
     network.set_edges([cuts for cuts in stream.edges if len(cuts) > 2])
@@ -170,7 +170,7 @@ def test_records_decode_to_what_is_encoded_in_memory(table, tmp_path, monkeypatc
     for part in (stream.train, stream.valid, stream.test):
         some = read.of(rows_of(part))
         matrix = encode(some.frame, stream.columns, "t")
-        expected = encoded(matrix, network, some.answers, some.weight / mean)
+        expected = encoded(matrix, network, some.y, some.weight / mean)
         (window,) = part.in_order()
         for name in ("bins", "fractions", "numbers", "codes", "target", "weight"):
             found, wanted = getattr(window.rows, name), getattr(expected, name)
@@ -181,7 +181,7 @@ def test_records_decode_to_what_is_encoded_in_memory(table, tmp_path, monkeypatc
             )
         if part is stream.train:  # all of them are in the sample
             assert np.array_equal(stream.sample, matrix)
-            assert np.array_equal(stream.sample_answers, some.answers)
+            assert np.array_equal(stream.sample_answers, some.y)
             assert stream.sample_weight == pytest.approx(some.weight / mean, rel=1e-12)
             for found, wanted in zip(
                 stream.edges, quantile_edges(matrix[:, : number_count(stream.columns)], 16), strict=True
@@ -215,7 +215,7 @@ def test_rows_are_where_they_are_in_csv_in_parquet_in_shards_and_compressed(tabl
 
 
 def test_parts_depend_on_the_seed_and_the_row_alone(table, tmp_path):
-    held = Held(share=0.3)
+    held = Holdout(share=0.3)
     all_rows = parts_of(prepared(written(table, tmp_path / "t", "parquet"), tmp_path / "c", held=held))
     fewer = parts_of(prepared(written(table[:2000], tmp_path / "u", "parquet"), tmp_path / "d", held=held))
     other = parts_of(prepared(written(table, tmp_path / "t", "parquet"), tmp_path / "e", held=held, seed=6))
@@ -229,7 +229,7 @@ def test_rows_of_a_group_are_in_one_part_wherever_they_stand(table, tmp_path):
     groups = np.random.default_rng(1).integers(0, 300, ROWS)
     frame = table.with_columns(pl.Series("g", [f"g{g}" for g in groups]).set(pl.Series(groups == 0), None))
     order = np.random.default_rng(2).permutation(ROWS)
-    roles = Roles("y", group="g", exclude=["name", "id"])
+    roles = ColumnRoles("y", group="g", exclude=["name", "id"])
     found = [
         parts_of(prepared(written(some, tmp_path / f"t{i}", "csv"), tmp_path / f"c{i}", roles))
         for i, some in enumerate((frame, frame[order]))
@@ -242,11 +242,11 @@ def test_rows_of_a_group_are_in_one_part_wherever_they_stand(table, tmp_path):
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_the_latest_rows_are_the_test_as_in_memory(table, tmp_path, kind):
-    roles = Roles("y", time="day")
+    roles = ColumnRoles("y", time="day")
     frame = table.with_columns(pl.col("day").fill_null(datetime.date(2021, 2, 2)))
     names = written(frame, tmp_path / "t", kind)
     stream = prepared(names, tmp_path / "c", roles)
-    read = read_examples(names[0], roles).examples
+    read = read_dataset(names[0], roles).dataset
     train, test = last_or_random(read, 0.2, 0)
     assert np.array_equal(rows_of(stream.test), test)
     assert np.array_equal(np.sort(np.concatenate([rows_of(stream.train), rows_of(stream.valid)])), train)
@@ -258,7 +258,7 @@ def test_test_rows_come_from_another_file_if_one_is_named(table, tmp_path):
     names = written(table, tmp_path / "t", "csv")
     aside = made(500, seed=9).drop("constant").with_columns(few=pl.Series([2.5] * 500), text=pl.Series([" yy "] * 500))
     other = written(aside, tmp_path / "u", "csv", 2)
-    stream = prepared(names, tmp_path / "c", held=Held(file=str(tmp_path / "u")))
+    stream = prepared(names, tmp_path / "c", held=Holdout(file=str(tmp_path / "u")))
     assert len(other) == 2
     assert len(stream.train) + len(stream.valid) == ROWS
     (window,) = stream.test.in_order()
@@ -275,15 +275,15 @@ def test_test_rows_come_from_another_file_if_one_is_named(table, tmp_path):
     with pytest.raises(
         InputError, match=r"part-0.csv: row 1 of the target column 'y' is 'perhaps'; the model knows 'no' and 'yes'"
     ):
-        prepared(names, tmp_path / "c", held=Held(file=str(tmp_path / "u")))
+        prepared(names, tmp_path / "c", held=Holdout(file=str(tmp_path / "u")))
 
 
 def test_no_test_rows_if_none_are_wanted(table, tmp_path):
-    stream = prepared(written(table, tmp_path / "t", "csv"), tmp_path / "c", held=Held(share=0))
+    stream = prepared(written(table, tmp_path / "t", "csv"), tmp_path / "c", held=Holdout(share=0))
     assert stream.test is None
     assert len(stream.train) + len(stream.valid) == ROWS
     with pytest.raises(InputError, match="--folds"):
-        prepared(written(table, tmp_path / "t", "csv"), tmp_path / "c", held=Held(folds=5))
+        prepared(written(table, tmp_path / "t", "csv"), tmp_path / "c", held=Holdout(folds=5))
 
 
 @pytest.fixture
@@ -352,7 +352,7 @@ def test_a_window_is_not_touched_by_reading_in_order(table, tmp_path, small_bloc
 @pytest.mark.parametrize(("columns", "pieces"), [(["text"], 16), (["a"], 16), (["a", "gappy", "text"], 0)])
 def test_a_table_may_have_numbers_alone_texts_alone_and_no_pieces(table, tmp_path, columns, pieces):
     names = written(table.select(*columns, "y"), tmp_path / "t", "parquet")
-    stream = prepared(names, tmp_path / "c", Roles("y"), pieces=pieces)
+    stream = prepared(names, tmp_path / "c", ColumnRoles("y"), pieces=pieces)
     frame = table[rows_of(stream.train)]
     matrix = encode(frame, stream.columns, "t")
     (window,) = stream.train.in_order()
@@ -379,8 +379,8 @@ def test_a_cache_is_used_again_for_the_same_and_for_nothing_else(table, tmp_path
     for changed in (
         {"seed": 6},
         {"pieces": 8},
-        {"held": Held(share=0.4)},
-        {"roles": Roles("y")},
+        {"held": Holdout(share=0.4)},
+        {"roles": ColumnRoles("y")},
         {"format": Format(delimiter=",")},
     ):
         assert not prepared(names, place, **changed).reused
@@ -511,15 +511,15 @@ def test_what_is_no_cache_is_not_replaced(table, tmp_path):
 MEMORY = """
 import sys
 from pathlib import Path
-import torchbce.table.packed.fit_pass as fit_pass
-from torchbce.table.examples import Held, Roles
-from torchbce.training.stream import prepare
-from torchbce.training.table import shards, windows
+from torchbce.io import shards, windows
+from torchbce.table.columns.roles import ColumnRoles
+from torchbce.table.packed import fit_pass, prepare
+from torchbce.table.splits.holdout import Holdout
 fit_pass.EDGE_ROWS = 5000
 shards.ROWS = 16384
 windows.SLICE = 1 << 20
-prepare.prepare_stream([sys.argv[1]], Roles("y"), Held(), seed=1, pieces=8, format=None, place=Path(sys.argv[2]),
-                       on_rows=None)
+roles, held = ColumnRoles("y"), Holdout()
+prepare.prepare_stream([sys.argv[1]], roles, held, seed=1, pieces=8, format=None, place=Path(sys.argv[2]), on_rows=None)
 print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
@@ -589,7 +589,7 @@ def test_late_values_that_contradict_are_named(tmp_path, monkeypatch):
         rows = len(column)
         pl.DataFrame({"x": column, "y": ["0", "1"] * (rows // 2)}).write_csv(tmp_path / "t.csv")
         with pytest.raises(InputError, match=match):
-            prepared([str(tmp_path / "t.csv")], tmp_path / "c", Roles("y"))
+            prepared([str(tmp_path / "t.csv")], tmp_path / "c", ColumnRoles("y"))
 
     refused(
         [f"2020-01-{i % 28 + 1:02d}" for i in range(250)] + ["soon"] * 50,
@@ -607,7 +607,7 @@ def test_a_target_is_refused_as_in_memory_with_the_row(table, tmp_path, monkeypa
     def refused(target: list, match: str, **more) -> None:
         table.with_columns(y=pl.Series(target)).write_csv(tmp_path / "t.csv")
         with pytest.raises(InputError, match=match):
-            prepared([str(tmp_path / "t.csv")], tmp_path / "c", Roles("y", **more))
+            prepared([str(tmp_path / "t.csv")], tmp_path / "c", ColumnRoles("y", **more))
 
     both = ["yes", "no"] * (ROWS // 2)
     refused([*both[:-1], "maybe"], r"row 3000 of the target column 'y' is 'maybe', a third value")
@@ -640,9 +640,9 @@ def test_weights_and_times_are_refused_with_their_rows(table, tmp_path):
     with pytest.raises(InputError, match="all weights of rows to learn from in 'w' are 0"):
         prepared(names, tmp_path / "c")
     with pytest.raises(InputError, match=r"row \d+ of the times 'day' is missing"):
-        prepared(names, tmp_path / "c", Roles("y", time="day"))
+        prepared(names, tmp_path / "c", ColumnRoles("y", time="day"))
     with pytest.raises(InputError, match="rows cannot be ordered by it"):
-        prepared(names, tmp_path / "c", Roles("y", time="constant"))
+        prepared(names, tmp_path / "c", ColumnRoles("y", time="constant"))
 
 
 def test_a_damaged_or_changing_shard_is_named(table, tmp_path, monkeypatch):
@@ -665,10 +665,13 @@ def test_a_damaged_or_changing_shard_is_named(table, tmp_path, monkeypatch):
 def test_names_that_are_not_there_are_refused(table, tmp_path):
     names = written(table, tmp_path / "t", "csv")
     for roles, match in (
-        (Roles("z"), r"no column 'z' \(--target\)"),
-        (Roles("y", group="z"), r"no column 'z' \(--group\)"),
-        (Roles("y", exclude=["y"]), "cannot be named in --exclude"),
-        (Roles("y", exclude=[c for c in table.columns if c not in ("y", "id", "constant")]), "no column to learn from"),
+        (ColumnRoles("z"), r"no column 'z' \(--target\)"),
+        (ColumnRoles("y", group="z"), r"no column 'z' \(--group\)"),
+        (ColumnRoles("y", exclude=["y"]), "cannot be named in --exclude"),
+        (
+            ColumnRoles("y", exclude=[c for c in table.columns if c not in ("y", "id", "constant")]),
+            "no column to learn from",
+        ),
     ):
         with pytest.raises(InputError, match=match):
             prepared(names, tmp_path / "c", roles)

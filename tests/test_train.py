@@ -19,7 +19,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from torchbce import load
-from torchbce.table.columns.noticed import AVERAGE
+from torchbce.table.columns.drift import AVERAGE
 from torchbce.table.run.folder import load_model
 from torchbce.table.run.predict import predict
 

@@ -226,15 +226,15 @@ def train(
     """Train a classifier on a table, and say what its BCE is on rows that it has not seen."""
     with reported(prints=False):
         from torchbce.cli.train import Long, Wanted, run
-        from torchbce.table.columns.roles import Roles
+        from torchbce.table.columns.roles import ColumnRoles
         from torchbce.table.ensemble.recipe import Choices
-        from torchbce.table.splits.held import Held
+        from torchbce.table.splits.holdout import Holdout
 
         at_most_one({"--test": test, "--test-share": test_share, "--folds": folds})
         wanted = Wanted(
             file,
-            Roles(target, positive, exclude or [], categorical or [], weight, group, time),
-            Held(test, test_share, folds),
+            ColumnRoles(target, positive, exclude or [], categorical or [], weight, group, time),
+            Holdout(test, test_share, folds),
             Choices(
                 hidden=sizes_of(hidden),
                 members=members,

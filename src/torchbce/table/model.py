@@ -12,7 +12,7 @@ from torchbce.common.errors import InputError
 from torchbce.io.files import row_number
 from torchbce.table.columns.background import background, filled
 from torchbce.table.columns.columns import FittedColumn, encode, inputs_of, levels_of
-from torchbce.table.columns.examples import Examples
+from torchbce.table.columns.dataset import Dataset
 from torchbce.table.columns.infer import fit_encoders
 from torchbce.table.columns.matrix import Data, digest
 from torchbce.table.ensemble.course import Watch
@@ -22,7 +22,7 @@ from torchbce.table.ensemble.fit import fit_ensemble
 from torchbce.table.ensemble.linear import fit_linear
 from torchbce.table.ensemble.recipe import Choices, Recipe, recipe
 from torchbce.table.screening import WIDE, worth_keeping
-from torchbce.table.splits.held import Split
+from torchbce.table.splits.holdout import Split
 from torchbce.table.splits.splits import member_splits
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Learnt:
 
 
 def learn(
-    examples: Examples,
+    examples: Dataset,
     choices: Choices,
     *,
     seed: int,
@@ -97,13 +97,13 @@ def learn(
         kept, screened = start.columns, {}
     chosen = recipe(len(examples), choices)
     rows = encode(examples.frame, kept, examples.name)
-    data = Data(filled(rows), examples.answers, levels_of(kept), examples.weight)
+    data = Data(filled(rows), examples.y, levels_of(kept), examples.weight)
     if splits is None:
         splits = member_splits(examples, chosen.folds, chosen.members, seed)
     if processes.count() > 1:
         split = digest(*(rows for one in splits for rows in one))
         processes.require_same({"the content of the encoded rows": data.digest, "the split of the rows": split})
-    rare = min(int(examples.answers.sum()), int((1 - examples.answers).sum()))
+    rare = min(int(examples.y.sum()), int((1 - examples.y).sum()))
     judge = rare >= FEWEST_OF_A_CLASS
     if chosen.linear:
         fitted = fit_linear(data, splits, judge=judge)
@@ -124,12 +124,10 @@ def learn(
     )
 
 
-def _screened(columns: list[FittedColumn], examples: Examples) -> tuple[list[FittedColumn], dict[str, str]]:
+def _screened(columns: list[FittedColumn], examples: Dataset) -> tuple[list[FittedColumn], dict[str, str]]:
     """The columns of a wide table that have something to say, and what is said of the others."""
     if len(columns) <= WIDE:
         return columns, {}
-    keep = worth_keeping(
-        [filled(column.encode(examples.frame, examples.name)[0]) for column in columns], examples.answers
-    )
+    keep = worth_keeping([filled(column.encode(examples.frame, examples.name)[0]) for column in columns], examples.y)
     others = {c.name: "no sign of use in the training rows" for c, kept in zip(columns, keep, strict=True) if not kept}
     return [c for c, kept in zip(columns, keep, strict=True) if kept], others

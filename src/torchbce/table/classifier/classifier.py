@@ -20,15 +20,15 @@ from torchbce.monitor.history import Epoch
 from torchbce.table.classifier.eval_rows import eval_rows
 from torchbce.table.classifier.inputs import array_of, groups_of, labels_of, weights_of
 from torchbce.table.columns.columns import zero_in_front
-from torchbce.table.columns.examples import Examples
+from torchbce.table.columns.dataset import Dataset
+from torchbce.table.columns.drift import unknown_categories
 from torchbce.table.columns.infer import infer_column_types
-from torchbce.table.columns.noticed import unknown_categories
 from torchbce.table.columns.requirements import USABLE
 from torchbce.table.ensemble.calibration import sigmoid
 from torchbce.table.ensemble.course import Watch
 from torchbce.table.ensemble.recipe import Choices, OptimizerName, recipe
 from torchbce.table.model import Model, learn
-from torchbce.table.splits.held import Split
+from torchbce.table.splits.holdout import Split
 
 if TYPE_CHECKING:
     import polars as pl
@@ -290,15 +290,15 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return classes
 
-    def _examples(self, frame: Any, positive: np.ndarray, weight: np.ndarray | None, groups: Any) -> Examples:
+    def _examples(self, frame: Any, positive: np.ndarray, weight: np.ndarray | None, groups: Any) -> Dataset:
         kinds = infer_column_types(frame, [], [str(name) for name in self.categorical], "X")
         kinds = {name: "numeric" if kind in NUMERIC else kind for name, kind in kinds.items()}
         self._left_out = {name: kind for name, kind in kinds.items() if kind not in USABLE}
-        examples = Examples(
+        examples = Dataset(
             frame=frame,
             name="X",
             kinds={name: kind for name, kind in kinds.items() if kind in USABLE},
-            answers=positive.astype(np.uint8),
+            y=positive.astype(np.uint8),
             weight=weight,
             groups=groups_of(groups, frame.height),
         )
@@ -306,7 +306,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             examples = examples.of(np.flatnonzero(weight > 0))
         return examples
 
-    def _with_eval_set(self, examples: Examples, eval_set: Any, classes: np.ndarray) -> tuple[Examples, list[Split]]:
+    def _with_eval_set(self, examples: Dataset, eval_set: Any, classes: np.ndarray) -> tuple[Dataset, list[Split]]:
         """The rows to learn from, then those of the eval set, which every member is judged by.
 
         Only the ratios of its weights count: their mean becomes that of the others.
@@ -323,7 +323,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         both = replace(
             examples,
             frame=stacked(examples.frame, frame),
-            answers=np.concatenate([examples.answers, y == classes[1]]).astype(np.uint8),
+            y=np.concatenate([examples.y, y == classes[1]]).astype(np.uint8),
             weight=None if examples.weight is None and (weight == weight[0]).all() else whole,
             groups=None,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from torchbce.common.errors import InputError
-from torchbce.table.columns.roles import Roles
+from torchbce.table.columns.roles import ColumnRoles
 
 USABLE = ("numeric", "categorical")
 FEWEST = 5  # rows of each class, to learn from some and be judged by others
@@ -26,7 +26,7 @@ def require_of_each_class(counts: np.ndarray, name: str, fewest: int = FEWEST) -
         )
 
 
-def usable_columns(kinds: dict[str, str], roles: Roles, name: str) -> tuple[dict[str, str], dict[str, str]]:
+def usable_columns(kinds: dict[str, str], roles: ColumnRoles, name: str) -> tuple[dict[str, str], dict[str, str]]:
     """Return the kinds of the columns to learn from, and why the others are left out.
 
     Raises:

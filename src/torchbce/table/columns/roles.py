@@ -8,7 +8,7 @@ from torchbce.common.errors import InputError
 
 
 @dataclass(frozen=True)
-class Roles:
+class ColumnRoles:
     """The names of columns that are not to be learnt from like the others."""
 
     target: str

@@ -29,7 +29,7 @@ from torchbce.table.network.compiled import encoded
 from torchbce.table.network.edges import EDGE_ROWS, pieces_of, quantile_edges
 from torchbce.table.network.machines import Machines
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
-from torchbce.table.splits.held import Split
+from torchbce.table.splits.holdout import Split
 from torchbce.table.trees.boosted import BoostedTrees
 from torchbce.table.trees.boosting import grow
 

@@ -20,7 +20,7 @@ from torchbce.table.columns.encoder import Encoder
 from torchbce.table.columns.fitter import ColumnFitter
 from torchbce.table.columns.levels import ROOM, Levels
 from torchbce.table.columns.requirements import FEWEST, require_of_each_class, usable_columns
-from torchbce.table.columns.roles import Roles
+from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.columns.target import Target
 from torchbce.table.columns.target_encoder import TargetEncoder
 from torchbce.table.columns.weights_times import Weights
@@ -34,9 +34,10 @@ ANSWER, WEIGHT = "__torchbce_answer", "__torchbce_weight"
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """What the pass found. counts: rows of each part and class, (3, 2); dropped: rows in none of the parts; sample:
-    encoded training rows.
+class TableScan:
+    """What a pass over a table found.
+
+    counts: rows of each part and class, (3, 2). dropped: rows in none of the parts. sample: encoded training rows.
     """
 
     kinds: dict[str, str]
@@ -57,9 +58,9 @@ class Learnt:
 
 
 class FitPass:
-    """Batches in, `Learnt` out; memory does not grow with the rows."""
+    """Batches in, `TableScan` out; memory does not grow with the rows."""
 
-    def __init__(self, shards: Shards, roles: Roles, parts: RowParts, seed: int) -> None:
+    def __init__(self, shards: Shards, roles: ColumnRoles, parts: RowParts, seed: int) -> None:
         self._shards, self._roles, self._parts = shards, roles, parts
         decimal = shards.format.decimal
         names = [name for name in shards.columns if name not in roles.not_learnt_from]
@@ -72,11 +73,11 @@ class FitPass:
         self._counts = np.zeros((DROPPED + 1, 0), np.int64)  # of each part, and of none, and text of the target
         self._sample = RowSample(EDGE_ROWS, seed, OF_SAMPLE)
 
-    def run(self, on_rows: Callable[[int], object]) -> Learnt:
+    def run(self, on_rows: Callable[[int], object]) -> TableScan:
         """Read all rows; `on_rows` hears how many there are in each batch.
 
         Raises:
-            InputError: as `read_examples`, and for a value that is not of its column's kind.
+            InputError: as `read_dataset`, and for a value that is not of its column's kind.
         """
         special = {self._roles.weight, *self._parts.names}  # also where they are not to be learnt from
         wanted = [name for name in self._shards.columns if name in special or name not in self._roles.exclude]
@@ -84,7 +85,7 @@ class FitPass:
             for batch in self._shards.batches(wanted, "as in the first shard"):
                 self._add(batch, threads)
                 on_rows(len(batch))
-        return self._learnt()
+        return self._scan()
 
     def _add(self, batch: Batch, threads: Executor) -> None:
         frame, name = batch.frame, batch.name
@@ -116,7 +117,7 @@ class FitPass:
         both = np.bincount(parts.astype(np.int64) * texts + codes, minlength=grown.size)
         self._counts = grown + both.reshape(grown.shape)
 
-    def _learnt(self) -> Learnt:
+    def _scan(self) -> TableScan:
         name, roles = self._shards.name, self._roles
         target = self._targets.target(roles.positive, name)
         ones = self._targets.ones(target, name).astype(bool)
@@ -134,7 +135,7 @@ class FitPass:
         weight = None if self._weights is None else sample[WEIGHT].to_numpy() / mean_weight
         inputs = inputs_of(encoder.columns).values()
         stand_ins = StandIns(background(rows, inputs, weight), inputs, number_count(encoder.columns))
-        return Learnt(
+        return TableScan(
             kinds=usable,
             left_out=left_out,
             notes=[note for fitter in self._fitters for note in fitter.type.notes],

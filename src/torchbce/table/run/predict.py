@@ -18,7 +18,7 @@ from torchbce.io.opened import Format, Source
 from torchbce.io.predictions import one_table, predictions_table, together
 from torchbce.io.scan import batches, column_names, sources
 from torchbce.table.columns.columns import NumericColumn
-from torchbce.table.columns.noticed import Noticed
+from torchbce.table.columns.drift import DriftCounter
 from torchbce.table.columns.target_encoder import TargetEncoder
 from torchbce.table.model import NoAnswer
 from torchbce.table.run.folder import load_model
@@ -48,7 +48,7 @@ class Predictor:
         self.target, self._folder = described.target, folder
         self._targets = TargetEncoder(described.target.column)
         self._keys, self._decision = list(keys or []), decision
-        self._noticed = Noticed(self._model.columns)
+        self._drift = DriftCounter(self._model.columns)
         self._loss, self._cost, self._gaps, self.known = 0.0, 0.0, 0, 0
 
     def batches(self, file: str, format: Format | None = None) -> Iterator[pl.DataFrame]:
@@ -85,7 +85,7 @@ class Predictor:
 
     @property
     def notes(self) -> list[str]:
-        found = self._noticed.sentences()
+        found = self._drift.messages()
         if self._gaps and self.known:
             found.append(f"{self.target.column}: {self._gaps} missing, left out of the loss")
         return found
@@ -118,7 +118,7 @@ class Predictor:
             logits = self._model.logits(table, name)
         except NoAnswer as error:
             raise RunFolderError(f"{self._folder} is damaged: {error}") from error
-        self._noticed.look(table, name)
+        self._drift.update(table, name)
         target = self._targets.encode(table[self.target.column], self.target, name, gaps=True) if known else None
         made = predictions_table(logits, target, rows=np.arange(first, first + len(logits)))
         if target is not None:
