@@ -66,7 +66,7 @@ class RowParts:
         return parts
 
     def of_test(self, batch: Batch) -> np.ndarray:
-        """Return the parts of another table to test on: TEST for rows later than all of this one and of other groups."""
+        """Return the parts of another table to test on: its rows later than all of this one, and of other groups."""
         parts = np.full(len(batch), TEST, np.uint8)
         if self._times is not None and self._seen.latest is not None:
             parts[self._times.of(batch) <= self._seen.latest] = DROPPED
