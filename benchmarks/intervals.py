@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from torchbce import explain
+from torchbce.io.files import FileRows
 from torchbce.table.columns.dataset import Dataset
 from torchbce.table.ensemble.calibration import bce
 from torchbce.table.ensemble.recipe import Choices
@@ -34,7 +35,7 @@ def sample(rows: int, shift: float, seed: int) -> Dataset:
     logits = shift + 1.2 * a - np.abs(b) + 1.5 * (c == "u") + 0.8
     answers = (rng.random(rows) < 1 / (1 + np.exp(-logits))).astype(np.uint8)
     frame = pl.DataFrame({"a": a, "b": b, "c": c, "noise": noise, "more": more, "d": d})
-    return Dataset(frame=frame, name="simulated", kinds=KINDS, y=answers)
+    return Dataset(frame=frame, name=FileRows("simulated"), kinds=KINDS, y=answers)
 
 
 def table_of(rows: int, shift: float, seed: int, fresh: Dataset) -> tuple[float, float, float, float]:
@@ -43,10 +44,10 @@ def table_of(rows: int, shift: float, seed: int, fresh: Dataset) -> tuple[float,
     logits, truths = np.empty(rows), []
     for number, (train, aside) in enumerate(folds(table, FOLDS, seed), 1):
         model = learn(table.of(train), CHOICES, seed=seed + 1000 * number).model
-        logits[aside] = model.logits(table.of(aside).frame, "aside")
-        truths.append(bce(model.logits(fresh.frame, "fresh"), fresh.y).mean())
+        logits[aside] = model.logits(table.of(aside).frame, table.name)
+        truths.append(bce(model.logits(fresh.frame, fresh.name), fresh.y).mean())
     found = explain(logits, table.y.astype(float), from_logits=True)
-    kept = learn(table, CHOICES, seed=seed).model.logits(fresh.frame, "fresh")
+    kept = learn(table, CHOICES, seed=seed).model.logits(fresh.frame, fresh.name)
     return found.mean, found.standard_error, float(np.mean(truths)), float(bce(kept, fresh.y).mean())
 
 

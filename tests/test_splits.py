@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from torchbce import InputError
+from torchbce.io.files import FileRows
 from torchbce.table.columns.dataset import Dataset
 from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.read import read_dataset
@@ -20,7 +21,7 @@ from torchbce.table.train import prepare
 
 def examples(answers: np.ndarray, **parts) -> Dataset:
     frame = pl.DataFrame({"x": np.arange(len(answers), dtype=float)})
-    return Dataset(frame=frame, name="t", kinds={"x": "numeric"}, y=answers.astype(np.uint8), **parts)
+    return Dataset(frame=frame, name=FileRows("t"), kinds={"x": "numeric"}, y=answers.astype(np.uint8), **parts)
 
 
 RARE = np.zeros(200, int)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torchbce import InputError
+from torchbce.io.files import FileRows
 from torchbce.table.columns.dataset import Dataset
 from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.packed.prepare import prepare_stream
@@ -49,7 +50,7 @@ def examples_of(table: pl.DataFrame) -> Dataset:
     names = table["g"].fill_null(pl.Series([f"alone {i}" for i in range(table.height)]))
     return Dataset(
         frame=table,
-        name="t",
+        name=FileRows("t"),
         kinds={"x": "numeric"},
         y=table["y"].to_numpy().astype(np.uint8),
         groups=np.unique(names.to_numpy(), return_inverse=True)[1],

@@ -23,6 +23,7 @@ from torchbce import InputError, OutputError
 from torchbce.common.lock import locked
 from torchbce.common.splitmix import hashed
 from torchbce.io import shards
+from torchbce.io.files import FileRows
 from torchbce.io.opened import Format
 from torchbce.io.scan import files_of
 from torchbce.table.columns import fitter, levels
@@ -138,7 +139,7 @@ def test_columns_are_those_of_a_table_in_memory(table, tmp_path, monkeypatch, ki
     whole = written(table, tmp_path / "whole", kind)[0]
     read = read_dataset(whole, ROLES)
     train = read.dataset.of(rows_of(stream.train))
-    expected = fit_encoders(train.frame, read.dataset.kinds, "t", ".", read.dataset.dates, train.weight)
+    expected = fit_encoders(train.frame, read.dataset.kinds, FileRows("t"), ".", read.dataset.dates, train.weight)
     assert_same_columns(stream.columns, expected)
     assert [c.name for c in stream.columns if isinstance(c, CategoricalColumn)] == ["few", "gappy", "text", "code"]
     assert stream.kinds == read.dataset.kinds
@@ -169,7 +170,7 @@ def test_records_decode_to_what_is_encoded_in_memory(table, tmp_path, monkeypatc
     mean = read.weight[rows_of(stream.train)].mean()
     for part in (stream.train, stream.valid, stream.test):
         some = read.of(rows_of(part))
-        matrix = encode(some.frame, stream.columns, "t")
+        matrix = encode(some.frame, stream.columns, FileRows("t"))
         expected = encoded(matrix, network, some.y, some.weight / mean)
         (window,) = part.in_order()
         for name in ("bins", "fractions", "numbers", "codes", "target", "weight"):
@@ -354,7 +355,7 @@ def test_a_table_may_have_numbers_alone_texts_alone_and_no_pieces(table, tmp_pat
     names = written(table.select(*columns, "y"), tmp_path / "t", "parquet")
     stream = prepared(names, tmp_path / "c", ColumnRoles("y"), pieces=pieces)
     frame = table[rows_of(stream.train)]
-    matrix = encode(frame, stream.columns, "t")
+    matrix = encode(frame, stream.columns, FileRows("t"))
     (window,) = stream.train.in_order()
     count = number_count(stream.columns)
     assert np.array_equal(window.rows.codes.numpy(), matrix[:, count:])

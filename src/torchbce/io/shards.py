@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from torchbce.common.errors import InputError
-from torchbce.io.files import PartName, part_name, read_header
+from torchbce.io.files import FileRows, read_header
 from torchbce.io.opened import STDIN, Format, Source, opened
 from torchbce.io.scan import batches, column_names, count_rows, files_of, stamp, text_bytes
 
@@ -24,10 +24,10 @@ CHUNK = 1 << 22  # bytes, in which lines are counted
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows: the number of the first in all shards, from 0, and the shard's name, which knows its rows' numbers."""
+    """Some rows: the number of the first in all shards, from 0, and where they stand in their shard."""
 
     first: int
-    name: PartName
+    rows: FileRows
     frame: pl.DataFrame
 
     def __len__(self) -> int:
@@ -89,7 +89,7 @@ class Shards:
             with self._source(name) as source:
                 for number, frame in batches(source, columns, flags, rows=ROWS):
                     if frame.height:
-                        yield Batch(first, part_name(source.name, number), frame)
+                        yield Batch(first, FileRows(source.name, number), frame)
                         first += frame.height
             self._check_unchanged(name)
         if not first:

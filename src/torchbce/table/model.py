@@ -9,7 +9,7 @@ import numpy as np
 
 from torchbce.common import processes
 from torchbce.common.errors import InputError
-from torchbce.io.files import row_number
+from torchbce.io.files import FileRows
 from torchbce.table.columns.background import background, filled
 from torchbce.table.columns.columns import FittedColumn, encode, inputs_of, levels_of
 from torchbce.table.columns.dataset import Dataset
@@ -42,19 +42,19 @@ class Model:
     columns: list[FittedColumn]
     ensemble: Ensemble
 
-    def logits(self, table: pl.DataFrame, name: str) -> np.ndarray:
+    def logits(self, table: pl.DataFrame, rows: FileRows) -> np.ndarray:
         """One per row, float64; where a cell is unknown, of the mean probability over the training rows' values.
 
         Raises:
             NoAnswer: one of them is not finite, which those of a finished training are.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            logits = self.ensemble.logits(encode(table, self.columns, name))
+            logits = self.ensemble.logits(encode(table, self.columns, rows))
         finite = np.isfinite(logits)
         if not finite.all():
             row = int(finite.argmin())
             raise NoAnswer(
-                f"{name}: the model's logit of row {row_number(name, row)} is {logits[row]}: its weights are too large "
+                f"{rows}: the model's logit of row {rows.number(row)} is {logits[row]}: its weights are too large "
                 "to be those of a finished training; train again"
             )
         return logits

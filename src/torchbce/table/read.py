@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from torchbce.common.errors import InputError
-from torchbce.io.files import Table, column_of, require_columns
+from torchbce.io.files import FileRows, Table, column_of, require_columns
 from torchbce.io.opened import Format
 from torchbce.io.whole import read_whole
 from torchbce.table.columns.dataset import Dataset
@@ -38,13 +38,13 @@ def read_dataset(file: str, roles: ColumnRoles, format: Format | None = None) ->
             learn from.
     """
     read = read_whole(file, format)
-    table, name = read.frame, read.name
+    table, name, rows = read.frame, read.name, FileRows(read.name)
     for columns, flag in roles.flags:
         require_columns(table, columns, name, flag)
     roles.require_apart(name)
-    target, y = TargetEncoder.of_table(table, roles.target, roles.positive, name)
+    target, y = TargetEncoder.of_table(table, roles.target, roles.positive, rows)
     require_both_classes(y, name)
-    types = infer_column_types(table, sorted(roles.not_learnt_from), roles.categorical, name)
+    types = infer_column_types(table, sorted(roles.not_learnt_from), roles.categorical, rows)
     usable, left_out = usable_columns(types, roles, name)
     dataset = _dataset(read, y, usable, roles, read.kinds.dates, format)
     notes = [note for note in read.kinds.notes if note.split(":")[0] not in roles.not_learnt_from]
@@ -61,12 +61,12 @@ def read_test(file: str, learnt_from: TableInfo, roles: ColumnRoles, format: For
     read = read_whole(file, format, set(dataset.dates))
     special = [name for name in (roles.target, roles.weight, roles.group, roles.time) if name is not None]
     require_columns(read.frame, [*dataset.kinds, *special], read.name, f"as in {dataset.name}")
-    y = TargetEncoder(roles.target).encode(read.frame[roles.target], learnt_from.target, read.name).to_numpy()
+    y = TargetEncoder(roles.target).encode(read.frame[roles.target], learnt_from.target, FileRows(read.name)).to_numpy()
     test = _dataset(read, y, dataset.kinds, roles, dataset.dates, format)
     if roles.group is None or dataset.groups is None:
         return test
     values, known = read.frame[roles.group], dataset.frame[roles.group]
-    return replace(test, groups=same_numbers(values, read.name, known, dataset.groups, dataset.name))
+    return replace(test, groups=same_numbers(values, test.name, known, dataset.groups, dataset.name))
 
 
 def _dataset(
@@ -77,20 +77,20 @@ def _dataset(
     dates: dict[str, str],
     format: Format | None,
 ) -> Dataset:
-    table, name, decimal = read.frame, read.name, (format or Format()).decimal
-    weight = None if roles.weight is None else weights_of(table, roles.weight, name, decimal)
+    table, rows, decimal = read.frame, FileRows(read.name), (format or Format()).decimal
+    weight = None if roles.weight is None else weights_of(table, roles.weight, rows, decimal)
     if weight is not None and not weight.any():
-        raise InputError(f"{name}: all weights in {roles.weight!r} are 0; no row would count")
+        raise InputError(f"{rows}: all weights in {roles.weight!r} are 0; no row would count")
     form = "" if roles.time is None else dates.get(roles.time, "")
     return Dataset(
         frame=table,
-        name=name,
+        name=rows,
         kinds=kinds,
         y=y,
         decimal=decimal,
         dates=dates,
         weight=weight,
-        groups=None if roles.group is None else group_numbers(column_of(table, roles.group, name)),
-        times=None if roles.time is None else times_of(table, roles.time, name, decimal, form),
+        groups=None if roles.group is None else group_numbers(column_of(table, roles.group, rows)),
+        times=None if roles.time is None else times_of(table, roles.time, rows, decimal, form),
         digest=read.digest,
     )

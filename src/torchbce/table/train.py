@@ -63,7 +63,7 @@ class Task:
         ones = int((self.train if test is None else test).y.sum())
         counted = len(self.train if test is None else test)
         return Outline(
-            name=Path(examples.name).name,
+            name=Path(examples.name.file).name,
             rows=len(examples),
             base_rate=examples.base_rate,
             kinds=examples.kinds,
@@ -73,7 +73,7 @@ class Task:
             train_rows=len(self.train),
             train_base_rate=self.train.base_rate,
             test_rows=None if test is None else len(test),
-            test_file=None if test is None or test.name == examples.name else Path(test.name).name,
+            test_file=None if test is None or test.name == examples.name else Path(test.name.file).name,
             folds=len(self.splits),
             rarer=min(ones, counted - ones),
             dropped=self.dropped,
@@ -91,7 +91,7 @@ def prepare(file: str, roles: ColumnRoles, held: Holdout, *, seed: int, format: 
     if held.file is not None:
         test = read_test(held.file, read, roles, format)
         rows = later_and_apart(examples, test)
-        dropped = left_out_of_test(len(test) - len(rows), Path(test.name).name)
+        dropped = left_out_of_test(len(test) - len(rows), Path(test.name.file).name)
         return Task(read, examples, test.of(rows), rows + 1, [], dropped)
     nothing = np.zeros(0, np.int64)
     if held.folds is not None or (held.share is None and len(examples) < SMALL):

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from torchbce.common.errors import InputError
 from torchbce.common.visible import MESSAGE, shown
+from torchbce.io.files import FileRows
 from torchbce.io.frames import column_names, described, frame_of, is_frame, named, renamed, stacked
 from torchbce.monitor.history import Epoch
 from torchbce.table.classifier.eval_rows import eval_rows
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BCEClassifier"]
 
+X_ROWS = FileRows("X")  # as messages name what a caller hands over
 NUMERIC = ("numeric", "counts the rows")  # a column that the caller hands over is taken to be meant
 
 
@@ -186,8 +188,8 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """With one warning for a call, if there are unknown categories; it names the line of the caller's caller."""
         check_is_fitted(self, "model_")
         frame = self._new_rows(X)
-        logits = self.model_.logits(frame, "X")
-        unknown = unknown_categories(frame, self.model_.columns, "X")
+        logits = self.model_.logits(frame, X_ROWS)
+        unknown = unknown_categories(frame, self.model_.columns, X_ROWS)
         if unknown:
             warnings.warn(shown("X: " + "; ".join(unknown), MESSAGE), UserWarning, stacklevel=3)
         return logits
@@ -291,12 +293,12 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return classes
 
     def _examples(self, frame: Any, positive: np.ndarray, weight: np.ndarray | None, groups: Any) -> Dataset:
-        kinds = infer_column_types(frame, [], [str(name) for name in self.categorical], "X")
+        kinds = infer_column_types(frame, [], [str(name) for name in self.categorical], X_ROWS)
         kinds = {name: "numeric" if kind in NUMERIC else kind for name, kind in kinds.items()}
         self._left_out = {name: kind for name, kind in kinds.items() if kind not in USABLE}
         examples = Dataset(
             frame=frame,
-            name="X",
+            name=X_ROWS,
             kinds={name: kind for name, kind in kinds.items() if kind in USABLE},
             y=positive.astype(np.uint8),
             weight=weight,

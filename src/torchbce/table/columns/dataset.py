@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from torchbce.io.files import FileRows
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -16,7 +18,7 @@ class Dataset:
     """A table with what each column is; groups: which rows belong together; times: numbers that order the rows."""
 
     frame: pl.DataFrame
-    name: str
+    name: FileRows
     kinds: dict[str, str]  # of the columns to learn from
     y: np.ndarray  # 0 and 1
     decimal: str = "."

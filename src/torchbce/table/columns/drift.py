@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from torchbce.common.visible import shown
-from torchbce.io.files import column_of
+from torchbce.io.files import FileRows, column_of
 from torchbce.table.columns.columns import CategoricalColumn, FittedColumn, NumericColumn, texts_of
 
 UNSEEN, BEYOND, GAPS = "unseen", "beyond", "gaps"
@@ -25,18 +25,18 @@ class DriftCounter:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._unknown: dict[str, list[str]] = {}  # one more than are shown
 
-    def update(self, table: pl.DataFrame, file: str) -> None:
+    def update(self, table: pl.DataFrame, rows: FileRows) -> None:
         """Update the counts from a batch."""
         for column in self.columns:
             if isinstance(column, CategoricalColumn) and column.name not in self._numeric:
-                self._update_categories(column, table, file)
+                self._update_categories(column, table, rows)
             elif isinstance(column, NumericColumn):
-                values = column.values(table, file)
+                values = column.values(table, rows)
                 self._counts[column.name, BEYOND] += int(((values < column.low) | (values > column.high)).sum())
                 self._counts[column.name, GAPS] += 0 if column.gaps else int(np.isnan(values).sum())
 
-    def _update_categories(self, column: CategoricalColumn, table: pl.DataFrame, file: str) -> None:
-        texts = texts_of(column_of(table, column.name, file))
+    def _update_categories(self, column: CategoricalColumn, table: pl.DataFrame, rows: FileRows) -> None:
+        texts = texts_of(column_of(table, column.name, rows))
         unknown = texts.filter(texts.is_not_null() & ~texts.is_in(column.levels))
         self._counts[column.name, UNSEEN] += len(unknown)
         self._counts[column.name, GAPS] += 0 if column.gaps else texts.null_count()
@@ -73,10 +73,10 @@ class DriftCounter:
         return [f"{shown(column.name)}: {rows} with categories not seen in training, or once only, {taken}: {few}"]
 
 
-def unknown_categories(table: pl.DataFrame, columns: list[FittedColumn], file: str) -> list[str]:
+def unknown_categories(table: pl.DataFrame, columns: list[FittedColumn], rows: FileRows) -> list[str]:
     """Return the messages on the categories of one table: a number a little out of range is no news."""
     numeric = {column.name for column in columns if isinstance(column, NumericColumn)}
     own = [c for c in columns if isinstance(c, CategoricalColumn) and c.name not in numeric]
     counter = DriftCounter([*own])
-    counter.update(table, file)
+    counter.update(table, rows)
     return [message for column in own for message in counter.of_categories(column)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from torchbce.io.files import PartName
+from torchbce.io.files import FileRows
 from torchbce.io.kinds import missing_as_null
 from torchbce.table.columns.columns import CategoricalColumn, FittedColumn, NumericColumn, encode
 from torchbce.table.columns.fitter import ColumnFitter
@@ -35,28 +35,28 @@ class Encoder:
         """The columns of the table that are read."""
         return [type.name for type in self._types]
 
-    def typed(self, frame: pl.DataFrame, file: PartName) -> pl.DataFrame:
+    def typed(self, frame: pl.DataFrame, rows: FileRows) -> pl.DataFrame:
         """Return a batch as its columns hold it; texts as they are written."""
-        return pl.DataFrame([type.read(frame[type.name], file) for type in self._types])
+        return pl.DataFrame([type.read(frame[type.name], rows) for type in self._types])
 
-    def numbers(self, typed: pl.DataFrame, file: str) -> np.ndarray:
+    def numbers(self, typed: pl.DataFrame, rows: FileRows) -> np.ndarray:
         """Return float32 (rows, numbers), NaN where the training rows tell nothing."""
-        return encode(typed, self._numeric, file)
+        return encode(typed, self._numeric, rows)
 
-    def codes(self, typed: pl.DataFrame, file: str) -> np.ndarray:
+    def codes(self, typed: pl.DataFrame, rows: FileRows) -> np.ndarray:
         """Return int32 (rows, coded columns), -1 where the training rows tell nothing."""
         found = np.zeros((typed.height, len(self._coded)), np.int32)
         for i, column in enumerate(self._coded):
             if isinstance(column, CategoricalColumn):
                 found[:, i] = self._levels(typed[column.name], column, self._codes[column.name])
             else:
-                found[:, i] = np.nan_to_num(column.encode(typed, file)[0], nan=-1.0)
+                found[:, i] = np.nan_to_num(column.encode(typed, rows)[0], nan=-1.0)
         return found
 
-    def rows(self, typed: pl.DataFrame, file: str) -> np.ndarray:
+    def rows(self, typed: pl.DataFrame, rows: FileRows) -> np.ndarray:
         """Return float32 (rows, inputs), as `columns.encode` gives them."""
-        codes = self.codes(typed, file)
-        return np.concatenate([self.numbers(typed, file), np.where(codes < 0, np.nan, codes)], 1, dtype=np.float32)
+        codes = self.codes(typed, rows)
+        return np.concatenate([self.numbers(typed, rows), np.where(codes < 0, np.nan, codes)], 1, dtype=np.float32)
 
     def _levels(
         self, values: pl.Series, column: CategoricalColumn, codes: dict[str, int] | dict[int, int]

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from torchbce.common.errors import InputError
-from torchbce.io.files import row_number
+from torchbce.io.files import FileRows
 from torchbce.io.kinds import missing_as_null, numbers
 from torchbce.table.columns.column_type import DATES, ColumnType, level_names
 from torchbce.table.columns.columns import (
@@ -46,32 +46,32 @@ class ColumnFitter:
         self._whole_levels = Levels(room=None)
         self._is_few = True
         self._parts = {part: np.zeros(0, np.int64) for part in CALENDAR}
-        self._stranger: tuple[str, int, str] | None = None  # file, row and value: the first text that is no number
+        self._stranger: tuple[str, str] | None = None  # row and value: the first text that is no number
 
-    def add(self, values: pl.Series, train: np.ndarray, weight: np.ndarray | None, file: str) -> None:
+    def add(self, values: pl.Series, train: np.ndarray, weight: np.ndarray | None, rows: FileRows) -> None:
         """Add rows as `type` reads them: which of them are training rows, and the weights of these."""
         self._rows += len(values)
         self._train_rows += int(train.sum())
         values = values.alias("values")  # methods go wrong where a name looks like a pattern
         if self._kind == "categorical" or self.type.is_text:
             if self._kind is None and self._stranger is None:
-                self._look_for_stranger(values, file)
+                self._look_for_stranger(values, rows)
             self._gaps += len(values) - self._levels.add(values, pl.Series(train))
             return
         self._gaps += values.null_count()
-        found = number_values(pl.DataFrame([values.alias(self.type.name)]), self.type.name, file)
+        found = number_values(pl.DataFrame([values.alias(self.type.name)]), self.type.name, rows)
         if self._kind is None:
             self._add_to_kind(values, found)
         if train.any():
             self._add_to_encoding(values, found, train, weight)
 
-    def _look_for_stranger(self, texts: pl.Series, file: str) -> None:
+    def _look_for_stranger(self, texts: pl.Series, rows: FileRows) -> None:
         for some in (texts.head(FIRST_ROWS), texts):
             known = missing_as_null(some)
             wrong = known.is_not_null() & numbers(known).is_null()
             if wrong.any():
                 row = int(wrong.arg_max() or 0)
-                self._stranger = str(file), row_number(file, row), str(known[row])
+                self._stranger = rows.row(row), str(known[row])
                 return
 
     def _add_to_kind(self, values: pl.Series, found: np.ndarray) -> None:
@@ -131,9 +131,9 @@ class ColumnFitter:
         numeric = int(counts.filter(numbers(counts["level"]).is_not_null())["rows"].sum())
         share = numeric / int(counts["rows"].sum())
         if MOSTLY_NUMERIC < share < 1 and self._stranger is not None:
-            file, row, text = self._stranger
+            row, text = self._stranger
             raise InputError(
-                f"{file}: row {row} of column {self.type.name!r} is {text!r}, but {share:.1%} of the column are "
+                f"{row} of column {self.type.name!r} is {text!r}, but {share:.1%} of the column are "
                 "numbers; correct it or leave it empty, or take the whole column as categories with "
                 f"--categorical {shlex.quote(self.type.name)}"
             )

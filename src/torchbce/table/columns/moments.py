@@ -1,7 +1,8 @@
 """The mean and the deviation of a column that is seen in batches, exact to rounding, at any size of its values.
 
-Chan, Golub and LeVeque (1979): the means and variances of two batches give those of both. All are kept in units of the
-largest size so far, so that squares of 1e300 do not overflow.
+Chan, Golub and LeVeque (1979): the means and variances of two batches give those of both. All are kept in a unit as
+large as the largest size, so that squares of 1e300 do not overflow. It grows by powers of two alone, which round
+nothing: batches of one and the same value have no deviation.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ class Moments:
     def __init__(self) -> None:
         self.gaps = False
         self._low, self._high = math.inf, -math.inf
-        self._size = 0.0  # the largest size: the mean and the deviation are in units of it
+        self._unit = 0.0  # of the mean and the deviation: the largest size is less than two of it
         self._weight, self._mean, self._variance = 0.0, 0.0, 0.0
 
     def add(self, values: np.ndarray, weight: np.ndarray | None) -> None:
@@ -32,16 +33,18 @@ class Moments:
         total = float(len(values)) if weight is None else float(weight.sum())
         if not total:
             return
-        self._measure_in(max(abs(self._low), abs(self._high)) or 1.0)
-        parts = values / self._size
+        self._make_room_for(max(abs(self._low), abs(self._high)) or 1.0)
+        parts = values / self._unit
         mean = float(np.average(parts, weights=weight))
         self._merge(total, mean, float(np.average((parts - mean) ** 2, weights=weight)))
 
-    def _measure_in(self, size: float) -> None:
-        if self._weight:
-            self._mean *= self._size / size
-            self._variance *= (self._size / size) ** 2
-        self._size = size
+    def _make_room_for(self, size: float) -> None:
+        if not self._weight:
+            self._unit = size
+        grown = math.frexp(size)[1] - math.frexp(self._unit)[1]
+        if grown > 0:
+            self._unit = math.ldexp(self._unit, grown)
+            self._mean, self._variance = math.ldexp(self._mean, -grown), math.ldexp(self._variance, -2 * grown)
 
     def _merge(self, weight: float, mean: float, variance: float) -> None:
         share, apart = weight / (self._weight + weight), mean - self._mean
@@ -62,9 +65,9 @@ class Moments:
     @property
     def mean(self) -> float:
         """The mean, 0 where nothing is known."""
-        return self._size * self._mean
+        return self._unit * self._mean
 
     @property
     def scale(self) -> float:
         """The deviation, 1 where it is 0 or nothing is known."""
-        return self._size * math.sqrt(self._variance) or 1.0
+        return self._unit * math.sqrt(self._variance) or 1.0

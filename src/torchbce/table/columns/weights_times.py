@@ -6,41 +6,38 @@ import numpy as np
 import polars as pl
 
 from torchbce.common.errors import InputError
-from torchbce.io.files import row_number
+from torchbce.io.files import FileRows
 from torchbce.io.shards import Batch
 from torchbce.table.columns.column_type import ColumnType
 from torchbce.table.columns.columns import number_values
 
 
-def weights_of(table: pl.DataFrame, column: str, file: str, decimal: str = ".") -> np.ndarray:
+def weights_of(table: pl.DataFrame, column: str, rows: FileRows, decimal: str = ".") -> np.ndarray:
     """Return weights as float64.
 
     Raises:
         InputError: a weight that is missing, negative or infinite; with its row.
     """
-    weights = number_values(table, column, file, decimal)
+    weights = number_values(table, column, rows, decimal)
     wrong = ~(weights >= 0)
     if wrong.any():
         row = int(wrong.argmax())
         what = "missing" if np.isnan(weights[row]) else f"{weights[row]:g}"
-        raise InputError(
-            f"{file}: row {row_number(file, row)} of the weights {column!r} is {what}; a weight is a finite number "
-            "from 0"
-        )
+        raise InputError(f"{rows.row(row)} of the weights {column!r} is {what}; a weight is a finite number from 0")
     return weights
 
 
-def times_of(table: pl.DataFrame, column: str, file: str, decimal: str = ".", form: str = "") -> np.ndarray:
+def times_of(table: pl.DataFrame, column: str, rows: FileRows, decimal: str = ".", form: str = "") -> np.ndarray:
     """Return times as float64, dates in days; `form`: the format of dates in texts.
 
     Raises:
         InputError: a row without a time.
     """
-    times = number_values(table, column, file, decimal, form)
+    times = number_values(table, column, rows, decimal, form)
     gaps = np.isnan(times)
     if gaps.any():
         raise InputError(
-            f"{file}: row {row_number(file, int(gaps.argmax()))} of the times {column!r} is missing; rows are ordered "
+            f"{rows.row(int(gaps.argmax()))} of the times {column!r} is missing; rows are ordered "
             "by it, so each needs one"
         )
     return times
@@ -54,8 +51,8 @@ class Weights:
 
     def of(self, batch: Batch) -> np.ndarray:
         """Return the weights of a batch; see `weights_of`."""
-        values = self._type.read(batch.frame[self.column], batch.name)
-        return weights_of(pl.DataFrame([values]), self.column, batch.name)
+        values = self._type.read(batch.frame[self.column], batch.rows)
+        return weights_of(pl.DataFrame([values]), self.column, batch.rows)
 
 
 class Times:
@@ -66,5 +63,5 @@ class Times:
 
     def of(self, batch: Batch) -> np.ndarray:
         """Return the times of a batch; see `times_of`."""
-        values = self._type.read(batch.frame[self._column], batch.name)
-        return times_of(pl.DataFrame([values]), self._column, batch.name)
+        values = self._type.read(batch.frame[self._column], batch.rows)
+        return times_of(pl.DataFrame([values]), self._column, batch.rows)

@@ -66,10 +66,10 @@ class RowEncoder:
         Raises:
             InputError: a value that is not of its column's kind, or a target that is neither of the two values.
         """
-        typed = self._encoder.typed(batch.frame, batch.name)
-        target = self._targets.encode(batch.frame[self._target.column], self._target, batch.name)
+        typed = self._encoder.typed(batch.frame, batch.rows)
+        target = self._targets.encode(batch.frame[self._target.column], self._target, batch.rows)
         weight = None if self._weights is None else self._weights.of(batch) / self._mean_weight
-        numbers, codes = self._encoder.numbers(typed, batch.name), self._encoder.codes(typed, batch.name)
+        numbers, codes = self._encoder.numbers(typed, batch.rows), self._encoder.codes(typed, batch.rows)
         rows, parts = batch.first + np.arange(1, len(batch) + 1), self._parts_of(batch)
         self._stand_ins.fill(numbers, codes, rows, parts == TRAIN)
         return Encoded(

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from torchbce.common.errors import InputError
+from torchbce.io.files import FileRows
 from torchbce.io.kinds import missing_as_null
 from torchbce.io.shards import Batch, Shards
 from torchbce.table.columns.background import StandIns, background, filled
@@ -88,8 +89,8 @@ class FitPass:
         return self._scan()
 
     def _add(self, batch: Batch, threads: Executor) -> None:
-        frame, name = batch.frame, batch.name
-        codes = self._targets.codes(frame[self._roles.target], name)
+        frame, rows = batch.frame, batch.rows
+        codes = self._targets.codes(frame[self._roles.target], rows)
         parts = self._parts.of(batch)
         train = parts == TRAIN
         weight = None if self._weights is None else self._weights.of(batch)
@@ -99,8 +100,8 @@ class FitPass:
         places, keys = self._sample.chosen(batch.first + np.arange(len(batch)), train)
 
         def add(fitter: ColumnFitter) -> pl.Series:
-            values = fitter.type.read(frame[fitter.type.name], name)
-            fitter.add(values, train, mine, name)
+            values = fitter.type.read(frame[fitter.type.name], rows)
+            fitter.add(values, train, mine, rows)
             some = values.alias("values").gather(places)  # methods go wrong where a name looks like a pattern
             return (missing_as_null(some) if some.dtype == pl.String else some).alias(values.name)
 
@@ -128,7 +129,7 @@ class FitPass:
         used = [fitter for fitter in self._fitters if fitter.type.name in usable]
         encoder = Encoder(used, [column for fitter in used for column in fitter.encoders(usable[fitter.type.name])])
         sample = self._sample.frame()
-        rows = filled(encoder.rows(sample, name))
+        rows = filled(encoder.rows(sample, FileRows(name)))
         mean_weight = self._weight / counts[TRAIN].sum()
         if not mean_weight:
             raise InputError(f"{name}: all weights of rows to learn from in {roles.weight!r} are 0; no row would count")

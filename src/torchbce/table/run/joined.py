@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from torchbce.common.errors import InputError, RunFolderError
-from torchbce.io.files import read_table
+from torchbce.io.files import FileRows, read_table
 from torchbce.io.opened import Format
 from torchbce.table.columns.target_encoder import TargetEncoder
 from torchbce.table.run.folder import check_predictions_file, described_run
@@ -55,10 +55,8 @@ def joined_predictions(
     rows = frame[numbers - 1]
     if target.column not in frame.columns:
         raise InputError(f"{found} has no column {target.column!r}, the target of {folder}: it is another table")
-    if (
-        "target" in made.columns
-        and not (TargetEncoder(target.column).encode(rows[target.column], target, found) == made["target"]).all()
-    ):
+    encoder, where = TargetEncoder(target.column), FileRows(found)
+    if "target" in made.columns and not (encoder.encode(rows[target.column], target, where) == made["target"]).all():
         raise InputError(f"{found} has other targets than {folder} was made with: it is another table")
     others = [column for column in frame.columns if column not in made.columns]
     features = [column for column in others if column != target.column and column not in described.left_out]

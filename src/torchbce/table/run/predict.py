@@ -11,7 +11,7 @@ import numpy as np
 
 from torchbce.common.errors import InputError, RunFolderError
 from torchbce.explanation.statistics.decision import Decision
-from torchbce.io.files import part_name
+from torchbce.io.files import FileRows
 from torchbce.io.folder_keys import keys_in
 from torchbce.io.kinds import typed
 from torchbce.io.opened import Format, Source
@@ -111,15 +111,15 @@ class Predictor:
     def _predicted(
         self, frame: pl.DataFrame, first: int, source: Source, as_text: set[str], *, known: bool
     ) -> pl.DataFrame:
-        name = part_name(source.name, first)
+        rows = FileRows(source.name, first)
         keys = {key: frame[key] for key in self._keys}
         table, _ = typed(frame, source.name, source.format.decimal, as_text)
         try:
-            logits = self._model.logits(table, name)
+            logits = self._model.logits(table, rows)
         except NoAnswer as error:
             raise RunFolderError(f"{self._folder} is damaged: {error}") from error
-        self._drift.update(table, name)
-        target = self._targets.encode(table[self.target.column], self.target, name, gaps=True) if known else None
+        self._drift.update(table, rows)
+        target = self._targets.encode(table[self.target.column], self.target, rows, gaps=True) if known else None
         made = predictions_table(logits, target, rows=np.arange(first, first + len(logits)))
         if target is not None:
             self._gaps += target.null_count()

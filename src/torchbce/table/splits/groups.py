@@ -12,17 +12,18 @@ import numpy as np
 import polars as pl
 
 from torchbce.common.splitmix import hashed, key_of
+from torchbce.io.files import FileRows
 from torchbce.io.kinds import missing_as_null, simplified
 
 ALONE = 1  # key of the rows without a group, each of which is one
 
 
-def group_keys(values: pl.Series, numbers: np.ndarray, file: str) -> tuple[np.ndarray, np.ndarray]:
+def group_keys(values: pl.Series, numbers: np.ndarray, rows: FileRows) -> tuple[np.ndarray, np.ndarray]:
     """Return keys (uint64) from each group's text alone, and whether a row has one.
 
     numbers: of the rows; where a row has no group, its number makes its key.
     """
-    values = simplified(values, f"{file}: column {values.name!r}")
+    values = simplified(values, f"{rows}: column {values.name!r}")
     if values.dtype.is_float():  # 3.0 is the 3 of another shard
         whole = values.set(values != values.floor(), None).cast(pl.Int64, strict=False).cast(pl.String)
         values = whole.zip_with(whole.is_not_null(), values.cast(pl.String))
@@ -48,10 +49,12 @@ def group_numbers(values: pl.Series) -> np.ndarray:
     return numbers
 
 
-def same_numbers(values: pl.Series, file: str, known: pl.Series, numbers: np.ndarray, known_file: str) -> np.ndarray:
+def same_numbers(
+    values: pl.Series, rows: FileRows, known: pl.Series, numbers: np.ndarray, known_rows: FileRows
+) -> np.ndarray:
     """Return the number that each row's group has among known rows with these numbers, or one that none of them has."""
-    own, own_has_group = group_keys(values, np.arange(len(values)), file)
-    keys, has_group = group_keys(known, np.arange(len(known)), known_file)
+    own, own_has_group = group_keys(values, np.arange(len(values)), rows)
+    keys, has_group = group_keys(known, np.arange(len(known)), known_rows)
     keys, first = np.unique(keys[has_group], return_index=True)
     new = numbers.max() + 1 + np.unique(own, return_inverse=True)[1]
     if not len(keys):  # no known row has a group

@@ -83,7 +83,7 @@ def _numbers(batch: Batch) -> np.ndarray:
 
 def groups_of(batch: Batch, column: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the key of each row's group, and whether it has one."""
-    return group_keys(batch.frame[column], _numbers(batch), batch.name)
+    return group_keys(batch.frame[column], _numbers(batch), batch.rows)
 
 
 def _found(keys: np.ndarray, has_group: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -79,7 +79,7 @@ def later_and_apart(dataset: Dataset, others: Dataset) -> np.ndarray:
     if dataset.groups is not None and others.groups is not None:
         kept &= ~np.isin(others.groups, dataset.groups)
     if not kept.any():
-        raise InputError(none_apart(others.name, dataset.name))
+        raise InputError(none_apart(str(others.name), str(dataset.name)))
     return np.flatnonzero(kept)
 
 
