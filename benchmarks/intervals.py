@@ -15,7 +15,8 @@ import numpy as np
 import polars as pl
 
 from torchbce import explain
-from torchbce.table.columns.examples import Examples
+from torchbce.io.files import FileRows
+from torchbce.table.columns.dataset import Dataset
 from torchbce.table.ensemble.calibration import bce
 from torchbce.table.ensemble.recipe import Choices
 from torchbce.table.model import learn
@@ -27,27 +28,27 @@ CASES = {"300 rows": (300, -1.0), "1,000 rows, rare": (1_000, -2.8)}
 KINDS = {"a": "numeric", "b": "numeric", "c": "categorical", "noise": "numeric", "more": "numeric", "d": "categorical"}
 
 
-def sample(rows: int, shift: float, seed: int) -> Examples:
+def sample(rows: int, shift: float, seed: int) -> Dataset:
     rng = np.random.default_rng(seed)
     a, b, noise, more = rng.normal(size=(4, rows))
     c, d = rng.choice(list("uvw"), (2, rows))
     logits = shift + 1.2 * a - np.abs(b) + 1.5 * (c == "u") + 0.8
     answers = (rng.random(rows) < 1 / (1 + np.exp(-logits))).astype(np.uint8)
     frame = pl.DataFrame({"a": a, "b": b, "c": c, "noise": noise, "more": more, "d": d})
-    return Examples(frame=frame, name="simulated", kinds=KINDS, answers=answers)
+    return Dataset(frame=frame, name=FileRows("simulated"), kinds=KINDS, y=answers)
 
 
-def table_of(rows: int, shift: float, seed: int, fresh: Examples) -> tuple[float, float, float, float]:
+def table_of(rows: int, shift: float, seed: int, fresh: Dataset) -> tuple[float, float, float, float]:
     """The estimate, its standard error, and the BCE on fresh rows: of the folds' models and of the one that is kept."""
     table = sample(rows, shift, seed)
     logits, truths = np.empty(rows), []
     for number, (train, aside) in enumerate(folds(table, FOLDS, seed), 1):
         model = learn(table.of(train), CHOICES, seed=seed + 1000 * number).model
-        logits[aside] = model.logits(table.of(aside).frame, "aside")
-        truths.append(bce(model.logits(fresh.frame, "fresh"), fresh.answers).mean())
-    found = explain(logits, table.answers.astype(float), from_logits=True)
-    kept = learn(table, CHOICES, seed=seed).model.logits(fresh.frame, "fresh")
-    return found.mean, found.standard_error, float(np.mean(truths)), float(bce(kept, fresh.answers).mean())
+        logits[aside] = model.logits(table.of(aside).frame, table.name)
+        truths.append(bce(model.logits(fresh.frame, fresh.name), fresh.y).mean())
+    found = explain(logits, table.y.astype(float), from_logits=True)
+    kept = learn(table, CHOICES, seed=seed).model.logits(fresh.frame, fresh.name)
+    return found.mean, found.standard_error, float(np.mean(truths)), float(bce(kept, fresh.y).mean())
 
 
 def case(name: str, rows: int, shift: float) -> list[str]:

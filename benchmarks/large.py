@@ -47,16 +47,16 @@ class Timed(CheckpointFolder):
 
 def child(arguments: dict[str, Any]) -> None:
     """One run, which prints what it came to."""
-    from torchbce.table.columns.roles import Roles
+    from torchbce.table.columns.roles import ColumnRoles
     from torchbce.table.ensemble.course import Watch
     from torchbce.table.ensemble.recipe import Choices
-    from torchbce.table.splits.held import Held
+    from torchbce.table.splits.holdout import Holdout
 
     epochs: list[tuple[float, float]] = []
     kept = Timed(Path(arguments["place"]) / "unfinished", {}) if "checkpoint" in arguments else None
     checkpointer = Checkpointer(kept, arguments.get("checkpoint", math.inf))
     watch = Watch(epoch=lambda epoch: epochs.append((epoch.seconds, epoch.valid)), checkpointer=checkpointer)
-    roles, held = Roles("y"), Held(file=arguments["test"])
+    roles, held = ColumnRoles("y"), Holdout(file=arguments["test"])
     choices = Choices(
         hidden=tuple(arguments["hidden"]), epochs=EPOCHS, members=1, trees=False, batch_size=arguments.get("batch")
     )

@@ -9,15 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from torchbce.table.columns import choose
-from torchbce.table.columns.roles import Roles
+from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.packed.prepare import prepare_stream
-from torchbce.table.splits.held import Held
+from torchbce.table.splits.holdout import Holdout
 
 ROWS = 3000
 
 
-ROLES = Roles("y", weight="w", categorical=["code"])
+ROLES = ColumnRoles("y", weight="w", categorical=["code"])
 
 
 def made(rows: int = ROWS, seed: int = 0) -> pl.DataFrame:
@@ -55,7 +54,7 @@ def table() -> pl.DataFrame:
 
 @pytest.fixture(autouse=True)
 def few_rows_are_many(monkeypatch):
-    monkeypatch.setattr(choose, "MANY_ROWS", 1000)
+    monkeypatch.setattr(fitter, "MANY_ROWS", 1000)
 
 
 def written(table: pl.DataFrame, folder: Path, kind: str, parts: int = 1) -> list[str]:
@@ -71,7 +70,7 @@ def written(table: pl.DataFrame, folder: Path, kind: str, parts: int = 1) -> lis
     return names
 
 
-def prepared(names: list[str], place: Path, roles: Roles = ROLES, held: Held = Held(), **more):  # noqa: B008
+def prepared(names: list[str], place: Path, roles: ColumnRoles = ROLES, held: Holdout = Holdout(), **more):  # noqa: B008
     options = {"seed": 5, "pieces": 16, "format": None, "on_rows": None} | more
     return prepare_stream(names, roles, held, place=place, **options)
 

@@ -11,14 +11,14 @@ from torchbce.table import baselines, importance
 from torchbce.table import train as in_memory
 from torchbce.table.columns.columns import CategoricalColumn, NumericColumn
 from torchbce.table.columns.matrix import Data
-from torchbce.table.columns.roles import Roles
+from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.ensemble import ensemble, linear
 from torchbce.table.ensemble.course import Watch
 from torchbce.table.ensemble.ensemble import Ensemble
 from torchbce.table.ensemble.recipe import Choices
 from torchbce.table.model import Model
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
-from torchbce.table.splits.held import Held
+from torchbce.table.splits.holdout import Holdout
 
 
 def coded(rows: int, columns: int, levels: int, seed: int = 0):
@@ -99,13 +99,13 @@ def test_the_worth_of_many_columns_is_seen_on_fewer_rows():
     assert importance.rows_seen(model(2000), 5000) == importance.FEWEST
 
 
-@pytest.mark.parametrize("held", [Held(share=0.3), Held(folds=3)])
+@pytest.mark.parametrize("held", [Holdout(share=0.3), Holdout(folds=3)])
 def test_stages_after_the_last_epoch_are_said(tmp_path, held):
     r = np.random.default_rng(0)
     x = r.normal(size=200)
     pl.DataFrame({"x": x, "z": r.normal(size=200), "y": (x > 0).astype(int)}).write_csv(tmp_path / "t.csv")
     told: list[str] = []
-    task = in_memory.prepare(str(tmp_path / "t.csv"), Roles("y"), held, seed=0)
+    task = in_memory.prepare(str(tmp_path / "t.csv"), ColumnRoles("y"), held, seed=0)
     watch = Watch(epoch=lambda epoch: told.append("epoch"), stage=told.append)
     in_memory.train(task, Choices(epochs=2, trees=False, hidden=(4,)), seed=0, watch=watch)
     stages = ["base rate", "logistic regression", "worth of the columns"]

@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from predicting import predict
 from torchbce import BCEClassifier, InputError, OutputError, RunFolderError, load
-from torchbce.table.columns.noticed import AVERAGE
+from torchbce.table.columns.drift import AVERAGE
 
 QUICK = {"epochs": 3, "members": 2, "random_state": 0}
 

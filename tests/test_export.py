@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from torchbce import BCEClassifier
+from torchbce.io.files import FileRows
 from torchbce.table.columns.columns import NumericColumn, encode
 from torchbce.table.run.export.files import exported_program
 from torchbce.table.run.export.onnx import to_onnx
@@ -66,9 +67,9 @@ def test_onnx_gives_the_same_on_every_row(choices):
 
 
 def test_onnx_takes_numbers_that_are_categories_too(monkeypatch):
-    from torchbce.table.columns import choose
+    from torchbce.table.columns import fitter
 
-    monkeypatch.setattr(choose, "MANY_ROWS", 1000)
+    monkeypatch.setattr(fitter, "MANY_ROWS", 1000)
     frame, y = table()
     model = BCEClassifier(epochs=2, random_state=0).fit(frame, y)
     assert [column.name for column in model.model_.columns].count("few") == 2
@@ -89,8 +90,8 @@ def test_torch_export_gives_the_same(tmp_path):
     (tmp_path / "model.pt2").write_bytes(exported_program(model.model_))
     program = torch.export.load(tmp_path / "model.pt2").module()
     columns = [column for column in model.model_.columns if isinstance(column, NumericColumn)]
-    numbers = np.stack([column.values(frame, "t") for column in columns], 1)
-    encoded = encode(frame, model.model_.columns, "t")
+    numbers = np.stack([column.values(frame, FileRows("t")) for column in columns], 1)
+    encoded = encode(frame, model.model_.columns, FileRows("t"))
     coded = len(model.model_.columns) - len(columns)
     codes = torch.from_numpy(encoded[:, -coded:].astype(np.int64))
     with torch.no_grad():

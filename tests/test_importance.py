@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from torchbce.explanation.plots import EffectDisplay, ImportanceDisplay
+from torchbce.io.files import FileRows
 from torchbce.table.columns.columns import encode, inputs_of
-from torchbce.table.columns.examples import Examples
+from torchbce.table.columns.dataset import Dataset
 from torchbce.table.effects import effect
 from torchbce.table.ensemble.recipe import Choices
 from torchbce.table.importance import importances, rises
@@ -28,9 +29,9 @@ def learnt():
     answers = (rng.random(count) < 1 / (1 + np.exp(-(2 * x + (c == "v"))))).astype(np.uint8)
     frame = pl.DataFrame({"x": x, "noise": noise, "c": c, "gap": pl.Series(gap).fill_nan(None)})
     kinds = {"x": "numeric", "noise": "numeric", "c": "categorical", "gap": "numeric"}
-    examples = Examples(frame=frame, name="t", kinds=kinds, answers=answers)
+    examples = Dataset(frame=frame, name=FileRows("t"), kinds=kinds, y=answers)
     model = learn(examples, Choices(hidden=(), members=2, epochs=10, trees=False), seed=0).model
-    return model, encode(frame, model.columns, "t"), answers
+    return model, encode(frame, model.columns, FileRows("t")), answers
 
 
 def test_inputs_of_a_column_are_all_that_is_made_of_it(learnt):

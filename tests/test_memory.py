@@ -53,14 +53,14 @@ assert rows == int(sys.argv[2])
 )
 PREPARE = (
     """
-from torchbce.table.columns.roles import Roles
-from torchbce.table.splits.held import Held
+from torchbce.table.columns.roles import ColumnRoles
+from torchbce.table.splits.holdout import Holdout
 from torchbce.table.packed.prepare import prepare_stream
 from torchbce.io.size import fits_in_memory
 """,
     """
 assert not fits_in_memory([sys.argv[1]], 900e6)
-stream = prepare_stream([sys.argv[1]], Roles("y"), Held(), seed=1, pieces=8, format=None,
+stream = prepare_stream([sys.argv[1]], ColumnRoles("y"), Holdout(), seed=1, pieces=8, format=None,
                         place=Path(sys.argv[1] + ".cache"), on_rows=None)
 assert stream.train.blocks
 """,

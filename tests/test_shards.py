@@ -12,8 +12,8 @@ import pytest
 from torchbce import InputError
 from torchbce.io.scan import open_sources, read_batches
 from torchbce.io.whole import read_whole
-from torchbce.table.columns.roles import Roles
-from torchbce.table.splits.held import Held
+from torchbce.table.columns.roles import ColumnRoles
+from torchbce.table.splits.holdout import Holdout
 from torchbce.table.train import prepare as prepare_in_memory
 from torchbce.table.train_blocks import prepare as prepare_in_blocks
 
@@ -29,7 +29,7 @@ def test_a_target_of_booleans_beside_numbers_is_as_in_memory(tmp_path, stored, f
         pl.DataFrame([pl.Series("x", range(30)).cast(pl.Float64), column]).write_parquet(
             tmp_path / "t" / f"{i}.parquet"
         )
-    table, given = str(tmp_path / "t"), (Roles("y"), Held(share=0))
+    table, given = str(tmp_path / "t"), (ColumnRoles("y"), Holdout(share=0))
     whole = prepare_in_memory(table, *given, seed=1).outline
     blocks = prepare_in_blocks([table], *given, seed=1, format=None, cache=tmp_path / "c", on_rows=None).outline
     assert (whole.target, whole.rows, whole.base_rate) == (blocks.target, blocks.rows, blocks.base_rate)
@@ -51,7 +51,7 @@ def tree(tmp_path) -> Path:
 
 
 def test_what_folders_are_named_after_are_columns(tree, tmp_path):
-    pattern, given = str(tree / "**" / "*.parquet"), (Roles("y"), Held(share=0))
+    pattern, given = str(tree / "**" / "*.parquet"), (ColumnRoles("y"), Holdout(share=0))
     whole = prepare_in_memory(pattern, *given, seed=1).outline
     blocks = prepare_in_blocks([pattern], *given, seed=1, format=None, cache=tmp_path / "c", on_rows=None).outline
     expected = {"x": "numeric", "p": "numeric", "year": "numeric", "mon th": "categorical"}

@@ -10,17 +10,18 @@ import polars as pl
 import pytest
 
 from torchbce import InputError
-from torchbce.table.columns.examples import Examples
-from torchbce.table.columns.roles import Roles
-from torchbce.table.read import read_examples
-from torchbce.table.splits.held import Held
+from torchbce.io.files import FileRows
+from torchbce.table.columns.dataset import Dataset
+from torchbce.table.columns.roles import ColumnRoles
+from torchbce.table.read import read_dataset
+from torchbce.table.splits.holdout import Holdout
 from torchbce.table.splits.splits import folds, last_or_random, member_splits
 from torchbce.table.train import prepare
 
 
-def examples(answers: np.ndarray, **parts) -> Examples:
+def examples(answers: np.ndarray, **parts) -> Dataset:
     frame = pl.DataFrame({"x": np.arange(len(answers), dtype=float)})
-    return Examples(frame=frame, name="t", kinds={"x": "numeric"}, answers=answers.astype(np.uint8), **parts)
+    return Dataset(frame=frame, name=FileRows("t"), kinds={"x": "numeric"}, y=answers.astype(np.uint8), **parts)
 
 
 RARE = np.zeros(200, int)
@@ -95,11 +96,11 @@ def write(tmp_path, count: int = 400, **more) -> str:
 
 def test_weights_groups_and_times_are_read_and_not_learnt_from(tmp_path):
     path = write(tmp_path, w=np.arange(400.0), g=np.arange(400) // 4, t=np.arange(400))
-    read = read_examples(path, Roles("y", weight="w", group="g", time="t"))
-    assert set(read.examples.kinds) == {"x", "z"}
-    assert read.examples.weight.tolist() == list(range(400))
-    assert len(np.unique(read.examples.groups)) == 100
-    assert read.examples.times.tolist() == list(range(400))
+    read = read_dataset(path, ColumnRoles("y", weight="w", group="g", time="t"))
+    assert set(read.dataset.kinds) == {"x", "z"}
+    assert read.dataset.weight.tolist() == list(range(400))
+    assert len(np.unique(read.dataset.groups)) == 100
+    assert read.dataset.times.tolist() == list(range(400))
 
 
 @pytest.mark.parametrize(
@@ -114,18 +115,18 @@ def test_weights_groups_and_times_are_read_and_not_learnt_from(tmp_path):
 def test_roles_that_cannot_be_used_are_named(tmp_path, column, role, message):
     path = write(tmp_path, c=column)
     with pytest.raises(InputError, match=message):
-        read_examples(path, Roles("y", **{role: "c"}))
+        read_dataset(path, ColumnRoles("y", **{role: "c"}))
 
 
 def test_rows_are_kept_aside_as_it_is_said(tmp_path):
     path = write(tmp_path)
-    assert len(prepare(path, Roles("y"), Held(), seed=0).splits) == 5
-    shared = prepare(path, Roles("y"), Held(share=0.25), seed=0)
+    assert len(prepare(path, ColumnRoles("y"), Holdout(), seed=0).splits) == 5
+    shared = prepare(path, ColumnRoles("y"), Holdout(share=0.25), seed=0)
     assert (len(shared.train), len(shared.test)) == (300, 100)
     assert not set(shared.test_rows - 1) & set(shared.train.frame.with_row_index().filter(False)["index"])
-    none = prepare(path, Roles("y"), Held(share=0.0), seed=0)
+    none = prepare(path, ColumnRoles("y"), Holdout(share=0.0), seed=0)
     assert (len(none.train), none.test, none.splits) == (400, None, [])
-    other = prepare(path, Roles("y"), Held(file=path), seed=0)
+    other = prepare(path, ColumnRoles("y"), Holdout(file=path), seed=0)
     assert (len(other.train), len(other.test)) == (400, 400)
 
 

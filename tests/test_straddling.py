@@ -13,15 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torchbce import InputError
-from torchbce.table.columns.examples import Examples
-from torchbce.table.columns.roles import Roles
+from torchbce.io.files import FileRows
+from torchbce.table.columns.dataset import Dataset
+from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.packed.prepare import prepare_stream
 from torchbce.table.splits.group_spans import GroupSpans
-from torchbce.table.splits.held import Held
+from torchbce.table.splits.holdout import Holdout
 from torchbce.table.splits.splits import by_time, folds, last_or_random, member_splits
 from torchbce.table.train import prepare
 
-ROLES = Roles("y", group="g", time="t", exclude=["row"])
+ROLES = ColumnRoles("y", group="g", time="t", exclude=["row"])
 
 
 @st.composite
@@ -45,13 +46,13 @@ def tables(draw) -> pl.DataFrame:
     )
 
 
-def examples_of(table: pl.DataFrame) -> Examples:
+def examples_of(table: pl.DataFrame) -> Dataset:
     names = table["g"].fill_null(pl.Series([f"alone {i}" for i in range(table.height)]))
-    return Examples(
+    return Dataset(
         frame=table,
-        name="t",
+        name=FileRows("t"),
         kinds={"x": "numeric"},
-        answers=table["y"].to_numpy().astype(np.uint8),
+        y=table["y"].to_numpy().astype(np.uint8),
         groups=np.unique(names.to_numpy(), return_inverse=True)[1],
         times=table["t"].to_numpy(),
     )
@@ -101,7 +102,7 @@ def test_only_rows_of_groups_on_both_sides_are_left_out(table, count, seed):
         assert set(straddling) <= set(used)  # each counts on one side
 
 
-def streamed(file: Path, roles: Roles, held: Held, seed: int = 0):
+def streamed(file: Path, roles: ColumnRoles, held: Holdout, seed: int = 0):
     place = file.with_suffix(".cache")
     return prepare_stream([str(file)], roles, held, seed=seed, pieces=0, format=None, place=place, on_rows=None)
 
@@ -111,7 +112,7 @@ def numbers_of(part) -> np.ndarray:
     return np.concatenate([window.numbers.copy() for window in part.in_order()]) - 1
 
 
-def parts_in_blocks(table: pl.DataFrame, held: Held, seed: int) -> tuple[list[np.ndarray], list[str]] | None:
+def parts_in_blocks(table: pl.DataFrame, held: Holdout, seed: int) -> tuple[list[np.ndarray], list[str]] | None:
     """The rows of each part, and what is said of the others; None where the table cannot be split."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "t.parquet"
@@ -126,7 +127,7 @@ def parts_in_blocks(table: pl.DataFrame, held: Held, seed: int) -> tuple[list[np
 @settings(max_examples=40, deadline=None)
 @given(tables(), st.sampled_from([None, 0.0, 0.5]), st.integers(0, 5))
 def test_blocks_go_forward_in_time_with_no_group_in_two_parts(table, share, seed):
-    found = parts_in_blocks(table, Held(share=share), seed)
+    found = parts_in_blocks(table, Holdout(share=share), seed)
     if found is None:
         return
     parts, said = found
@@ -183,17 +184,17 @@ def test_what_only_the_group_knows_is_worth_nothing_later(command, flags):
 def test_in_memory_it_is_said_how_many_rows_are_left_out(tmp_path):
     path = tmp_path / "t.parquet"
     patients().write_parquet(path)
-    roles = Roles("y", group="g", time="t")
-    shared = prepare(str(path), roles, Held(share=0.2), seed=0)
+    roles = ColumnRoles("y", group="g", time="t")
+    shared = prepare(str(path), roles, Holdout(share=0.2), seed=0)
     missing = 2400 - len(shared.train) - len(shared.test)
     assert missing > 0
     assert shared.dropped[0].startswith(f"{missing:,} rows are left out")
     assert shared.test.times.min() > shared.train.times.max()
     assert not np.intersect1d(shared.test.groups, shared.train.groups).size
-    by_folds = prepare(str(path), roles, Held(folds=4), seed=0)
+    by_folds = prepare(str(path), roles, Holdout(folds=4), seed=0)
     predicted = sum(len(aside) for _, aside in by_folds.splits)
     assert by_folds.dropped[0].startswith(f"{4 * 480 - predicted:,} rows are not predicted")
-    assert prepare(str(path), Roles("y", time="t"), Held(folds=4), seed=0).dropped == []
+    assert prepare(str(path), ColumnRoles("y", time="t"), Holdout(folds=4), seed=0).dropped == []
 
 
 def other_table(table: pl.DataFrame) -> pl.DataFrame:
@@ -210,7 +211,7 @@ def test_another_table_is_tested_on_where_it_is_later_and_of_other_groups(tmp_pa
     other = other_table(table)
     for name, frame in (("t", table), ("new", other)):
         frame.write_parquet(tmp_path / f"{name}.parquet")
-    held, roles = Held(file=str(tmp_path / "new.parquet")), Roles("y", **by)
+    held, roles = Holdout(file=str(tmp_path / "new.parquet")), ColumnRoles("y", **by)
     if blocks:
         stream = streamed(tmp_path / "t.parquet", roles, held)
         rows = numbers_of(stream.test)
@@ -218,7 +219,7 @@ def test_another_table_is_tested_on_where_it_is_later_and_of_other_groups(tmp_pa
     else:
         task = prepare(str(tmp_path / "t.parquet"), roles, held, seed=0)
         rows, dropped = task.test_rows - 1, task.dropped[-1]
-        assert task.test.answers.tolist() == other["y"].gather(rows).to_list()
+        assert task.test.y.tolist() == other["y"].gather(rows).to_list()
     wanted = np.ones(other.height, bool)
     if "time" in by:
         wanted &= other["t"].to_numpy() > table["t"].max()
@@ -232,20 +233,26 @@ def test_another_table_is_tested_on_where_it_is_later_and_of_other_groups(tmp_pa
 def test_a_table_with_nothing_apart_is_refused(tmp_path, blocks):
     path = tmp_path / "t.parquet"
     patients().write_parquet(path)
-    held, roles = Held(file=str(path)), Roles("y", group="g")
+    held, roles = Holdout(file=str(path)), ColumnRoles("y", group="g")
     split = streamed if blocks else lambda file, *given: prepare(str(file), *given, seed=0)
     with pytest.raises(InputError, match=r"no row is left to test on: with --time only those .* with --group only"):
         split(path, roles, held)
 
 
 @pytest.mark.parametrize(
-    "roles", [Roles("y", group="y"), Roles("y", weight="y"), Roles("y", group="t", time="t"), Roles("y", None, ["y"])]
+    "roles",
+    [
+        ColumnRoles("y", group="y"),
+        ColumnRoles("y", weight="y"),
+        ColumnRoles("y", group="t", time="t"),
+        ColumnRoles("y", None, ["y"]),
+    ],
 )
 def test_one_column_has_no_two_roles(tmp_path, roles):
     path = tmp_path / "t.parquet"
     patients().write_parquet(path)
-    for held in (Held(share=0.2), Held(folds=3)):
+    for held in (Holdout(share=0.2), Holdout(folds=3)):
         with pytest.raises(InputError, match="is named by --|cannot be named in"):
             prepare(str(path), roles, held, seed=0)
     with pytest.raises(InputError, match="is named by --|cannot be named in"):
-        streamed(path, roles, Held())
+        streamed(path, roles, Holdout())

@@ -16,14 +16,15 @@ import packed_tables
 from packed_tables import ROLES, ROWS, made, parts_of, prepared, rows_of, written
 from torchbce import InputError
 from torchbce.io import shards
-from torchbce.table.columns.choose import fit_columns
+from torchbce.io.files import FileRows
 from torchbce.table.columns.columns import CategoricalColumn, NumericColumn, encode, levels_of, number_count
-from torchbce.table.columns.roles import Roles
+from torchbce.table.columns.infer import fit_encoders
+from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.network.bins import quantile_bin_edges
 from torchbce.table.network.compiled import encoded
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
-from torchbce.table.read import read_examples
-from torchbce.table.splits.held import Held
+from torchbce.table.read import read_dataset
+from torchbce.table.splits.holdout import Holdout
 from torchbce.table.splits.splits import last_or_random
 
 table = packed_tables.table
@@ -46,12 +47,12 @@ def test_columns_are_those_of_a_table_in_memory(table, tmp_path, monkeypatch, ki
     monkeypatch.setattr(shards, "MAX_BATCH_ROWS", batch)
     stream = prepared(written(table, tmp_path / "t", kind, files), tmp_path / "cache")
     whole = written(table, tmp_path / "whole", kind)[0]
-    read = read_examples(whole, ROLES)
-    train = read.examples.of(rows_of(stream.train))
-    expected = fit_columns(train.frame, read.examples.kinds, "t", ".", read.examples.dates, train.weight)
+    read = read_dataset(whole, ROLES)
+    train = read.dataset.of(rows_of(stream.train))
+    expected = fit_encoders(train.frame, read.dataset.kinds, FileRows("t"), ".", read.dataset.dates, train.weight)
     assert_same_columns(stream.columns, expected)
     assert [c.name for c in stream.columns if isinstance(c, CategoricalColumn)] == ["few", "gappy", "text", "code"]
-    assert stream.kinds == read.examples.kinds
+    assert stream.kinds == read.dataset.kinds
     assert stream.left_out == read.left_out
     assert stream.left_out == {
         "constant": "constant",
@@ -60,27 +61,27 @@ def test_columns_are_those_of_a_table_in_memory(table, tmp_path, monkeypatch, ki
         "empty": "empty",
     }
     assert stream.target == read.target
-    answers = read.examples.answers
+    answers = read.dataset.y
     for part, rows in zip(
         (stream.train, stream.valid, stream.test), (parts_of(stream) == part for part in range(3)), strict=True
     ):
         assert (len(part), part.ones) == (rows.sum(), answers[rows].sum())
-        assert part.share == pytest.approx(np.average(answers[rows], weights=read.examples.weight[rows]), rel=1e-6)
+        assert part.share == pytest.approx(np.average(answers[rows], weights=read.dataset.weight[rows]), rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_records_decode_to_what_is_encoded_in_memory(table, tmp_path, monkeypatch, kind):
     monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 700)
     stream = prepared(written(table, tmp_path / "t", kind, 2), tmp_path / "cache")
-    read = read_examples(written(table, tmp_path / "whole", kind)[0], ROLES).examples
+    read = read_dataset(written(table, tmp_path / "whole", kind)[0], ROLES).dataset
     pieces = [len(cuts) - 1 if len(cuts) > 2 else 0 for cuts in stream.edges]
     network = TableNetwork(NetworkSpec(pieces=pieces, levels=levels_of(stream.columns), hidden=[8]))
     network.set_bin_edges([cuts for cuts in stream.edges if len(cuts) > 2])
     mean = read.weight[rows_of(stream.train)].mean()
     for part in (stream.train, stream.valid, stream.test):
         some = read.of(rows_of(part))
-        matrix = encode(some.frame, stream.columns, "t")
-        expected = encoded(matrix, network, some.answers, some.weight / mean)
+        matrix = encode(some.frame, stream.columns, FileRows("t"))
+        expected = encoded(matrix, network, some.y, some.weight / mean)
         (window,) = part.in_order()
         for name in ("bins", "fractions", "numbers", "codes", "target", "weight"):
             found, wanted = getattr(window.rows, name), getattr(expected, name)
@@ -91,7 +92,7 @@ def test_records_decode_to_what_is_encoded_in_memory(table, tmp_path, monkeypatc
             )
         if part is stream.train:  # all of them are in the sample
             assert np.array_equal(stream.sample, matrix)
-            assert np.array_equal(stream.sample_answers, some.answers)
+            assert np.array_equal(stream.sample_answers, some.y)
             assert stream.sample_weight == pytest.approx(some.weight / mean, rel=1e-12)
             for found, wanted in zip(
                 stream.edges, quantile_bin_edges(matrix[:, : number_count(stream.columns)], 16), strict=True
@@ -125,7 +126,7 @@ def test_rows_are_where_they_are_in_csv_in_parquet_in_shards_and_compressed(tabl
 
 
 def test_parts_depend_on_the_seed_and_the_row_alone(table, tmp_path):
-    held = Held(share=0.3)
+    held = Holdout(share=0.3)
     all_rows = parts_of(prepared(written(table, tmp_path / "t", "parquet"), tmp_path / "c", held=held))
     fewer = parts_of(prepared(written(table[:2000], tmp_path / "u", "parquet"), tmp_path / "d", held=held))
     other = parts_of(prepared(written(table, tmp_path / "t", "parquet"), tmp_path / "e", held=held, seed=6))
@@ -139,7 +140,7 @@ def test_rows_of_a_group_are_in_one_part_wherever_they_stand(table, tmp_path):
     groups = np.random.default_rng(1).integers(0, 300, ROWS)
     frame = table.with_columns(pl.Series("g", [f"g{g}" for g in groups]).set(pl.Series(groups == 0), None))
     order = np.random.default_rng(2).permutation(ROWS)
-    roles = Roles("y", group="g", exclude=["name", "id"])
+    roles = ColumnRoles("y", group="g", exclude=["name", "id"])
     found = [
         parts_of(prepared(written(some, tmp_path / f"t{i}", "csv"), tmp_path / f"c{i}", roles))
         for i, some in enumerate((frame, frame[order]))
@@ -152,11 +153,11 @@ def test_rows_of_a_group_are_in_one_part_wherever_they_stand(table, tmp_path):
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_the_latest_rows_are_the_test_as_in_memory(table, tmp_path, kind):
-    roles = Roles("y", time="day")
+    roles = ColumnRoles("y", time="day")
     frame = table.with_columns(pl.col("day").fill_null(datetime.date(2021, 2, 2)))
     names = written(frame, tmp_path / "t", kind)
     stream = prepared(names, tmp_path / "c", roles)
-    read = read_examples(names[0], roles).examples
+    read = read_dataset(names[0], roles).dataset
     train, test = last_or_random(read, 0.2, 0)
     assert np.array_equal(rows_of(stream.test), test)
     assert np.array_equal(np.sort(np.concatenate([rows_of(stream.train), rows_of(stream.valid)])), train)
@@ -168,7 +169,7 @@ def test_test_rows_come_from_another_file_if_one_is_named(table, tmp_path):
     names = written(table, tmp_path / "t", "csv")
     aside = made(500, seed=9).drop("constant").with_columns(few=pl.Series([2.5] * 500), text=pl.Series([" yy "] * 500))
     other = written(aside, tmp_path / "u", "csv", 2)
-    stream = prepared(names, tmp_path / "c", held=Held(file=str(tmp_path / "u")))
+    stream = prepared(names, tmp_path / "c", held=Holdout(file=str(tmp_path / "u")))
     assert len(other) == 2
     assert len(stream.train) + len(stream.valid) == ROWS
     (window,) = stream.test.in_order()
@@ -185,12 +186,12 @@ def test_test_rows_come_from_another_file_if_one_is_named(table, tmp_path):
     with pytest.raises(
         InputError, match=r"part-0.csv: row 1 of the target column 'y' is 'perhaps'; the model knows 'no' and 'yes'"
     ):
-        prepared(names, tmp_path / "c", held=Held(file=str(tmp_path / "u")))
+        prepared(names, tmp_path / "c", held=Holdout(file=str(tmp_path / "u")))
 
 
 def test_no_test_rows_if_none_are_wanted(table, tmp_path):
-    stream = prepared(written(table, tmp_path / "t", "csv"), tmp_path / "c", held=Held(share=0))
+    stream = prepared(written(table, tmp_path / "t", "csv"), tmp_path / "c", held=Holdout(share=0))
     assert stream.test is None
     assert len(stream.train) + len(stream.valid) == ROWS
     with pytest.raises(InputError, match="--folds"):
-        prepared(written(table, tmp_path / "t", "csv"), tmp_path / "c", held=Held(folds=5))
+        prepared(written(table, tmp_path / "t", "csv"), tmp_path / "c", held=Holdout(folds=5))

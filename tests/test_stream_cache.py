@@ -20,12 +20,13 @@ from packed_tables import ROWS, prepared, rows_of, written
 from torchbce import InputError, OutputError
 from torchbce.common.lock import locked
 from torchbce.io import shards
+from torchbce.io.files import FileRows
 from torchbce.io.source import Format
 from torchbce.table.columns.columns import encode, number_count
-from torchbce.table.columns.roles import Roles
+from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.packed import part_file, records
 from torchbce.table.packed.shuffled import Shuffled
-from torchbce.table.splits.held import Held
+from torchbce.table.splits.holdout import Holdout
 
 table = packed_tables.table
 few_rows_are_many = packed_tables.few_rows_are_many
@@ -97,9 +98,9 @@ def test_a_window_is_not_touched_by_reading_in_order(table, tmp_path, small_bloc
 @pytest.mark.parametrize(("columns", "pieces"), [(["text"], 16), (["a"], 16), (["a", "gappy", "text"], 0)])
 def test_a_table_may_have_numbers_alone_texts_alone_and_no_pieces(table, tmp_path, columns, pieces):
     names = written(table.select(*columns, "y"), tmp_path / "t", "parquet")
-    stream = prepared(names, tmp_path / "c", Roles("y"), pieces=pieces)
+    stream = prepared(names, tmp_path / "c", ColumnRoles("y"), pieces=pieces)
     frame = table[rows_of(stream.train)]
-    matrix = encode(frame, stream.columns, "t")
+    matrix = encode(frame, stream.columns, FileRows("t"))
     (window,) = stream.train.in_order()
     count = number_count(stream.columns)
     assert np.array_equal(window.rows.codes.numpy(), matrix[:, count:])
@@ -124,8 +125,8 @@ def test_a_cache_is_used_again_for_the_same_and_for_nothing_else(table, tmp_path
     for changed in (
         {"seed": 6},
         {"pieces": 8},
-        {"held": Held(share=0.4)},
-        {"roles": Roles("y")},
+        {"held": Holdout(share=0.4)},
+        {"roles": ColumnRoles("y")},
         {"format": Format(delimiter=",")},
     ):
         assert not prepared(names, place, **changed).reused
@@ -256,15 +257,15 @@ def test_what_is_no_cache_is_not_replaced(table, tmp_path):
 MEMORY = """
 import sys
 from pathlib import Path
-import torchbce.table.packed.fit_pass as fit_pass
+from torchbce.io import shards, windows
 from torchbce.table.read import Held, Roles
 from torchbce.table.packed import prepare
 from torchbce.io import shards, windows
 fit_pass.EDGE_ROWS = 5000
 shards.ROWS = 16384
 windows.SLICE = 1 << 20
-prepare.prepare_stream([sys.argv[1]], Roles("y"), Held(), seed=1, pieces=8, format=None, place=Path(sys.argv[2]),
-                       on_rows=None)
+roles, held = ColumnRoles("y"), Holdout()
+prepare.prepare_stream([sys.argv[1]], roles, held, seed=1, pieces=8, format=None, place=Path(sys.argv[2]), on_rows=None)
 print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 

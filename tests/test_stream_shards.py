@@ -19,7 +19,7 @@ from torchbce.io.scan import expand_names
 from torchbce.table.columns import levels
 from torchbce.table.columns.levels import Levels, most_frequent
 from torchbce.table.columns.moments import Moments
-from torchbce.table.columns.roles import Roles
+from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.network.bins import bins_and_fractions, quantile_bin_edges
 from torchbce.table.packed.pieces import Pieces
 from torchbce.table.splits.row_sample import RowSample
@@ -79,7 +79,7 @@ def test_late_values_that_contradict_are_named(tmp_path, monkeypatch):
         rows = len(column)
         pl.DataFrame({"x": column, "y": ["0", "1"] * (rows // 2)}).write_csv(tmp_path / "t.csv")
         with pytest.raises(InputError, match=match):
-            prepared([str(tmp_path / "t.csv")], tmp_path / "c", Roles("y"))
+            prepared([str(tmp_path / "t.csv")], tmp_path / "c", ColumnRoles("y"))
 
     refused(
         [f"2020-01-{i % 28 + 1:02d}" for i in range(250)] + ["soon"] * 50,
@@ -97,7 +97,7 @@ def test_a_target_is_refused_as_in_memory_with_the_row(table, tmp_path, monkeypa
     def refused(target: list, match: str, **more) -> None:
         table.with_columns(y=pl.Series(target)).write_csv(tmp_path / "t.csv")
         with pytest.raises(InputError, match=match):
-            prepared([str(tmp_path / "t.csv")], tmp_path / "c", Roles("y", **more))
+            prepared([str(tmp_path / "t.csv")], tmp_path / "c", ColumnRoles("y", **more))
 
     both = ["yes", "no"] * (ROWS // 2)
     refused([*both[:-1], "maybe"], r"row 3000 of the target column 'y' is 'maybe', a third value")
@@ -130,9 +130,9 @@ def test_weights_and_times_are_refused_with_their_rows(table, tmp_path):
     with pytest.raises(InputError, match="all weights of rows to learn from in 'w' are 0"):
         prepared(names, tmp_path / "c")
     with pytest.raises(InputError, match=r"row \d+ of the times 'day' is missing"):
-        prepared(names, tmp_path / "c", Roles("y", time="day"))
+        prepared(names, tmp_path / "c", ColumnRoles("y", time="day"))
     with pytest.raises(InputError, match="rows cannot be ordered by it"):
-        prepared(names, tmp_path / "c", Roles("y", time="constant"))
+        prepared(names, tmp_path / "c", ColumnRoles("y", time="constant"))
 
 
 def test_a_damaged_or_changing_shard_is_named(table, tmp_path, monkeypatch):
@@ -155,10 +155,13 @@ def test_a_damaged_or_changing_shard_is_named(table, tmp_path, monkeypatch):
 def test_names_that_are_not_there_are_refused(table, tmp_path):
     names = written(table, tmp_path / "t", "csv")
     for roles, match in (
-        (Roles("z"), r"no column 'z' \(--target\)"),
-        (Roles("y", group="z"), r"no column 'z' \(--group\)"),
-        (Roles("y", exclude=["y"]), "cannot be named in --exclude"),
-        (Roles("y", exclude=[c for c in table.columns if c not in ("y", "id", "constant")]), "no column to learn from"),
+        (ColumnRoles("z"), r"no column 'z' \(--target\)"),
+        (ColumnRoles("y", group="z"), r"no column 'z' \(--group\)"),
+        (ColumnRoles("y", exclude=["y"]), "cannot be named in --exclude"),
+        (
+            ColumnRoles("y", exclude=[c for c in table.columns if c not in ("y", "id", "constant")]),
+            "no column to learn from",
+        ),
     ):
         with pytest.raises(InputError, match=match):
             prepared(names, tmp_path / "c", roles)

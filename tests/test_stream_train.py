@@ -24,14 +24,14 @@ from torchbce.io import shards
 from torchbce.io.size import CELL_BYTES, fits_in_memory
 from torchbce.table import train as in_memory
 from torchbce.table import train_blocks as in_blocks
-from torchbce.table.columns.roles import Roles
+from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.ensemble import block_course as course
 from torchbce.table.ensemble.block_fit import fit_stream, stream_recipe
 from torchbce.table.ensemble.recipe import Choices
 from torchbce.table.network import data_parallel
 from torchbce.table.packed import prepare as packing
 from torchbce.table.packed.shuffled import Shuffled
-from torchbce.table.splits.held import Held
+from torchbce.table.splits.holdout import Holdout
 from torchbce.table.train_blocks import prepare
 
 FILES = ["MODEL_CARD.md", "history.csv", "model.json", "model.safetensors", "predictions.parquet"]
@@ -213,8 +213,8 @@ def test_a_loss_that_is_not_finite_is_named_or_left_out(table, tmp_path, monkeyp
     table.write_parquet(tmp_path / "t.parquet")
     task = prepare(
         [str(tmp_path / "t.parquet")],
-        Roles("y"),
-        Held(share=0),
+        ColumnRoles("y"),
+        Holdout(share=0),
         seed=1,
         format=None,
         cache=tmp_path / "c",
@@ -244,7 +244,7 @@ def test_a_loss_that_is_not_finite_is_named_or_left_out(table, tmp_path, monkeyp
 
 
 def test_the_bits_do_not_depend_on_the_threads(file, tmp_path):
-    task = prepare([str(file)], Roles("y"), Held(), seed=1, format=None, cache=tmp_path / "c", on_rows=None)
+    task = prepare([str(file)], ColumnRoles("y"), Holdout(), seed=1, format=None, cache=tmp_path / "c", on_rows=None)
     chosen = stream_recipe(len(task.stream.train), Choices(hidden=(8,), epochs=2, members=2))
     before, found = torch.get_num_threads(), []
     try:
@@ -316,7 +316,7 @@ def test_members_in_memory_are_shared_out_without_changing_a_byte(table, tmp_pat
 
 def test_the_epochs_that_are_announced_are_those_of_the_training(file, tmp_path):
     """They depend on the rows that are learnt from, without those that choose the epoch."""
-    task = prepare([str(file)], Roles("y"), Held(), seed=1, format=None, cache=tmp_path / "c", on_rows=None)
+    task = prepare([str(file)], ColumnRoles("y"), Holdout(), seed=1, format=None, cache=tmp_path / "c", on_rows=None)
     assert len(task.stream.train) < task.outline.train_rows
     assert task.recipe(Choices()) == stream_recipe(len(task.stream.train), Choices())
 

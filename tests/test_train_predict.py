@@ -12,7 +12,7 @@ import pytest
 import forked
 from predicting import predict
 from torchbce import load
-from torchbce.table.columns.noticed import AVERAGE
+from torchbce.table.columns.drift import AVERAGE
 from train_runs import number
 
 # Predict

@@ -13,9 +13,10 @@ import torch
 
 from predicting import predict
 from torchbce import BCEClassifier, RunFolderError, load
+from torchbce.io.files import FileRows
 from torchbce.table.columns.background import COUNT, StandIns, averaged_over, background, filled
-from torchbce.table.columns.choose import fit_columns
 from torchbce.table.columns.columns import FEWEST_OF_A_CODE, CalendarColumn, NumericColumn, encode, inputs_of
+from torchbce.table.columns.infer import fit_encoders
 from torchbce.table.run.export.files import exported_program
 from torchbce.table.run.export.onnx import to_onnx
 
@@ -82,16 +83,16 @@ def test_gaps_and_rare_categories_are_learnt_where_training_has_enough_of_them()
     cases |= {"both": ([None] * 20 + [f"r{i}" for i in range(enough)], True, False)}
     for values, gaps, others in cases.values():
         kind = pl.Series("kind", [*values, *frame["kind"][len(values) :]])
-        (column,) = fit_columns(kind.to_frame(), {"kind": "categorical"}, "t", ".", {})
+        (column,) = fit_encoders(kind.to_frame(), {"kind": "categorical"}, FileRows("t"), ".", {})
         assert (column.gaps, column.others) == (gaps, others)
-        codes = column.encode(pl.DataFrame({"kind": [None, "new", "a"]}, schema={"kind": pl.String}), "t")[0]
+        codes = column.encode(pl.DataFrame({"kind": [None, "new", "a"]}, schema={"kind": pl.String}), FileRows("t"))[0]
         assert np.isnan(codes).tolist() == [not gaps, not others, False]
 
 
 def test_a_month_that_training_lacks_is_unknown():
     days = pl.datetime_range(datetime.datetime(2020, 1, 1), datetime.datetime(2020, 6, 30), "7h", eager=True)
-    columns = fit_columns(days.to_frame("when"), {"when": "numeric"}, "t", ".", {})
-    months = encode(pl.DataFrame({"when": [MOMENT, MOMENT.replace(month=9), None]}), columns, "t")
+    columns = fit_encoders(days.to_frame("when"), {"when": "numeric"}, FileRows("t"), ".", {})
+    months = encode(pl.DataFrame({"when": [MOMENT, MOMENT.replace(month=9), None]}), columns, FileRows("t"))
     assert np.isnan(months).tolist() == [[False] * 4, [False, True, False, False], [True] * 4]
 
 
@@ -182,8 +183,8 @@ def test_exported_models_answer_alike(tmp_path):
     columns = [column for column in model.model_.columns if isinstance(column, NumericColumn)]
     coded = len(model.model_.columns) - len(columns)
     for some in parts:
-        numbers = torch.from_numpy(np.stack([column.values(some, "t") for column in columns], 1))
-        codes = np.nan_to_num(encode(some, model.model_.columns, "t")[:, -coded:], nan=-1).astype(np.int64)
+        numbers = torch.from_numpy(np.stack([column.values(some, FileRows("t")) for column in columns], 1))
+        codes = np.nan_to_num(encode(some, model.model_.columns, FileRows("t"))[:, -coded:], nan=-1).astype(np.int64)
         for given in (codes, np.maximum(codes, 0)):  # a 0 of which training had nothing is unknown as well
             found = program(numbers, torch.from_numpy(given)).numpy()
             assert found == pytest.approx(model.predict_proba(some)[:, 1], abs=1e-6)

@@ -24,7 +24,7 @@ from torchbce.io.size import fits_in_memory
 from torchbce.io.source import Format
 from torchbce.table import train as in_memory
 from torchbce.table import train_blocks as in_blocks
-from torchbce.table.columns.roles import Roles
+from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.ensemble.course import Watch
 from torchbce.table.ensemble.recipe import Choices, Recipe
 from torchbce.table.network.devices import device_named
@@ -32,7 +32,7 @@ from torchbce.table.outcome import Outcome
 from torchbce.table.run.identity import PROCESSOR, identity_digest, run_identity
 from torchbce.table.run.reservation import RunFolderLock, check_run_folder
 from torchbce.table.run.write import write_run
-from torchbce.table.splits.held import Held
+from torchbce.table.splits.holdout import Holdout
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Wanted:
     """The command, as it was given."""
 
     file: str
-    roles: Roles
-    held: Held
+    roles: ColumnRoles
+    held: Holdout
     choices: Choices
     seed: int
     compare: bool

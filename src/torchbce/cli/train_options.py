@@ -219,14 +219,14 @@ class TrainOptions(CsvOptions):
     @property
     def wanted(self) -> Wanted:
         from torchbce.cli.train import Long, Wanted
-        from torchbce.table.columns.roles import Roles
+        from torchbce.table.columns.roles import ColumnRoles
         from torchbce.table.ensemble.recipe import Choices
-        from torchbce.table.splits.held import Held
+        from torchbce.table.splits.holdout import Holdout
 
         return Wanted(
             self.file,
-            Roles(self.target, self.positive, self.exclude, self.categorical, self.weight, self.group, self.time),
-            Held(self.test, self.test_share, self.folds),
+            ColumnRoles(self.target, self.positive, self.exclude, self.categorical, self.weight, self.group, self.time),
+            Holdout(self.test, self.test_share, self.folds),
             Choices(
                 hidden=sizes_of(self.hidden),
                 members=self.members,

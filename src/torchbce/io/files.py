@@ -315,26 +315,28 @@ def _not_utf8(source: SourceFile, error: UnicodeDecodeError) -> InputError:
     )
 
 
-class PartName(str):
-    """The name of a file, some rows of which are in a table: `first` is the number of the table's first row."""
+@dataclass(frozen=True)
+class FileRows:
+    """Where the rows of a table stand, for messages: in which file, and the number of the first."""
 
-    first = 1
+    file: str
+    first: int = 1
+
+    def __str__(self) -> str:
+        return self.file
+
+    def number(self, position: int) -> int:
+        """Return the number in the file of a row of the table."""
+        return self.first + position
+
+    def row(self, position: int) -> str:
+        """Return how a message names a row of the table: by its file and its number."""
+        return f"{self.file}: row {self.number(position)}"
 
 
-def part_name(name: str, first: int) -> PartName:
-    found = PartName(name)
-    found.first = first
-    return found
-
-
-def row_number(name: str, position: int) -> int:
-    """In its file, of a row in a table."""
-    return position + getattr(name, "first", 1)
-
-
-def column_of(table: pl.DataFrame, column: str, name: str) -> pl.Series:
+def column_of(table: pl.DataFrame, column: str, rows: FileRows) -> pl.Series:
     """Return a column as numbers, texts, dates or true/false."""
-    return simplified(table[column], f"{name}: column {column!r}")
+    return simplified(table[column], f"{rows}: column {column!r}")
 
 
 def first_line(error: BaseException) -> str:

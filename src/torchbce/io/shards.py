@@ -1,6 +1,6 @@
 """Read a table in several files of the same columns as one, from the first row to the last, as often as needed.
 
-Each file is opened when its turn comes, so that of compressed files one at a time is unpacked on the disk.
+Each file is open_source when its turn comes, so that of compressed files one at a time is unpacked on the disk.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from torchbce.common.errors import InputError
-from torchbce.io.files import PartName, part_name, read_header
+from torchbce.io.files import FileRows, read_header
 from torchbce.io.scan import column_names, count_rows, count_text_bytes, expand_names, file_stamp, read_batches
 from torchbce.io.source import STDIN, Format, SourceFile, open_source
 
@@ -26,12 +26,11 @@ CHUNK_BYTES = 1 << 22  # bytes, in which lines are counted
 class TableBatch:
     """Rows of a shard.
 
-    first: the position of the first row among those of all shards, from 0.
-    name: the shard's name, which carries the number of the first row in its file.
+    first: the position of the first row among those of all shards, from 0. rows: where they stand in their shard.
     """
 
     first: int
-    name: PartName
+    rows: FileRows
     frame: pl.DataFrame
 
     def __len__(self) -> int:
@@ -96,7 +95,7 @@ class Shards:
             with self._source(name) as source:
                 for number, frame in read_batches(source, columns, flags, rows=MAX_BATCH_ROWS):
                     if frame.height:
-                        yield TableBatch(first, part_name(source.name, number), frame)
+                        yield TableBatch(first, FileRows(source.name, number), frame)
                         first += frame.height
             self._check_unchanged(name)
         if not first:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from torchbce.table.columns.background import filled
-from torchbce.table.columns.choose import fit_columns
 from torchbce.table.columns.columns import FittedColumn, encode, levels_of, number_count
-from torchbce.table.columns.examples import Examples
+from torchbce.table.columns.dataset import Dataset
+from torchbce.table.columns.infer import fit_encoders
 
 MAX_ROWS = 200_000  # more teach a linear model nothing, and take minutes
 MAX_CELLS = 10_000_000  # numbers and codes that logistic regression learns from
@@ -20,22 +20,22 @@ STEPS = 40, 1000  # at least and at most
 MAX_LEVELS = 255  # of a categorical column, that scikit-learn's trees can take
 
 BASE_RATE, LOGISTIC, BOOSTING = "base rate", "logistic regression", "HistGradientBoosting"
-Baseline = Callable[[Examples, Examples, int], np.ndarray]
+Baseline = Callable[[Dataset, Dataset, int], np.ndarray]
 
 
-def base_rate(train: Examples, test: Examples, seed: int) -> np.ndarray:
+def base_rate(train: Dataset, test: Dataset, seed: int) -> np.ndarray:
     """Logits of the test rows, as of every baseline."""
     return np.full(len(test), np.log(train.base_rate / (1 - train.base_rate)))
 
 
-def logistic_regression(train: Examples, test: Examples, seed: int) -> np.ndarray:
+def logistic_regression(train: Dataset, test: Dataset, seed: int) -> np.ndarray:
     """scikit-learn's, with its defaults, on our encoding of the columns, codes one-hot."""
     columns = _fitted(train)
     most = min(MAX_ROWS, rows_within(number_count(columns) + len(levels_of(columns))))
     if len(train) > most:
         train = train.of(np.sort(np.random.default_rng(seed).choice(len(train), most, replace=False)))
     encoded = [filled(encode(part.frame, columns, part.name)) for part in (train, test)]
-    return logistic(encoded[0], train.answers, train.weight, columns)(encoded[1])
+    return logistic(encoded[0], train.y, train.weight, columns)(encoded[1])
 
 
 def rows_within(width: int) -> int:
@@ -63,7 +63,7 @@ def logistic(
     return lambda others: np.asarray(model.decision_function(_one_hot(others, columns)))
 
 
-def boosting(train: Examples, test: Examples, seed: int) -> np.ndarray:
+def boosting(train: Dataset, test: Dataset, seed: int) -> np.ndarray:
     """scikit-learn's histogram gradient boosting with early stopping, codes as categories."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -80,11 +80,11 @@ def boosting(train: Examples, test: Examples, seed: int) -> np.ndarray:
         categorical_features=[numbers + i for i in range(len(levels))] or None,
         random_state=seed,
     )
-    return np.asarray(model.fit(inputs[0], train.answers, train.weight).decision_function(inputs[1]))
+    return np.asarray(model.fit(inputs[0], train.y, train.weight).decision_function(inputs[1]))
 
 
-def _fitted(train: Examples) -> list[FittedColumn]:
-    return fit_columns(train.frame, train.kinds, train.name, train.decimal, train.dates, train.weight)
+def _fitted(train: Dataset) -> list[FittedColumn]:
+    return fit_encoders(train.frame, train.kinds, train.name, train.decimal, train.dates, train.weight)
 
 
 def _one_hot(rows: np.ndarray, columns: list[FittedColumn]) -> Any:

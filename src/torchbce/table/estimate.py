@@ -16,13 +16,13 @@ from torchbce.common.signals import look
 from torchbce.explanation.explain import Explanation, explain
 from torchbce.table import baselines
 from torchbce.table.columns.columns import encode
-from torchbce.table.columns.examples import Examples
+from torchbce.table.columns.dataset import Dataset
 from torchbce.table.ensemble.calibration import bce
 from torchbce.table.ensemble.course import Watch
 from torchbce.table.ensemble.recipe import Choices
 from torchbce.table.importance import ROWS, WORTH, Importance, importances, rises, rows_seen
 from torchbce.table.model import Learnt, learn
-from torchbce.table.splits.held import Split
+from torchbce.table.splits.holdout import Split
 
 FEWEST_CLUSTERS = 10  # groups, from which errors can allow for them
 
@@ -119,7 +119,7 @@ class Fold:
         }
 
     @classmethod
-    def of_state(cls, state: State, rows: Examples, numbers: np.ndarray, *, compare: bool) -> Fold:
+    def of_state(cls, state: State, rows: Dataset, numbers: np.ndarray, *, compare: bool) -> Fold:
         """What `to_state` was taken of; `numbers` are those of the rows.
 
         Raises:
@@ -127,7 +127,7 @@ class Fold:
         """
         count, weight = (len(rows),), state.get("weight")
         form = {name: Array(count, torch.int64) for name in ("rows", "folds")} | {"logits": Array(count, torch.float64)}
-        for name, values in (("answers", rows.answers), ("weight", rows.weight), ("groups", rows.groups)):
+        for name, values in (("answers", rows.y), ("weight", rows.weight), ("groups", rows.groups)):
             if values is not None:
                 form[name] = Array(count, torch.from_numpy(values).dtype)
         baselines_form = {name: Array(count, torch.float64) for name in _others(compare)}
@@ -144,8 +144,8 @@ class Fold:
 
 def on_test_rows(
     learnt: Learnt,
-    train: Examples,
-    test: Examples,
+    train: Dataset,
+    test: Dataset,
     rows: np.ndarray,
     seed: int,
     *,
@@ -159,8 +159,8 @@ def on_test_rows(
 
 def _fold(
     learnt: Learnt,
-    train: Examples,
-    test: Examples,
+    train: Dataset,
+    test: Dataset,
     rows: np.ndarray,
     seed: int,
     most: int,
@@ -180,7 +180,7 @@ def _fold(
         rows=rows,
         folds=np.zeros(len(test), np.int64),
         logits=learnt.model.ensemble.logits(encoded),
-        answers=test.answers,
+        answers=test.y,
         weight=test.weight,
         groups=test.groups,
         others=others,
@@ -188,11 +188,11 @@ def _fold(
     )
     watch.begin(WORTH)
     weight = np.ones(len(some)) if test.weight is None else test.weight[some]
-    return Fold(found, rises(learnt.model, encoded[some], test.answers[some], seed), weight)
+    return Fold(found, rises(learnt.model, encoded[some], test.y[some], seed), weight)
 
 
 def cross_validated(
-    examples: Examples,
+    examples: Dataset,
     splits: list[Split],
     choices: Choices,
     seed: int,

@@ -9,11 +9,11 @@ import numpy as np
 
 from torchbce.common import processes
 from torchbce.common.errors import InputError
-from torchbce.io.files import row_number
+from torchbce.io.files import FileRows
 from torchbce.table.columns.background import background, filled
-from torchbce.table.columns.choose import fit_columns
 from torchbce.table.columns.columns import FittedColumn, encode, inputs_of, levels_of
-from torchbce.table.columns.examples import Examples
+from torchbce.table.columns.dataset import Dataset
+from torchbce.table.columns.infer import fit_encoders
 from torchbce.table.columns.matrix import Data, digest
 from torchbce.table.ensemble.course import Watch
 from torchbce.table.ensemble.data import Fitted
@@ -22,7 +22,7 @@ from torchbce.table.ensemble.fit import fit_ensemble
 from torchbce.table.ensemble.linear import fit_linear
 from torchbce.table.ensemble.recipe import Choices, Recipe, recipe
 from torchbce.table.screening import WIDE, worth_keeping
-from torchbce.table.splits.held import Split
+from torchbce.table.splits.holdout import Split
 from torchbce.table.splits.splits import member_splits
 
 if TYPE_CHECKING:
@@ -42,19 +42,19 @@ class Model:
     columns: list[FittedColumn]
     ensemble: Ensemble
 
-    def logits(self, table: pl.DataFrame, name: str) -> np.ndarray:
+    def logits(self, table: pl.DataFrame, rows: FileRows) -> np.ndarray:
         """One per row, float64; where a cell is unknown, of the mean probability over the training rows' values.
 
         Raises:
             NoAnswer: one of them is not finite, which those of a finished training are.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            logits = self.ensemble.logits(encode(table, self.columns, name))
+            logits = self.ensemble.logits(encode(table, self.columns, rows))
         finite = np.isfinite(logits)
         if not finite.all():
             row = int(finite.argmin())
             raise NoAnswer(
-                f"{name}: the model's logit of row {row_number(name, row)} is {logits[row]}: its weights are too large "
+                f"{rows}: the model's logit of row {rows.number(row)} is {logits[row]}: its weights are too large "
                 "to be those of a finished training; train again"
             )
         return logits
@@ -75,7 +75,7 @@ class Learnt:
 
 
 def learn(
-    examples: Examples,
+    examples: Dataset,
     choices: Choices,
     *,
     seed: int,
@@ -89,7 +89,7 @@ def learn(
     on with.
     """
     if start is None:
-        columns = fit_columns(
+        columns = fit_encoders(
             examples.frame, examples.kinds, examples.name, examples.decimal, examples.dates, examples.weight
         )
         kept, screened = _screened(columns, examples)
@@ -97,13 +97,13 @@ def learn(
         kept, screened = start.columns, {}
     chosen = recipe(len(examples), choices)
     rows = encode(examples.frame, kept, examples.name)
-    data = Data(filled(rows), examples.answers, levels_of(kept), examples.weight)
+    data = Data(filled(rows), examples.y, levels_of(kept), examples.weight)
     if splits is None:
         splits = member_splits(examples, chosen.folds, chosen.members, seed)
     if processes.world_size() > 1:
         split = digest(*(rows for one in splits for rows in one))
         processes.require_same({"the content of the encoded rows": data.digest, "the split of the rows": split})
-    rare = min(int(examples.answers.sum()), int((1 - examples.answers).sum()))
+    rare = min(int(examples.y.sum()), int((1 - examples.y).sum()))
     judge = rare >= FEWEST_OF_A_CLASS
     if chosen.linear:
         fitted = fit_linear(data, splits, judge=judge)
@@ -124,12 +124,10 @@ def learn(
     )
 
 
-def _screened(columns: list[FittedColumn], examples: Examples) -> tuple[list[FittedColumn], dict[str, str]]:
+def _screened(columns: list[FittedColumn], examples: Dataset) -> tuple[list[FittedColumn], dict[str, str]]:
     """The columns of a wide table that have something to say, and what is said of the others."""
     if len(columns) <= WIDE:
         return columns, {}
-    keep = worth_keeping(
-        [filled(column.encode(examples.frame, examples.name)[0]) for column in columns], examples.answers
-    )
+    keep = worth_keeping([filled(column.encode(examples.frame, examples.name)[0]) for column in columns], examples.y)
     others = {c.name: "no sign of use in the training rows" for c, kept in zip(columns, keep, strict=True) if not kept}
     return [c for c, kept in zip(columns, keep, strict=True) if kept], others

@@ -10,16 +10,16 @@ import numpy as np
 
 from torchbce.io.source import Format
 from torchbce.table.columns.columns import encode
-from torchbce.table.columns.examples import Examples
-from torchbce.table.columns.roles import Roles
+from torchbce.table.columns.dataset import Dataset
+from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.ensemble.calibration import bce
 from torchbce.table.ensemble.course import Watch
 from torchbce.table.ensemble.recipe import Choices, Recipe, recipe
 from torchbce.table.estimate import cross_validated, on_test_rows
 from torchbce.table.model import learn
 from torchbce.table.outcome import Outcome, Outline
-from torchbce.table.read import Read, read_examples, read_test
-from torchbce.table.splits.held import Held, Split
+from torchbce.table.read import TableInfo, read_dataset, read_test
+from torchbce.table.splits.holdout import Holdout, Split
 from torchbce.table.splits.splits import by_time, folds, last_or_random, later_and_apart
 from torchbce.table.splits.straddling import left_out, left_out_of_folds, left_out_of_test
 
@@ -32,9 +32,9 @@ DRAWN = 100_000  # training rows that pictures are made of, at most
 class Task:
     """A table, read and split: all that is known before training."""
 
-    read: Read
-    train: Examples  # what the model that is kept learns from
-    test: Examples | None
+    read: TableInfo
+    train: Dataset  # what the model that is kept learns from
+    test: Dataset | None
     test_rows: np.ndarray  # their numbers, from 1
     splits: list[Split]  # of `train`, for cross-validation; empty without it
     dropped: list[str]  # what is said of rows that are in no part
@@ -42,14 +42,14 @@ class Task:
     @property
     def digests(self) -> dict[str, str]:
         """Of the content of the files that were read, by their names."""
-        own, other = {self.outline.name: self.read.examples.digest}, self.outline.test_file
+        own, other = {self.outline.name: self.read.dataset.digest}, self.outline.test_file
         return own if other is None or self.test is None else own | {other: self.test.digest}
 
     @property
     def known(self) -> dict[str, object]:
         """What has to be the same in all processes, besides the options."""
-        frame = self.read.examples.frame
-        dtypes = ", ".join(f"{name} {frame.schema[name]}" for name in self.read.examples.kinds)
+        frame = self.read.dataset.frame
+        dtypes = ", ".join(f"{name} {frame.schema[name]}" for name in self.read.dataset.kinds)
         contents = " and ".join(digest[:16] for digest in self.digests.values())
         return {"the list of columns": dtypes, **self.outline.known, "the content of the table": contents}
 
@@ -59,11 +59,11 @@ class Task:
 
     @property
     def outline(self) -> Outline:
-        examples, test = self.read.examples, self.test
-        ones = int((self.train if test is None else test).answers.sum())
+        examples, test = self.read.dataset, self.test
+        ones = int((self.train if test is None else test).y.sum())
         counted = len(self.train if test is None else test)
         return Outline(
-            name=Path(examples.name).name,
+            name=Path(examples.name.file).name,
             rows=len(examples),
             base_rate=examples.base_rate,
             kinds=examples.kinds,
@@ -73,25 +73,25 @@ class Task:
             train_rows=len(self.train),
             train_base_rate=self.train.base_rate,
             test_rows=None if test is None else len(test),
-            test_file=None if test is None or test.name == examples.name else Path(test.name).name,
+            test_file=None if test is None or test.name == examples.name else Path(test.name.file).name,
             folds=len(self.splits),
             rarer=min(ones, counted - ones),
             dropped=self.dropped,
         )
 
 
-def prepare(file: str, roles: Roles, held: Held, *, seed: int, format: Format | None = None) -> Task:
+def prepare(file: str, roles: ColumnRoles, held: Holdout, *, seed: int, format: Format | None = None) -> Task:
     """Read a table and keep rows aside.
 
     Raises:
-        InputError: see `read_examples`; a test file without a column that is needed.
+        InputError: see `read_dataset`; a test file without a column that is needed.
     """
-    read = read_examples(file, roles, format)
-    examples = read.examples
+    read = read_dataset(file, roles, format)
+    examples = read.dataset
     if held.file is not None:
         test = read_test(held.file, read, roles, format)
         rows = later_and_apart(examples, test)
-        dropped = left_out_of_test(len(test) - len(rows), Path(test.name).name)
+        dropped = left_out_of_test(len(test) - len(rows), Path(test.name.file).name)
         return Task(read, examples, test.of(rows), rows + 1, [], dropped)
     nothing = np.zeros(0, np.int64)
     if held.folds is not None or (held.share is None and len(examples) < SMALL):
@@ -105,7 +105,7 @@ def prepare(file: str, roles: Roles, held: Held, *, seed: int, format: Format | 
     return Task(read, examples.of(train), examples.of(aside), aside + 1, [], dropped)
 
 
-def _dropped_of_folds(examples: Examples, count: int, splits: list[Split]) -> list[str]:
+def _dropped_of_folds(examples: Dataset, count: int, splits: list[Split]) -> list[str]:
     """What is said of the rows that would be predicted if rows had no groups."""
     if examples.times is None:
         return []
@@ -137,7 +137,7 @@ def train(
     if task.test is not None:
         estimate = on_test_rows(learnt, task.train, task.test, task.test_rows, seed, compare=compare, watch=watch)
     encoded = encode(task.train.frame, learnt.model.columns, task.train.name)
-    losses = bce(learnt.model.ensemble.logits(encoded), task.train.answers)
+    losses = bce(learnt.model.ensemble.logits(encoded), task.train.y)
     some = np.random.default_rng(seed).permutation(len(encoded))[:DRAWN]
     return Outcome(
         outline=task.outline,

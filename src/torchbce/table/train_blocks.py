@@ -14,7 +14,7 @@ from torchbce.io.scan import expand_names
 from torchbce.io.source import Format
 from torchbce.table import baselines
 from torchbce.table.columns.matrix import digest
-from torchbce.table.columns.roles import Roles
+from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.ensemble.block_fit import StreamFitted, fit_stream, stream_recipe
 from torchbce.table.ensemble.course import Watch
 from torchbce.table.ensemble.recipe import PIECES, Choices, Recipe
@@ -26,7 +26,7 @@ from torchbce.table.packed.decoded import decoded
 from torchbce.table.packed.fingerprint import sampled
 from torchbce.table.packed.prepare import Stream, prepare_stream
 from torchbce.table.packed.stored import Stored
-from torchbce.table.splits.held import Held
+from torchbce.table.splits.holdout import Holdout
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class StreamTask:
 
 def prepare(
     names: list[str],
-    roles: Roles,
-    held: Held,
+    roles: ColumnRoles,
+    held: Holdout,
     *,
     seed: int,
     format: Format | None,

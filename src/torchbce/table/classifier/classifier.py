@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from torchbce.common.errors import InputError
 from torchbce.common.visible import MESSAGE, shown
+from torchbce.io.files import FileRows
 from torchbce.io.frames import (
     describe_value,
     frame_column_names,
@@ -27,22 +28,24 @@ from torchbce.io.frames import (
 from torchbce.monitor.history import Epoch
 from torchbce.table.classifier.eval_set import read_eval_set
 from torchbce.table.classifier.inputs import check_labels, check_weights, encode_groups, to_array
-from torchbce.table.columns.choose import USABLE, choose_columns
 from torchbce.table.columns.columns import zero_in_front
-from torchbce.table.columns.examples import Examples
-from torchbce.table.columns.noticed import unknown_categories
+from torchbce.table.columns.dataset import Dataset
+from torchbce.table.columns.drift import unknown_categories
+from torchbce.table.columns.infer import infer_column_types
+from torchbce.table.columns.requirements import USABLE
 from torchbce.table.ensemble.calibration import sigmoid
 from torchbce.table.ensemble.course import Watch
 from torchbce.table.ensemble.recipe import Choices, OptimizerName, recipe
 from torchbce.table.model import Model, learn
-from torchbce.table.splits.held import Split
+from torchbce.table.splits.holdout import Split
 
 if TYPE_CHECKING:
     import polars as pl
 
 __all__ = ["BCEClassifier"]
 
-NUMERIC = ("numeric", "counts the rows")  # here a column that counts the rows is used: the caller chose it
+X_ROWS = FileRows("X")  # as messages name what a caller hands over
+NUMERIC = ("numeric", "counts the rows")  # a column that the caller hands over is taken to be meant
 
 
 class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -193,8 +196,8 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return logits, with one warning about unknown categories that names the line of the caller's caller."""
         check_is_fitted(self, "model_")
         frame = self._new_rows(X)
-        logits = self.model_.logits(frame, "X")
-        unknown = unknown_categories(frame, self.model_.columns, "X")
+        logits = self.model_.logits(frame, X_ROWS)
+        unknown = unknown_categories(frame, self.model_.columns, X_ROWS)
         if unknown:
             warnings.warn(shown("X: " + "; ".join(unknown), MESSAGE), UserWarning, stacklevel=3)
         return logits
@@ -299,15 +302,15 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return classes
 
-    def _examples(self, frame: Any, positive: np.ndarray, weight: np.ndarray | None, groups: Any) -> Examples:
-        kinds = choose_columns(frame, [], [str(name) for name in self.categorical], "X")
+    def _examples(self, frame: Any, positive: np.ndarray, weight: np.ndarray | None, groups: Any) -> Dataset:
+        kinds = infer_column_types(frame, [], [str(name) for name in self.categorical], X_ROWS)
         kinds = {name: "numeric" if kind in NUMERIC else kind for name, kind in kinds.items()}
         self._left_out = {name: kind for name, kind in kinds.items() if kind not in USABLE}
-        examples = Examples(
+        examples = Dataset(
             frame=frame,
-            name="X",
+            name=X_ROWS,
             kinds={name: kind for name, kind in kinds.items() if kind in USABLE},
-            answers=positive.astype(np.uint8),
+            y=positive.astype(np.uint8),
             weight=weight,
             groups=encode_groups(groups, frame.height),
         )
@@ -315,7 +318,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             examples = examples.of(np.flatnonzero(weight > 0))
         return examples
 
-    def _with_eval_set(self, examples: Examples, eval_set: Any, classes: np.ndarray) -> tuple[Examples, list[Split]]:
+    def _with_eval_set(self, examples: Dataset, eval_set: Any, classes: np.ndarray) -> tuple[Dataset, list[Split]]:
         """Append the rows of the eval set, and return the splits by which every member is validated on them.
 
         Only the ratios of its weights count: their mean becomes that of the others.
@@ -332,7 +335,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         both = replace(
             examples,
             frame=stack_frames(examples.frame, frame),
-            answers=np.concatenate([examples.answers, y == classes[1]]).astype(np.uint8),
+            y=np.concatenate([examples.y, y == classes[1]]).astype(np.uint8),
             weight=None if examples.weight is None and (weight == weight[0]).all() else whole,
             groups=None,
         )

@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from torchbce.common.errors import InputError
 from torchbce.io.frames import describe_value, is_missing, to_series
-from torchbce.table.read import group_numbers
+from torchbce.table.splits.groups import group_numbers
 
 LABELS = "labels are texts, whole numbers, or true and false"
 EVAL_SET = "eval_set is (X, y) or (X, y, weight), or a list of one of these"

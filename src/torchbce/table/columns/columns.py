@@ -18,7 +18,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from torchbce.common.errors import InputError
-from torchbce.io.files import column_of, row_number
+from torchbce.io.files import FileRows, column_of
 from torchbce.io.kinds import dates, missing_as_null, numbers
 
 MICROSECONDS = 86_400e6  # of a day
@@ -40,10 +40,10 @@ class NumericColumn(BaseModel):
     gaps: bool
     is_date: bool = False  # in days since 1970
     decimal: Literal[".", ","] = "."
-    date: str = Field(default="", max_length=32)  # the format of a column of dates in a CSV file
+    date: str = Field(default="", max_length=32)  # the format of a column of dates in a CSV rows
 
-    def encode(self, table: pl.DataFrame, file: str) -> list[np.ndarray]:
-        values = self.values(table, file).clip(self.low, self.high)
+    def encode(self, table: pl.DataFrame, rows: FileRows) -> list[np.ndarray]:
+        values = self.values(table, rows).clip(self.low, self.high)
         scaled = values / self.scale - self.mean / self.scale  # neither of them overflows where their difference does
         if not self.gaps:
             return [scaled]
@@ -51,9 +51,9 @@ class NumericColumn(BaseModel):
         scaled[missing] = 0.0
         return [scaled, missing]
 
-    def values(self, table: pl.DataFrame, file: str) -> np.ndarray:
+    def values(self, table: pl.DataFrame, rows: FileRows) -> np.ndarray:
         """As they stand in a table, NaN at gaps."""
-        return number_values(table, self.name, file, self.decimal, self.date)
+        return number_values(table, self.name, rows, self.decimal, self.date)
 
 
 class CategoricalColumn(BaseModel):
@@ -94,8 +94,8 @@ class CategoricalColumn(BaseModel):
             raise ValueError(f"the level {repeated!r} repeats")
         return levels
 
-    def encode(self, table: pl.DataFrame, file: str) -> list[np.ndarray]:
-        texts = texts_of(column_of(table, self.name, file))
+    def encode(self, table: pl.DataFrame, rows: FileRows) -> list[np.ndarray]:
+        texts = texts_of(column_of(table, self.name, rows))
         codes = texts.replace_strict(
             self.levels, range(1, len(self.levels) + 1), default=self.code_of_others, return_dtype=pl.Float64
         )
@@ -131,8 +131,8 @@ class CalendarColumn(BaseModel):
             raise ValueError(f"{strange[0]} is no {self.part}: they are numbered from 0 to {most}")
         return self
 
-    def encode(self, table: pl.DataFrame, file: str) -> list[np.ndarray]:
-        codes = calendar_codes(table, self, file)
+    def encode(self, table: pl.DataFrame, rows: FileRows) -> list[np.ndarray]:
+        codes = calendar_codes(number_values(table, self.name, rows, ".", self.date), self.part)
         return [np.where(np.isin(codes, self.known), codes, np.nan)]
 
 
@@ -196,22 +196,21 @@ def inputs_of(columns: list[FittedColumn]) -> dict[str, list[int]]:
     return found
 
 
-def calendar_codes(table: pl.DataFrame, column: CalendarColumn, file: str) -> np.ndarray:
-    """0 at a gap."""
-    days = number_values(table, column.name, file, ".", column.date)
+def calendar_codes(days: np.ndarray, part: CalendarPart) -> np.ndarray:
+    """Return the part of each date, given in days since 1970; 0 at a gap."""
     moments = pl.Series(np.round(days * MICROSECONDS)).fill_nan(None).cast(pl.Int64).cast(pl.Datetime("us"))
-    if column.part == "month":
+    if part == "month":
         codes = moments.dt.month()
-    elif column.part == "weekday":
+    elif part == "weekday":
         codes = moments.dt.weekday()
     else:
         codes = moments.dt.hour() + 1
     return codes.cast(pl.Int64).fill_null(0).to_numpy()
 
 
-def encode(table: pl.DataFrame, columns: list[FittedColumn], file: str) -> np.ndarray:
+def encode(table: pl.DataFrame, columns: list[FittedColumn], rows: FileRows) -> np.ndarray:
     """One row of float32 inputs per row of the table: numbers and gaps first, then the codes, in the columns' order."""
-    parts = [part for column in _in_order(columns) for part in column.encode(table, file)]
+    parts = [part for column in _in_order(columns) for part in column.encode(table, rows)]
     matrix = np.empty((table.height, len(parts)), np.float32)
     for position, part in enumerate(parts):
         matrix[:, position] = part
@@ -223,11 +222,11 @@ def _in_order(columns: list[FittedColumn]) -> list[FittedColumn]:
     return sorted(columns, key=lambda column: not isinstance(column, NumericColumn))
 
 
-def number_values(table: pl.DataFrame, name: str, file: str, decimal: str = ".", form: str = "") -> np.ndarray:
+def number_values(table: pl.DataFrame, name: str, rows: FileRows, decimal: str = ".", form: str = "") -> np.ndarray:
     """The column as float64, NaN at its gaps; infinite values and texts are refused."""
-    values = column_of(table, name, file)
+    values = column_of(table, name, rows)
     if values.dtype == pl.String:
-        values = _parsed(missing_as_null(values), name, file, decimal, form)
+        values = _parsed(missing_as_null(values), name, rows, decimal, form)
     if values.dtype == pl.Datetime:
         values = values.dt.epoch("us").cast(pl.Float64) / MICROSECONDS  # days, as the physical value of a date
     elif values.dtype.is_temporal():
@@ -237,13 +236,13 @@ def number_values(table: pl.DataFrame, name: str, file: str, decimal: str = ".",
     if infinite.any():
         row = int(infinite.argmax())
         raise InputError(
-            f"{file}: row {row_number(file, row)} of column {name!r} is {numbers_array[row]}; "
+            f"{rows.row(row)} of column {name!r} is {numbers_array[row]}; "
             "infinite values cannot be scaled: correct it or leave it empty"
         )
     return numbers_array
 
 
-def _parsed(texts: pl.Series, name: str, file: str, decimal: str, form: str) -> pl.Series:
+def _parsed(texts: pl.Series, name: str, rows: FileRows, decimal: str, form: str) -> pl.Series:
     """Texts as numbers or dates."""
     found = dates(texts, form or None) if form else None
     if found is not None:
@@ -260,7 +259,7 @@ def _parsed(texts: pl.Series, name: str, file: str, decimal: str, form: str) -> 
         row = int(wrong.arg_max() or 0)
         what = f"dates written like {form}" if form else "numbers"
         raise InputError(
-            f"{file}: row {row_number(file, row)} of column {name!r} is {texts[row]!r}; the model takes this column as "
+            f"{rows.row(row)} of column {name!r} is {texts[row]!r}; the model takes this column as "
             f"{what}: correct it or leave it empty"
         )
     return parsed

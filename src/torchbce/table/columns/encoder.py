@@ -1,4 +1,4 @@
-"""Batches of a table to numbers and codes, as a model reads them, with what each column was found to hold.
+"""Batches of a table to numbers and codes, as a model reads them.
 
 The same as `columns.encode` on the whole table, whatever a batch by itself would look like. Texts that are a level as
 they are written, which are most, are looked up at once; what is left is cleaned first.
@@ -9,22 +9,21 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from torchbce.io.files import PartName
+from torchbce.io.files import FileRows
 from torchbce.io.kinds import missing_as_null
 from torchbce.table.columns.columns import CategoricalColumn, FittedColumn, NumericColumn, encode
-from torchbce.table.columns.feature import Feature
+from torchbce.table.columns.fitter import ColumnFitter
 
 
 class Encoder:
-    """The columns that a model learns from."""
+    """Encodes batches by the columns that a model learns from."""
 
-    def __init__(self, features: list[Feature], columns: list[FittedColumn]) -> None:
+    def __init__(self, fitters: list[ColumnFitter], columns: list[FittedColumn]) -> None:
         self.columns = columns
-        used = {column.name for column in columns}
-        self._features = [feature for feature in features if feature.name in used]
+        by_name = {fitter.type.name: fitter for fitter in fitters}
+        self._types = [by_name[name].type for name in dict.fromkeys(column.name for column in columns)]
         self._numeric: list[FittedColumn] = [column for column in columns if isinstance(column, NumericColumn)]
         self._coded = [column for column in columns if not isinstance(column, NumericColumn)]
-        by_name = {feature.name: feature for feature in self._features}
         self._codes = {
             column.name: _codes(column.levels, by_name[column.name])
             for column in self._coded
@@ -33,38 +32,31 @@ class Encoder:
 
     @property
     def names(self) -> list[str]:
-        """Of the columns of the table."""
-        return [feature.name for feature in self._features]
+        """The columns of the table that are read."""
+        return [type.name for type in self._types]
 
-    def typed(self, frame: pl.DataFrame, file: PartName) -> pl.DataFrame:
-        """A batch as its columns hold it; texts as they are written."""
-        return pl.DataFrame(
-            [
-                feature.texts(frame[feature.name], file)
-                if feature.is_text
-                else feature.typed(frame[feature.name], file)
-                for feature in self._features
-            ]
-        )
+    def typed(self, frame: pl.DataFrame, rows: FileRows) -> pl.DataFrame:
+        """Return a batch as its columns hold it; texts as they are written."""
+        return pl.DataFrame([type.read(frame[type.name], rows) for type in self._types])
 
-    def numbers(self, typed: pl.DataFrame, file: str) -> np.ndarray:
-        """float32 (rows, numbers), NaN where the training rows tell nothing."""
-        return encode(typed, self._numeric, file)
+    def numbers(self, typed: pl.DataFrame, rows: FileRows) -> np.ndarray:
+        """Return float32 (rows, numbers), NaN where the training rows tell nothing."""
+        return encode(typed, self._numeric, rows)
 
-    def codes(self, typed: pl.DataFrame, file: str) -> np.ndarray:
-        """int32 (rows, coded columns), -1 where the training rows tell nothing."""
+    def codes(self, typed: pl.DataFrame, rows: FileRows) -> np.ndarray:
+        """Return int32 (rows, coded columns), -1 where the training rows tell nothing."""
         found = np.zeros((typed.height, len(self._coded)), np.int32)
         for i, column in enumerate(self._coded):
             if isinstance(column, CategoricalColumn):
                 found[:, i] = self._levels(typed[column.name], column, self._codes[column.name])
             else:
-                found[:, i] = np.nan_to_num(column.encode(typed, file)[0], nan=-1.0)
+                found[:, i] = np.nan_to_num(column.encode(typed, rows)[0], nan=-1.0)
         return found
 
-    def rows(self, typed: pl.DataFrame, file: str) -> np.ndarray:
-        """float32 (rows, inputs), as `columns.encode` gives them."""
-        codes = self.codes(typed, file)
-        return np.concatenate([self.numbers(typed, file), np.where(codes < 0, np.nan, codes)], 1, dtype=np.float32)
+    def rows(self, typed: pl.DataFrame, rows: FileRows) -> np.ndarray:
+        """Return float32 (rows, inputs), as `columns.encode` gives them."""
+        codes = self.codes(typed, rows)
+        return np.concatenate([self.numbers(typed, rows), np.where(codes < 0, np.nan, codes)], 1, dtype=np.float32)
 
     def _levels(
         self, values: pl.Series, column: CategoricalColumn, codes: dict[str, int] | dict[int, int]
@@ -89,10 +81,10 @@ class Encoder:
         return array
 
 
-def _codes(levels: list[str], feature: Feature) -> dict[str, int] | dict[int, int]:
-    """By the text as it is read, where levels have other names; by the number, where these are whole numbers."""
+def _codes(levels: list[str], fitter: ColumnFitter) -> dict[str, int] | dict[int, int]:
+    """Return codes by the text as it is read, or by the number where levels are whole numbers."""
     codes = {level: code for code, level in enumerate(levels, 1)}
-    if not feature.is_text:
+    if not fitter.type.is_text:
         return {int(level): code for level, code in codes.items()}
-    names = feature.level_names()
+    names = fitter.level_names()
     return codes if names is None else {text: codes[name] for text, name in names.items() if name in codes}

@@ -8,6 +8,9 @@ texts there are is then known to about 1 %, from those whose hashes are least (B
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 
@@ -19,11 +22,17 @@ ROOM = 1 << 29  # bytes, for all columns together
 
 
 class Levels:
-    """Counts in all rows and in training rows. train: training rows that are no gaps."""
+    """Counts of each text in all rows and in training rows.
 
-    def __init__(self, room: int = ROOM) -> None:
+    room: bytes; None: everything is counted exactly. clean: the level of each text, null for one that means a gap.
+    train: training rows that are no gaps.
+    """
+
+    def __init__(self, room: int | None = ROOM, clean: Callable[[pl.Series], pl.Series] = missing_as_null) -> None:
         self.train = 0
-        self._room = room
+        self._room: float = math.inf if room is None else room
+        self._most: float = math.inf if room is None else KEPT
+        self._clean = clean
         self._counts: list[pl.DataFrame] = []
         self._waiting = self._bytes = 0
         self._hashes = np.zeros(0, np.uint64)
@@ -31,17 +40,17 @@ class Levels:
         self._is_exact = True
 
     def add(self, values: pl.Series, train: pl.Series) -> int:
-        """More rows, texts as they are written or whole numbers; how many of them are no gaps.
+        """Add rows, texts or whole numbers, and return how many of them are no gaps.
 
         `train` says which are training rows.
         """
         found = pl.DataFrame({"level": values.alias("level"), "train": train.alias("train")})
         counts = found.group_by("level").agg(rows=pl.len(), train=pl.col("train").sum())
-        counts = counts.with_columns(level=missing_as_null(counts["level"].cast(pl.String))).drop_nulls("level")
+        counts = counts.with_columns(level=self._clean(counts["level"].cast(pl.String))).drop_nulls("level")
         self._counts.append(counts.cast({"rows": pl.Int64, "train": pl.Int64}))
         self._waiting += counts.height
         self._bytes += int(counts.estimated_size())
-        if self._waiting > 2 * KEPT or self._bytes > self._room:
+        if self._waiting > 2 * self._most or self._bytes > self._room:
             self._merge()
         self.train += int(counts["train"].sum())
         return int(counts["rows"].sum())
@@ -50,7 +59,7 @@ class Levels:
         sums = pl.col("rows").sum(), pl.col("train").sum()
         whole = pl.concat(self._counts).group_by("level").agg(*sums)
         crowded = 2 * whole.estimated_size() > self._room
-        if not self._is_exact or whole.height > KEPT or crowded:
+        if not self._is_exact or whole.height > self._most or crowded:
             self._remember(whole["level"])
             self._is_exact = False
             whole = whole.sort(["train", "rows", "level"], descending=[True, True, False]).head(KEPT)
@@ -68,7 +77,7 @@ class Levels:
 
     @property
     def counts(self) -> pl.DataFrame:
-        """level, rows, train; in no order."""
+        """Level, rows and train, in no order."""
         return (
             self._merge()
             if self._counts
@@ -77,7 +86,7 @@ class Levels:
 
     @property
     def distinct(self) -> int:
-        """How many different texts there are, an estimate beyond `KEPT`."""
+        """The number of different texts, an estimate beyond `KEPT`."""
         height = self.counts.height
         if self._is_exact:
             return height
@@ -87,11 +96,11 @@ class Levels:
 
     @property
     def known(self) -> str:
-        """How messages call the number of different texts."""
+        """The number of different texts as messages show it."""
         return f"{self.distinct:,}" if self._is_exact else f"about {self.distinct:,}"
 
 
 def most_frequent(counts: pl.DataFrame) -> list[str]:
-    """The levels that a model keeps: the most frequent in training rows that occur there more than once."""
+    """Return the levels that a model keeps: the most frequent in training rows that occur there more than once."""
     kept = counts.filter(pl.col("train") > 1).sort(["train", "level"], descending=[True, False])
     return kept["level"].head(MAX_LEVELS).to_list()

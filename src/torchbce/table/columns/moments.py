@@ -1,7 +1,8 @@
-"""The mean and the deviation of a column that is seen in pieces, exact to rounding, at any size of its values.
+"""The mean and the deviation of a column that is seen in batches, exact to rounding, at any size of its values.
 
-Chan, Golub and LeVeque (1979): two pieces' means and sums of squares around them give those of both. All are kept by
-way of a power of two as large as the largest value, so that squares of 1e300 do not overflow.
+Chan, Golub and LeVeque (1979): the means and variances of two batches give those of both. All are kept in a unit as
+large as the largest size, so that squares of 1e300 do not overflow. It grows by powers of two alone, which round
+nothing: batches of one and the same value have no deviation.
 """
 
 from __future__ import annotations
@@ -12,47 +13,61 @@ import numpy as np
 
 
 class Moments:
-    """Of values so far: their weighted mean and deviation, the least and the greatest, and whether there are gaps."""
+    """Weighted mean and deviation, least and greatest value, and whether there are gaps."""
 
     def __init__(self) -> None:
-        self.low, self.high, self.gaps = math.inf, -math.inf, False
-        self._exponent = -1074  # values are kept as value / 2**exponent, at most 1
-        self._weight, self._mean, self._squares = 0.0, 0.0, 0.0
+        self.gaps = False
+        self._low, self._high = math.inf, -math.inf
+        self._unit = 0.0  # of the mean and the deviation: the largest size is less than two of it
+        self._weight, self._mean, self._variance = 0.0, 0.0, 0.0
 
     def add(self, values: np.ndarray, weight: np.ndarray | None) -> None:
-        """More values, NaN at gaps."""
+        """Add values, NaN at gaps."""
         known = ~np.isnan(values)
         if not known.all():
             self.gaps = True
             values, weight = values[known], None if weight is None else weight[known]
         if not len(values):
             return
-        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+        self._low, self._high = min(self._low, float(values.min())), max(self._high, float(values.max()))
         total = float(len(values)) if weight is None else float(weight.sum())
         if not total:
             return
-        self._at_least(math.frexp(max(abs(self.low), abs(self.high)))[1])
-        parts = np.ldexp(values, -self._exponent)
+        self._make_room_for(max(abs(self._low), abs(self._high)) or 1.0)
+        parts = values / self._unit
         mean = float(np.average(parts, weights=weight))
-        squares = (parts - mean) ** 2
-        both = self._weight + total
-        apart = mean - self._mean
-        self._squares += float(squares.sum() if weight is None else (squares * weight).sum())
-        self._squares += apart * apart * (self._weight * (total / both))
-        self._mean += apart * (total / both)
-        self._weight = both
+        self._merge(total, mean, float(np.average((parts - mean) ** 2, weights=weight)))
 
-    def _at_least(self, exponent: int) -> None:
-        if exponent > self._exponent:
-            down = self._exponent - exponent
-            self._mean, self._squares = math.ldexp(self._mean, down), math.ldexp(self._squares, 2 * down)
-            self._exponent = exponent
+    def _make_room_for(self, size: float) -> None:
+        if not self._weight:
+            self._unit = size
+        grown = math.frexp(size)[1] - math.frexp(self._unit)[1]
+        if grown > 0:
+            self._unit = math.ldexp(self._unit, grown)
+            self._mean, self._variance = math.ldexp(self._mean, -grown), math.ldexp(self._variance, -2 * grown)
+
+    def _merge(self, weight: float, mean: float, variance: float) -> None:
+        share, apart = weight / (self._weight + weight), mean - self._mean
+        self._variance += share * (variance - self._variance) + apart * apart * share * (1 - share)
+        self._mean = mean if share == 1 else self._mean + share * apart
+        self._weight += weight
+
+    @property
+    def low(self) -> float:
+        """The least value, 0 where nothing is known."""
+        return self._low if self._low <= self._high else 0.0
+
+    @property
+    def high(self) -> float:
+        """The greatest value, 0 where nothing is known."""
+        return self._high if self._low <= self._high else 0.0
 
     @property
     def mean(self) -> float:
-        return math.ldexp(self._mean, self._exponent)
+        """The mean, 0 where nothing is known."""
+        return self._unit * self._mean
 
     @property
     def scale(self) -> float:
         """The deviation, 1 where it is 0 or nothing is known."""
-        return math.ldexp(math.sqrt(self._squares / self._weight), self._exponent) or 1.0 if self._weight else 1.0
+        return self._unit * math.sqrt(self._variance) or 1.0

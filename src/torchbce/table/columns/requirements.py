@@ -1,22 +1,23 @@
-"""What the rows of a table must have to be trained on: enough of each class, weights that are finite and from 0."""
+"""What a table must have to be trained on: enough rows of each class, and a column to learn from."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from torchbce.common.errors import InputError
-from torchbce.io.files import row_number
+from torchbce.table.columns.roles import ColumnRoles
 
+USABLE = ("numeric", "categorical")
 FEWEST = 5  # rows of each class, to learn from some and be judged by others
 
 
 def require_both_classes(answers: np.ndarray, name: str, fewest: int = FEWEST) -> None:
-    """Rows enough of each class; the error says how many there are."""
+    """Raise unless there are rows enough of each class."""
     require_of_each_class(np.bincount(answers, minlength=2), name, fewest)
 
 
 def require_of_each_class(counts: np.ndarray, name: str, fewest: int = FEWEST) -> None:
-    """Rows enough of each class, by how many there are."""
+    """Raise unless there are rows enough of each class, by their counts."""
     if counts.min() < fewest:
         rare = int(counts.argmin())
         raise InputError(
@@ -25,13 +26,15 @@ def require_of_each_class(counts: np.ndarray, name: str, fewest: int = FEWEST) -
         )
 
 
-def require_weights(weights: np.ndarray, column: str, name: str) -> None:
-    """Each is a finite number from 0; the error names the first that is not, by its row in the file."""
-    wrong = ~(weights >= 0)
-    if wrong.any():
-        place = int(wrong.argmax())
-        what = "missing" if np.isnan(weights[place]) else f"{weights[place]:g}"
-        raise InputError(
-            f"{name}: row {row_number(name, place)} of the weights {column!r} is {what}; a weight is a finite number "
-            "from 0"
-        )
+def usable_columns(kinds: dict[str, str], roles: ColumnRoles, name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the kinds of the columns to learn from, and why the others are left out.
+
+    Raises:
+        InputError: there is nothing to learn from.
+    """
+    usable = {column: kind for column, kind in kinds.items() if kind in USABLE}
+    if not usable:
+        reasons = ", ".join(f"{column!r} is {kind}" for column, kind in kinds.items()) or "there is no other column"
+        raise InputError(f"{name}: no column to learn from besides {roles.target!r}: {reasons}")
+    left_out = {column: kind for column, kind in kinds.items() if kind not in USABLE}
+    return usable, left_out | dict.fromkeys(roles.exclude, "excluded")

@@ -8,7 +8,7 @@ from torchbce.common.errors import InputError
 
 
 @dataclass(frozen=True)
-class Roles:
+class ColumnRoles:
     """The names of columns that are not to be learnt from like the others."""
 
     target: str
@@ -25,6 +25,11 @@ class Roles:
         single = {"--target": self.target, "--weight": self.weight, "--group": self.group, "--time": self.time}
         given = [([name], flag) for flag, name in single.items() if name is not None]
         return [*given, (self.exclude, "--exclude"), (self.categorical, "--categorical")]
+
+    @property
+    def not_learnt_from(self) -> set[str]:
+        """Columns that no model learns from."""
+        return {*self.exclude, self.target, *(name for name in (self.weight, self.group) if name is not None)}
 
     def require_apart(self, table: str) -> None:
         """No column has two roles that contradict each other.

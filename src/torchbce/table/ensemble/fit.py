@@ -29,7 +29,7 @@ from torchbce.table.network.bins import EDGE_ROWS, bin_counts, quantile_bin_edge
 from torchbce.table.network.compiled import encoded
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
 from torchbce.table.network.trainers import TrainerFactory
-from torchbce.table.splits.held import Split
+from torchbce.table.splits.holdout import Split
 from torchbce.table.trees.boosted import BoostedTrees
 from torchbce.table.trees.boosting import grow
 

@@ -17,7 +17,7 @@ from torchbce.table.ensemble.calibration import bce
 from torchbce.table.ensemble.data import Fitted
 from torchbce.table.ensemble.ensemble import Ensemble
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
-from torchbce.table.splits.held import Split
+from torchbce.table.splits.holdout import Split
 
 TOLERANCE = 1e-10
 

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from torchbce.io.shards import TableBatch
-from torchbce.table.columns.answers import Answers
 from torchbce.table.columns.background import StandIns
 from torchbce.table.columns.encoder import Encoder
 from torchbce.table.columns.target import Target
+from torchbce.table.columns.target_encoder import TargetEncoder
+from torchbce.table.columns.weights_times import Weights
 from torchbce.table.splits.parts import TRAIN
-from torchbce.table.splits.row_parts import Weights
 
 
 class Encoded(NamedTuple):
@@ -37,14 +37,14 @@ class RowEncoder:
     def __init__(
         self,
         encoder: Encoder,
-        answers: Answers,
+        targets: TargetEncoder,
         target: Target,
         weights: Weights | None,
         mean_weight: float,
         parts_of: Callable[[TableBatch], np.ndarray],
         stand_ins: StandIns,
     ) -> None:
-        self._encoder, self._answers, self._target = encoder, answers, target
+        self._encoder, self._targets, self._target = encoder, targets, target
         self._weights, self._mean_weight, self._parts_of = weights, mean_weight, parts_of
         self._stand_ins = stand_ins
 
@@ -66,16 +66,16 @@ class RowEncoder:
         Raises:
             InputError: a value that is not of its column's kind, or a target that is neither of the two values.
         """
-        typed = self._encoder.typed(batch.frame, batch.name)
-        answers = self._answers.encode(batch.frame[self._target.column], self._target, batch.name)
+        typed = self._encoder.typed(batch.frame, batch.rows)
+        target = self._targets.encode(batch.frame[self._target.column], self._target, batch.rows)
         weight = None if self._weights is None else self._weights.of(batch) / self._mean_weight
-        numbers, codes = self._encoder.numbers(typed, batch.name), self._encoder.codes(typed, batch.name)
+        numbers, codes = self._encoder.numbers(typed, batch.rows), self._encoder.codes(typed, batch.rows)
         rows, parts = batch.first + np.arange(1, len(batch) + 1), self._parts_of(batch)
         self._stand_ins.fill(numbers, codes, rows, parts == TRAIN)
         return Encoded(
             numbers=numbers,
             codes=codes,
-            target=answers.astype(np.float32),
+            target=target.to_numpy().astype(np.float32),
             weight=None if weight is None else weight.astype(np.float32),
             rows=rows,
             parts=parts,

@@ -11,30 +11,34 @@ import numpy as np
 import polars as pl
 
 from torchbce.common.errors import InputError
+from torchbce.io.files import FileRows
+from torchbce.io.kinds import missing_as_null
 from torchbce.io.shards import Shards, TableBatch
-from torchbce.table.columns.answers import Answers
 from torchbce.table.columns.background import StandIns, background, filled
-from torchbce.table.columns.choose import USABLE
+from torchbce.table.columns.column_type import ColumnType
 from torchbce.table.columns.columns import FittedColumn, inputs_of, number_count
 from torchbce.table.columns.encoder import Encoder
-from torchbce.table.columns.feature import Feature
-from torchbce.table.columns.levels import ROOM
-from torchbce.table.columns.requirements import FEWEST, require_of_each_class
-from torchbce.table.columns.roles import Roles
+from torchbce.table.columns.fitter import ColumnFitter
+from torchbce.table.columns.levels import ROOM, Levels
+from torchbce.table.columns.requirements import FEWEST, require_of_each_class, usable_columns
+from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.columns.target import Target
+from torchbce.table.columns.target_encoder import TargetEncoder
+from torchbce.table.columns.weights_times import Weights
 from torchbce.table.network.bins import EDGE_ROWS
 from torchbce.table.packed.encoded_rows import RowEncoder
 from torchbce.table.splits.parts import DROPPED, NAMES, OF_SAMPLE, TEST, TRAIN
-from torchbce.table.splits.row_parts import RowParts, Weights
+from torchbce.table.splits.row_parts import RowParts
 from torchbce.table.splits.row_sample import RowSample
 
 ANSWER, WEIGHT = "__torchbce_answer", "__torchbce_weight"
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """What the pass found. counts: rows of each part and class, (3, 2); dropped: rows in none of the parts; sample:
-    encoded training rows.
+class TableScan:
+    """What a pass over a table found.
+
+    counts: rows of each part and class, (3, 2). dropped: rows in none of the parts. sample: encoded training rows.
     """
 
     kinds: dict[str, str]
@@ -55,26 +59,26 @@ class Learnt:
 
 
 class FitPass:
-    """Batches in, `Learnt` out; memory does not grow with the rows."""
+    """Batches in, `TableScan` out; memory does not grow with the rows."""
 
-    def __init__(self, shards: Shards, roles: Roles, parts: RowParts, seed: int) -> None:
+    def __init__(self, shards: Shards, roles: ColumnRoles, parts: RowParts, seed: int) -> None:
         self._shards, self._roles, self._parts = shards, roles, parts
         decimal = shards.format.decimal
-        self._unused = {*roles.exclude, roles.target, *(c for c in (roles.weight, roles.group) if c is not None)}
-        names = [name for name in shards.columns if name not in self._unused]
+        names = [name for name in shards.columns if name not in roles.not_learnt_from]
         room = ROOM // max(len(names), 1)
-        self._features = [Feature(name, decimal, is_category=name in roles.categorical, room=room) for name in names]
-        self._answers = Answers(roles.target, decimal)
+        types = [ColumnType(name, decimal, is_category=name in roles.categorical) for name in names]
+        self._fitters = [ColumnFitter(type, Levels(room)) for type in types]
+        self._targets = TargetEncoder(roles.target, decimal)
         self._weights = None if roles.weight is None else Weights(roles.weight, decimal)
         self._weight = 0.0  # of the training rows
         self._counts = np.zeros((DROPPED + 1, 0), np.int64)  # of each part, and of none, and text of the target
         self._sample = RowSample(EDGE_ROWS, seed, OF_SAMPLE)
 
-    def run(self, on_rows: Callable[[int], object]) -> Learnt:
+    def run(self, on_rows: Callable[[int], object]) -> TableScan:
         """Read all rows; `on_rows` hears how many there are in each batch.
 
         Raises:
-            InputError: as `read_examples`, and for a value that is not of its column's kind.
+            InputError: as `read_dataset`, and for a value that is not of its column's kind.
         """
         special = {self._roles.weight, *self._parts.names}  # also where they are not to be learnt from
         wanted = [name for name in self._shards.columns if name in special or name not in self._roles.exclude]
@@ -82,11 +86,11 @@ class FitPass:
             for batch in self._shards.batches(wanted, "as in the first shard"):
                 self._add(batch, threads)
                 on_rows(len(batch))
-        return self._learnt()
+        return self._scan()
 
     def _add(self, batch: TableBatch, threads: Executor) -> None:
-        frame, name = batch.frame, batch.name
-        codes = self._answers.codes(frame[self._roles.target], name)
+        frame, rows = batch.frame, batch.rows
+        codes = self._targets.codes(frame[self._roles.target], rows)
         parts = self._parts.of(batch)
         train = parts == TRAIN
         weight = None if self._weights is None else self._weights.of(batch)
@@ -95,10 +99,13 @@ class FitPass:
         self._weight += float(train.sum()) if mine is None else float(mine.sum())
         places, keys = self._sample.chosen(batch.first + np.arange(len(batch)), train)
 
-        def take(feature: Feature) -> pl.Series:
-            return feature.take(frame[feature.name], train, mine, places, name)
+        def add(fitter: ColumnFitter) -> pl.Series:
+            values = fitter.type.read(frame[fitter.type.name], rows)
+            fitter.add(values, train, mine, rows)
+            some = values.alias("values").gather(places)  # methods go wrong where a name looks like a pattern
+            return (missing_as_null(some) if some.dtype == pl.String else some).alias(values.name)
 
-        kept = list(threads.map(take, self._features))
+        kept = list(threads.map(add, self._fitters))
         kept.append(pl.Series(ANSWER, codes[places]))
         if weight is not None:
             kept.append(pl.Series(WEIGHT, weight[places]))
@@ -111,35 +118,30 @@ class FitPass:
         both = np.bincount(parts.astype(np.int64) * texts + codes, minlength=grown.size)
         self._counts = grown + both.reshape(grown.shape)
 
-    def _learnt(self) -> Learnt:
+    def _scan(self) -> TableScan:
         name, roles = self._shards.name, self._roles
-        target = self._answers.target(roles.positive, name)
-        ones = self._answers.ones(target, name)
+        target = self._targets.target(roles.positive, name)
+        ones = self._targets.ones(target, name).astype(bool)
         counts = np.stack([self._counts[:DROPPED, ~ones].sum(1), self._counts[:DROPPED, ones].sum(1)], 1)
         self._require_classes(counts)
-        kinds = {feature.name: feature.kind() for feature in self._features}
-        usable = {column: kind for column, kind in kinds.items() if kind in USABLE}
-        if not usable:
-            reasons = ", ".join(f"{column!r} is {kind}" for column, kind in kinds.items()) or "there is no other column"
-            raise InputError(f"{name}: no column to learn from besides {roles.target!r}: {reasons}")
-        left_out = {column: kind for column, kind in kinds.items() if kind not in USABLE}
-        left_out |= dict.fromkeys(roles.exclude, "excluded")
-        used = [feature for feature in self._features if feature.name in usable]
-        encoder = Encoder(used, [column for feature in used for column in feature.fitted(usable[feature.name])])
+        types = {fitter.type.name: fitter.kind() for fitter in self._fitters}
+        usable, left_out = usable_columns(types, roles, name)
+        used = [fitter for fitter in self._fitters if fitter.type.name in usable]
+        encoder = Encoder(used, [column for fitter in used for column in fitter.encoders(usable[fitter.type.name])])
         sample = self._sample.frame()
-        rows = filled(encoder.rows(sample, name))
+        rows = filled(encoder.rows(sample, FileRows(name)))
         mean_weight = self._weight / counts[TRAIN].sum()
         if not mean_weight:
             raise InputError(f"{name}: all weights of rows to learn from in {roles.weight!r} are 0; no row would count")
         weight = None if self._weights is None else sample[WEIGHT].to_numpy() / mean_weight
         inputs = inputs_of(encoder.columns).values()
         stand_ins = StandIns(background(rows, inputs, weight), inputs, number_count(encoder.columns))
-        return Learnt(
+        return TableScan(
             kinds=usable,
             left_out=left_out,
-            notes=[note for feature in self._features for note in feature.decided.notes],
+            notes=[note for fitter in self._fitters for note in fitter.type.notes],
             encoder=encoder,
-            rows=RowEncoder(encoder, self._answers, target, self._weights, mean_weight, self._parts.of, stand_ins),
+            rows=RowEncoder(encoder, self._targets, target, self._weights, mean_weight, self._parts.of, stand_ins),
             target=target,
             counts=counts,
             dropped=int(self._counts[DROPPED].sum()),

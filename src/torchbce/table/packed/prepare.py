@@ -18,7 +18,7 @@ from torchbce.io.shards import Shards, open_shards
 from torchbce.io.source import Format
 from torchbce.table.columns.columns import FittedColumn, number_count
 from torchbce.table.columns.requirements import require_of_each_class
-from torchbce.table.columns.roles import Roles
+from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.columns.target import Target
 from torchbce.table.network.bins import EDGE_ROWS, quantile_bin_edges
 from torchbce.table.packed.bounds import Bounds
@@ -29,9 +29,9 @@ from torchbce.table.packed.fit_pass import FitPass
 from torchbce.table.packed.pack import Packer
 from torchbce.table.packed.pieces import Pieces
 from torchbce.table.packed.stored import Stored
-from torchbce.table.splits.held import Held
-from torchbce.table.splits.parts import NAMES, TEST, Shares
-from torchbce.table.splits.row_parts import NOTHING, RowParts, looked_at
+from torchbce.table.splits.holdout import Holdout
+from torchbce.table.splits.parts import NAMES, TEST, SplitFractions
+from torchbce.table.splits.row_parts import NOTHING, RowParts, scan_times_and_groups
 from torchbce.table.splits.straddling import left_out, left_out_of_test, none_apart
 
 OnRows = Callable[[int, int | None], object]
@@ -66,8 +66,8 @@ class Stream:
 
 def prepare_stream(
     names: list[str],
-    roles: Roles,
-    held: Held,
+    roles: ColumnRoles,
+    held: Holdout,
     *,
     seed: int,
     pieces: int,
@@ -82,7 +82,7 @@ def prepare_stream(
     rows were read and how many there are to read, each row once in every pass.
 
     Raises:
-        InputError: as `read_examples`; also a value that contradicts the rows before it, with shard and row.
+        InputError: as `read_dataset`; also a value that contradicts the rows before it, with shard and row.
         OutputError: the cache cannot be written; the message says how many bytes are needed.
     """
     if held.folds is not None:
@@ -107,7 +107,7 @@ def prepare_stream(
     return _stream(place, described, tensors, reused=False, notes=damage)
 
 
-def _options(roles: Roles, held: Held, table: Shards, seed: int, pieces: int) -> dict[str, Any]:
+def _options(roles: ColumnRoles, held: Holdout, table: Shards, seed: int, pieces: int) -> dict[str, Any]:
     """All that a cache depends on besides the files."""
     given = {**dataclasses.asdict(roles), **dataclasses.asdict(table.format)}
     given |= {f"held_{name}": value for name, value in dataclasses.asdict(held).items()}
@@ -129,8 +129,8 @@ def _made(
     place: Path,
     table: Shards,
     aside: Shards | None,
-    roles: Roles,
-    held: Held,
+    roles: ColumnRoles,
+    held: Holdout,
     seed: int,
     pieces: int,
     print_: str,
@@ -139,26 +139,28 @@ def _made(
 ) -> tuple[CacheFile, Tensors]:
     for columns, flag in roles.flags:
         refuse_missing_columns([name for name in columns if name not in table.columns], table.columns, table.name, flag)
-    shares = Shares.of(held, table.rows)
+    fractions = SplitFractions.of(held, table.rows)
     looks = roles.time is not None or (roles.group is not None and aside is not None)
     heard = _Heard(on_rows, (2 + looks) * table.rows + (0 if aside is None else aside.rows))
-    looked = looked_at(table, roles, shares, seed=seed, size=EDGE_ROWS, on_rows=heard) if looks else NOTHING
-    parts = RowParts(roles, shares, seed, table.format.decimal, looked)
-    learnt = FitPass(table, roles, parts, seed).run(heard)
-    edges = quantile_bin_edges(learnt.sample[:, : number_count(learnt.columns)], pieces) if pieces else []
-    cut = Pieces(edges, number_count(learnt.columns))
-    layout = Bounds.of(learnt.columns, edges).layout(weighted=roles.weight is not None)
-    expected = [*learnt.counts.sum(1).tolist(), *([] if aside is None else [aside.rows])]
+    times_and_groups = NOTHING
+    if looks:
+        times_and_groups = scan_times_and_groups(table, roles, fractions, seed=seed, size=EDGE_ROWS, on_rows=heard)
+    parts = RowParts(roles, fractions, seed, table.format.decimal, times_and_groups)
+    scan = FitPass(table, roles, parts, seed).run(heard)
+    edges = quantile_bin_edges(scan.sample[:, : number_count(scan.columns)], pieces) if pieces else []
+    cut = Pieces(edges, number_count(scan.columns))
+    layout = Bounds.of(scan.columns, edges).layout(weighted=roles.weight is not None)
+    expected = [*scan.counts.sum(1).tolist(), *([] if aside is None else [aside.rows])]
     with Packer(draft, place, cut, layout, expected) as packer:
-        packer.add(table.batches([*learnt.rows.names, *parts.names], "as before"), learnt.rows, heard)
+        packer.add(table.batches([*scan.rows.names, *parts.names], "as before"), scan.rows, heard)
         if aside is not None:
-            tested = learnt.rows.with_parts(parts.of_test)
+            tested = scan.rows.with_parts(parts.of_test)
             seen = packer.add(aside.batches([*tested.names, *parts.names], f"as in {table.name}"), tested, heard)
         written = packer.finish()
     for name, part in written.items():
         if not part.weight:
             raise InputError(f"{table.name}, {name} rows: all weights in {roles.weight!r} are 0; no row would count")
-    dropped = left_out(learnt.dropped)
+    dropped = left_out(scan.dropped)
     if aside is not None:
         if NAMES[TEST] not in written:
             raise InputError(none_apart(aside.name, table.name))
@@ -169,18 +171,18 @@ def _made(
         fingerprint=print_,
         name=table.name,
         options=options,
-        target=learnt.target,
-        kinds=learnt.kinds,
-        left_out=learnt.left_out,
-        notes=learnt.notes,
+        target=scan.target,
+        kinds=scan.kinds,
+        left_out=scan.left_out,
+        notes=scan.notes,
         dropped=dropped,
-        columns=learnt.columns,
+        columns=scan.columns,
         layout=layout,
         parts=written,
         edges=len(edges),
         tensors="",
     )
-    return described, Tensors(edges, learnt.sample, learnt.sample_answers, learnt.sample_weight)
+    return described, Tensors(edges, scan.sample, scan.sample_answers, scan.sample_weight)
 
 
 class _Heard:

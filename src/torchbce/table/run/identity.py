@@ -12,10 +12,10 @@ from typing import Any
 from torchbce.common.errors import RunFolderError
 from torchbce.common.versions import NUMBERS, TABLES, versions
 from torchbce.io.source import Format
-from torchbce.table.columns.roles import Roles
+from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.ensemble.recipe import Choices
 from torchbce.table.run.folder import read_model_file
-from torchbce.table.splits.held import Held
+from torchbce.table.splits.holdout import Holdout
 
 PROCESSOR = "the processor"
 RUN = "run"  # in a finished run's `training`: the digest of what it depended on
@@ -23,8 +23,8 @@ RUN = "run"  # in a finished run's `training`: the digest of what it depended on
 
 def run_identity(
     tables: dict[str, str],
-    roles: Roles,
-    held: Held,
+    roles: ColumnRoles,
+    held: Holdout,
     choices: Choices,
     *,
     seed: int,

@@ -7,8 +7,9 @@ from pathlib import Path
 import polars as pl
 
 from torchbce.common.errors import InputError, RunFolderError
-from torchbce.io.files import read_table
+from torchbce.io.files import FileRows, read_table
 from torchbce.io.source import Format
+from torchbce.table.columns.target_encoder import TargetEncoder
 from torchbce.table.run.folder import check_predictions_file, read_model_file
 
 ROW = "row"
@@ -55,7 +56,8 @@ def join_predictions(
     rows = frame[numbers - 1]
     if target.column not in frame.columns:
         raise InputError(f"{table} has no column {target.column!r}, the target of {folder}: it is another table")
-    if "target" in known and not (target.encode(rows, table) == predictions["target"]).all():
+    encoder, where = TargetEncoder(target.column), FileRows(table)
+    if "target" in known and not (encoder.encode(rows[target.column], target, where) == predictions["target"]).all():
         raise InputError(f"{table} has other targets than {folder} was made with: it is another table")
     others = [column for column in frame.columns if column not in known]
     features = [column for column in others if column != target.column and column not in described.left_out]

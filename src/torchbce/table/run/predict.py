@@ -11,14 +11,15 @@ import numpy as np
 
 from torchbce.common.errors import InputError, RunFolderError
 from torchbce.explanation.statistics.decision import Decision
-from torchbce.io.files import part_name
+from torchbce.io.files import FileRows
 from torchbce.io.folder_keys import keys_in_folders
 from torchbce.io.kinds import typed
 from torchbce.io.predictions import add_key_columns, predictions_table
 from torchbce.io.scan import column_names, open_sources, read_batches
 from torchbce.io.source import Format, SourceFile
 from torchbce.table.columns.columns import NumericColumn
-from torchbce.table.columns.noticed import Noticed
+from torchbce.table.columns.drift import DriftCounter
+from torchbce.table.columns.target_encoder import TargetEncoder
 from torchbce.table.model import NoAnswer
 from torchbce.table.run.folder import load_model
 
@@ -35,8 +36,9 @@ class Predictor:
     def __init__(self, folder: Path, *, keys: list[str] | None = None, decision: Decision | None = None) -> None:
         described, self._model = load_model(folder)
         self.target, self._folder = described.target, folder
+        self._targets = TargetEncoder(described.target.column)
         self._keys, self._decision = list(keys or []), decision
-        self._noticed = Noticed(self._model.columns)
+        self._drift = DriftCounter(self._model.columns)
         self._loss, self._cost, self._gaps, self.known = 0.0, 0.0, 0, 0
 
     def batches(self, file: str, format: Format | None = None) -> Iterator[pl.DataFrame]:
@@ -74,7 +76,7 @@ class Predictor:
     @property
     def notes(self) -> list[str]:
         """Return what a user should know of the rows: unknown categories, gaps, numbers out of range."""
-        notes = self._noticed.sentences()
+        notes = self._drift.messages()
         if self._gaps and self.known:
             notes.append(f"{self.target.column}: {self._gaps} missing, left out of the loss")
         return notes
@@ -100,15 +102,15 @@ class Predictor:
     def _predicted(
         self, frame: pl.DataFrame, first: int, source: SourceFile, as_text: set[str], *, known: bool
     ) -> pl.DataFrame:
-        name = part_name(source.name, first)
+        rows = FileRows(source.name, first)
         keys = {key: frame[key] for key in self._keys}
         table, _ = typed(frame, source.name, source.format.decimal, as_text)
         try:
-            logits = self._model.logits(table, name)
+            logits = self._model.logits(table, rows)
         except NoAnswer as error:
             raise RunFolderError(f"{self._folder} is damaged: {error}") from error
-        self._noticed.look(table, name)
-        target = self.target.encode(table, name, complete=False) if known else None
+        self._drift.update(table, rows)
+        target = self._targets.encode(table[self.target.column], self.target, rows, gaps=True) if known else None
         predictions = predictions_table(logits, target, rows=np.arange(first, first + len(logits)))
         if target is not None:
             self._gaps += target.null_count()

@@ -1,4 +1,4 @@
-"""The rows of a table that is read in batches, by the part they belong to, with their weights."""
+"""The rows of a table that is read in batches, by the part they belong to."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ import numpy as np
 import polars as pl
 
 from torchbce.common.errors import InputError
-from torchbce.io.files import row_number
 from torchbce.io.shards import Shards, TableBatch
-from torchbce.table.columns.columns import number_values
-from torchbce.table.columns.decided import Decided
-from torchbce.table.columns.requirements import require_weights
-from torchbce.table.columns.roles import Roles
-from torchbce.table.splits.group_keys import group_keys
+from torchbce.table.columns.roles import ColumnRoles
+from torchbce.table.columns.weights_times import Times
 from torchbce.table.splits.group_spans import GroupSpans
-from torchbce.table.splits.parts import DROPPED, OF_TIMES, TEST, Borders, Shares, by_chance, of_straddling
+from torchbce.table.splits.groups import group_keys
+from torchbce.table.splits.parts import DROPPED, OF_TIMES, TEST, SplitFractions, TimeCutoffs, hash_split
 from torchbce.table.splits.row_sample import RowSample
+from torchbce.table.splits.straddling import group_parts
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What a pass over times and groups alone has found.
+class TimesAndGroups:
+    """Times and groups of a whole table.
 
-    borders, latest: None without times. groups: all, in rising order. straddling: those with rows in several parts by
+    cutoffs, latest: None without times. groups: all, in rising order. straddling: those with rows in several parts by
     time, in rising order, and the part that each belongs to.
     """
 
-    borders: Borders | None
+    cutoffs: TimeCutoffs | None
     latest: float | None
     groups: np.ndarray
     straddling: np.ndarray
     sides: np.ndarray
 
 
-NOTHING = Looked(None, None, np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.uint8))
+NOTHING = TimesAndGroups(None, None, np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.uint8))
 
 
 class RowParts:
-    """Says of each row which part it belongs to: by its number, its group or its time, or by both of these."""
+    """Assigns rows to parts: by number, group or time, or by both of these."""
 
-    def __init__(self, roles: Roles, shares: Shares, seed: int, decimal: str, looked: Looked = NOTHING) -> None:
-        self._roles, self._shares, self._seed = roles, shares, seed
-        self._looked = looked
+    def __init__(
+        self, roles: ColumnRoles, fractions: SplitFractions, seed: int, decimal: str, seen: TimesAndGroups = NOTHING
+    ) -> None:
+        self._roles, self._fractions, self._seed = roles, fractions, seed
+        self._seen = seen
         self._times = Times(roles.time, decimal) if roles.time is not None else None
 
     @property
@@ -53,74 +53,57 @@ class RowParts:
         return [name for name in (self._roles.group, self._roles.time) if name is not None]
 
     def of(self, batch: TableBatch) -> np.ndarray:
-        """0, 1 or 2 per row: to learn from, to choose an epoch by, to test on; 3: in none of these."""
-        if self._times is None or self._looked.borders is None:
+        """Return 0, 1 or 2 per row: to learn from, to choose an epoch by, to test on; 3: in none of these."""
+        if self._times is None or self._seen.cutoffs is None:
             keys = _numbers(batch) if self._roles.group is None else groups_of(batch, self._roles.group)[0]
-            return by_chance(keys, self._shares, self._seed)
-        parts = self._looked.borders.parts(self._times.of(batch))
+            return hash_split(keys, self._fractions, self._seed)
+        parts = self._seen.cutoffs.parts(self._times.of(batch))
         if self._roles.group is None:
             return parts
         keys, has_group = groups_of(batch, self._roles.group)
-        rows, place = _found(keys, has_group, self._looked.straddling)
-        parts[rows] = np.where(parts[rows] == self._looked.sides[place], parts[rows], DROPPED)
+        rows, place = _found(keys, has_group, self._seen.straddling)
+        parts[rows] = np.where(parts[rows] == self._seen.sides[place], parts[rows], DROPPED)
         return parts
 
     def of_test(self, batch: TableBatch) -> np.ndarray:
-        """The same for another table to test on: its rows that are later than all of this one and of other groups."""
+        """Return the parts of another table to test on: its rows later than all of this one, and of other groups."""
         parts = np.full(len(batch), TEST, np.uint8)
-        if self._times is not None and self._looked.latest is not None:
-            parts[self._times.of(batch) <= self._looked.latest] = DROPPED
+        if self._times is not None and self._seen.latest is not None:
+            parts[self._times.of(batch) <= self._seen.latest] = DROPPED
         if self._roles.group is not None:
             keys, has_group = groups_of(batch, self._roles.group)
-            parts[_found(keys, has_group, self._looked.groups)[0]] = DROPPED
+            parts[_found(keys, has_group, self._seen.groups)[0]] = DROPPED
         return parts
 
 
 def _numbers(batch: TableBatch) -> np.ndarray:
-    """Of its rows in all shards."""
+    """Return the numbers of rows in all shards."""
     return batch.first + np.arange(len(batch))
 
 
 def groups_of(batch: TableBatch, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """The key of each row's group, and whether it has one."""
-    return group_keys(batch.frame[column], _numbers(batch), batch.name)
+    """Return the key of each row's group, and whether it has one."""
+    return group_keys(batch.frame[column], _numbers(batch), batch.rows)
 
 
 def _found(keys: np.ndarray, has_group: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows whose group is among those known, in rising order, and where it is there."""
+    """Return the rows whose group is among those known, in rising order, and the positions of their groups there."""
     place = np.searchsorted(known, keys)
     rows = np.flatnonzero(has_group & (place < len(known)))
     rows = rows[known[place[rows]] == keys[rows]]
     return rows, place[rows]
 
 
-class Times:
-    """The column that orders the rows."""
-
-    def __init__(self, column: str, decimal: str) -> None:
-        self._column, self._decided = column, Decided(column, decimal)
-
-    def of(self, batch: TableBatch) -> np.ndarray:
-        """Float64, in days for dates.
-
-        Raises:
-            InputError: a row without a time.
-        """
-        values = self._decided.of(batch.frame[self._column], batch.name)
-        times = number_values(pl.DataFrame([values]), self._column, batch.name)
-        gaps = np.isnan(times)
-        if gaps.any():
-            raise InputError(
-                f"{batch.name}: row {row_number(batch.name, int(gaps.argmax()))} of the times {self._column!r} is "
-                "missing; rows are ordered by it, so each needs one"
-            )
-        return times
-
-
-def looked_at(
-    shards: Shards, roles: Roles, shares: Shares, *, seed: int, size: int, on_rows: Callable[[int], object]
-) -> Looked:
-    """One pass over times and groups alone; see `Borders.of` for how exact borders are.
+def scan_times_and_groups(
+    shards: Shards,
+    roles: ColumnRoles,
+    fractions: SplitFractions,
+    *,
+    seed: int,
+    size: int,
+    on_rows: Callable[[int], object],
+) -> TimesAndGroups:
+    """Read times and groups alone; see `TimeCutoffs.of` for how exact cutoffs are.
 
     Raises:
         InputError: rows cannot be ordered by their times.
@@ -140,33 +123,15 @@ def looked_at(
         on_rows(len(batch))
     groups, first, last = spans.found()
     if times is None:
-        return Looked(None, None, groups, NOTHING.straddling, NOTHING.sides)
+        return TimesAndGroups(None, None, groups, NOTHING.straddling, NOTHING.sides)
     known = sample.frame()["time"].to_numpy()
-    borders = Borders.of(known, shares)
-    if borders.valid <= known.min():
+    cutoffs = TimeCutoffs.of(known, fractions)
+    if cutoffs.valid <= known.min():
         raise InputError(
             f"{shards.name}: all rows but the latest have one time in {roles.time!r}, or there is only one; rows "
             "cannot be ordered by it"
         )
-    first_part, last_part = borders.parts(first), borders.parts(last)
+    first_part, last_part = cutoffs.parts(first), cutoffs.parts(last)
     both = first_part != last_part
-    sides = of_straddling(groups[both], first_part[both], last_part[both], shares, seed)
-    return Looked(borders, latest, groups, groups[both], sides)
-
-
-class Weights:
-    """A column of weights."""
-
-    def __init__(self, column: str, decimal: str) -> None:
-        self.column, self._decided = column, Decided(column, decimal)
-
-    def of(self, batch: TableBatch) -> np.ndarray:
-        """Float64, from 0.
-
-        Raises:
-            InputError: a weight that is missing, negative or infinite.
-        """
-        values = self._decided.of(batch.frame[self.column], batch.name)
-        weights = number_values(pl.DataFrame([values]), self.column, batch.name)
-        require_weights(weights, self.column, batch.name)
-        return weights
+    sides = group_parts(groups[both], first_part[both], last_part[both], fractions, seed)
+    return TimesAndGroups(cutoffs, latest, groups, groups[both], sides)

@@ -19,7 +19,7 @@ from torchbce.checkpoint.record import State
 from torchbce.common import processes
 from torchbce.common.side_by_side import results
 from torchbce.table.columns.matrix import Data
-from torchbce.table.splits.held import Split
+from torchbce.table.splits.holdout import Split
 from torchbce.table.trees.boosted import BoostedTrees, TreesSpec
 
 PRIOR = 10.0  # rows' worth of the base rate in the share of ones of each category

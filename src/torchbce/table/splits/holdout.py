@@ -10,8 +10,8 @@ Split = tuple[np.ndarray, np.ndarray]  # the numbers of the rows to learn from, 
 
 
 @dataclass(frozen=True)
-class Held:
-    """How rows are kept aside for the estimate: another file, a share, folds; at most one. All None: by the size."""
+class Holdout:
+    """How rows are kept aside for the estimate: another file, a share or folds, at most one; all None: by the size."""
 
     file: str | None = None
     share: float | None = None  # 0: none

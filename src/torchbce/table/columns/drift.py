@@ -1,4 +1,4 @@
-"""What new rows have that the training rows had not, counted over all batches."""
+"""Drift: what new rows have that the training rows had not, counted over all batches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from torchbce.common.visible import shown
-from torchbce.io.files import column_of
+from torchbce.io.files import FileRows, column_of
 from torchbce.table.columns.columns import CategoricalColumn, FittedColumn, NumericColumn, texts_of
 
 UNSEEN, BEYOND, GAPS = "unseen", "beyond", "gaps"
@@ -16,7 +16,7 @@ AVERAGE = "answered by the mean over the values that it has in training"
 MOST = 5  # unknown categories that are shown
 
 
-class Noticed:
+class DriftCounter:
     """Unknown categories, numbers out of range, and gaps where training had none, by column."""
 
     def __init__(self, columns: list[FittedColumn]) -> None:
@@ -25,18 +25,18 @@ class Noticed:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._unknown: dict[str, list[str]] = {}  # one more than are shown
 
-    def look(self, table: pl.DataFrame, file: str) -> None:
-        """At some more rows."""
+    def update(self, table: pl.DataFrame, rows: FileRows) -> None:
+        """Update the counts from a batch."""
         for column in self.columns:
             if isinstance(column, CategoricalColumn) and column.name not in self._numeric:
-                self._look_at_categories(column, table, file)
+                self._update_categories(column, table, rows)
             elif isinstance(column, NumericColumn):
-                values = column.values(table, file)
+                values = column.values(table, rows)
                 self._counts[column.name, BEYOND] += int(((values < column.low) | (values > column.high)).sum())
                 self._counts[column.name, GAPS] += 0 if column.gaps else int(np.isnan(values).sum())
 
-    def _look_at_categories(self, column: CategoricalColumn, table: pl.DataFrame, file: str) -> None:
-        texts = texts_of(column_of(table, column.name, file))
+    def _update_categories(self, column: CategoricalColumn, table: pl.DataFrame, rows: FileRows) -> None:
+        texts = texts_of(column_of(table, column.name, rows))
         unknown = texts.filter(texts.is_not_null() & ~texts.is_in(column.levels))
         self._counts[column.name, UNSEEN] += len(unknown)
         self._counts[column.name, GAPS] += 0 if column.gaps else texts.null_count()
@@ -45,8 +45,8 @@ class Noticed:
             new = [text for text in unknown.unique(maintain_order=True).to_list() if text not in shown]
             shown.extend(new[: MOST + 1 - len(shown)])
 
-    def sentences(self) -> list[str]:
-        """One for each thing that there is to say."""
+    def messages(self) -> list[str]:
+        """Return a message for each kind of drift that was seen."""
         found = []
         for column in self.columns:
             found += self.of_categories(column) if isinstance(column, CategoricalColumn) else []
@@ -63,7 +63,7 @@ class Noticed:
         return found
 
     def of_categories(self, column: CategoricalColumn) -> list[str]:
-        """A sentence on those that are unknown, if there are any."""
+        """Return the message on unknown categories, if there are any."""
         unseen, texts = self._counts[column.name, UNSEEN], self._unknown.get(column.name, [])
         if not unseen:
             return []
@@ -73,10 +73,10 @@ class Noticed:
         return [f"{shown(column.name)}: {rows} with categories not seen in training, or once only, {taken}: {few}"]
 
 
-def unknown_categories(table: pl.DataFrame, columns: list[FittedColumn], file: str) -> list[str]:
-    """Of one table, the sentences on categories alone: a number a little out of range is no news."""
+def unknown_categories(table: pl.DataFrame, columns: list[FittedColumn], rows: FileRows) -> list[str]:
+    """Return the messages on the categories of one table: a number a little out of range is no news."""
     numeric = {column.name for column in columns if isinstance(column, NumericColumn)}
     own = [c for c in columns if isinstance(c, CategoricalColumn) and c.name not in numeric]
-    noticed = Noticed([*own])
-    noticed.look(table, file)
-    return [sentence for column in own for sentence in noticed.of_categories(column)]
+    counter = DriftCounter([*own])
+    counter.update(table, rows)
+    return [message for column in own for message in counter.of_categories(column)]

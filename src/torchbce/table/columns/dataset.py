@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from torchbce.io.files import FileRows
+
 if TYPE_CHECKING:
     import polars as pl
 
 
 @dataclass(frozen=True)
-class Examples:
-    """A table with what each column is. groups: which rows belong together; times: numbers that order the rows."""
+class Dataset:
+    """A table with what each column is; groups: which rows belong together; times: numbers that order the rows."""
 
     frame: pl.DataFrame
-    name: str
+    name: FileRows
     kinds: dict[str, str]  # of the columns to learn from
-    answers: np.ndarray  # 0 and 1
+    y: np.ndarray  # 0 and 1
     decimal: str = "."
     dates: dict[str, str] = field(default_factory=dict)
     weight: np.ndarray | None = None
@@ -27,14 +29,14 @@ class Examples:
     digest: str = ""  # of the file's content
 
     def __len__(self) -> int:
-        return len(self.answers)
+        return len(self.y)
 
-    def of(self, rows: np.ndarray) -> Examples:
-        """Some of them, by their numbers."""
+    def of(self, rows: np.ndarray) -> Dataset:
+        """Return some of the rows, by their numbers."""
         return replace(
             self,
             frame=self.frame[rows],
-            answers=self.answers[rows],
+            y=self.y[rows],
             weight=None if self.weight is None else self.weight[rows],
             groups=None if self.groups is None else self.groups[rows],
             times=None if self.times is None else self.times[rows],
@@ -42,4 +44,4 @@ class Examples:
 
     @property
     def base_rate(self) -> float:
-        return float(np.average(self.answers, weights=self.weight))
+        return float(np.average(self.y, weights=self.weight))

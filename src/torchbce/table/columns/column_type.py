@@ -1,6 +1,6 @@
-"""What a column holds, decided from the first batch in which it has a value; later batches must hold the same.
+"""What a column of a table in batches holds, by the first batch with a value in it; later ones must hold the same.
 
-The rules are those for a table in memory (`kinds`), which sees all values at once. A table that is read in batches
+The rules are those for a table in memory (`io.kinds`), which sees all values at once. A table that is read in batches
 cannot be read again for one strange value in its last row: such a value is refused, with its row.
 """
 
@@ -11,63 +11,80 @@ import shlex
 import polars as pl
 
 from torchbce.common.errors import InputError
-from torchbce.io.files import PartName, row_number
+from torchbce.io.files import FileRows
 from torchbce.io.kinds import LEADING_ZERO, dates, missing_as_null, numbers, simplified, typed
 from torchbce.table.columns.columns import texts_of
 
 NUMBERS, BOOLEANS, DATES, TEXTS = "numbers", "true and false", "dates", "texts"
 
 
-class Decided:
-    """One column; `kind` is None as long as it has no value. `form`: of dates in texts."""
+class ColumnType:
+    """The type of one column; `is_category`: a user says that it holds categories, whatever they look like.
 
-    def __init__(self, name: str, decimal: str) -> None:
-        self.name, self._decimal = name, decimal
+    kind: None as long as the column has no value. form: of dates in texts.
+    """
+
+    def __init__(self, name: str, decimal: str, *, is_category: bool = False) -> None:
+        self.name, self.decimal, self.is_category = name, decimal, is_category
         self.kind: str | None = None
         self.form = ""
         self.notes: list[str] = []
         self._whole = True  # every number so far, "NaN" left aside
         self._names_nan = self._needs_cleaning = False
 
+    @classmethod
+    def of_series(cls, values: pl.Series, decimal: str = ".", form: str = "") -> ColumnType:
+        """Return the type of a column in memory, which is read already."""
+        found = cls(values.name, decimal)
+        found.kind, found.form = None if values.dtype == pl.Null else _kind_of(values.dtype), form
+        found._whole = values.dtype.is_integer()
+        return found
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the column holds texts, or counts as if it did."""
+        return self.is_category or self.kind == TEXTS
+
     @property
     def is_whole(self) -> bool:
         """Whether all are whole numbers, as in memory: there a column of numbers that names a NaN holds floats."""
         return self.kind == NUMBERS and self._whole and (self._needs_cleaning or not self._names_nan)
 
-    def of(self, values: pl.Series, file: PartName) -> pl.Series:
-        """A batch as numbers, true and false, dates or texts without spaces around; all null where nothing is known.
+    def read(self, values: pl.Series, rows: FileRows) -> pl.Series:
+        """Return a batch as numbers, true and false, dates, or texts as they are written; null where nothing is known.
 
         Raises:
             InputError: a value that is not of the column's kind.
         """
-        values = self.looked_at(values, file)
-        if values.dtype != pl.String:
-            return values.alias(self.name)
-        if self.kind == NUMBERS:
-            found = self._numbers(values, file)
+        values = simplified(values, f"{rows}: column {self.name!r}")
+        if not self.is_category:
+            values = self._checked(values, rows)
+        if self.is_text:
+            found = values.cast(pl.String)
+        elif values.dtype != pl.String:
+            found = values
+        elif self.kind == NUMBERS:
+            found = self._numbers(values, rows)
         elif self.kind == BOOLEANS:
             lowered = missing_as_null(values).str.to_lowercase()
-            self._refuse(lowered.is_not_null() & ~lowered.is_in(["true", "false"]), values, file)
+            self._refuse(lowered.is_not_null() & ~lowered.is_in(["true", "false"]), values, rows)
             found = lowered == "true"
-        elif self.kind == DATES:
-            found = self._dates(missing_as_null(values), file)
         else:
-            found = missing_as_null(values)
+            found = self._dates(missing_as_null(values), rows)
         return found.alias(self.name)
 
-    def looked_at(self, values: pl.Series, file: PartName) -> pl.Series:
-        """The same, without its name, once the column's kind is known from it; texts stay as they are written.
+    def _checked(self, values: pl.Series, rows: FileRows) -> pl.Series:
+        """Return the same once the column's kind is known; texts stay as they are written.
 
         Raises:
             InputError: a shard says that the column holds something else.
         """
-        values = simplified(values, f"{file}: column {self.name!r}")
         if values.dtype == pl.Null or (values.dtype == pl.String and self._is_empty(values)):
             return pl.repeat(None, len(values), dtype=pl.Null, eager=True)
         if values.dtype != pl.String:
-            return self._as_stored(values, file)
+            return self._as_stored(values, rows)
         if self.kind is None:
-            self._decide(values, file)
+            self._decide(values, rows)
         return values
 
     def _is_empty(self, values: pl.Series) -> bool:
@@ -75,35 +92,35 @@ class Decided:
             self.kind in (None, DATES) and missing_as_null(values).null_count() == len(values)
         )
 
-    def _decide(self, values: pl.Series, file: PartName) -> None:
-        frame, found = typed(pl.DataFrame([values.alias(self.name)]), file, self._decimal, set())
+    def _decide(self, values: pl.Series, rows: FileRows) -> None:
+        frame, found = typed(pl.DataFrame([values.alias(self.name)]), str(rows), self.decimal, set())
         self.notes, self.form = found.notes, found.dates.get(self.name, "")
         self.kind = _kind_of(frame[self.name].dtype)
 
-    def _as_stored(self, values: pl.Series, file: PartName) -> pl.Series:
-        """Of a file that says what its columns hold."""
+    def _as_stored(self, values: pl.Series, rows: FileRows) -> pl.Series:
+        """Return values of a rows that says what its columns hold."""
         kind = _kind_of(values.dtype)
         self.kind = self.kind or kind
         if kind != self.kind or self.form:
             raise InputError(
-                f"{file}: column {self.name!r} holds {kind}, and {self.kind} before; store the same in all shards"
+                f"{rows}: column {self.name!r} holds {kind}, and {self.kind} before; store the same in all shards"
             )
         if values.dtype.is_float():
             self._whole = False
             return values.cast(pl.Float64).fill_nan(None)
         return values
 
-    def _numbers(self, texts: pl.Series, file: PartName) -> pl.Series:
-        if self._whole and self._decimal == ".":
+    def _numbers(self, texts: pl.Series, rows: FileRows) -> pl.Series:
+        if self._whole and self.decimal == ".":
             whole = texts.cast(pl.Int64, strict=False)
             if whole.null_count() == texts.null_count():
-                return self._without_zeros(texts, whole, file)
-        parsed = texts.cast(pl.Float64, strict=False) if self._decimal == "." else None
+                return self._without_zeros(texts, whole, rows)
+        parsed = texts.cast(pl.Float64, strict=False) if self.decimal == "." else None
         if parsed is None or parsed.null_count() > texts.null_count():
             self._needs_cleaning = True
             texts = missing_as_null(texts)
-            parsed = numbers(texts, self._decimal)
-            self._refuse(texts.is_not_null() & parsed.is_null(), texts, file)
+            parsed = numbers(texts, self.decimal)
+            self._refuse(texts.is_not_null() & parsed.is_null(), texts, rows)
         known = parsed.fill_nan(None)
         if not self._whole:
             return known
@@ -112,23 +129,23 @@ class Decided:
         if whole.null_count() > known.null_count():
             self._whole = False
             return known
-        return self._without_zeros(texts, whole, file)
+        return self._without_zeros(texts, whole, rows)
 
-    def _without_zeros(self, texts: pl.Series, whole: pl.Series, file: PartName) -> pl.Series:
-        """Whole numbers, unless the texts are codes such as 007."""
+    def _without_zeros(self, texts: pl.Series, whole: pl.Series, rows: FileRows) -> pl.Series:
+        """Return whole numbers, unless the texts are codes such as 007."""
         zeros = texts.str.starts_with("0") & (texts.str.len_bytes() > 1)
         if zeros.any():
             zeros = texts.str.contains(LEADING_ZERO)
             if zeros.any() and texts.str.contains(r"^\d+$").fill_null(True).all():
                 row = int(zeros.arg_max() or 0)
                 raise InputError(
-                    f"{file}: row {row_number(file, row)} of column {self.name!r} is {texts[row]!r}, with a zero in "
+                    f"{rows.row(row)} of column {self.name!r} is {texts[row]!r}, with a zero in "
                     "front, so these are codes and not numbers, which they were taken for; pass --categorical "
                     f"{shlex.quote(self.name)}"
                 )
         return whole
 
-    def _dates(self, texts: pl.Series, file: PartName) -> pl.Series:
+    def _dates(self, texts: pl.Series, rows: FileRows) -> pl.Series:
         found = dates(texts, self.form)
         if found is not None:
             return found[0]
@@ -140,23 +157,23 @@ class Decided:
                 good = middle
             else:
                 bad = middle
-        raise self._refusal(texts, bad - 1, file)
+        raise self._refusal(texts, bad - 1, rows)
 
-    def _refuse(self, wrong: pl.Series, texts: pl.Series, file: PartName) -> None:
+    def _refuse(self, wrong: pl.Series, texts: pl.Series, rows: FileRows) -> None:
         if wrong.any():
-            raise self._refusal(texts, int(wrong.arg_max() or 0), file)
+            raise self._refusal(texts, int(wrong.arg_max() or 0), rows)
 
-    def _refusal(self, texts: pl.Series, row: int, file: PartName) -> InputError:
+    def _refusal(self, texts: pl.Series, row: int, rows: FileRows) -> InputError:
         what = f"dates written like {self.form}" if self.kind == DATES else self.kind
         return InputError(
-            f"{file}: row {row_number(file, row)} of column {self.name!r} is {texts[row]!r}; the model takes this "
+            f"{rows.row(row)} of column {self.name!r} is {texts[row]!r}; the model takes this "
             f"column as {what}, which the rows before hold: correct it or leave it empty, or take the whole column as "
             f"categories with --categorical {shlex.quote(self.name)}"
         )
 
 
-def as_one_column(texts: list[str], name: str, decimal: str) -> pl.Series:
-    """Texts as they are called in a model that sees them together: 1 and 1.0 are one level, True and true too.
+def level_names(texts: list[str], name: str, decimal: str) -> pl.Series:
+    """Return the names of texts in a model that sees them together: 1 and 1.0 are one level, True and true too.
 
     Null where a text says that there is no value.
     """
