@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from torchbce.table.columns import fitter
 from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.packed.prepare import prepare_stream
 from torchbce.table.splits.holdout import Holdout
