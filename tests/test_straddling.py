@@ -149,7 +149,7 @@ def test_spans_are_those_of_all_rows_together(batches):
         spans.add(np.array([g for g, _ in batch], np.uint64), np.array([float(t) for _, t in batch]))
         for group, time in batch:
             rows.setdefault(group, []).append(time)
-    groups, first, last = spans.found()
+    groups, first, last = spans.spans()
     assert groups.tolist() == sorted(rows)
     assert first.tolist() == [min(rows[g]) for g in sorted(rows)]
     assert last.tolist() == [max(rows[g]) for g in sorted(rows)]

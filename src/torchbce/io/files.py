@@ -323,7 +323,7 @@ class FileRows:
     first: int = 1
 
     def __str__(self) -> str:
-        return self.file
+        return f"{self.file}"
 
     def number(self, position: int) -> int:
         """Return the number in the file of a row of the table."""

@@ -52,7 +52,7 @@ class NumericColumn(BaseModel):
         return [scaled, missing]
 
     def values(self, table: pl.DataFrame, rows: FileRows) -> np.ndarray:
-        """As they stand in a table, NaN at gaps."""
+        """Return the values as they stand in a table, NaN at gaps."""
         return number_values(table, self.name, rows, self.decimal, self.date)
 
 
@@ -72,18 +72,18 @@ class CategoricalColumn(BaseModel):
 
     @classmethod
     def of(cls, name: str, levels: list[str], *, gaps: int, others: int) -> CategoricalColumn:
-        """By how many training rows have a gap, and how many a level that is not kept."""
+        """Return the column, by how many training rows have a gap, and how many a level that is not kept."""
         enough = FEWEST_OF_A_CODE
         return cls(name=name, levels=levels, gaps=gaps >= enough, others=others >= max(enough, gaps))
 
     @property
     def code_of_gap(self) -> float:
-        """NaN if nothing was learnt of gaps."""
+        """The code of a gap, NaN if nothing was learnt of gaps."""
         return 0.0 if self.gaps else np.nan
 
     @property
     def code_of_others(self) -> float:
-        """Of levels that are not kept; NaN if nothing was learnt of them."""
+        """The code of levels that are not kept, NaN if nothing was learnt of them."""
         return 0.0 if self.others else np.nan
 
     @field_validator("levels")
@@ -103,7 +103,7 @@ class CategoricalColumn(BaseModel):
 
 
 def zero_in_front(column: object) -> str | None:
-    """A level that is digits with a zero in front, as postcodes are: read as a number, it is another text."""
+    """Return a level of digits with a zero in front, as postcodes have: read as a number, it is another text."""
     levels = column.levels if isinstance(column, CategoricalColumn) else []
     return next((level for level in levels if level.isdigit() and len(level) > 1 and level[0] == "0"), None)
 
@@ -162,31 +162,31 @@ def _is_date(column: FittedColumn) -> bool:
 
 
 def level_count(column: FittedColumn) -> int:
-    """How many codes a column has, 0 for one of numbers."""
+    """Return how many codes a column has, 0 for one of numbers."""
     if isinstance(column, CategoricalColumn):
         return len(column.levels) + 1
     return CALENDAR_LEVELS[column.part] + 1 if isinstance(column, CalendarColumn) else 0
 
 
 def known_codes(column: CategoricalColumn | CalendarColumn) -> list[int]:
-    """The codes that the training rows tell something of."""
+    """Return the codes that the training rows tell something of."""
     if isinstance(column, CalendarColumn):
         return column.known
     return list(range(0 if column.gaps or column.others else 1, len(column.levels) + 1))
 
 
 def number_count(columns: list[FittedColumn]) -> int:
-    """How many numbers the columns give."""
+    """Return how many numbers the columns give."""
     return sum(1 + column.gaps for column in columns if isinstance(column, NumericColumn))
 
 
 def levels_of(columns: list[FittedColumn]) -> list[int]:
-    """How many codes each coded column has, in the order in which `encode` has them."""
+    """Return how many codes each coded column has, in the order in which `encode` has them."""
     return [level_count(column) for column in _in_order(columns) if not isinstance(column, NumericColumn)]
 
 
 def inputs_of(columns: list[FittedColumn]) -> dict[str, list[int]]:
-    """Which inputs of an encoded row are made of each column of the table."""
+    """Return which inputs of an encoded row are made of each column of the table."""
     found: dict[str, list[int]] = {}
     place = 0
     for column in _in_order(columns):
@@ -209,7 +209,7 @@ def calendar_codes(days: np.ndarray, part: CalendarPart) -> np.ndarray:
 
 
 def encode(table: pl.DataFrame, columns: list[FittedColumn], rows: FileRows) -> np.ndarray:
-    """One row of float32 inputs per row of the table: numbers and gaps first, then the codes, in the columns' order."""
+    """Return a row of float32 inputs per row: numbers and gaps first, then the codes, in the columns' order."""
     parts = [part for column in _in_order(columns) for part in column.encode(table, rows)]
     matrix = np.empty((table.height, len(parts)), np.float32)
     for position, part in enumerate(parts):
@@ -218,12 +218,12 @@ def encode(table: pl.DataFrame, columns: list[FittedColumn], rows: FileRows) -> 
 
 
 def _in_order(columns: list[FittedColumn]) -> list[FittedColumn]:
-    """Numbers first."""
+    """Return the columns, numbers first."""
     return sorted(columns, key=lambda column: not isinstance(column, NumericColumn))
 
 
 def number_values(table: pl.DataFrame, name: str, rows: FileRows, decimal: str = ".", form: str = "") -> np.ndarray:
-    """The column as float64, NaN at its gaps; infinite values and texts are refused."""
+    """Return the column as float64, NaN at its gaps; infinite values and texts are refused."""
     values = column_of(table, name, rows)
     if values.dtype == pl.String:
         values = _parsed(missing_as_null(values), name, rows, decimal, form)
@@ -243,7 +243,7 @@ def number_values(table: pl.DataFrame, name: str, rows: FileRows, decimal: str =
 
 
 def _parsed(texts: pl.Series, name: str, rows: FileRows, decimal: str, form: str) -> pl.Series:
-    """Texts as numbers or dates."""
+    """Parse texts as numbers or dates."""
     found = dates(texts, form or None) if form else None
     if found is not None:
         return found[0]
@@ -266,6 +266,7 @@ def _parsed(texts: pl.Series, name: str, rows: FileRows, decimal: str, form: str
 
 
 def texts_of(values: pl.Series) -> pl.Series:
+    """Return values as the texts that levels are called by."""
     if values.dtype.is_float():  # a code that was read as 3.0 because of gaps is still the text 3
         whole = values.fill_nan(None).drop_nulls()
         if (whole == whole.floor()).all() and (whole.abs() < 2**53).all():

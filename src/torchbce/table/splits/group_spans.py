@@ -8,7 +8,7 @@ FEWEST = 1 << 18  # that are added up at a time
 
 
 class GroupSpans:
-    """Collects rows, batch by batch."""
+    """Collects the spans of groups, batch by batch."""
 
     def __init__(self) -> None:
         self._whole = np.zeros(0, np.uint64), np.zeros(0), np.zeros(0)
@@ -16,15 +16,15 @@ class GroupSpans:
         self._rows = 0
 
     def add(self, groups: np.ndarray, times: np.ndarray) -> None:
-        """The group and the time of some rows."""
+        """Add the group and the time of some rows."""
         some = _together(groups, times, times)
         self._waiting.append(some)
         self._rows += len(some[0])
         if self._rows > max(len(self._whole[0]), FEWEST):  # so that all of it takes n log n
-            self.found()
+            self.spans()
 
-    def found(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The groups in rising order, with the earliest and the latest time of each."""
+    def spans(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the groups in rising order, with the earliest and the latest time of each."""
         if self._waiting:
             parts = zip(self._whole, *self._waiting, strict=True)
             self._whole = _together(*(np.concatenate(part) for part in parts))
@@ -33,7 +33,7 @@ class GroupSpans:
 
 
 def _together(groups: np.ndarray, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each group once."""
+    """Return each group once."""
     order = np.argsort(groups, kind="stable")
     ordered = groups[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else np.zeros(0, np.int64)

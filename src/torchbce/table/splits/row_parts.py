@@ -61,8 +61,8 @@ class RowParts:
         if self._roles.group is None:
             return parts
         keys, has_group = groups_of(batch, self._roles.group)
-        rows, place = _found(keys, has_group, self._seen.straddling)
-        parts[rows] = np.where(parts[rows] == self._seen.sides[place], parts[rows], DROPPED)
+        rows, positions = _known_groups(keys, has_group, self._seen.straddling)
+        parts[rows] = np.where(parts[rows] == self._seen.sides[positions], parts[rows], DROPPED)
         return parts
 
     def of_test(self, batch: TableBatch) -> np.ndarray:
@@ -72,7 +72,7 @@ class RowParts:
             parts[self._times.of(batch) <= self._seen.latest] = DROPPED
         if self._roles.group is not None:
             keys, has_group = groups_of(batch, self._roles.group)
-            parts[_found(keys, has_group, self._seen.groups)[0]] = DROPPED
+            parts[_known_groups(keys, has_group, self._seen.groups)[0]] = DROPPED
         return parts
 
 
@@ -86,7 +86,7 @@ def groups_of(batch: TableBatch, column: str) -> tuple[np.ndarray, np.ndarray]:
     return group_keys(batch.frame[column], _numbers(batch), batch.rows)
 
 
-def _found(keys: np.ndarray, has_group: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _known_groups(keys: np.ndarray, has_group: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows whose group is among those known, in rising order, and the positions of their groups there."""
     place = np.searchsorted(known, keys)
     rows = np.flatnonzero(has_group & (place < len(known)))
@@ -121,7 +121,7 @@ def scan_times_and_groups(
             groups, has_group = groups_of(batch, roles.group)
             spans.add(groups[has_group], found[has_group])
         on_rows(len(batch))
-    groups, first, last = spans.found()
+    groups, first, last = spans.spans()
     if times is None:
         return TimesAndGroups(None, None, groups, NOTHING.straddling, NOTHING.sides)
     known = sample.frame()["time"].to_numpy()
