@@ -53,7 +53,8 @@ assert rows == int(sys.argv[2])
 )
 PREPARE = (
     """
-from torchbce.table.examples import Holdout, ColumnRoles
+from torchbce.table.columns.roles import ColumnRoles
+from torchbce.table.splits.holdout import Holdout
 from torchbce.table.packed.prepare import prepare_stream
 from torchbce.io.size import fits
 """,
