@@ -171,9 +171,9 @@ class ColumnFitter:
     def _categorical(self, levels: Levels, counts: pl.DataFrame) -> CategoricalColumn:
         """`counts`: by the names of the levels."""
         kept = most_frequent(counts)
-        rows = int(counts.filter(pl.col("level").is_in(kept))["train"].sum())
         gaps = self._train_rows - levels.train
-        return CategoricalColumn.of(self.type.name, kept, gaps=gaps, others=levels.train - rows)
+        others = levels.train - int(kept["train"].sum())
+        return CategoricalColumn.of(self.type.name, kept["level"].to_list(), gaps=gaps, others=others)
 
     def level_names(self) -> dict[str, str] | None:
         """Return the level of each text as it was read, where a user says that they are categories."""

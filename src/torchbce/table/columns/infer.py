@@ -44,7 +44,7 @@ def fit_encoders(
         elif train[name].dtype.is_integer():  # those of 64 bits without a sign are whole numbers too
             values = train[name]
         type = ColumnType.of_series(values.alias(name), decimal, dates.get(name, ""))
-        fitter = ColumnFitter(type, Levels(room=None, clean=lambda texts: texts), kind)
+        fitter = ColumnFitter(type, Levels(room=None, clean=None), kind)
         fitter.add(values, np.ones(train.height, bool), weight, rows)
         columns += fitter.encoders(kind)
     return columns

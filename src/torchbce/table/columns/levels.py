@@ -24,17 +24,20 @@ ROOM = 1 << 29  # bytes, for all columns together
 class Levels:
     """Counts of each text in all rows and in training rows.
 
-    room: bytes; None: everything is counted exactly. clean: the level of each text, null for one that means a gap.
-    train: training rows that are no gaps.
+    room: bytes; None: everything is counted exactly. clean: the level of each text, null for one
+    that means a gap. train: training rows that are no gaps.
     """
 
-    def __init__(self, room: int | None = ROOM, clean: Callable[[pl.Series], pl.Series] = missing_as_null) -> None:
+    def __init__(
+        self, room: int | None = ROOM, clean: Callable[[pl.Series], pl.Series] | None = missing_as_null
+    ) -> None:
         self.train = 0
         self._room: float = math.inf if room is None else room
         self._most: float = math.inf if room is None else KEPT
         self._clean = clean
         self._counts: list[pl.DataFrame] = []
         self._waiting = self._bytes = 0
+        self._is_merged = False  # whether each level is counted once
         self._hashes = np.zeros(0, np.uint64)
         self._border = np.uint64(2**64 - 1)  # hashes beyond are not kept
         self._is_exact = True
@@ -46,7 +49,11 @@ class Levels:
         """
         found = pl.DataFrame({"level": values.alias("level"), "train": train.alias("train")})
         counts = found.group_by("level").agg(rows=pl.len(), train=pl.col("train").sum())
-        counts = counts.with_columns(level=self._clean(counts["level"].cast(pl.String))).drop_nulls("level")
+        counts = counts.with_columns(pl.col("level").cast(pl.String))
+        if self._clean is not None:
+            counts = counts.with_columns(level=self._clean(counts["level"]))
+        counts = counts.drop_nulls("level")
+        self._is_merged = self._clean is None and not self._counts
         self._counts.append(counts.cast({"rows": pl.Int64, "train": pl.Int64}))
         self._waiting += counts.height
         self._bytes += int(counts.estimated_size())
@@ -56,6 +63,8 @@ class Levels:
         return int(counts["rows"].sum())
 
     def _merge(self) -> pl.DataFrame:
+        if self._is_merged:
+            return self._counts[0]
         sums = pl.col("rows").sum(), pl.col("train").sum()
         whole = pl.concat(self._counts).group_by("level").agg(*sums)
         crowded = 2 * whole.estimated_size() > self._room
@@ -67,6 +76,7 @@ class Levels:
                 whole = whole.filter(pl.col("level").str.len_bytes().cum_sum() <= self._room // 4)
         self._counts, self._waiting = [whole], max(0, whole.height - KEPT)
         self._bytes = int(whole.estimated_size())
+        self._is_merged = True
         return whole
 
     def _remember(self, texts: pl.Series) -> None:
@@ -100,7 +110,7 @@ class Levels:
         return f"{self.distinct:,}" if self._is_exact else f"about {self.distinct:,}"
 
 
-def most_frequent(counts: pl.DataFrame) -> list[str]:
-    """Return the levels that a model keeps: the most frequent in training rows that occur there more than once."""
+def most_frequent(counts: pl.DataFrame) -> pl.DataFrame:
+    """Return the counts of the levels that a model keeps: the most frequent that training rows have more than once."""
     kept = counts.filter(pl.col("train") > 1).sort(["train", "level"], descending=[True, False])
-    return kept["level"].head(MAX_LEVELS).to_list()
+    return kept.head(MAX_LEVELS)
