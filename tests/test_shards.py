@@ -13,9 +13,9 @@ from torchbce import InputError
 from torchbce.io.scan import batches, sources
 from torchbce.io.whole import read_whole
 from torchbce.table.columns.roles import Roles
+from torchbce.table.memory_table import prepare as prepare_in_memory
+from torchbce.table.packed_table import prepare as prepare_in_blocks
 from torchbce.table.splits.held import Held
-from torchbce.table.train import prepare as prepare_in_memory
-from torchbce.table.train_blocks import prepare as prepare_in_blocks
 
 
 @pytest.mark.parametrize("stored", [pl.Int64, pl.UInt8, pl.Float64, pl.String])

@@ -171,12 +171,6 @@ def train(
             rich_help_panel=MODEL, metavar="cpu|cuda|cuda:N", help="Where networks are trained; cuda: on a GPU."
         ),
     ] = "cpu",
-    bf16: Annotated[
-        bool, typer.Option("--bf16", rich_help_panel=MODEL, help="Train the networks in bfloat16 (torch.autocast).")
-    ] = False,
-    compile: Annotated[
-        bool, typer.Option("--compile", rich_help_panel=MODEL, help="Train the networks by torch.compile.")
-    ] = False,
     out: Annotated[
         Optional[Path], typer.Option(metavar="DIR", help="The run folder to make.", show_default="runs/FILE")
     ] = None,
@@ -227,7 +221,7 @@ def train(
     with reported(prints=False):
         from torchbce.cli.train import Long, Wanted, run
         from torchbce.table.columns.roles import Roles
-        from torchbce.table.ensemble.recipe import Choices
+        from torchbce.table.ensemble.config import UserOptions
         from torchbce.table.splits.held import Held
 
         at_most_one({"--test": test, "--test-share": test_share, "--folds": folds})
@@ -235,7 +229,7 @@ def train(
             file,
             Roles(target, positive, exclude or [], categorical or [], weight, group, time),
             Held(test, test_share, folds),
-            Choices(
+            UserOptions(
                 hidden=sizes_of(hidden),
                 members=members,
                 trees=trees,
@@ -247,8 +241,6 @@ def train(
                 time_budget=seconds_of("--time-budget", time_budget),
                 on_nan="skip" if one_of("--on-nan", on_nan, ["stop", "skip"]) == "skip" else "stop",
                 device=device,
-                bf16=bf16,
-                compile=compile,
             ),
             seed,
             compare,

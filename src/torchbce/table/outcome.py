@@ -1,22 +1,37 @@
-"""What is known of a run before it trains, and when it has: the same for tables in memory and larger ones."""
+"""A run before and after training: the outline of what it will do, and its outcome."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from torchbce.table.columns.target import Target
 from torchbce.table.estimate import Estimate
-from torchbce.table.model import FEWEST_OF_A_CLASS, Learnt
+from torchbce.table.model import FEWEST_OF_A_CLASS, TrainedModel
+
+
+class RowCounts(NamedTuple):
+    """Rows of a part of a table. base_rate: by weight."""
+
+    rows: int
+    ones: int
+    base_rate: float
+
+    @property
+    def rarer(self) -> int:
+        """Return the rows of the rarer class."""
+        return min(self.ones, self.rows - self.ones)
 
 
 @dataclass(frozen=True)
 class Outline:
     """A table, and what is done with its rows.
 
-    rarer: rows of the rarer class among those that the estimate is made on. dropped: what is said of rows that are in
-    no part, as their groups are on both sides of a border in time, or another table's are not apart from this one.
+    rarer: rows of the rarer class among those that the estimate is made on. dropped: messages about rows that are in no
+    part, as their groups are on both sides of a border in time, or another table's are not apart from this one.
     """
 
     name: str
@@ -34,9 +49,44 @@ class Outline:
     rarer: int
     dropped: list[str]
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        whole: RowCounts,
+        train: RowCounts,
+        test: RowCounts | None,
+        *,
+        kinds: dict[str, str],
+        target: Target,
+        left_out: dict[str, str],
+        notes: list[str],
+        dropped: list[str],
+        train_rows: int,
+        test_file: str | None,
+        folds: int,
+    ) -> Outline:
+        """Return the outline of a table and of the parts of its rows."""
+        return cls(
+            name=Path(name).name,
+            rows=whole.rows,
+            base_rate=whole.base_rate,
+            kinds=kinds,
+            target=target,
+            left_out=left_out,
+            notes=notes,
+            train_rows=train_rows,
+            train_base_rate=train.base_rate,
+            test_rows=None if test is None else test.rows,
+            test_file=None if test_file is None else Path(test_file).name,
+            folds=folds,
+            rarer=(train if test is None else test).rarer,
+            dropped=dropped,
+        )
+
     @property
     def known(self) -> dict[str, object]:
-        """What has to be the same in all processes."""
+        """Return what has to be the same in all processes, by the names that a user knows."""
         return {
             "the number of rows": self.rows,
             "the kind of the columns": ", ".join(f"{name} {kind}" for name, kind in self.kinds.items()),
@@ -46,22 +96,22 @@ class Outline:
 
     @property
     def is_reliable(self) -> bool:
-        """Whether there are rows enough of both classes, where it counts, to say how good a model is."""
+        """Return whether the estimate has rows enough of both classes to say how good a model is."""
         return self.rarer >= FEWEST_OF_A_CLASS
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trained model and what it is worth; without rows kept aside there is no estimate.
+    """A trained model and its estimate, None without rows kept aside.
 
-    some: encoded rows that were learnt from, for pictures. reading: the share of the time that training waited for
-    rows, None in memory.
+    sample: encoded training rows, for pictures. reading: the share of the time that training waited for rows, None in
+    memory.
     """
 
     outline: Outline
-    learnt: Learnt
+    trained: TrainedModel
     estimate: Estimate | None
     train_bce: float
-    some: np.ndarray
+    sample: np.ndarray
     seed: int
     reading: float | None = None
