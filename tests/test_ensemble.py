@@ -180,6 +180,9 @@ def test_few_rows_are_learnt_by_logistic_regression():
     one_hot = np.concatenate([data.rows[:, :3], np.eye(4)[data.rows[:, 3].astype(int)]], 1)
     expected = LogisticRegression(tol=1e-10, max_iter=10_000).fit(one_hot, data.target)
     assert found.ensemble.logits(data.rows) == pytest.approx(expected.decision_function(one_hot), abs=1e-4)
+    again = fit_linear(data, halves(80), enough=True).ensemble.networks[0].state_dict()
+    for name, tensor in found.ensemble.networks[0].state_dict().items():
+        assert torch.equal(tensor, again[name]), name
     assert default_config(80, UserOptions()).linear
     assert not default_config(80, UserOptions(hidden=(8,))).linear
     assert not default_config(100, UserOptions()).linear

@@ -315,7 +315,7 @@ def test_the_epochs_that_are_announced_are_those_of_the_training(file, tmp_path)
     """They depend on the rows that are learnt from, without those that choose the epoch."""
     task = prepare([str(file)], Roles("y"), Held(), seed=1, format=None, cache=tmp_path / "c", on_rows=None)
     assert len(task.table.stream.train) < task.outline.train_rows
-    assert task.config(UserOptions()) == block_config(len(task.table.stream.train), UserOptions())
+    assert task.table.config(UserOptions()) == block_config(len(task.table.stream.train), UserOptions())
 
 
 def test_a_time_budget_covers_reading(file, command, monkeypatch):

@@ -103,7 +103,7 @@ def test_categories_are_seen_by_their_share_of_ones(grown):
     for code in range(9):
         own = of_code == code
         expected = (ones[own].sum() + 10 * base) / (weight[train][own].sum() + 10)
-        assert found[0].tree_weights[code].item() == pytest.approx(expected, rel=1e-6)
+        assert found[0].shares[code].item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_seed_gives_the_same_trees_with_any_number_of_threads(monkeypatch):

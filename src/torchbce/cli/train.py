@@ -97,7 +97,7 @@ def run(wanted: Wanted) -> None:
             options = replace(options, time_budget=processes.from_first(budget.left))
         for line in outline_lines(task.outline, wanted.roles.positive):
             listener.say(line)
-        listener.say(network_line(task.config(wanted.options), wanted.seed))
+        listener.say(network_line(task.table.config(wanted.options), wanted.seed))
         with _place(wanted, task) as (place, run):
             if place.finished:
                 listener.say(f"{'finished':{LABEL}}{place.folder} is this very run; there is nothing left to do")
@@ -183,7 +183,7 @@ def _place(wanted: Wanted, task: Task) -> Iterator[tuple[Reservation, str]]:
 def _trained(wanted: Wanted, task: Task, options: UserOptions, place: Reservation, listener: Listener) -> Outcome:
     """Train; `options` are the user's, with the time that is left."""
     keeper = Keeper(place.unfinished, wanted.long.checkpoint or math.inf)
-    rows_per_step = task.config(options).batch_size if isinstance(task.table, PackedTable) else 0
+    rows_per_step = task.table.config(options).batch_size if isinstance(task.table, PackedTable) else 0
     shown: tuple[OnFold, Callbacks]
     with training_shown(listener, place, task.outline.folds, rows_per_step) as shown:
         on_fold, callbacks = shown[0], replace(shown[1], keeper=keeper)

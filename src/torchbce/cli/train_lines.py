@@ -30,8 +30,8 @@ def outline_lines(outline: Outline, positive: str | None) -> list[str]:
     known = positive is not None or (target.positive.lower() in YES and target.negative.lower() in NO)
     turn = "" if known else f" (to turn them: --positive {shlex.quote(no)})"
     lines = [
-        f"{'table':{LABEL}}{shown(outline.name)}: {outline.rows:,} rows, {' and '.join(counts)} "
-        f"column{'s' * (len(kinds) > 1)}; {column} = {yes} in {percent(outline.base_rate)}, the other value "
+        f"{'table':{LABEL}}{shown(outline.name)}: {outline.whole.rows:,} rows, {' and '.join(counts)} "
+        f"column{'s' * (len(kinds) > 1)}; {column} = {yes} in {percent(outline.whole.base_rate)}, the other value "
         f"is {no}{turn}"
     ]
     lines += _left_out(outline.left_out)
@@ -50,8 +50,8 @@ def _left_out(columns: dict[str, str]) -> list[str]:
 
 def _split(outline: Outline) -> str:
     rows = f"{outline.train_rows:,} rows"
-    if outline.test_rows is not None:
-        return f"{rows} to learn from, {outline.test_rows:,} kept aside to test"
+    if outline.test is not None:
+        return f"{rows} to learn from, {outline.test.rows:,} kept aside to test"
     if outline.folds:
         return (
             f"{outline.folds} folds: each is predicted by a model that has not seen it; the model that is kept "
@@ -154,7 +154,7 @@ def _worth(columns: list[Importance]) -> str:
 def _warnings(estimate: Estimate, outline: Outline) -> list[str]:
     """What must not be overlooked: figures that chance makes, and models that know nothing."""
     base = estimate.differences[0]
-    rate = percent(outline.train_base_rate)
+    rate = percent(outline.train.base_rate)
     interval = f"{base.more - 1.96 * base.error:+.2g} to {base.more + 1.96 * base.error:+.2g}"
     if not outline.is_reliable:
         few = int(np.bincount(estimate.answers, minlength=2).min())

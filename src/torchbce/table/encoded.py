@@ -36,6 +36,11 @@ class EncodedTable:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def base_rate(self) -> float:
+        """Return the share of ones, by weight."""
+        return float(np.average(self.answers, weights=self.weight))
+
     def take(self, rows: np.ndarray) -> EncodedTable:
         """Return some of the rows, by their numbers from 0."""
         weight = None if self.weight is None else self.weight[rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -91,22 +92,17 @@ class Estimate:
 def joined(parts: list[Estimate], importances: list[Importance]) -> Estimate:
     """Join the estimates of folds, numbered from 1, in the order of the rows."""
     order = np.argsort(np.concatenate([part.rows for part in parts]), kind="stable")
-    folds = np.concatenate([np.full(len(part.rows), number) for number, part in enumerate(parts, 1)])
 
-    def column(name: str) -> np.ndarray | None:
-        values = [getattr(part, name) for part in parts]
-        return None if values[0] is None else np.concatenate(values)[order]
+    def column(values: list[np.ndarray | None]) -> np.ndarray | None:
+        return None if values[0] is None else np.concatenate(values)[order]  # type: ignore[arg-type]
 
-    return Estimate(
-        rows=np.concatenate([part.rows for part in parts])[order],
-        folds=folds[order],
-        logits=np.concatenate([part.logits for part in parts])[order],
-        answers=np.concatenate([part.answers for part in parts])[order],
-        weight=column("weight"),
-        groups=column("groups"),
-        others={name: np.concatenate([part.others[name] for part in parts])[order] for name in parts[0].others},
-        importances=importances,
-    )
+    columns: Any = {
+        name: column([getattr(part, name) for part in parts])
+        for name in ("rows", "logits", "answers", "weight", "groups")
+    }
+    folds = column([np.full(len(part.rows), number) for number, part in enumerate(parts, 1)])
+    others: Any = {name: column([part.others[name] for part in parts]) for name in parts[0].others}
+    return Estimate(**columns | {"folds": folds}, others=others, importances=importances)
 
 
 def _error(values: np.ndarray, groups: np.ndarray | None) -> float:

@@ -66,15 +66,14 @@ class MemoryTable:
         """Train a model on a fold's rows, and evaluate it on those kept from it; or load what was evaluated before."""
         keeper = callbacks.keeper.within(f"fold-{number}")
         train, aside = self.splits[number - 1]
-        rest = self.train.of(aside)
+        rest, most = self.train.of(aside), -(-ROWS // len(self.splits))
 
         def make() -> Evaluation:
             examples = self.train.of(train)
             training = EncodedTable.fit(examples)
             quiet = replace(callbacks, epoch=None, keeper=keeper)
             trained = fit_model(examples, training, options, seed=seed + 1000 * number, callbacks=quiet)
-            others, most = _baselines(training, examples, seed, compare=compare), -(-ROWS // len(self.splits))
-            return _evaluated(trained, rest, aside + 1, training, others, seed, most, callbacks)
+            return _evaluated(trained, training, rest, aside + 1, seed, callbacks, compare=compare, most=most)
 
         def unpack(state: dict[str, object]) -> Evaluation:
             return Evaluation.of_state(state, rest, aside + 1, _names(compare=compare))
@@ -93,9 +92,9 @@ class MemoryTable:
         if self.test is None:
             return None
         look()
-        others = _baselines(fit.training, self.train, seed, compare=compare)
-        evaluation = _evaluated(fit.trained, self.test, self.test_rows, fit.training, others, seed, ROWS, callbacks)
-        return evaluation.with_importances()
+        return _evaluated(
+            fit.trained, fit.training, self.test, self.test_rows, seed, callbacks, compare=compare, most=ROWS
+        ).with_importances()
 
 
 def prepare(file: str, roles: Roles, held: Held, *, seed: int, format: Format | None = None) -> Task:
@@ -125,20 +124,19 @@ def prepare(file: str, roles: Roles, held: Held, *, seed: int, format: Format | 
 
 def _task(read: Read, table: MemoryTable, dropped: list[str]) -> Task:
     examples, test = read.examples, table.test
-    test_file = None if test is None or test.name == examples.name else test.name
-    outline = Outline.of(
-        examples.name,
-        _counts(examples),
-        _counts(table.train),
-        None if test is None else _counts(test),
-        kinds=examples.kinds,
+    outline = Outline(
+        name=Path(examples.name).name,
         target=read.target,
+        kinds=examples.kinds,
         left_out=read.left_out,
         notes=read.notes,
-        dropped=dropped,
+        whole=_counts(examples),
+        train=_counts(table.train),
         train_rows=len(table.train),
-        test_file=test_file,
+        test=None if test is None else _counts(test),
+        test_file=None if test is None or test.name == examples.name else Path(test.name).name,
         folds=len(table.splits),
+        dropped=dropped,
     )
     digests = {outline.name: examples.digest}
     if test is not None and outline.test_file is not None:
@@ -165,36 +163,26 @@ def _dropped_of_folds(examples: Examples, count: int, splits: list[Split]) -> li
 
 def _evaluated(
     trained: TrainedModel,
+    training: EncodedTable,
     test: Examples,
     numbers: np.ndarray,
-    training: EncodedTable,
-    others: Baselines,
     seed: int,
-    most: int,
     callbacks: Callbacks,
+    *,
+    compare: bool,
+    most: int,
 ) -> Evaluation:
     """Evaluate a model and its baselines on examples that are encoded once, by the columns of `training`."""
     encoded, model = EncodedTable.of(test, training.columns), trained.model
     logits = model.ensemble.logits(encoded.select(model.columns).rows)
-    return evaluate(
-        model,
-        logits,
-        [(numbers, encoded)],
-        others,
-        seed=seed,
-        most=most,
-        callbacks=callbacks,
-        groups=test.groups,
-    )
-
-
-def _baselines(training: EncodedTable, examples: Examples, seed: int, *, compare: bool) -> Baselines:
     known: Baselines = {
-        baselines.BASE_RATE: lambda: baselines.base_rate(examples.base_rate),
+        baselines.BASE_RATE: lambda: baselines.base_rate(training.base_rate),
         baselines.LOGISTIC: lambda: baselines.logistic_regression(baselines.logistic_sample(training, seed)),
         baselines.BOOSTING: lambda: baselines.boosting(training, seed),
     }
-    return {name: known[name] for name in _names(compare=compare)}
+    others = {name: known[name] for name in _names(compare=compare)}
+    parts = [(numbers, encoded)]
+    return evaluate(model, logits, parts, others, seed=seed, most=most, callbacks=callbacks, groups=test.groups)
 
 
 def _names(*, compare: bool) -> list[str]:

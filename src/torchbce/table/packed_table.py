@@ -103,19 +103,19 @@ def _task(stream: Stream, test_file: str | None) -> Task:
     train, valid, test = stream.train, stream.valid, stream.test
     inside = [train, valid, *([test] if test is not None and test_file is None else [])]
     base_rate = sum(part.share * part.weight for part in inside) / sum(part.weight for part in inside)
-    outline = Outline.of(
-        stream.name,
-        RowCounts(sum(map(len, inside)), sum(part.ones for part in inside), base_rate),
-        _counts(train),
-        None if test is None else _counts(test),
-        kinds=stream.kinds,
+    outline = Outline(
+        name=Path(stream.name).name,
         target=stream.target,
+        kinds=stream.kinds,
         left_out=stream.left_out,
         notes=stream.notes,
-        dropped=stream.dropped,
+        whole=RowCounts(sum(map(len, inside)), sum(part.ones for part in inside), base_rate),
+        train=_counts(train),
         train_rows=len(train) + len(valid),
-        test_file=test_file,
+        test=None if test is None else _counts(test),
+        test_file=None if test_file is None else Path(test_file).name,
         folds=0,
+        dropped=stream.dropped,
     )
     parts = {"learnt from": train, "judged by": valid, "kept aside": test}
     known = {

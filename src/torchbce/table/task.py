@@ -36,29 +36,17 @@ class Fit:
 
 
 class TaskTable(Protocol):
-    """A table that is ready to be trained on."""
+    """A table that is ready to be trained on; without folds or test rows there is no such estimate."""
 
-    def config(self, options: UserOptions) -> EnsembleConfig:
-        """Return the configuration of the model that is kept."""
-        ...
+    def config(self, options: UserOptions) -> EnsembleConfig: ...  # of the model that is kept
 
     def cross_validate(
         self, options: UserOptions, seed: int, *, compare: bool, on_fold: OnFold | None, callbacks: Callbacks
-    ) -> Estimate | None:
-        """Estimate by folds, each by a model of its own; None without folds."""
-        ...
+    ) -> Estimate | None: ...
 
-    def fit(self, options: UserOptions, seed: int, callbacks: Callbacks) -> Fit:
-        """Train the model that is kept.
+    def fit(self, options: UserOptions, seed: int, callbacks: Callbacks) -> Fit: ...
 
-        Raises:
-            InputError: a loss that is not finite.
-        """
-        ...
-
-    def evaluate(self, fit: Fit, seed: int, *, compare: bool, callbacks: Callbacks) -> Estimate | None:
-        """Estimate on the test rows; None without them."""
-        ...
+    def evaluate(self, fit: Fit, seed: int, *, compare: bool, callbacks: Callbacks) -> Estimate | None: ...
 
 
 @dataclass(frozen=True)
@@ -72,7 +60,3 @@ class Task:
     outline: Outline
     digests: dict[str, str]
     known: dict[str, object]
-
-    def config(self, options: UserOptions) -> EnsembleConfig:
-        """Return the configuration of the model that is kept."""
-        return self.table.config(options)

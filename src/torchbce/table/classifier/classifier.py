@@ -48,8 +48,8 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         hidden: sizes of the hidden layers; by default by the number of rows, as all that is None here.
         members: networks whose probabilities are averaged. Each learns from its own part of the rows.
         heads: outputs of each network, averaged too.
-        trees: whether boosted trees (scikit-learn's) learn beside the networks, a set for each; what they say counts as
-            much as rows that neither has learnt from show it to be worth.
+        trees: whether boosted trees (scikit-learn's) learn beside the networks, a set for each; their weight in the
+            blended logit is fitted on rows that neither has learnt from.
         epochs: the largest number of epochs.
         batch_size: rows per step.
         lr: the learning rate.

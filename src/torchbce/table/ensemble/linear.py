@@ -15,8 +15,9 @@ from torchbce.monitor.history import Epoch, History
 from torchbce.table.columns.matrix import TrainingMatrix
 from torchbce.table.ensemble.calibration import bce
 from torchbce.table.ensemble.ensemble import Ensemble
+from torchbce.table.ensemble.member import new_network
 from torchbce.table.ensemble.result import EnsembleFit
-from torchbce.table.network.table_network import NetworkSpec, TableNetwork
+from torchbce.table.network.table_network import NetworkSpec
 from torchbce.table.splits.held import Split
 
 TOLERANCE = 1e-10
@@ -53,11 +54,11 @@ def fit_linear(data: TrainingMatrix, splits: list[Split], *, enough: bool) -> En
 def _network_of(data: TrainingMatrix, rows: np.ndarray) -> Ensemble:
     from sklearn.linear_model import LogisticRegression
 
-    network = TableNetwork(NetworkSpec(pieces=[0] * data.numbers, levels=data.levels, hidden=[]))
     target, weight = data.target[rows], None if data.weight is None else data.weight[rows]
     inputs = _one_hot(data, rows)
     ones = float(np.average(target, weights=weight))
-    network.start_at(min(max(ones, 1e-6), 1 - 1e-6))
+    spec = NetworkSpec(pieces=[0] * data.numbers, levels=data.levels, hidden=[])
+    network = new_network(spec, [], min(max(ones, 1e-6), 1 - 1e-6), seed=0)
     if 0 < ones < 1 and inputs.shape[1]:
         model = LogisticRegression(solver="newton-cholesky", tol=TOLERANCE, max_iter=1000)
         # The penalised coefficients are sums of rows: with fewer rows than inputs they are found among these.

@@ -36,63 +36,27 @@ class Strategy(Protocol):
     """Steps through the rows of an epoch and evaluates the validation rows; all networks of the ensemble take part."""
 
     @property
-    def can_stop(self) -> bool:
-        """Whether an epoch ends early, at a state that can be saved, once `EpochControl.stop` is true."""
-        ...
+    def can_stop(self) -> bool: ...  # an epoch ends early, at a state that can be saved, once it is told to stop
 
     @property
-    def out_of_time(self) -> bool:
-        """Whether the time budget is spent."""
-        ...
+    def out_of_time(self) -> bool: ...
 
-    def train_epoch(self, control: EpochControl) -> None:
-        """Take the steps of the epoch that are left, or return early at a signal.
+    def train_epoch(self, control: EpochControl) -> None: ...  # raises InputError at a loss that is not finite
 
-        Raises:
-            InputError: a loss that is not finite.
-        """
-        ...
+    def validation_logits(self, epoch: int) -> np.ndarray: ...  # one per validation row; as above
 
-    def validation_logits(self, epoch: int) -> np.ndarray:
-        """Return one logit per validation row.
+    def totals(self) -> EpochTotals: ...  # of the epoch that was trained
 
-        Raises:
-            InputError: an output is not finite.
-        """
-        ...
+    def save_best(self) -> None: ...
 
-    def totals(self) -> EpochTotals:
-        """Return the sums of the epoch that was trained."""
-        ...
+    def restore_best(self) -> None: ...
 
-    def save_best(self) -> None:
-        """Remember the weights as the best so far."""
-        ...
+    def begin_epoch(self) -> None: ...
 
-    def restore_best(self) -> None:
-        """Set the weights to the best."""
-        ...
+    def state_dict(self) -> State: ...  # the networks, their best weights and the epoch in progress
 
-    def begin_epoch(self) -> None:
-        """Begin a new epoch."""
-        ...
+    def state_form(self) -> Any: ...  # see `form.require`
 
-    def state_dict(self) -> State:
-        """Serialize the networks, their best weights and the epoch in progress."""
-        ...
+    def check_state(self, state: State, epochs: int, *, has_best: bool) -> None: ...  # ValueError: not of this run
 
-    def state_form(self) -> Any:
-        """Return the form of `state_dict` (see `form.require`)."""
-        ...
-
-    def check_state(self, state: State, epochs: int, *, has_best: bool) -> None:
-        """Raise unless a state of the right form is that of a run after so many epochs.
-
-        Raises:
-            ValueError: what is wrong.
-        """
-        ...
-
-    def load_state_dict(self, state: State) -> None:
-        """Restore from `state_dict`."""
-        ...
+    def load_state_dict(self, state: State) -> None: ...

@@ -61,7 +61,7 @@ def _column_displays(outcome: Outcome, estimate: Estimate) -> dict[str, Any]:
         found["What each column is worth"] = ImportanceDisplay(
             [one.column for one in first], [one.nats for one in first], [one.error for one in first]
         )
-    model, base_rate = outcome.trained.model, outcome.outline.train_base_rate
+    model, base_rate = outcome.trained.model, outcome.outline.train.base_rate
     used = {column.name for column in model.columns}
     for one in [one for one in first if one.column in used and one.nats > one.error][:DRAWN]:
         curve = partial_dependence(model, outcome.sample, one.column, seed=0)

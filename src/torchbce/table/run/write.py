@@ -94,7 +94,7 @@ def _described(outcome: Outcome, run: str | None) -> run_folder.ModelFile:
         "epoch": best.number,
         "train_bce": outcome.train_bce,
         "valid_bce": best.judged,
-        "base_rate": outline.train_base_rate,
+        "base_rate": outline.train.base_rate,
     }
     if trained.fitted.blend is not None:
         result["valid_bce_with_trees"] = trained.fitted.blend.both
