@@ -16,8 +16,8 @@ from safetensors.numpy import load_file, save_file
 import crafted
 from test_stream import few_rows_are_many, made, prepared, written  # noqa: F401 - a fixture that is always there
 from torchbce import InputError, OutputError
-from torchbce.table.ensemble.block_fit import block_config, fit_blocks
-from torchbce.table.ensemble.config import UserOptions
+from torchbce.table.ensemble.block_fit import fit_blocks
+from torchbce.table.ensemble.config import UserOptions, block_config
 from torchbce.table.packed import cache, part_file, records, shuffled, stored
 from torchbce.table.packed.description import CacheFile
 from torchbce.table.packed.records import BLOCK

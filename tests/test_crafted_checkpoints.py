@@ -16,9 +16,9 @@ from torchbce import InputError
 from torchbce.checkpoint.keeper import Keeper
 from torchbce.checkpoint.record import read_record, write_record
 from torchbce.checkpoint.unfinished import Unfinished
-from torchbce.table.ensemble.block_fit import block_config, fit_blocks
+from torchbce.table.ensemble.block_fit import fit_blocks
 from torchbce.table.ensemble.callbacks import Callbacks
-from torchbce.table.ensemble.config import UserOptions, default_config
+from torchbce.table.ensemble.config import UserOptions, block_config, default_config
 from torchbce.table.ensemble.fit import fit_ensemble
 from torchbce.table.trees.boosting import Boosting
 

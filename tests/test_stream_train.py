@@ -23,8 +23,8 @@ from torchbce.io.size import BYTES, fits
 from torchbce.table import memory_table, packed_table
 from torchbce.table.columns.roles import Roles
 from torchbce.table.ensemble import in_blocks
-from torchbce.table.ensemble.block_fit import block_config, fit_blocks
-from torchbce.table.ensemble.config import UserOptions
+from torchbce.table.ensemble.block_fit import fit_blocks
+from torchbce.table.ensemble.config import UserOptions, block_config
 from torchbce.table.network import crew
 from torchbce.table.packed import prepare as packing
 from torchbce.table.packed.shuffled import Shuffled
