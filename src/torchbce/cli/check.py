@@ -10,7 +10,7 @@ import typer
 
 from torchbce.checks.check_log import check_log
 from torchbce.checks.check_predictions import check_predictions
-from torchbce.checks.findings import Report, report
+from torchbce.checks.report import Report, report
 from torchbce.cli.output import say
 from torchbce.common.errors import InputError
 from torchbce.io.opened import Format

@@ -11,8 +11,8 @@ from torchbce.cli.files_out import check_made
 from torchbce.cli.options import decision_of
 from torchbce.cli.output import LAYOUT, remark
 from torchbce.common.errors import OutputError
+from torchbce.common.text import counted
 from torchbce.common.visible import visible
-from torchbce.explanation.render.text import counted
 from torchbce.io.files import write_batches
 from torchbce.io.opened import Format
 from torchbce.table.run.predict import Predictor
