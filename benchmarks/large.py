@@ -23,8 +23,8 @@ from typing import Any
 import large_table
 import machine
 
-from torchbce.checkpoint.keeper import Keeper
-from torchbce.checkpoint.unfinished import Unfinished
+from torchbce.checkpoint.checkpointer import Checkpointer
+from torchbce.checkpoint.folder import CheckpointFolder
 
 TEST = 1_000_000
 EPOCHS = 2
@@ -33,7 +33,7 @@ SEEDS = (1, 2)
 IN_MEMORY = 20_000_000  # rows; of more, only Parquet, and no run in memory
 
 
-class Timed(Unfinished):
+class Timed(CheckpointFolder):
     """Counts its checkpoints, and the seconds that training waits for them."""
 
     saves, seconds = 0, 0.0
@@ -56,8 +56,8 @@ def child(arguments: dict[str, Any]) -> None:
 
     epochs: list[tuple[float, float]] = []
     kept = Timed(Path(arguments["place"]) / "unfinished", {}) if "checkpoint" in arguments else None
-    keeper = Keeper(kept, arguments.get("checkpoint", math.inf))
-    callbacks = Callbacks(epoch=lambda epoch: epochs.append((epoch.seconds, epoch.valid)), keeper=keeper)
+    checkpointer = Checkpointer(kept, arguments.get("checkpoint", math.inf))
+    callbacks = Callbacks(epoch=lambda epoch: epochs.append((epoch.seconds, epoch.valid)), checkpointer=checkpointer)
     roles, held = Roles("y"), Held(file=arguments["test"])
     options = UserOptions(
         hidden=tuple(arguments["hidden"]), epochs=EPOCHS, members=1, trees=False, batch_size=arguments.get("batch")

@@ -1,7 +1,7 @@
 """What processes cost each other: steps of one network by one and by two processes, and what a model makes of them.
 
-One machine, one thread for each process, gloo over the loopback device; lanes of a batch of 4,096 rows, 24 columns of
-random numbers cut into 64 pieces. Measured are the seconds of a step and of the exchange alone. The model: a step of P
+One machine, one thread for each process, gloo over the loopback device; micro-batches of a batch of 4,096 rows, 24
+columns of random numbers in 64 bins each. Measured are the seconds of a step and of the exchange alone. The model: a step of P
 processes takes the rows' share, rows / (P * rate), and log2(P) exchanges of latency + bytes / bandwidth. Latency is
 measured here; what it says of networks and of more processes than two is arithmetic, not a measurement.
 
@@ -43,36 +43,38 @@ def work(number: int, count: int, port: int, hidden: list[int], answer: Any) -> 
     """One process."""
     os.environ |= {"RANK": str(number), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     from torchbce.common import processes
-    from torchbce.perceptron.machine import Optimizer, one_blas_thread
+    from torchbce.perceptron.trainer import Optimizer, one_blas_thread
     from torchbce.table.ensemble.member import new_network
+    from torchbce.table.network.all_reduce import all_reduce
+    from torchbce.table.network.bins import quantile_bin_edges
     from torchbce.table.network.compiled import encoded
-    from torchbce.table.network.crew import Crew
-    from torchbce.table.network.edges import quantile_edges
-    from torchbce.table.network.exchange import exchanged
+    from torchbce.table.network.data_parallel import DataParallelStep
+    from torchbce.table.network.pairwise_sum import share_of
     from torchbce.table.network.table_network import NetworkSpec
-    from torchbce.table.network.tree import part_of
 
     torch.set_num_threads(1)
     chance = np.random.default_rng(0)
     rows = chance.normal(size=(50_000, COLUMNS)).astype(np.float32)
-    edges = quantile_edges(rows, PIECES)
+    edges = quantile_bin_edges(rows, PIECES)
     spec = NetworkSpec(pieces=[len(cuts) - 1 for cuts in edges], levels=[], hidden=hidden, dropout=0.2)
     network = new_network(spec, edges, 0.5, 1)
     ready = encoded(rows, network, (rows[:, 0] > 0).astype(np.float32))
     order = torch.from_numpy(chance.permutation(len(rows)).astype(np.int32))
     with processes.joined(), one_blas_thread(), ThreadPoolExecutor(1) as threads:
-        crew = Crew.of(network, Optimizer("adamw", 0.1), threads, seed=1)
+        parallel = DataParallelStep.of(network, Optimizer("adamw", 0.1), threads, seed=1)
         steps, exchanges = [], []
-        lanes, size = BATCH // crew.lane, len(crew.first.gradient)
-        own = part_of(lanes, number, count)
+        micro_batches, size = BATCH // parallel.micro_batch_rows, len(parallel.first.gradient)
+        own = share_of(micro_batches, number, count)
         for step in range(STEPS):
             some = torch.roll(order, step * 100)[:BATCH].contiguous()
             start = time.perf_counter()
-            crew.step(ready, some, 1e-3, draw=step * lanes)
+            parallel.step(ready, some, 1e-3, dropout_counter=step * micro_batches)
             steps.append(time.perf_counter() - start)
             start = time.perf_counter()
             if count > 1:
-                exchanged({own: crew.first.gradient}, torch.zeros(lanes, dtype=torch.float64), lanes, size)
+                all_reduce(
+                    {own: parallel.first.gradient}, torch.zeros(micro_batches, dtype=torch.float64), micro_batches, size
+                )
             exchanges.append(time.perf_counter() - start)
     if number == 0:
         answer.put(Timed(statistics.median(steps), statistics.median(exchanges), 4 * size))

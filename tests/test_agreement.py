@@ -12,8 +12,8 @@ import pytest
 
 import differing
 from torchbce import InputError
-from torchbce.common import processes
-from torchbce.common.processes import _difference
+from torchbce.common.processes import collective
+from torchbce.common.processes.collective import _difference
 
 
 @pytest.fixture(scope="module")
@@ -96,11 +96,11 @@ def test_calls_with_the_same_are_trained_and_parts_that_are_each_ones_own(found)
 def test_what_differs_is_refused(monkeypatch):
     """As two processes would see it, without starting them."""
     others: dict[str, str] = {"--seed": "1", "the target": "y"}
-    monkeypatch.setattr(processes, "count", lambda: 2)
-    monkeypatch.setattr(processes, "of_each", lambda mine: [mine, others])
-    processes.require_same({"--seed": 1, "the target": "y"})
+    monkeypatch.setattr(collective, "world_size", lambda: 2)
+    monkeypatch.setattr(collective, "all_gather", lambda own: [own, others])
+    collective.require_same({"--seed": 1, "the target": "y"})
     with pytest.raises(InputError, match="--seed is 2 in process 0 and 1 in process 1; the target is z in process 0"):
-        processes.require_same({"--seed": 2, "the target": "z"})
+        collective.require_same({"--seed": 2, "the target": "z"})
 
 
 def test_a_difference_names_the_processes_and_shows_where_it_is():

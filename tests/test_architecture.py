@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,7 +65,7 @@ ROOMS = {
         "common",
     },
     "__main__": {"cli"},
-    "__init__": set(),  # its names stand in __init__.pyi
+    "__init__": {"common"},  # its names stand in __init__.pyi
 }
 # Libraries that live in one place only.
 PLACES = {
@@ -243,6 +245,13 @@ def loaded_by(code: str) -> set[str]:
 
 def test_import_loads_nothing_heavy():
     assert not loaded_by("import torchbce; torchbce.EpochBCE(), torchbce.fit, torchbce.explain") & HEAVY
+
+
+def test_help_loads_neither_torch_nor_numpy():
+    code = "import sys; from torchbce.cli.app import app; app(['--help'], standalone_mode=False)"
+    script = f"{code}; print({{'torch', 'numpy', 'polars'}} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "set()"
 
 
 def test_what_is_loaded_is_seen():

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
-from torchbce.checks.findings import Level
 
 from check_codes import codes
 from seeded import predictions
 from torchbce import check_log, check_predictions
+from torchbce.checks.catalogue.finding import Level
 from torchbce.explanation.statistics.decomposition import Decomposition
 
 

@@ -18,9 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
+from predicting import predict
 from torchbce import BCEClassifier, InputError, OutputError, RunFolderError, load
 from torchbce.table.columns.noticed import AVERAGE
-from torchbce.table.run.predict import predict
 
 QUICK = {"epochs": 3, "members": 2, "random_state": 0}
 

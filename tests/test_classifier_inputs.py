@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from torchbce import BCEClassifier, load
-from torchbce.io.frames import frame_of
+from torchbce.io.frames import to_frame
 
 ROWS = 60
 QUICK = {"epochs": 1, "members": 1, "hidden": (), "trees": False, "random_state": 0}
@@ -332,10 +332,10 @@ def test_gaps_of_every_kind_are_gaps(case):
             [v if v is None or "time" not in values else pd.Timestamp(v, unit="s") for v in expected], values
         )
     frame = pl.DataFrame([values.alias("c")]) if isinstance(values, pl.Series) else pd.DataFrame({"c": values})
-    found = frame_of(frame)["c"]
+    found = to_frame(frame)["c"]
     assert (found.dt.epoch("s") if found.dtype == pl.Datetime else found).to_list() == expected
     if isinstance(values, np.ndarray):
-        assert frame_of(values[:, None])["x0"].to_list() == found.to_list()
+        assert to_frame(values[:, None])["x0"].to_list() == found.to_list()
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -363,7 +363,7 @@ def test_gaps_of_every_kind_are_gaps(case):
 def test_any_mixture_of_objects_is_read_or_refused(values):
     for frame in (pd.DataFrame({"c": pd.Series(values, dtype=object)}), objects(*values)[:, None]):
         found = []
-        refused(lambda frame=frame, found=found: found.append(frame_of(frame)))
+        refused(lambda frame=frame, found=found: found.append(to_frame(frame)))
         for column in found:
             gaps = [str(value) in ("None", "nan", "<NA>", "NaT", "NaN", "sNaN") for value in values]
             assert column.to_series().is_null().to_list() == gaps

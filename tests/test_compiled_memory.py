@@ -12,8 +12,8 @@ from test_network import twins
 from torch_machines import by_torch
 from torchbce.losses.bce_with_logits import BCE_WITH_LOGITS
 from torchbce.perceptron.layers import Dense
-from torchbce.perceptron.machine import Machine, Optimizer
 from torchbce.perceptron.rows import Limits, OutOfRange, Rows, largest_of_columns
+from torchbce.perceptron.trainer import CompiledTrainer, Optimizer
 from torchbce.table.network.compiled import _layers, compiled, encoded
 
 RATES = torch.zeros(1, dtype=torch.float64)
@@ -45,7 +45,7 @@ def test_rows_that_lead_out_of_a_table_cannot_be_made(part, column, value, row):
     with pytest.raises(OutOfRange) as found:
         rows(**{part: torch.from_numpy(values)})
     assert (found.value.part, found.value.row, found.value.column, found.value.value) == (part, row, column, value)
-    assert found.value.count == (LIMITS.pieces if part == "bins" else LIMITS.levels)[column]
+    assert found.value.count == (LIMITS.bins if part == "bins" else LIMITS.levels)[column]
 
 
 @pytest.mark.parametrize("part", ["bins", "fractions", "numbers", "codes", "target", "weight"])
@@ -76,7 +76,7 @@ def test_a_machine_takes_no_rows_of_another_network():
     machine.train(ready, order, RATES)
     for limits in (
         ready.limits._replace(levels=(*ready.limits.levels[:-1], ready.limits.levels[-1] + 1)),
-        ready.limits._replace(pieces=(4097, *ready.limits.pieces[1:])),
+        ready.limits._replace(bins=(4097, *ready.limits.bins[1:])),
     ):
         with pytest.raises(ValueError, match="are not those of a network of"):
             machine.train(replace(ready, limits=limits), order, RATES)
@@ -96,7 +96,7 @@ def test_an_order_is_of_rows_that_are_there(wrong):
     for call in (
         lambda: machine.train(ready, order, RATES),
         lambda: machine.outputs(ready, order),
-        lambda: machine.lanes(ready, order, of=300, draw=0),
+        lambda: machine.accumulate_gradient(ready, order, batch_rows=300, dropout_counter=0),
     ):
         with pytest.raises(ValueError, match="order names rows from"):
             call()
@@ -107,27 +107,27 @@ def test_an_order_is_of_rows_that_are_there(wrong):
     with pytest.raises(ValueError, match="order is empty"):
         machine.train(ready, order[:0], RATES[:0])
     with pytest.raises(ValueError, match="no lanes of a batch of 0"):
-        machine.lanes(ready, torch.arange(300, dtype=torch.int32), of=0, draw=0)
+        machine.accumulate_gradient(ready, torch.arange(300, dtype=torch.int32), batch_rows=0, dropout_counter=0)
 
 
 def test_a_machine_of_lanes_still_has_room_for_what_training_counts():
     net, _, table, target = twins({})
     machine, ready = compiled(net, Optimizer("sgd"), batch=200, seed=0), encoded(table, net, target)
-    machine.lanes(ready, torch.arange(300, dtype=torch.int32), of=300, draw=0)
+    machine.accumulate_gradient(ready, torch.arange(300, dtype=torch.int32), batch_rows=300, dropout_counter=0)
     assert len(machine._loss) >= 3
 
 
 def test_layers_that_do_not_fit_each_other_cannot_be_made():
     net, *_ = twins({"heads": 2})
     whole = _layers(net)
-    assert Machine(whole, BCE_WITH_LOGITS, Optimizer(), batch=4)
+    assert CompiledTrainer(whole, BCE_WITH_LOGITS, Optimizer(), batch=4)
     apart = torch.zeros_like(whole.output_weight)
     layer = whole.hidden[0]
     for changes in (
         {"output_weight": apart},  # no part of the parameters
         {"output_weight": whole.output_weight[:, 1:]},
         {"output_bias": whole.output_bias[:1]},
-        {"plain": whole.plain + 1},
+        {"numeric": whole.numeric + 1},
         {"signs": None},
         {"direct": whole.direct[1:]},
         {"level_weights": whole.level_weights[::-1]},
@@ -135,8 +135,8 @@ def test_layers_that_do_not_fit_each_other_cannot_be_made():
         {"embeddings": whole.embeddings[1:]},
         {"hidden": [Dense(layer.weight, layer.bias[1:], layer.activation), *whole.hidden[1:]]},
         {"hidden": []},
-        {"pieces": whole.pieces._replace(start=whole.pieces.start[:, 1:])},
-        {"pieces": whole.pieces._replace(length=whole.pieces.length.double())},
+        {"binned": whole.binned._replace(start=whole.binned.start[:, 1:])},
+        {"binned": whole.binned._replace(length=whole.binned.length.double())},
         {"parameters": whole.parameters[:-1]},
         {"parameters": whole.parameters.double()},
     ):

@@ -13,9 +13,9 @@ import crafted
 from packed_tables import made, prepared, written
 from test_trees import halves, table
 from torchbce import InputError
-from torchbce.checkpoint.keeper import Keeper
+from torchbce.checkpoint.checkpointer import Checkpointer
+from torchbce.checkpoint.folder import CheckpointFolder
 from torchbce.checkpoint.record import read_record, write_record
-from torchbce.checkpoint.unfinished import Unfinished
 from torchbce.table.ensemble.block_fit import fit_blocks
 from torchbce.table.ensemble.callbacks import Callbacks
 from torchbce.table.ensemble.config import UserOptions, block_config, default_config
@@ -31,29 +31,29 @@ def kept_by(train, folder: Path, saves: int) -> Path:
     """The folder of a run that was stopped after so many checkpoints."""
     count = 0
 
-    def save(keeper, state):
+    def save(checkpointer, state):
         nonlocal count
-        original(keeper, state)
+        original(checkpointer, state)
         count += 1
         if count == saves:
             raise Enough
 
     with pytest.MonkeyPatch.context() as patch:
-        original = Keeper.save
-        patch.setattr(Keeper, "save", save)
-        patch.setattr(Keeper, "is_due", property(lambda keeper: keeper.keeps))
+        original = Checkpointer.save
+        patch.setattr(Checkpointer, "save", save)
+        patch.setattr(Checkpointer, "is_due", property(lambda c: c.enabled))
         with pytest.raises(Enough):
-            train(Keeper(Unfinished(folder, {"--seed": 1})))
+            train(Checkpointer(CheckpointFolder(folder, {"--seed": 1})))
     return folder
 
 
-def in_memory(keeper: Keeper) -> np.ndarray:
+def in_memory(checkpointer: Checkpointer) -> np.ndarray:
     data = table(400, weighted=True)
     chosen = default_config(400, UserOptions(hidden=(4,), epochs=3, members=2, batch_size=100))
     chosen = replace(chosen, trees=Boosting(0.1, 4, most=3))
-    return fit_ensemble(data, halves(data), chosen, seed=0, callbacks=Callbacks(keeper=keeper)).ensemble.logits(
-        data.rows
-    )
+    return fit_ensemble(
+        data, halves(data), chosen, seed=0, callbacks=Callbacks(checkpointer=checkpointer)
+    ).ensemble.logits(data.rows)
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +63,10 @@ def in_blocks(tmp_path_factory):
     stream = prepared(written(made(), place / "t", "parquet"), place / "c")
     chosen = block_config(len(stream.train), UserOptions(hidden=(4,), epochs=2, members=2, batch_size=500))
 
-    def train(keeper: Keeper) -> np.ndarray:
+    def train(checkpointer: Checkpointer) -> np.ndarray:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("torchbce.table.ensemble.in_blocks.TOGETHER", 2)
-            return fit_blocks(stream, chosen, seed=0, callbacks=Callbacks(keeper=keeper)).test_logits
+            return fit_blocks(stream, chosen, seed=0, callbacks=Callbacks(checkpointer=checkpointer)).test_logits
 
     return train
 
@@ -83,7 +83,7 @@ def test_crafted_checkpoints(kind, seeds, in_blocks, tmp_path):
         file = sorted(folder.glob("[cp]*.safetensors"))[-1 if seed % 4 else 0]
         write_record(file, crafted.changed_state(read_record(file), rng))
         try:
-            assert np.isfinite(train(Keeper(Unfinished(folder, {"--seed": 1})))).all(), seed
+            assert np.isfinite(train(Checkpointer(CheckpointFolder(folder, {"--seed": 1})))).all(), seed
         except InputError as error:
             if str(folder) not in str(error) and "the learning rate is too large" not in str(error):
                 raise

@@ -12,11 +12,11 @@ import pytest
 
 from torchbce import InputError
 from torchbce.io import files
-from torchbce.io.csv_rows import QuoteError, fields_of, rows_of
+from torchbce.io.csv_rows import QuoteError, scan_rows, split_fields
 from torchbce.io.files import read_header, read_table
-from torchbce.io.opened import Source
-from torchbce.io.scan import batches
-from torchbce.io.shards import shards_of
+from torchbce.io.scan import read_batches
+from torchbce.io.shards import open_shards
+from torchbce.io.source import SourceFile
 
 
 def both_ways(path):
@@ -26,8 +26,8 @@ def both_ways(path):
             if how == "whole":
                 frame = read_table(str(path), as_text={"a", "b", "y"}).frame
             else:
-                source = Source(path, str(path))
-                frame = pl.concat([part for _, part in batches(source, ["a", "b", "y"], "")]).select("a", "b", "y")
+                source = SourceFile(path, str(path))
+                frame = pl.concat([part for _, part in read_batches(source, ["a", "b", "y"], "")]).select("a", "b", "y")
             yield frame.rows()
         except InputError as error:
             yield str(error)
@@ -42,12 +42,12 @@ def test_rows_are_those_of_the_csv_module():
         file = io.StringIO(newline="")
         csv.writer(file, quoting=csv.QUOTE_ALL if rng.random() < 0.3 else csv.QUOTE_MINIMAL).writerows(table)
         text = file.getvalue()
-        found = list(rows_of(io.StringIO(text, newline=""), ","))
+        found = list(scan_rows(io.StringIO(text, newline=""), ","))
         assert [row.fields for row in found] == [columns] * 6, text
         assert not any(row.is_stray for row in found), text
         lines = text.splitlines(keepends=True)
         for row, expected in zip(found, table, strict=True):
-            assert fields_of("".join(lines[row.line - 1 : row.last]).rstrip("\r\n"), ",") == expected, text
+            assert split_fields("".join(lines[row.line - 1 : row.last]).rstrip("\r\n"), ",") == expected, text
 
 
 @pytest.mark.parametrize("rows", [0, 3, 30_000])
@@ -95,12 +95,12 @@ def test_fields_of_any_length_are_read_whatever_other_columns_hold(tmp_path, las
 
 def test_a_header_may_have_long_names_and_names_of_several_lines(tmp_path):
     (tmp_path / "t.csv").write_text(f'"a\nb","{"c" * 200_000}"\n1,2\n')
-    assert read_header(Source(tmp_path / "t.csv", "t.csv")).names == ["a\nb", "c" * 200_000]
+    assert read_header(SourceFile(tmp_path / "t.csv", "t.csv")).names == ["a\nb", "c" * 200_000]
 
 
 def test_a_header_that_does_not_end_is_named(tmp_path, monkeypatch):
     (tmp_path / "t.csv").write_text('a,"b,y\n' + "1,2,0\n" * 1000)
-    source = Source(tmp_path / "t.csv", "t.csv")
+    source = SourceFile(tmp_path / "t.csv", "t.csv")
     with pytest.raises(InputError, match=r"the header \(line 1\): field 2 begins with a double quote that is never"):
         read_header(source)
     monkeypatch.setattr(files, "MAX_LINE", 1000)  # nor is the whole of a large file read for it
@@ -110,8 +110,8 @@ def test_a_header_that_does_not_end_is_named(tmp_path, monkeypatch):
 
 def test_errors_of_rows_name_nothing_that_is_not_there():
     with pytest.raises(QuoteError, match=r"row 1 \(line 2\): field 1"):
-        list(rows_of(["a\n", '"x\n'], ","))
-    assert [(row.number, row.line) for row in rows_of(["a\n", "\n", "1\n", "\r\n", "2"], ",")] == [
+        list(scan_rows(["a\n", '"x\n'], ","))
+    assert [(row.number, row.line) for row in scan_rows(["a\n", "\n", "1\n", "\r\n", "2"], ",")] == [
         (0, 1),
         (1, 3),
         (2, 5),
@@ -124,12 +124,12 @@ def test_a_header_of_fifty_thousand_columns_is_checked_in_a_moment(tmp_path):
     for name in ("t.csv", "u.csv"):
         (tmp_path / name).write_text(",".join(names) + "\n" + ",".join("1" * 50_000) + "\n")
     start = time.process_time()
-    assert read_header(Source(tmp_path / "t.csv", "t.csv")).names == names
+    assert read_header(SourceFile(tmp_path / "t.csv", "t.csv")).names == names
     assert time.process_time() - start < 3  # five times as long, where each name is looked for in a list
-    with shards_of([str(tmp_path / "t.csv"), str(tmp_path / "u.csv")]) as table:
+    with open_shards([str(tmp_path / "t.csv"), str(tmp_path / "u.csv")]) as table:
         assert table.columns == names
     assert time.process_time() - start < 8
     names[-1] = "column_7"
     (tmp_path / "t.csv").write_text(",".join(names) + "\n1\n")
     with pytest.raises(InputError, match="columns 8 and 50000 are both named 'column_7'"):
-        read_header(Source(tmp_path / "t.csv", "t.csv"))
+        read_header(SourceFile(tmp_path / "t.csv", "t.csv"))

@@ -18,7 +18,7 @@ import forked
 from torchbce import explain
 from torchbce.common.errors import InputError
 from torchbce.io import scan
-from torchbce.io.predictions import Columns, read_predictions
+from torchbce.io.predictions import PredictionColumns, read_predictions
 
 FLAGS = ("--target", "y", "--prob", "p")
 
@@ -132,7 +132,7 @@ def test_rows_and_blank_lines(command, tmp_path, monkeypatch):
         (b"p,y\n0.5,1\nnan,0\n", FLAGS, "row 2 of column 'p' is nan"),
         (b"p,y\n0.5,1\n,0\n", FLAGS, "row 2 of column 'p' is missing"),
         (b"p,y\n0.5,1\n", (*FLAGS, "--weight", "p", "--only", "y=7"), "no row has y = '7'; its values are '1'"),
-        (b"p,y\n0.5,1\n", (*FLAGS, "--merge"), "this is not a sketch that explain --save of this version made"),
+        (b"p,y\n0.5,1\n", ("--merge",), "this is not a sketch that explain --save of this version made"),
         (b"PAR1 and then nothing", FLAGS, "is a damaged or truncated"),
         (b"ARROW1 and then nothing", FLAGS, "is a damaged or truncated"),
     ],
@@ -171,8 +171,8 @@ def test_three_classes_and_no_match(command, tmp_path, monkeypatch):
 def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "t.csv"
     path.write_text("p,y\n" + "0.5,1\n" * 1000)
-    monkeypatch.setattr(scan, "BATCH", 100)
-    read = read_predictions(scan.Source(path, "t.csv"), Columns("p", "y", from_logits=False))
+    monkeypatch.setattr(scan, "MAX_BATCH_ROWS", 100)
+    read = read_predictions(scan.SourceFile(path, "t.csv"), PredictionColumns("p", "y", from_logits=False))
     next(read)
     with path.open("a") as file:
         file.write("0.5,1\n")
@@ -182,8 +182,8 @@ def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path, monkeypatch):
 
 def test_columns_keep_their_dtype(tmp_path):
     pl.DataFrame({"p": pl.Series([0.0, 0.5], dtype=pl.Float32), "y": [1, 0]}).write_parquet(tmp_path / "t.parquet")
-    source = scan.Source(tmp_path / "t.parquet", "t.parquet")
-    (batch,) = read_predictions(source, Columns("p", "y", from_logits=False))
+    source = scan.SourceFile(tmp_path / "t.parquet", "t.parquet")
+    (batch,) = read_predictions(source, PredictionColumns("p", "y", from_logits=False))
     assert str(batch.outputs.dtype) == "torch.float32"
 
 

@@ -15,7 +15,7 @@ from torch import nn
 import torchbce
 from fit_runs import ROWS, SOURCES, STEPS, Counted, Killed, Run, assert_same, data, momentum, network
 from torchbce import InputError, OutputError
-from torchbce.checkpoint import unfinished
+from torchbce.checkpoint import folder as checkpoint_folder
 
 pytestmark = pytest.mark.usefixtures("reference")
 
@@ -88,7 +88,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
 def test_a_full_disk_is_said_and_training_goes_on(tmp_path, monkeypatch):
     run = Run()
     expected, _ = run.undisturbed()
-    write, count = unfinished.write_record, 0
+    write, count = checkpoint_folder.write_record, 0
 
     def full(path, state):
         nonlocal count
@@ -97,13 +97,13 @@ def test_a_full_disk_is_said_and_training_goes_on(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         write(path, state)
 
-    monkeypatch.setattr(unfinished, "write_record", full)
+    monkeypatch.setattr(checkpoint_folder, "write_record", full)
     with pytest.warns(
         UserWarning, match=r"checkpoint-000005.safetensors cannot be written: No space.*epoch 1 after batch 3"
     ):
         found = run._ended(run.piece(checkpoint=tmp_path / "kept", checkpoint_every=0.0))
     assert_same(found[0], expected)
-    monkeypatch.setattr(unfinished, "write_record", write)
+    monkeypatch.setattr(checkpoint_folder, "write_record", write)
     again = run._ended(run.piece(checkpoint=tmp_path / "kept"))
     assert again[1].resumed_at == (1, 3)
     assert_same(again[0], expected)

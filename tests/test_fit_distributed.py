@@ -255,13 +255,13 @@ def test_one_process_joins_nobody(monkeypatch):
 
 
 def test_a_mean_over_weights_is_refused_only_where_it_must_be():
-    from torchbce.fitting.gradients import check_divisor
+    from torchbce.fitting.backward import require_mean_over_items
 
     for loss_func in (nn.CrossEntropyLoss(), nn.BCEWithLogitsLoss(weight=torch.ones(1)), nn.MSELoss(), len):
-        check_divisor(loss_func)
-    check_divisor(nn.CrossEntropyLoss(weight=torch.ones(2), reduction="sum"))
+        require_mean_over_items(loss_func)
+    require_mean_over_items(nn.CrossEntropyLoss(weight=torch.ones(2), reduction="sum"))
     with pytest.raises(InputError, match="reduction='sum'"):
-        check_divisor(nn.CrossEntropyLoss(weight=torch.ones(2)))
+        require_mean_over_items(nn.CrossEntropyLoss(weight=torch.ones(2)))
 
 
 LATE = """

@@ -181,8 +181,8 @@ def test_a_skip_goes_on_from_where_a_stop_was(tmp_path):
 
 def test_looking_seldom_finds_it_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     """As on a GPU, where each look waits."""
-    monkeypatch.setattr(fit_module, "LOOK_EVERY", 4)
-    monkeypatch.setattr(fit_module, "READ_EACH", ())
+    monkeypatch.setattr(fit_module, "LOOK_INTERVAL", 4)
+    monkeypatch.setattr(fit_module, "CHEAP_TO_READ", ())
     x, y = data(100)
     x[5, 0] = math.nan
     with pytest.raises(InputError, match="in batches up to .*row 6 has input nan in column 1"):

@@ -171,8 +171,8 @@ class Spied(Items):
 @pytest.mark.parametrize("layers", ["relu", "sigmoid"])
 @pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.SGD])
 def test_compiled_training_goes_on(layers, optimizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(perceptron, "WORTH_IT", 0.0)
-    monkeypatch.setattr(perceptron, "CALL", 2)  # so that calls end in the middle of epochs
+    monkeypatch.setattr(perceptron, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(perceptron, "STEPS_PER_CALL", 2)  # so that calls end in the middle of epochs
     ends = [nn.Sigmoid()] if layers == "sigmoid" else []
 
     def make():
@@ -219,8 +219,8 @@ def test_compiled_training_goes_on_in_compiled_code_however_many_epochs_are_left
         return module.state_dict()
 
     few = trained(2, checkpoint=tmp_path / "few")
-    monkeypatch.setattr(perceptron, "WORTH_IT", 0.0)
+    monkeypatch.setattr(perceptron, "LEAST_SECONDS", 0.0)
     assert torch.equal(trained(2, checkpoint=tmp_path / "few")["0.weight"], few["0.weight"])
     longer = trained(4, checkpoint=tmp_path / "few")  # begun in torch, so in torch
-    monkeypatch.setattr(perceptron, "WORTH_IT", 1e9)
+    monkeypatch.setattr(perceptron, "LEAST_SECONDS", 1e9)
     assert_same(longer, trained(4))

@@ -12,9 +12,9 @@ import torch_machines
 from test_network import SHAPES, twins
 from torchbce import functional
 from torchbce.engine import select
-from torchbce.perceptron.machine import Optimizer
+from torchbce.perceptron.trainer import Optimizer
 from torchbce.table.network.compiled import encoded
-from torchbce.table.network.machines import Machines
+from torchbce.table.network.trainers import TrainerFactory
 
 pytest.importorskip("triton")
 from torchbce.engine.triton_gpu import launch, passes
@@ -122,7 +122,7 @@ def test_a_gpu_is_waited_for_as_often_for_many_steps_as_for_one():
 
 @CUDA
 def test_a_crew_on_a_gpu_gives_the_same_bits_again(monkeypatch):
-    one, other = (torch_machines.stepped(Machines("cuda"), count, monkeypatch) for count in (1, 2))
+    one, other = (torch_machines.stepped(TrainerFactory("cuda"), count, monkeypatch) for count in (1, 2))
     assert one[0] == other[0]
     assert torch.equal(one[1], other[1])
     assert one[2].shape == (2700, 2)

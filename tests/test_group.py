@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from torchbce import EpochBCE, InputError, fit
-from torchbce.common import group, processes
+from torchbce.common import processes
 
 MEETING = {"RANK": "1", "WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
 
@@ -25,8 +25,8 @@ def batch_system(request, monkeypatch):
 
 
 def test_a_batch_systems_variables_alone_are_no_processes(batch_system):
-    assert group.number_and_count() == (0, 1)
-    assert group.number_here() == 0
+    assert processes.rank_and_size() == (0, 1)
+    assert processes.local_rank() == 0
     with processes.joined():
         assert not torch.distributed.is_initialized()
     assert math.isfinite(
@@ -48,12 +48,12 @@ def test_variables_that_name_no_process_are_named(monkeypatch, wrong):
     for name, value in {**MEETING, **wrong}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match="RANK is .* and WORLD_SIZE is .*unset them to work alone"):
-        group.number_and_count()
+        processes.rank_and_size()
 
 
 def test_all_of_torchruns_variables_are_believed(monkeypatch):
     for name, value in MEETING.items():
         monkeypatch.setenv(name, value)
-    assert group.number_and_count() == (1, 3)
+    assert processes.rank_and_size() == (1, 3)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert group.number_here() == 1
+    assert processes.local_rank() == 1

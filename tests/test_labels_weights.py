@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from noisy_labels import ANY, noisy, sigmoid
 from torchbce import InputError
+from torchbce.cli.labels.options import LabelsOptions
 from torchbce.explanation.sketch.points import Points
 from torchbce.labels.find_label_errors import find_label_errors, label_errors
 from torchbce.labels.noise import Bins, fitted, spread
@@ -228,15 +229,12 @@ def predictions(tmp_path):
 
 
 def asked(path, **more):
-    from torchbce.cli.labels import Asked
-    from torchbce.io.opened import Format
 
-    plain = {"target": "target", "prob": None, "logit": "logit", "weight": None, "only": None, "top": 10, "out": None}
-    return Asked(str(path), **(plain | {"form": "json", "format": Format()} | more))
+    return LabelsOptions(file=str(path), logit="logit", top=10, json=True, **more)
 
 
 def test_the_command_prints_and_keeps_what_the_function_finds(predictions, tmp_path, capsys):
-    from torchbce.cli.labels import run
+    from torchbce.cli.labels.run import run
 
     path, z, y = predictions
     out = tmp_path / "suspects.csv"
@@ -250,7 +248,7 @@ def test_the_command_prints_and_keeps_what_the_function_finds(predictions, tmp_p
 
 
 def test_the_command_names_a_label_that_is_none(tmp_path):
-    from torchbce.cli.labels import run
+    from torchbce.cli.labels.run import run
 
     path = tmp_path / "soft.csv"
     path.write_text("target,logit\n0,1\n0.5,2\n")

@@ -16,7 +16,7 @@ import torchbce
 from seen import MARKDOWN, Seen, check_page, is_safe
 from torchbce.checks.catalogue.finding import Finding, Level
 from torchbce.checks.rules import catalogue
-from torchbce.cli.output import warning_line
+from torchbce.cli.shared.output import warning_line
 from torchbce.common.errors import InputError, OutputError
 from torchbce.common.markdown import code, escaped
 from torchbce.common.visible import MESSAGE, NAME, shown, visible

@@ -16,15 +16,15 @@ import pytest
 from numpy.lib import format as npy
 
 from torchbce import InputError
-from torchbce.cli import shards
+from torchbce.cli.shared import shards
 from torchbce.comparison import file as pairs_file
 from torchbce.explanation.sketch import archive
 from torchbce.explanation.sketch import file as sketch_file
 from torchbce.io import windows
 from torchbce.io.arrow_batches import largest_batch
-from torchbce.io.opened import Source
-from torchbce.io.scan import batches
-from torchbce.io.size import BYTES, TEXTS, fits
+from torchbce.io.scan import read_batches
+from torchbce.io.size import CELL_BYTES, TEXT_COPIES, fits_in_memory
+from torchbce.io.source import SourceFile
 from torchbce.table.columns import levels
 from torchbce.table.columns.levels import Levels
 from torchbce.table.packed import records, shuffled
@@ -42,23 +42,24 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 READ = (
     """
-from torchbce.io.opened import Source
-from torchbce.io.scan import batches, column_names
+from torchbce.io.source import SourceFile
+from torchbce.io.scan import column_names, read_batches
 """,
     """
-source = Source(Path(sys.argv[1]), "t")
-rows = sum(frame.height for _, frame in batches(source, column_names(source), "", rows=65536))
+source = SourceFile(Path(sys.argv[1]), "t")
+rows = sum(frame.height for _, frame in read_batches(source, column_names(source), "", rows=65536))
 assert rows == int(sys.argv[2])
 """,
 )
 PREPARE = (
     """
-from torchbce.table.examples import Held, Roles
+from torchbce.table.columns.roles import Roles
+from torchbce.table.splits.held import Held
 from torchbce.table.packed.prepare import prepare_stream
-from torchbce.io.size import fits
+from torchbce.io.size import fits_in_memory
 """,
     """
-assert not fits([sys.argv[1]], 900e6)
+assert not fits_in_memory([sys.argv[1]], 900e6)
 stream = prepare_stream([sys.argv[1]], Roles("y"), Held(), seed=1, pieces=8, format=None,
                         place=Path(sys.argv[1] + ".cache"), on_rows=None)
 assert stream.train.blocks
@@ -112,13 +113,13 @@ def test_what_fits_is_known_by_rows_and_not_by_bytes_on_the_disk(tmp_path):
     constant(100_000, 4).write_ipc(tmp_path / "t.arrow", compression="zstd", record_batch_size=10_000)
     table = constant(100_000, 4).write_csv().encode()
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(table))
-    taken = 100_000 * 6 * BYTES
+    taken = 100_000 * 6 * CELL_BYTES
     for name in ("t.parquet", "t.arrow", "t.csv.gz"):
         path = tmp_path / name
         assert 100 * path.stat().st_size < taken, name
-        assert fits([str(path)], taken + 1), name
-        assert not fits([str(path)], taken - 1), name
-        assert not fits([str(path), str(path)], 2 * taken - 1), name  # the file of --test too
+        assert fits_in_memory([str(path)], taken + 1), name
+        assert not fits_in_memory([str(path)], taken - 1), name
+        assert not fits_in_memory([str(path), str(path)], 2 * taken - 1), name  # the file of --test too
 
 
 def test_long_texts_are_counted_however_few_there_are(tmp_path):
@@ -126,9 +127,9 @@ def test_long_texts_are_counted_however_few_there_are(tmp_path):
     table = pl.DataFrame({"s": texts, "y": np.arange(2000) % 2})
     table.write_parquet(tmp_path / "t.parquet")
     assert (tmp_path / "t.parquet").stat().st_size < 5000
-    taken = 2000 * 5000 * TEXTS
-    assert fits([str(tmp_path / "t.parquet")], taken + 1)
-    assert not fits([str(tmp_path / "t.parquet")], taken - 1)
+    taken = 2000 * 5000 * TEXT_COPIES
+    assert fits_in_memory([str(tmp_path / "t.parquet")], taken + 1)
+    assert not fits_in_memory([str(tmp_path / "t.parquet")], taken - 1)
 
 
 def test_long_texts_are_read_in_parts_in_every_format(tmp_path, monkeypatch):
@@ -137,9 +138,9 @@ def test_long_texts_are_read_in_parts_in_every_format(tmp_path, monkeypatch):
     table.write_parquet(tmp_path / "t.parquet")
     table.write_ipc(tmp_path / "t.arrow")
     table.write_csv(tmp_path / "t.csv")
-    monkeypatch.setattr(windows, "WINDOW", 1000)
+    monkeypatch.setattr(windows, "WINDOW_BYTES", 1000)
     for name in ("t.parquet", "t.arrow", "t.csv"):
-        found = list(batches(Source(tmp_path / name, name), ["^s$", "n"], "", rows=100))
+        found = list(read_batches(SourceFile(tmp_path / name, name), ["^s$", "n"], "", rows=100))
         assert [number for number, _ in found] == [1, *(1 + np.cumsum([f.height for _, f in found])[:-1]).tolist()]
         whole = pl.concat([frame for _, frame in found])
         assert whole["n"].cast(pl.Int64).to_list() == list(range(500)), name
@@ -149,11 +150,11 @@ def test_long_texts_are_read_in_parts_in_every_format(tmp_path, monkeypatch):
 
 def test_rows_of_a_part_are_those_of_the_whole_whatever_a_slice_holds(tmp_path, monkeypatch):
     pl.DataFrame({"n": np.arange(1000)}).write_parquet(tmp_path / "t", row_group_size=170)
-    monkeypatch.setattr(windows, "SLICE", 8 * 37)
+    monkeypatch.setattr(windows, "SLICE_BYTES", 8 * 37)
     found = [
         (first, frame["n"].to_list())
         for k in range(3)
-        for first, frame in batches(Source(tmp_path / "t", "t"), ["n"], "", (k, 3))
+        for first, frame in read_batches(SourceFile(tmp_path / "t", "t"), ["n"], "", (k, 3))
     ]
     assert all(values[0] == first - 1 for first, values in found)
     assert [value for _, values in found for value in values] == list(range(1000))
@@ -161,13 +162,13 @@ def test_rows_of_a_part_are_those_of_the_whole_whatever_a_slice_holds(tmp_path, 
 
 def test_a_record_batch_that_is_larger_than_memory_is_refused(tmp_path):
     constant(100_000, 4).write_ipc(tmp_path / "t.arrow", compression="zstd", record_batch_size=100_000)
-    source = Source(tmp_path / "t.arrow", "t.arrow")
+    source = SourceFile(tmp_path / "t.arrow", "t.arrow")
     assert largest_batch(source) == 100_000
     with pytest.raises(InputError, match=r"largest record batch has 100,000 rows, which take 4,100,000 bytes"):
-        fits([str(tmp_path / "t.arrow")], 4e6)
+        fits_in_memory([str(tmp_path / "t.arrow")], 4e6)
     constant(100_000, 4).write_ipc(tmp_path / "t.arrow", compression="zstd", record_batch_size=30_000)
     assert largest_batch(source) == 30_000
-    assert not fits([str(tmp_path / "t.arrow")], 4e6)
+    assert not fits_in_memory([str(tmp_path / "t.arrow")], 4e6)
 
 
 def test_damaged_footers_of_arrow_files_are_said_to_be_damaged(tmp_path):
@@ -181,10 +182,10 @@ def test_damaged_footers_of_arrow_files_are_said_to_be_damaged(tmp_path):
             changed[int(place)] = int(rng.integers(256))
         (tmp_path / "t.arrow").write_bytes(changed)
         with contextlib.suppress(InputError):
-            largest_batch(Source(tmp_path / "t.arrow", "t.arrow"))
+            largest_batch(SourceFile(tmp_path / "t.arrow", "t.arrow"))
     (tmp_path / "t.arrow").write_bytes(whole[:-60])
     with pytest.raises(InputError, match=r"t.arrow is a damaged or truncated Arrow file"):
-        largest_batch(Source(tmp_path / "t.arrow", "t.arrow"))
+        largest_batch(SourceFile(tmp_path / "t.arrow", "t.arrow"))
 
 
 def test_windows_of_training_hold_fewer_blocks_of_wide_tables():

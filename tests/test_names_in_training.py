@@ -14,7 +14,7 @@ import pytest
 
 import torchbce
 from seen import MARKDOWN, Seen, check_page, is_safe
-from torchbce.cli.output import LAYOUT
+from torchbce.cli.shared.output import LAYOUT
 from torchbce.common.visible import MESSAGE, shown
 from torchbce.table.run import write
 from torchbce.table.run.folder import load_model

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from torchbce.perceptron.machine import Optimizer, one_blas_thread
+from torchbce.perceptron.trainer import Optimizer, one_blas_thread
+from torchbce.table.network.bins import bins_and_fractions, quantile_bin_edges
 from torchbce.table.network.compiled import compiled, encoded
-from torchbce.table.network.edges import cells, quantile_edges
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
 
 ROUNDINGS = 64 * 2.0**-24  # of float32, of sums of some hundred terms
@@ -30,7 +30,7 @@ def random_table(count: int = 300) -> tuple[np.ndarray, np.ndarray, list[np.ndar
     numbers[:, 1] = numbers[:, 1] > 0
     numbers[:, 3] = np.round(numbers[:, 3])
     codes = np.stack([rng.integers(0, 7, count), rng.integers(0, 30, count)], 1)
-    edges = quantile_edges(numbers.astype(np.float32), 8)
+    edges = quantile_bin_edges(numbers.astype(np.float32), 8)
     spec = NetworkSpec(
         pieces=[len(cuts) - 1 if len(cuts) > 2 else 0 for cuts in edges], levels=[7, 30], hidden=[16, 12]
     )
@@ -43,7 +43,7 @@ def twins(changes: dict, seed: int = 0) -> tuple[TableNetwork, TableNetwork, np.
     rows, target, edges, spec = random_table()
     torch.manual_seed(seed)
     net = TableNetwork(spec.model_copy(update=changes))
-    net.set_edges(edges)
+    net.set_bin_edges(edges)
     net.start_at(0.3)
     with torch.no_grad():
         net.output_weight.normal_()
@@ -66,7 +66,7 @@ SHAPES = [{"hidden": []}, {"hidden": [9]}, {}, {"heads": 4}, {"heads": 3, "hidde
 )
 def test_it_starts_at_the_base_rate_everywhere(changes):
     net = network(**changes)
-    net.set_edges([np.array([0.0, 0.2, 0.5, 1.0], np.float32)] * len(net.spec.cut))
+    net.set_bin_edges([np.array([0.0, 0.2, 0.5, 1.0], np.float32)] * len(net.spec.binned))
     net.start_at(0.2)
     rows = torch.rand(5, len(net.spec.pieces) + len(net.spec.levels))
     assert torch.sigmoid(net(rows)).flatten().tolist() == pytest.approx([0.2] * 5 * net.spec.heads, rel=1e-6)
@@ -84,7 +84,7 @@ def test_every_input_moves_the_trained_logit():
 
 def test_pieces_are_the_shares_of_the_intervals_that_a_number_has_passed():
     net = network(pieces=[3, 1], levels=[])
-    net.set_edges([np.array([0.0, 1.0, 3.0, 4.0], np.float32), np.array([0.0, 2.0], np.float32)])
+    net.set_bin_edges([np.array([0.0, 1.0, 3.0, 4.0], np.float32), np.array([0.0, 2.0], np.float32)])
     found = net._passed(torch.tensor([[-1.0, -1.0], [0.5, 1.0], [2.0, 5.0], [9.0, 9.0]]))
     assert found[:, 0].tolist() == [[0, 0, 0], [0.5, 0, 0], [1, 0.5, 0], [1, 1, 1]]
     assert found[:, 1].tolist() == [[0, 0, 0], [0.5, 0, 0], [1, 0, 0], [1, 0, 0]]
@@ -93,24 +93,24 @@ def test_pieces_are_the_shares_of_the_intervals_that_a_number_has_passed():
 def test_cells_say_the_same_as_pieces():
     rows, _, edges, spec = random_table()
     net = TableNetwork(spec)
-    net.set_edges(edges)
-    numbers = np.concatenate([rows[:, spec.cut], 100 * rows[:, spec.cut]])
-    bins, fractions = cells(numbers, net.start.numpy(), net.length.numpy())
+    net.set_bin_edges(edges)
+    numbers = np.concatenate([rows[:, spec.binned], 100 * rows[:, spec.binned]])
+    bins, fractions = bins_and_fractions(numbers, net.start.numpy(), net.length.numpy())
     passed = net._passed(torch.from_numpy(numbers)).sum(2)  # whole pieces, and a fraction of one
     assert bins + fractions == pytest.approx(passed.numpy(), rel=1e-6)
 
 
 def test_edges_are_quantiles_of_values_and_of_distinct_values():
     column = np.array([0.0] * 90 + list(range(1, 11)), np.float32)
-    (edges,) = quantile_edges(column[:, None], 4)
+    (edges,) = quantile_bin_edges(column[:, None], 4)
     assert edges.tolist() == [0.0, 2.5, 5.0, 7.5, 10.0]
-    (constant,) = quantile_edges(np.ones((5, 1), np.float32), 4)
+    (constant,) = quantile_bin_edges(np.ones((5, 1), np.float32), 4)
     assert constant.tolist() == [1.0]
 
 
 def test_no_piece_is_so_narrow_that_rounding_decides_it():
     column = np.concatenate([1 + np.arange(1000) * 1e-12, np.linspace(0, 2, 1000)])
-    (edges,) = quantile_edges(column[:, None], 64)
+    (edges,) = quantile_bin_edges(column[:, None], 64)
     assert np.diff(edges).min() > 1e-6
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from torchbce.cli import output
-from torchbce.cli.exit_codes import reported
+from torchbce.cli.shared import output
+from torchbce.cli.shared.exit_codes import reported
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="descriptors of POSIX")
 PREDICTIONS = "y,p,q\n" + "".join(f"{i % 2},0.{i % 8 + 1},0.{i % 7 + 1}\n" for i in range(60))
@@ -34,7 +34,7 @@ def nothing_is_read(monkeypatch, command):
     for name in ("p.csv", "q.csv"):
         Path(name).write_text(PREDICTIONS)
     for module in list(sys.modules.values()):
-        for name in ("opened", "load_model"):
+        for name in ("open_source", "load_model"):
             if getattr(module, "__name__", "").startswith("torchbce.") and hasattr(module, name):
                 monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("it reads first"))
     return command

@@ -26,7 +26,7 @@ OPTIMIZERS = {
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch):
-    monkeypatch.setattr(perceptron, "WORTH_IT", 0.0)
+    monkeypatch.setattr(perceptron, "LEAST_SECONDS", 0.0)
 
 
 def data(count: int = 203) -> tuple[torch.Tensor, torch.Tensor]:
@@ -184,7 +184,7 @@ def test_other_data_are_left_to_torch(given):
 
 
 def test_little_work_is_left_to_torch(monkeypatch):
-    monkeypatch.setattr(perceptron, "WORTH_IT", 1.0)
+    monkeypatch.setattr(perceptron, "LEAST_SECONDS", 1.0)
     module = new("logits")
     batches = TensorBatches(data(), 10)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)

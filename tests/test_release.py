@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 import torchbce
-from torchbce.cli import TRAIN
-from torchbce.cli.exit_codes import ExitCode
+from torchbce.cli.shared.exit_codes import ExitCode
+from torchbce.common.extras import TRAIN
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from once import once
-from torchbce.checkpoint.keeper import Keeper
+from torchbce.checkpoint.checkpointer import Checkpointer
+from torchbce.checkpoint.folder import CheckpointFolder
 from torchbce.checkpoint.record import DamagedError, read_record, write_record
-from torchbce.checkpoint.unfinished import Unfinished
 from torchbce.common.errors import InputError
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and locks of POSIX")
@@ -104,7 +104,7 @@ def test_every_changed_or_missing_byte_is_seen(tmp_path):
 
 
 def test_the_last_two_checkpoints_are_kept_and_a_damaged_one_is_named(tmp_path):
-    unfinished = Unfinished(tmp_path / "run.unfinished", {"--seed": 1})
+    unfinished = CheckpointFolder(tmp_path / "run.unfinished", {"--seed": 1})
     for epoch in range(5):
         unfinished.save({"epoch": epoch})
     names = sorted(path.name for path in unfinished.folder.glob("checkpoint*"))
@@ -121,21 +121,21 @@ def test_the_last_two_checkpoints_are_kept_and_a_damaged_one_is_named(tmp_path):
 
 def test_another_run_is_refused_by_what_differs(tmp_path):
     folder = tmp_path / "run.unfinished"
-    Unfinished(folder, {"the table t.csv": "content ab", "--epochs": 10, "--lr": None}).begin()
-    Unfinished(folder, {"the table t.csv": "content ab", "--epochs": 10, "--lr": None}).check()
+    CheckpointFolder(folder, {"the table t.csv": "content ab", "--epochs": 10, "--lr": None}).create()
+    CheckpointFolder(folder, {"the table t.csv": "content ab", "--epochs": 10, "--lr": None}).check_identity()
     with pytest.raises(InputError) as error:
-        Unfinished(folder, {"the table t.csv": "content cd", "--epochs": 12, "--lr": None}).check()
+        CheckpointFolder(folder, {"the table t.csv": "content cd", "--epochs": 12, "--lr": None}).check_identity()
     assert "the table t.csv was content ab, now content cd; --epochs was 10, now 12" in str(error.value)
     assert "--lr" not in str(error.value)
     assert "--no-resume" in str(error.value)
 
 
 def test_what_a_kill_left_of_a_folder_is_no_run(tmp_path):
-    unfinished = Unfinished(tmp_path / "run.unfinished", {"--seed": 1})
+    unfinished = CheckpointFolder(tmp_path / "run.unfinished", {"--seed": 1})
     unfinished.folder.mkdir()
     (unfinished.folder / ".torchbce-0.draft").write_bytes(b"half")
-    unfinished.check()
-    unfinished.begin()
+    unfinished.check_identity()
+    unfinished.create()
     assert [path.name for path in unfinished.folder.iterdir()] == ["run.safetensors"]
 
 
@@ -157,8 +157,8 @@ def test_a_run_killed_at_each_of_its_writes_ends_with_the_same_bytes(
     shop, undisturbed, tmp_path, monkeypatch, command, after
 ):
     """Each attempt gets a few writes further; together they are killed at many places."""
-    monkeypatch.setattr(Keeper, "is_due", property(lambda keeper: keeper.keeps))
-    original = Unfinished._write
+    monkeypatch.setattr(Checkpointer, "is_due", property(lambda checkpointer: checkpointer.enabled))
+    original = CheckpointFolder._write
     writes = {"left": 0, "kills": 0}
 
     def counted(self, name, state):
@@ -169,7 +169,7 @@ def test_a_run_killed_at_each_of_its_writes_ends_with_the_same_bytes(
             raise Killed
         writes["left"] -= 1
 
-    monkeypatch.setattr(Unfinished, "_write", counted)
+    monkeypatch.setattr(CheckpointFolder, "_write", counted)
     for attempt in range(60):
         writes["left"] = attempt % 3 if after else 1 + attempt % 3
         found = attempted(command, "train", shop, *SMALL, "--out", "run")
@@ -183,9 +183,9 @@ def test_a_run_killed_at_each_of_its_writes_ends_with_the_same_bytes(
 
 
 def test_a_run_whose_checkpoints_cannot_be_written_goes_on(shop, undisturbed, tmp_path, monkeypatch, command):
-    import torchbce.checkpoint.unfinished as module
+    import torchbce.checkpoint.folder as module
 
-    monkeypatch.setattr(Keeper, "is_due", property(lambda keeper: keeper.keeps))
+    monkeypatch.setattr(Checkpointer, "is_due", property(lambda checkpointer: checkpointer.enabled))
     original, count = module.write_record, [0]
 
     def full(path, state):
@@ -203,19 +203,19 @@ def test_a_run_whose_checkpoints_cannot_be_written_goes_on(shop, undisturbed, tm
 
 
 def test_the_same_command_finds_the_run_and_another_is_refused(shop, tmp_path, monkeypatch, command):
-    monkeypatch.setattr(Keeper, "is_due", property(lambda keeper: keeper.keeps))
+    monkeypatch.setattr(Checkpointer, "is_due", property(lambda checkpointer: checkpointer.enabled))
     with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "keep", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr(Checkpointer, "save_result", lambda *_: (_ for _ in ()).throw(Killed))
         attempted(command, "train", shop, *SMALL, "--out", "run")
     assert (tmp_path / "run.unfinished").exists() is False  # nothing was kept yet
-    original = Keeper.save
+    original = Checkpointer.save
 
     def save(self, state):
         original(self, state)
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "save", save)
+        patch.setattr(Checkpointer, "save", save)
         attempted(command, "train", shop, *SMALL, "--out", "run")
     other = command("train", shop, *SMALL, "--out", "run", "--lr", 0.1)
     assert other.exit_code == 3
@@ -233,7 +233,7 @@ def test_the_same_command_finds_the_run_and_another_is_refused(shop, tmp_path, m
 def test_a_changed_table_is_refused_by_name_and_no_resume_begins_anew(
     shop, tmp_path, monkeypatch, command, undisturbed
 ):
-    original = Keeper.keep
+    original = Checkpointer.save_result
 
     def keep(self, name, state):
         original(self, name, state)
@@ -242,7 +242,7 @@ def test_a_changed_table_is_refused_by_name_and_no_resume_begins_anew(
     table = pl.read_csv(shop)
     table.head(299).write_csv(tmp_path / "shop.csv")
     with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "keep", keep)
+        patch.setattr(Checkpointer, "save_result", keep)
         attempted(command, "train", "shop.csv", *SMALL, "--out", "run")
     (tmp_path / "shop.csv").write_bytes(shop.read_bytes())
     found = command("train", "shop.csv", *SMALL, "--out", "run")
@@ -254,7 +254,7 @@ def test_a_changed_table_is_refused_by_name_and_no_resume_begins_anew(
 
 
 def test_checkpoint_off_keeps_nothing(shop, undisturbed, tmp_path, command, monkeypatch):
-    monkeypatch.setattr(Unfinished, "begin", lambda _: pytest.fail("a folder was made"))
+    monkeypatch.setattr(CheckpointFolder, "create", lambda _: pytest.fail("a folder was made"))
     assert command("train", shop, *SMALL, "--out", "run", "--checkpoint", "off").exit_code == 0
     assert contents(tmp_path / "run") == contents(undisturbed)
 

@@ -15,7 +15,7 @@ import torchbce
 from torchbce.common.errors import InputError, OutputError, RunFolderError
 from torchbce.table.run import folder as run_folder
 from torchbce.table.run.folder import check_predictions_file, load_model
-from torchbce.table.run.reservation import reserved
+from torchbce.table.run.reservation import reserve_run_folder
 
 DIRECT = "networks.0.direct"
 
@@ -152,12 +152,12 @@ def test_the_command_says_so_with_its_own_exit_code(run, mixed, command):
 
 def test_a_run_folder_appears_whole_or_not_at_all(tmp_path):
     folder = tmp_path / "a" / "run"
-    with pytest.raises(RuntimeError), reserved(folder, exact=True) as place:  # noqa: PT012
+    with pytest.raises(RuntimeError), reserve_run_folder(folder, exact=True) as place:  # noqa: PT012
         (place.draft / "half").write_text("")
         assert not folder.exists()
         raise RuntimeError
     assert not (tmp_path / "a").exists()
-    with reserved(folder, exact=True) as place:
+    with reserve_run_folder(folder, exact=True) as place:
         (place.draft / "whole").write_text("")
         place.finish()
     assert [path.name for path in folder.iterdir()] == ["whole"]
@@ -166,9 +166,12 @@ def test_a_run_folder_appears_whole_or_not_at_all(tmp_path):
 
 def test_two_runs_that_begin_together_get_a_folder_each(tmp_path):
     folder = tmp_path / "run"
-    with reserved(folder, exact=False) as one, reserved(folder, exact=False) as other:
+    with reserve_run_folder(folder, exact=False) as one, reserve_run_folder(folder, exact=False) as other:
         assert (one.folder.name, other.folder.name) == ("run", "run-2")
-        with pytest.raises(OutputError, match="about to be made by another run"), reserved(folder, exact=True):
+        with (
+            pytest.raises(OutputError, match="about to be made by another run"),
+            reserve_run_folder(folder, exact=True),
+        ):
             pass
         other.finish()
         one.finish()
@@ -179,7 +182,7 @@ def test_what_a_dead_run_left_is_removed_by_the_next(tmp_path):
     (tmp_path / ".run.draft-dead").mkdir()
     (tmp_path / ".run.draft-dead" / "model.json").write_text("")
     (tmp_path / ".run.lock").write_text("")  # held by nobody
-    with reserved(tmp_path / "run", exact=True) as place:
+    with reserve_run_folder(tmp_path / "run", exact=True) as place:
         assert list(tmp_path.glob(".run.draft-*")) == [place.draft]
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from torchbce import InputError
-from torchbce.io.scan import batches, sources
+from torchbce.io.scan import open_sources, read_batches
 from torchbce.io.whole import read_whole
 from torchbce.table.columns.roles import Roles
 from torchbce.table.memory_table import prepare as prepare_in_memory
@@ -93,13 +93,13 @@ def test_a_files_own_column_is_the_one_and_text_tables_have_them(tmp_path):
         (tmp_path / f"k={key}" / f"x={key}" / "t.csv").write_text("x,y\n1,0\n2,1\n")
     table = read_whole(str(tmp_path / "*" / "*" / "*.csv")).frame
     assert table.to_dict(as_series=False) == {"x": [1, 2, 1, 2], "y": [0, 1, 0, 1], "k": ["a", "a", "b", "b"]}
-    with sources([str(tmp_path / "*" / "*" / "*.csv")]) as found:
-        (_, frame), *_ = batches(found[1], ["k"], "--by")
+    with open_sources([str(tmp_path / "*" / "*" / "*.csv")]) as found:
+        (_, frame), *_ = read_batches(found[1], ["k"], "--by")
     assert frame.to_dict(as_series=False) == {"k": ["b", "b"]}
 
 
 def test_a_short_row_is_still_seen_beside_them(tmp_path):
     (tmp_path / "k=a").mkdir()
     (tmp_path / "k=a" / "t.csv").write_text("x,y\n1,0\n2\n")
-    with sources([str(tmp_path / "*" / "*.csv")]) as found, pytest.raises(InputError, match="row 2"):
-        list(batches(found[0], ["k", "x"], "--by"))
+    with open_sources([str(tmp_path / "*" / "*.csv")]) as found, pytest.raises(InputError, match="row 2"):
+        list(read_batches(found[0], ["k", "x"], "--by"))

@@ -19,8 +19,8 @@ from torchbce.io import shards
 from torchbce.table.columns.choose import fit_columns
 from torchbce.table.columns.columns import CategoricalColumn, NumericColumn, encode, levels_of, number_count
 from torchbce.table.columns.roles import Roles
+from torchbce.table.network.bins import quantile_bin_edges
 from torchbce.table.network.compiled import encoded
-from torchbce.table.network.edges import quantile_edges
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
 from torchbce.table.read import read_examples
 from torchbce.table.splits.held import Held
@@ -43,7 +43,7 @@ def assert_same_columns(found, expected) -> None:
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 @pytest.mark.parametrize(("batch", "files"), [(1 << 16, 1), (1 << 16, 4), (997, 1), (64, 3)])
 def test_columns_are_those_of_a_table_in_memory(table, tmp_path, monkeypatch, kind, batch, files):
-    monkeypatch.setattr(shards, "ROWS", batch)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", batch)
     stream = prepared(written(table, tmp_path / "t", kind, files), tmp_path / "cache")
     whole = written(table, tmp_path / "whole", kind)[0]
     read = read_examples(whole, ROLES)
@@ -70,12 +70,12 @@ def test_columns_are_those_of_a_table_in_memory(table, tmp_path, monkeypatch, ki
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_records_decode_to_what_is_encoded_in_memory(table, tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(shards, "ROWS", 700)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 700)
     stream = prepared(written(table, tmp_path / "t", kind, 2), tmp_path / "cache")
     read = read_examples(written(table, tmp_path / "whole", kind)[0], ROLES).examples
     pieces = [len(cuts) - 1 if len(cuts) > 2 else 0 for cuts in stream.edges]
     network = TableNetwork(NetworkSpec(pieces=pieces, levels=levels_of(stream.columns), hidden=[8]))
-    network.set_edges([cuts for cuts in stream.edges if len(cuts) > 2])
+    network.set_bin_edges([cuts for cuts in stream.edges if len(cuts) > 2])
     mean = read.weight[rows_of(stream.train)].mean()
     for part in (stream.train, stream.valid, stream.test):
         some = read.of(rows_of(part))
@@ -94,7 +94,7 @@ def test_records_decode_to_what_is_encoded_in_memory(table, tmp_path, monkeypatc
             assert np.array_equal(stream.sample_answers, some.answers)
             assert stream.sample_weight == pytest.approx(some.weight / mean, rel=1e-12)
             for found, wanted in zip(
-                stream.edges, quantile_edges(matrix[:, : number_count(stream.columns)], 16), strict=True
+                stream.edges, quantile_bin_edges(matrix[:, : number_count(stream.columns)], 16), strict=True
             ):
                 assert np.array_equal(found, wanted)
 

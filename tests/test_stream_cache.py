@@ -20,7 +20,7 @@ from packed_tables import ROWS, prepared, rows_of, written
 from torchbce import InputError, OutputError
 from torchbce.common.lock import locked
 from torchbce.io import shards
-from torchbce.io.opened import Format
+from torchbce.io.source import Format
 from torchbce.table.columns.columns import encode, number_count
 from torchbce.table.columns.roles import Roles
 from torchbce.table.packed import part_file, records
@@ -207,7 +207,7 @@ def test_too_small_a_disk_is_seen_before_anything_is_packed(table, tmp_path, mon
 
 @pytest.mark.parametrize("after", [1, 3, 5])
 def test_an_interruption_leaves_nothing_but_an_old_cache(table, tmp_path, monkeypatch, after):
-    monkeypatch.setattr(shards, "ROWS", 1000)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 1000)
     names = written(table, tmp_path / "t", "parquet")
     old = prepared(names, tmp_path / "c", seed=1)
     heard = []

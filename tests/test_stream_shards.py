@@ -15,12 +15,12 @@ from packed_tables import ROWS, parts_of, prepared, rows_of, written
 from torchbce import InputError
 from torchbce.common.splitmix import hashed
 from torchbce.io import shards
-from torchbce.io.scan import files_of
+from torchbce.io.scan import expand_names
 from torchbce.table.columns import levels
 from torchbce.table.columns.levels import Levels, most_frequent
 from torchbce.table.columns.moments import Moments
 from torchbce.table.columns.roles import Roles
-from torchbce.table.network.edges import cells, quantile_edges
+from torchbce.table.network.bins import bins_and_fractions, quantile_bin_edges
 from torchbce.table.packed.pieces import Pieces
 from torchbce.table.splits.row_sample import RowSample
 
@@ -33,7 +33,7 @@ def test_a_folder_stands_for_its_tables_in_order(table, tmp_path):
     written(table, folder, "csv", 3)
     (folder / ".hidden.csv").write_text("z\n")
     (folder / "notes.txt").write_text("z")
-    assert [Path(name).name for name in files_of([str(folder)])] == ["part-0.csv", "part-1.csv", "part-2.csv"]
+    assert [Path(name).name for name in expand_names([str(folder)])] == ["part-0.csv", "part-1.csv", "part-2.csv"]
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="none is a folder without tables"):
         prepared([str(tmp_path / "none")], tmp_path / "c")
@@ -73,7 +73,7 @@ def test_a_text_among_numbers_is_named_by_its_shard_and_row(table, tmp_path):
 
 
 def test_late_values_that_contradict_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "ROWS", 100)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 100)
 
     def refused(column: list[str], match: str) -> None:
         rows = len(column)
@@ -92,7 +92,7 @@ def test_late_values_that_contradict_are_named(tmp_path, monkeypatch):
 
 
 def test_a_target_is_refused_as_in_memory_with_the_row(table, tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "ROWS", 500)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 500)
 
     def refused(target: list, match: str, **more) -> None:
         table.with_columns(y=pl.Series(target)).write_csv(tmp_path / "t.csv")
@@ -108,7 +108,7 @@ def test_a_target_is_refused_as_in_memory_with_the_row(table, tmp_path, monkeypa
 
 
 def test_a_target_may_be_written_in_several_ways(table, tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "ROWS", 500)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 500)
     answers = table["y"].to_list()
     ways = {"yes": ["1", "1.0", "1.00"], "no": ["0", " 0", "0.0"]}
     column = [ways[y][i * 3 // ROWS] for i, y in enumerate(answers)]
@@ -142,7 +142,7 @@ def test_a_damaged_or_changing_shard_is_named(table, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"part-1.parquet is a damaged or truncated"):
         prepared(names, tmp_path / "c")
     Path(names[1]).write_bytes(content)
-    monkeypatch.setattr(shards, "ROWS", 500)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 500)
 
     def on_rows(done: int, total: int | None) -> None:
         if done <= 500:
@@ -207,7 +207,7 @@ def test_pieces_are_those_of_a_search():
         np.where(r.random(5000) < 0.01, 3e38, -r.random(5000)),
     ]
     numbers = np.stack(columns, 1).astype(np.float32)
-    edges = quantile_edges(numbers[:3000], 64)
+    edges = quantile_bin_edges(numbers[:3000], 64)
     pieces = Pieces(edges, numbers.shape[1])
     used = [edges[i] for i in pieces.cut]
     most = max(len(cuts) for cuts in used) - 1
@@ -216,7 +216,7 @@ def test_pieces_are_those_of_a_search():
         start[i, : len(cuts) - 1], length[i, : len(cuts) - 1] = cuts[:-1], np.diff(cuts)
     with np.errstate(over="ignore", invalid="ignore"):
         beyond = np.concatenate([numbers, numbers * 3, -numbers, *(np.tile(c[:, None], 8) for c in used)])
-        expected = cells(beyond[:, pieces.cut], start, length)
+        expected = bins_and_fractions(beyond[:, pieces.cut], start, length)
         found = pieces.encode(beyond)
     assert np.array_equal(found[0], expected[0])
     assert np.array_equal(found[1], expected[1], equal_nan=True)

@@ -17,16 +17,16 @@ import pytest
 import torch
 
 from once import once
-from torchbce.checkpoint.keeper import Keeper
-from torchbce.checkpoint.unfinished import Unfinished
+from torchbce.checkpoint.checkpointer import Checkpointer
+from torchbce.checkpoint.folder import CheckpointFolder
 from torchbce.io import shards
-from torchbce.io.size import BYTES, fits
+from torchbce.io.size import BYTES, fits_in_memory
 from torchbce.table import memory_table, packed_table
 from torchbce.table.columns.roles import Roles
 from torchbce.table.ensemble import in_blocks
 from torchbce.table.ensemble.block_fit import fit_blocks
 from torchbce.table.ensemble.config import UserOptions, block_config
-from torchbce.table.network import crew
+from torchbce.table.network import data_parallel
 from torchbce.table.packed import prepare as packing
 from torchbce.table.packed.shuffled import Shuffled
 from torchbce.table.packed_table import prepare
@@ -129,14 +129,14 @@ def test_a_run_killed_at_each_checkpoint_ends_with_the_same_bytes(
     monkeypatch.setattr(in_blocks, "Shuffled", lambda stored, seed: Shuffled(stored, seed, blocks=window))
     whole = command("train", file, *SMALL, "--out", "whole")
     assert whole.exit_code == 0, whole.output
-    original, kills = Unfinished.save, 0
+    original, kills = CheckpointFolder.save, 0
 
     def save(self, state):
         original(self, state)
         raise Killed
 
-    monkeypatch.setattr(Keeper, "is_due", property(lambda keeper: keeper.keeps))
-    monkeypatch.setattr(Unfinished, "save", save)
+    monkeypatch.setattr(Checkpointer, "is_due", property(lambda c: c.enabled))
+    monkeypatch.setattr(CheckpointFolder, "save", save)
     for _ in range(80):
         try:
             found = command("train", file, *SMALL, "--out", "run")
@@ -162,15 +162,15 @@ def test_the_cache_is_used_again_and_not_by_a_changed_table(file, table, tmp_pat
 
 def test_an_unfinished_run_is_not_gone_on_with_on_a_changed_table(file, table, tmp_path, monkeypatch, command):
     (tmp_path / "t.parquet").write_bytes(file.read_bytes())
-    original = Unfinished.save
+    original = CheckpointFolder.save
 
     def save(self, state):
         original(self, state)
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "is_due", property(lambda keeper: keeper.keeps))
-        patch.setattr(Unfinished, "save", save)
+        patch.setattr(Checkpointer, "is_due", property(lambda c: c.enabled))
+        patch.setattr(CheckpointFolder, "save", save)
         with pytest.raises(Killed):
             command("train", "t.parquet", *SMALL, "--out", "run")
     table.head(29_999).write_parquet(tmp_path / "t.parquet")
@@ -202,9 +202,9 @@ def test_what_needs_the_table_in_memory_says_so(file, command):
 
 def test_a_table_is_taken_into_memory_where_it_fits(file, tmp_path):
     cells = 30_000 * 6
-    assert fits([str(file)], cells * BYTES + 1)
-    assert not fits([str(file)], cells * BYTES - 1)
-    assert fits(["-"], 1.0)
+    assert fits_in_memory([str(file)], cells * BYTES + 1)
+    assert not fits_in_memory([str(file)], cells * BYTES - 1)
+    assert fits_in_memory(["-"], 1.0)
 
 
 @pytest.mark.parametrize("kind", ["stop", "skip"])
@@ -222,7 +222,7 @@ def test_a_loss_that_is_not_finite_is_named_or_left_out(table, tmp_path, monkeyp
     chosen = block_config(
         len(task.table.stream.train), UserOptions(hidden=(4,), epochs=1, batch_size=1024, on_nan=kind)
     )
-    original, steps = crew.Crew.step, [0]
+    original, steps = data_parallel.DataParallelStep.step, [0]
 
     def step(self, rows, order, rate, draw):
         steps[0] += 1
@@ -231,7 +231,7 @@ def test_a_loss_that_is_not_finite_is_named_or_left_out(table, tmp_path, monkeyp
             return float("nan")
         return original(self, rows, order, rate, draw)
 
-    monkeypatch.setattr(crew.Crew, "step", step)
+    monkeypatch.setattr(data_parallel.DataParallelStep, "step", step)
     if kind == "stop":
         with pytest.raises(
             ValueError, match=r"the loss of epoch 1 is nan in batch 5, of the rows \d+, .*--on-nan skip"

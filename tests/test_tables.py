@@ -14,7 +14,7 @@ import zstandard
 
 from torchbce.common.errors import InputError
 from torchbce.io.files import read_table
-from torchbce.io.opened import Format
+from torchbce.io.source import Format
 
 N = 40
 ROWS = range(1, N + 1)

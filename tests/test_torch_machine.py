@@ -24,18 +24,18 @@ from torch_machines import (
     trained,
     weights,
 )
-from torchbce.checkpoint.keeper import Keeper
+from torchbce.checkpoint.checkpointer import Checkpointer
 from torchbce.common.errors import InputError
-from torchbce.perceptron.machine import Machine, Optimizer
+from torchbce.perceptron.trainer import CompiledTrainer, Optimizer
 from torchbce.table.ensemble.config import UserOptions, default_config
 from torchbce.table.network.compiled import compiled, encoded
 from torchbce.table.network.device_rows import DeviceRows
 from torchbce.table.network.devices import device_named
-from torchbce.table.network.dropout import dropout_keys, dropped
-from torchbce.table.network.machines import LANE, Machines
+from torchbce.table.network.dropout import dropout, dropout_keys
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
 from torchbce.table.network.torch_forward import TorchForward
-from torchbce.table.network.torch_machine import TorchMachine
+from torchbce.table.network.torch_trainer import TorchTrainer
+from torchbce.table.network.trainers import MICRO_BATCH, TrainerFactory
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +75,7 @@ def test_without_columns_of_one_kind_it_learns_all_the_same():
             torch.manual_seed(1)
             for parameter in net.parameters():
                 torch.nn.init.normal_(parameter)
-            net.set_edges([np.array([0.0, 0.2, 0.5, 1.0], np.float32)] * len(net.spec.cut))
+            net.set_bin_edges([np.array([0.0, 0.2, 0.5, 1.0], np.float32)] * len(net.spec.binned))
             rows = np.random.default_rng(0).random((300, len(pieces) + len(levels))).astype(np.float32)
             rows[:, len(pieces) :] = np.floor(4 * rows[:, len(pieces) :])
             machine = make(net, Optimizer("none"), batch=300, seed=0)
@@ -90,7 +90,9 @@ def test_lanes_are_those_of_compiled_code(weighted):
     for make in (compiled, by_torch):
         net, _, rows, target = twins({"dropout": 0.3})
         machine = make(net, Optimizer("adamw"), batch=64, seed=3)
-        losses = machine.lanes(encoded(rows, net, target, weights(weighted)), ORDER, of=900, draw=11)
+        losses = machine.accumulate_gradient(
+            encoded(rows, net, target, weights(weighted)), ORDER, batch_rows=900, dropout_counter=11
+        )
         assert losses.dtype == torch.float64
         gradient = machine.gradient.clone()
         machine.apply(1e-2)
@@ -145,7 +147,7 @@ def test_random_states_are_left_as_they_were():
 def test_dropout_drops_its_share_and_keeps_the_mean():
     values = torch.ones(400, 500)
     keys = dropout_keys(7, 3, 2, 2).flatten()
-    found = [dropped(values, 0.2, key) for key in keys]
+    found = [dropout(values, 0.2, key) for key in keys]
     for one in found:
         assert set(one.unique().tolist()) == {0.0, 1.25}
         assert abs((one == 0).float().mean().item() - 0.2) < 5 * (0.2 * 0.8 / values.numel()) ** 0.5
@@ -201,39 +203,39 @@ def test_shapes_without_memory(changes):
 
 @pytest.fixture
 def forced(monkeypatch):
-    """torch trains on the processor too."""
-    monkeypatch.setattr(Machines, "by_torch", True)
+    """torch trains on the CPU too."""
+    monkeypatch.setattr(TrainerFactory, "uses_torch", True)
 
 
 def test_threads_of_a_run_have_no_threads_of_their_own(monkeypatch):
     torch.set_num_threads(2)
     seen: list[int] = []
-    monkeypatch.setattr(Machines, "by_torch", True)
-    with Machines().one_thread_each():
+    monkeypatch.setattr(TrainerFactory, "uses_torch", True)
+    with TrainerFactory().single_threaded():
         worker = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
         worker.start()
         worker.join()
     assert seen == [1]
     assert torch.get_num_threads() == 2
     monkeypatch.undo()
-    with Machines().one_thread_each():
+    with TrainerFactory().single_threaded():
         assert torch.get_num_threads() == 2
 
 
-def test_compiled_code_trains_on_the_processor():
-    optimizer, machines = Optimizer("adamw"), Machines()
-    machine = machines.one(twins({})[0], optimizer, batch=64, seed=0, skip=True)
-    shared = machines.sharing(twins({})[0], optimizer, 3, seed=0)
-    assert [type(one) for one in (machine, *shared)] == [Machine] * 4
-    assert len({one.parameters.data_ptr() for one in shared}) == 1
-    assert machines.lane == LANE
+def test_compiled_code_trains_on_the_cpu():
+    optimizer, factory = Optimizer("adamw"), TrainerFactory()
+    trainer = factory.trainer(twins({})[0], optimizer, batch=64, seed=0, skip=True)
+    shared = factory.shared_trainers(twins({})[0], optimizer, 3, seed=0)
+    assert [type(own) for own in (trainer, *shared)] == [CompiledTrainer] * 4
+    assert len({own.parameters.data_ptr() for own in shared}) == 1
+    assert factory.micro_batch_rows == MICRO_BATCH
 
 
 def test_torch_trains_with_one_thread(forced):
-    optimizer, machines = Optimizer("adamw"), Machines()
-    machine = machines.one(twins({})[0], optimizer, batch=64, seed=0, skip=True)
-    shared = machines.sharing(twins({})[0], optimizer, 3, seed=0)
-    assert [type(one) for one in (machine, *shared)] == [TorchMachine] * 2
+    optimizer, factory = Optimizer("adamw"), TrainerFactory()
+    trainer = factory.trainer(twins({})[0], optimizer, batch=64, seed=0, skip=True)
+    shared = factory.shared_trainers(twins({})[0], optimizer, 3, seed=0)
+    assert [type(own) for own in (trainer, *shared)] == [TorchTrainer] * 2
 
 
 def test_devices_are_named_where_they_are_there(monkeypatch):
@@ -281,8 +283,8 @@ def test_a_run_by_torch_that_is_killed_ends_with_the_same_bytes(mixed_table, mem
     options += ["--members", 2, "--hidden", 4, "--batch-size", 64, "--memory", memory]
     whole = command(*options, "--out", "whole")
     assert whole.exit_code == 0, whole.output
-    monkeypatch.setattr(Keeper, "is_due", property(lambda keeper: keeper.keeps))
-    original, left, kills = Keeper.save, 0, 0
+    monkeypatch.setattr(Checkpointer, "is_due", property(lambda checkpointer: checkpointer.enabled))
+    original, left, kills = Checkpointer.save, 0, 0
 
     def save(self, state):
         nonlocal left
@@ -291,7 +293,7 @@ def test_a_run_by_torch_that_is_killed_ends_with_the_same_bytes(mixed_table, mem
         if left == 0:
             raise Killed
 
-    monkeypatch.setattr(Keeper, "save", save)
+    monkeypatch.setattr(Checkpointer, "save", save)
     for saves in (1, 1, 10**9):
         left = saves
         try:

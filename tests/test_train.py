@@ -176,7 +176,7 @@ def test_large_tables_cut_numbers_into_pieces(command):
     from pathlib import Path
 
     _, model = load_model(Path("r"))
-    assert model.ensemble.networks[0].spec.cut == [0]
+    assert model.ensemble.networks[0].spec.binned == [0]
 
 
 # Targets

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 import forked
+from predicting import predict
 from torchbce import load
 from torchbce.table.columns.noticed import AVERAGE
-from torchbce.table.run.predict import predict
 from train_runs import number
 
 # Predict
@@ -64,7 +64,7 @@ def test_predicting_without_the_models_columns_names_them(trained, mixed_table, 
 def small_batches(monkeypatch):
     from torchbce.table.run import predict as module
 
-    monkeypatch.setattr(module, "ROWS", 7)
+    monkeypatch.setattr(module, "MAX_BATCH_ROWS", 7)
 
 
 def test_batches_of_any_size_give_the_same_predictions(trained, mixed, mixed_table, command, small_batches, tmp_path):

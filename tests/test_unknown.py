@@ -11,13 +11,13 @@ import polars as pl
 import pytest
 import torch
 
+from predicting import predict
 from torchbce import BCEClassifier, RunFolderError, load
 from torchbce.table.columns.background import COUNT, StandIns, averaged_over, background, filled
 from torchbce.table.columns.choose import fit_columns
 from torchbce.table.columns.columns import FEWEST_OF_A_CODE, CalendarColumn, NumericColumn, encode, inputs_of
 from torchbce.table.run.export.files import exported_program
 from torchbce.table.run.export.onnx import to_onnx
-from torchbce.table.run.predict import predict
 
 pytestmark = pytest.mark.filterwarnings("ignore:X. .* categories not seen in training:UserWarning")
 MOMENT = datetime.datetime(2021, 3, 1)

@@ -122,12 +122,12 @@ def test_sigterm_ends_it_with_a_status_of_its_own(tmp_path, mixed):
 
 @POSIX
 def test_what_cannot_be_written_is_saved_elsewhere(tmp_path, mixed, monkeypatch, command):
-    from torchbce.table.run.reservation import Reservation
+    from torchbce.table.run.reservation import RunFolderLock
 
     def full(self):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Reservation, "finish", full)
+    monkeypatch.setattr(RunFolderLock, "finish", full)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     found = command("train", mixed, "--target", "bought", "--epochs", 1, "--no-trees")

@@ -1,4 +1,4 @@
-"""What `TorchMachine` owes to compiled code and to autograd, on any device; for two files of tests."""
+"""What `TorchTrainer` owes to compiled code and to autograd, on any device; for two files of tests."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import pytest
 import torch
 
 from test_network import ROUNDINGS, mean_loss, twins
-from torchbce.perceptron.flat import flattened
-from torchbce.perceptron.machine import Optimizer
+from torchbce.perceptron.flat_parameters import flattened
 from torchbce.perceptron.rows import Rows
+from torchbce.perceptron.trainer import Optimizer
 from torchbce.table.network.compiled import compiled, encoded
-from torchbce.table.network.crew import Crew
+from torchbce.table.network.data_parallel import DataParallelStep
 from torchbce.table.network.device_rows import DeviceRows
 from torchbce.table.network.torch_forward import TorchForward
-from torchbce.table.network.torch_machine import TorchMachine
+from torchbce.table.network.torch_trainer import TorchTrainer
 
 ORDER = torch.from_numpy(np.random.default_rng(0).permutation(300).astype(np.int32))
 NONE = torch.zeros(1, dtype=torch.float64)
 
 
-def by_torch(network, optimizer, *, device="cpu", **options) -> TorchMachine:
-    """Also where `Machines` would take compiled code."""
+def by_torch(network, optimizer, *, device="cpu", **options) -> TorchTrainer:
+    """Also where `TrainerFactory` would take compiled code."""
     device = torch.device(device)
     parameters = flattened(network.to(device))
     forward = TorchForward(network)
-    return TorchMachine(forward, parameters, optimizer, rows=DeviceRows(device), **options)
+    return TorchTrainer(forward, parameters, optimizer, rows=DeviceRows(device), **options)
 
 
 def weights(weighted: bool) -> np.ndarray | None:
@@ -114,19 +114,19 @@ def calls_may_be_cut_and_resumed_anywhere(device):
 
 
 def stepped(machines, threads: int, monkeypatch) -> tuple[list[float], torch.Tensor, np.ndarray]:
-    """Losses, parameters and outputs after some steps of a crew."""
+    """Losses, parameters and outputs after some steps of a parallel."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     net, _, rows, target = twins({"dropout": 0.3, "heads": 2})
     ready = encoded(np.tile(rows, (9, 1)), net, np.tile(target, 9))
     pool = ThreadPoolExecutor(5)
-    crew = Crew.of(net, Optimizer("adamw", 0.1), pool, 1, machines)
+    parallel = DataParallelStep.of(net, Optimizer("adamw", 0.1), pool, 1, machines)
     monkeypatch.undo()
-    with machines.one_thread_each(), pool:
+    with machines.single_threaded(), pool:
         losses = []
         for step in range(3):
             order = torch.from_numpy(np.random.default_rng(step).permutation(2700).astype(np.int32))
-            losses.append(crew.step(ready, order[: 1700 + step], 1e-2, draw=20 * step))
-        return losses, crew.first.parameters.cpu().clone(), crew.outputs(ready)
+            losses.append(parallel.step(ready, order[: 1700 + step], 1e-2, dropout_counter=20 * step))
+        return losses, parallel.first.parameters.cpu().clone(), parallel.outputs(ready)
 
 
 def rows_of(count: int = 300) -> Rows:

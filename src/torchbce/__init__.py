@@ -11,6 +11,8 @@ from typing import Any
 
 import lazy_loader
 
+from torchbce.common.extras import how_to_install
+
 __version__ = "0.1.0"
 _find, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
@@ -19,11 +21,10 @@ def __getattr__(name: str) -> Any:
     try:
         return _find(name)
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("torchbce"):
+        message = how_to_install(f"torchbce.{name}", error)
+        if message is None:
             raise
-        raise ModuleNotFoundError(
-            f"torchbce.{name} needs {error.name}; install it with: pip install 'torchbce[train]'", name=error.name
-        ) from error
+        raise ModuleNotFoundError(message, name=error.name) from error
 
 
 def __dir__() -> list[str]:

@@ -1,1 +1,1 @@
-"""What an unfinished run keeps on disk, so that a killed run goes on and ends as if nothing had happened."""
+"""Checkpoints of unfinished runs on disk, so that a killed run goes on and ends as if nothing had happened."""

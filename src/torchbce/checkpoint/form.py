@@ -1,6 +1,7 @@
-"""What a state has to look like before a run goes on with it: digests do not say that it is this run's.
+"""The form that a state must have before a run goes on with it: digests do not say that it is this run's.
 
-A form is a tree: a dict has just these keys, a list or tuple as many parts; leaves: below, `float`, `bool`, `str`.
+A form is a tree: a dict has the same keys as the state, a list or tuple the same length; leaves are the classes below,
+`float`, `bool` and `str`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Array:
-    """A tensor; None: of any length there."""
+    """A tensor of a shape, where None allows any length."""
 
     shape: tuple[int | None, ...]
     dtype: torch.dtype = torch.float32
@@ -23,76 +24,76 @@ class Array:
 
 @dataclass(frozen=True)
 class Whole:
-    """A number from 0."""
+    """An integer from 0 to `most`."""
 
     most: int = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Maybe:
-    """Or None."""
+    """A form, or None."""
 
     form: Any
 
 
 @dataclass(frozen=True)
 class Each:
-    """A list of any length."""
+    """A list of any length, each item of one form."""
 
     form: Any
 
 
 @dataclass(frozen=True)
 class Values:
-    """A dict with any texts as keys."""
+    """A dict with any texts as keys, each value of one form."""
 
     form: Any
 
 
-def require(found: Any, form: Any, place: str) -> None:
+def require(state: Any, form: Any, name: str) -> None:
     """Raise unless a state has the form.
 
     Raises:
-        ValueError: what is where, and what is expected there.
+        ValueError: the part that differs, with its name, and what is expected.
     """
     if isinstance(form, Maybe):
-        if found is not None:
-            require(found, form.form, place)
+        if state is not None:
+            require(state, form.form, name)
     elif isinstance(form, Array):
-        fits = isinstance(found, Tensor) and found.dtype == form.dtype and found.ndim == len(form.shape)
-        if not fits or any(n not in (None, size) for n, size in zip(form.shape, found.shape, strict=True)):
-            raise ValueError(f"{place} is {_shown(found)}, expected {form.dtype} {_sizes(form.shape)}")
+        fits = isinstance(state, Tensor) and state.dtype == form.dtype and state.ndim == len(form.shape)
+        if not fits or any(n not in (None, size) for n, size in zip(form.shape, state.shape, strict=True)):
+            raise ValueError(f"{name} is {_shown(state)}, expected {form.dtype} {_sizes(form.shape)}")
     elif isinstance(form, Whole):
-        if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= form.most:
-            raise ValueError(f"{place} is {_shown(found)}, expected a whole number from 0 to {form.most}")
+        if not isinstance(state, int) or isinstance(state, bool) or not 0 <= state <= form.most:
+            raise ValueError(f"{name} is {_shown(state)}, expected a whole number from 0 to {form.most}")
     elif isinstance(form, Each):
-        require(found, [form.form] * (len(found) if isinstance(found, list) else 0), place)
+        require(state, [form.form] * (len(state) if isinstance(state, list) else 0), name)
     elif isinstance(form, list | tuple):
-        if not isinstance(found, type(form)) or len(found) != len(form):
-            raise ValueError(f"{place} is {_shown(found)}, expected a {type(form).__name__} of {len(form)}")
-        for i, part in enumerate(found):
-            require(part, form[i], f"{place}[{i}]")
+        if not isinstance(state, type(form)) or len(state) != len(form):
+            raise ValueError(f"{name} is {_shown(state)}, expected a {type(form).__name__} of {len(form)}")
+        for i, part in enumerate(state):
+            require(part, form[i], f"{name}[{i}]")
     elif isinstance(form, Values | dict):
-        if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-            raise ValueError(f"{place} is {_shown(found)}, expected parts by name")
-        if isinstance(form, dict) and found.keys() != form.keys():
-            raise ValueError(f"{place} has {', '.join(found) or 'nothing'}; expected {', '.join(form)}")
-        for key, part in found.items():
-            require(part, form[key] if isinstance(form, dict) else form.form, f"{place}.{key}")
+        if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+            raise ValueError(f"{name} is {_shown(state)}, expected parts by name")
+        if isinstance(form, dict) and state.keys() != form.keys():
+            raise ValueError(f"{name} has {', '.join(state) or 'nothing'}; expected {', '.join(form)}")
+        for key, part in state.items():
+            require(part, form[key] if isinstance(form, dict) else form.form, f"{name}.{key}")
     elif form is float:
-        whole = isinstance(found, int) and not isinstance(found, bool) and abs(found) <= sys.float_info.max
-        if not whole and not isinstance(found, float):
-            raise ValueError(f"{place} is {_shown(found)}, expected a number")
-    elif not isinstance(found, form):
-        raise ValueError(f"{place} is {_shown(found)}, expected a {'text' if form is str else form.__name__}")
+        whole = isinstance(state, int) and not isinstance(state, bool) and abs(state) <= sys.float_info.max
+        if not whole and not isinstance(state, float):
+            raise ValueError(f"{name} is {_shown(state)}, expected a number")
+    elif not isinstance(state, form):
+        raise ValueError(f"{name} is {_shown(state)}, expected a {'text' if form is str else form.__name__}")
 
 
-def _shown(found: Any) -> str:
-    if isinstance(found, Tensor):
-        return f"{found.dtype} {tuple(found.shape)}"
-    if isinstance(found, list | tuple | dict):
-        return f"a {type(found).__name__} of {len(found)}"
-    text = str(found)
+def _shown(state: Any) -> str:
+    if isinstance(state, Tensor):
+        return f"{state.dtype} {tuple(state.shape)}"
+    if isinstance(state, list | tuple | dict):
+        return f"a {type(state).__name__} of {len(state)}"
+    text = str(state)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 

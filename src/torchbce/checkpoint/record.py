@@ -26,11 +26,11 @@ TENSOR, TUPLE, PAIRS = "__tensor__", "__tuple__", "__pairs__"  # what JSON does 
 
 
 class DamagedError(InputError):
-    """A file of state that is not what was written."""
+    """A file that differs from what was written."""
 
 
 def write_record(path: Path, state: State) -> None:
-    """The file is on the disk, whole, when this returns; until then what was there before is.
+    """Write a state durably; the file is replaced only once all of it is on the disk.
 
     Raises:
         OSError: it cannot be written.
@@ -38,28 +38,28 @@ def write_record(path: Path, state: State) -> None:
     """
     tensors: dict[str, Tensor] = {}
     text = json.dumps(_packed(state, tensors))
-    named = {"format": FORMAT, "state": text, "sha256": _digest(text, tensors)}
+    metadata = {"format": FORMAT, "state": text, "sha256": _digest(text, tensors)}
     with whole_file(path, durable=True) as file:
-        file.write(save(tensors, metadata=named))
+        file.write(save(tensors, metadata=metadata))
 
 
 def read_record(path: Path) -> State:
-    """The state in a file.
+    """Read the state in a file.
 
     Raises:
-        DamagedError: a file that `write_record` did not write, or not so.
+        DamagedError: a file that `write_record` did not write.
         FileNotFoundError: there is none.
     """
     if not path.exists():
         raise FileNotFoundError(path)
     try:
         with safe_open(path, framework="pt") as file:
-            named = file.metadata() or {}
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, RuntimeError) as error:
         raise DamagedError(f"{path} is damaged: {error}") from error
-    text = named.get("state", "")
-    if named.get("format") != FORMAT or named.get("sha256") != _digest(text, tensors):
+    text = metadata.get("state", "")
+    if metadata.get("format") != FORMAT or metadata.get("sha256") != _digest(text, tensors):
         raise DamagedError(f"{path} is damaged: it is not what training wrote")
     try:
         state = _unpacked(json.loads(text), tensors)
@@ -71,16 +71,16 @@ def read_record(path: Path) -> State:
 
 
 def _digest(text: str, tensors: dict[str, Tensor]) -> str:
-    found = hashlib.sha256(text.encode())
+    hasher = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        hasher.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         if tensor.numel():
-            found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+            hasher.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return hasher.hexdigest()
 
 
 def _packed(part: Any, tensors: dict[str, Tensor]) -> Any:
-    """As JSON has it; tensors go to `tensors`, each a copy that is contiguous and on the CPU."""
+    """Return JSON for a state, and put contiguous copies of its tensors on the CPU into `tensors`."""
     if isinstance(part, Tensor):
         name = str(len(tensors))
         tensors[name] = part.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -7,24 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from torchbce.cli.output import Listener, remark
+from torchbce.cli.shared.output import Output, print_err
 from torchbce.common import processes
 from torchbce.common.errors import InputError
 from torchbce.common.signals import Terminated
 from torchbce.table.run.identity import is_finished
-from torchbce.table.run.reservation import Reservation, reserved
+from torchbce.table.run.reservation import RunFolderLock, reserve_run_folder
 
 
 @contextlib.contextmanager
 def place_of(
     folder: Path, identity: dict[str, Any], *, exact: bool, keeps: bool, resume: bool | None
-) -> Iterator[Reservation]:
+) -> Iterator[RunFolderLock]:
     """The place of a run, that the first process reserves and all know."""
     with contextlib.ExitStack() as stack:
 
-        def reserve() -> Reservation:
+        def reserve() -> RunFolderLock:
             return stack.enter_context(
-                reserved(
+                reserve_run_folder(
                     folder,
                     exact=exact,
                     identity=identity if keeps else None,
@@ -37,11 +37,11 @@ def place_of(
 
 
 @contextlib.contextmanager
-def resumable(place: Reservation, listener: Listener, label: int) -> Iterator[None]:
+def resumable(place: RunFolderLock, output: Output, label: int) -> Iterator[None]:
     """Say that a run is gone on with, and how to go on with one that is stopped."""
     unfinished = place.unfinished
     if unfinished is not None and not unfinished.is_empty:
-        listener.say(
+        output.print(
             f"{'found':{label}}{unfinished.folder}: this run, unfinished; it goes on (--no-resume begins anew)"
         )
     try:
@@ -60,8 +60,8 @@ def resumable(place: Reservation, listener: Listener, label: int) -> Iterator[No
         tell_notes(place)
 
 
-def tell_notes(place: Reservation) -> None:
+def tell_notes(place: RunFolderLock) -> None:
     """What could not be kept, or was found damaged, each once."""
     if place.unfinished is not None:
         while place.unfinished.notes:
-            remark(f"torchbce: {place.unfinished.notes.pop(0)}")
+            print_err(f"torchbce: {place.unfinished.notes.pop(0)}")

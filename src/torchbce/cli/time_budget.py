@@ -1,4 +1,4 @@
-"""The time that a command may take for reading and training together."""
+"""The time for reading and training together."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torchbce.common.errors import InputError
 
 @dataclass(frozen=True)
 class TimeBudget:
-    """Seconds from now on; None for as many as it takes."""
+    """A number of seconds from now on; None for no limit."""
 
     seconds: float | None
     file: str  # that is read
     started: float = field(default_factory=time.perf_counter)
 
     def left(self) -> float | None:
-        """Seconds to train in.
+        """Return the seconds that are left to train in.
 
         Raises:
             InputError: reading has taken all.

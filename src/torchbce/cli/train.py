@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torchbce.checkpoint.keeper import Keeper
-from torchbce.cli.exit_codes import ExitCode
-from torchbce.cli.output import Listener, Silent, remark
+from torchbce.checkpoint.checkpointer import Checkpointer
 from torchbce.cli.resuming import place_of, resumable
+from torchbce.cli.shared.exit_codes import ExitCode
+from torchbce.cli.shared.output import NullOutput, Output, print_err
 from torchbce.cli.time_budget import TimeBudget
 from torchbce.cli.train_lines import LABEL, network_line, outline_lines, result_lines
 from torchbce.cli.train_progress import OnFold, reading_shown, training_shown
 from torchbce.common import processes
 from torchbce.common.errors import InputError
 from torchbce.common.visible import visible
-from torchbce.io.opened import Format
-from torchbce.io.size import fits
+from torchbce.io.size import fits_in_memory
+from torchbce.io.source import Format
 from torchbce.table import memory_table, packed_table
 from torchbce.table.columns.roles import Roles
 from torchbce.table.ensemble.callbacks import Callbacks
@@ -29,8 +29,8 @@ from torchbce.table.ensemble.config import UserOptions
 from torchbce.table.network.devices import device_named
 from torchbce.table.outcome import Outcome
 from torchbce.table.packed_table import PackedTable
-from torchbce.table.run.identity import PROCESSOR, digest, identity
-from torchbce.table.run.reservation import Reservation, check_place
+from torchbce.table.run.identity import PROCESSOR, identity_digest, run_identity
+from torchbce.table.run.reservation import RunFolderLock, check_run_folder
 from torchbce.table.run.write import write_run
 from torchbce.table.splits.held import Held
 from torchbce.table.task import Task
@@ -86,44 +86,44 @@ def run(wanted: Wanted) -> None:
     with processes.joined():
         processes.require_same(_options(wanted))
         processes.in_all(lambda: device_named(wanted.options.device))  # before it reads
-        processes.from_first(lambda: check_place(wanted.folder, exact=wanted.is_exact, resume=wanted.long.resume))
-        listener = Listener() if processes.is_first() else Silent()
+        processes.from_first(lambda: check_run_folder(wanted.folder, exact=wanted.is_exact, resume=wanted.long.resume))
+        output = Output() if processes.is_first() else NullOutput()
         budget = TimeBudget(wanted.options.time_budget, wanted.file)
-        small = processes.from_first(lambda: fits(wanted.tables, wanted.long.memory, wanted.format))
-        task = processes.in_all(lambda: _in_memory(wanted)) if small else _in_blocks(wanted, listener, budget)
+        small = processes.from_first(lambda: fits_in_memory(wanted.tables, wanted.long.memory, wanted.format))
+        task = processes.in_all(lambda: _in_memory(wanted)) if small else _in_blocks(wanted, output, budget)
         processes.require_same(task.known)
         options = wanted.options
         if options.time_budget is not None:
             options = replace(options, time_budget=processes.from_first(budget.left))
         for line in outline_lines(task.outline, wanted.roles.positive):
-            listener.say(line)
-        listener.say(network_line(task.table.config(wanted.options), wanted.seed))
+            output.print(line)
+        output.print(network_line(task.table.config(wanted.options), wanted.seed))
         with _place(wanted, task) as (place, run):
             if place.finished:
-                listener.say(f"{'finished':{LABEL}}{place.folder} is this very run; there is nothing left to do")
+                output.print(f"{'finished':{LABEL}}{place.folder} is this very run; there is nothing left to do")
                 return
-            with resumable(place, listener, LABEL):
-                outcome = _trained(wanted, task, options, place, listener)
+            with resumable(place, output, LABEL):
+                outcome = _trained(wanted, task, options, place, output)
                 notes = write_run(outcome, place, run) if processes.is_first() else []
-                if listener.speaks:
+                if not output.is_null:
                     for note in notes:
-                        remark(f"torchbce: {note}")
+                        print_err(f"torchbce: {note}")
                     for line in result_lines(outcome, place.folder):
-                        listener.say(line)
-    if listener.error is not None:
-        remark(f"torchbce: the output cannot be written ({listener.error.strerror}); the model is in {place.folder}")
-        sys.exit(ExitCode.PIPE if isinstance(listener.error, BrokenPipeError) else ExitCode.OUTPUT)
+                        output.print(line)
+    if output.error is not None:
+        print_err(f"torchbce: the output cannot be written ({output.error.strerror}); the model is in {place.folder}")
+        sys.exit(ExitCode.PIPE if isinstance(output.error, BrokenPipeError) else ExitCode.OUTPUT)
 
 
 def _in_memory(wanted: Wanted) -> Task:
     return memory_table.prepare(wanted.file, wanted.roles, wanted.held, seed=wanted.seed, format=wanted.format)
 
 
-def _in_blocks(wanted: Wanted, listener: Listener, budget: TimeBudget) -> Task:
+def _in_blocks(wanted: Wanted, output: Output, budget: TimeBudget) -> Task:
     if wanted.compare:
         raise InputError(f"{wanted.file} is larger than memory, and --compare needs it there; leave --compare out")
     cache = wanted.long.cache or wanted.folder.with_name(f"{wanted.folder.name}.cache")
-    with reading_shown(listener) as shown:
+    with reading_shown(output) as shown:
 
         def on_rows(done: int, total: int | None) -> None:
             budget.left()
@@ -141,7 +141,7 @@ def _in_blocks(wanted: Wanted, listener: Listener, budget: TimeBudget) -> Task:
     size = sum(path.stat().st_size for path in cache.iterdir())
     assert isinstance(task.table, PackedTable)
     how = "is used again" if task.table.stream.reused else "was made"
-    listener.say(
+    output.print(
         f"{'cache':{LABEL}}{cache} {how}: {size / 2**30:,.2f} GiB, for a table that does not fit in memory (--memory); "
         "boosted trees, which need it there, are left out"
     )
@@ -150,7 +150,7 @@ def _in_blocks(wanted: Wanted, listener: Listener, budget: TimeBudget) -> Task:
 
 def _identity(wanted: Wanted, digests: dict[str, str]) -> dict[str, Any]:
     """What the run depends on; `digests` are those of what was read."""
-    return identity(
+    return run_identity(
         digests,
         wanted.roles,
         wanted.held,
@@ -167,7 +167,7 @@ def _options(wanted: Wanted) -> dict[str, Any]:
 
 
 @contextmanager
-def _place(wanted: Wanted, task: Task) -> Iterator[tuple[Reservation, str]]:
+def _place(wanted: Wanted, task: Task) -> Iterator[tuple[RunFolderLock, str]]:
     """Where the run is to be, and the digest of what it depends on."""
     whole = _identity(wanted, task.digests)
     with place_of(
@@ -177,14 +177,14 @@ def _place(wanted: Wanted, task: Task) -> Iterator[tuple[Reservation, str]]:
         keeps=wanted.long.checkpoint is not None,
         resume=wanted.long.resume,
     ) as place:
-        yield place, digest(whole)
+        yield place, identity_digest(whole)
 
 
-def _trained(wanted: Wanted, task: Task, options: UserOptions, place: Reservation, listener: Listener) -> Outcome:
+def _trained(wanted: Wanted, task: Task, options: UserOptions, place: RunFolderLock, output: Output) -> Outcome:
     """Train; `options` are the user's, with the time that is left."""
-    keeper = Keeper(place.unfinished, wanted.long.checkpoint or math.inf)
+    checkpointer = Checkpointer(place.unfinished, wanted.long.checkpoint or math.inf)
     rows_per_step = task.table.config(options).batch_size if isinstance(task.table, PackedTable) else 0
     shown: tuple[OnFold, Callbacks]
-    with training_shown(listener, place, task.outline.folds, rows_per_step) as shown:
-        on_fold, callbacks = shown[0], replace(shown[1], keeper=keeper)
+    with training_shown(output, place, task.outline.folds, rows_per_step) as shown:
+        on_fold, callbacks = shown[0], replace(shown[1], checkpointer=checkpointer)
         return train(task, options, seed=wanted.seed, compare=wanted.compare, on_fold=on_fold, callbacks=callbacks)

@@ -17,7 +17,7 @@ from torchbce.table.ensemble.config import EnsembleConfig
 from torchbce.table.estimate import Difference, Estimate
 from torchbce.table.importance import Importance
 from torchbce.table.outcome import Outcome, Outline
-from torchbce.table.run.report import chosen_explanation, what_rows
+from torchbce.table.run.report import describe_rows, explain_validation_rows
 from torchbce.table.splits.straddling import left_out
 
 LABEL = 10  # width of the first word of a line
@@ -94,7 +94,7 @@ def result_lines(outcome: Outcome, folder: Path) -> list[str]:
     if calibration is not None:
         lines.append(f"{'scaled':{LABEL}}{calibration.summary()}")
     if estimate is None:
-        explanation = chosen_explanation(trained)
+        explanation = explain_validation_rows(trained)
         lines.append(
             f"{'estimate':{LABEL}}none: no rows were kept aside (--test-share, --folds or --test); the figure above is "
             "too good, as it was chosen"
@@ -117,7 +117,7 @@ def _estimate_lines(estimate: Estimate, outline: Outline) -> list[str]:
     auc = f", AUC {estimate.auc:.4f}" if outline.is_reliable and not math.isnan(estimate.auc) else ""
     lines = [
         f"{'estimate':{LABEL}}{with_error(found)} nats per item "
-        f"({found.mean / math.log(2):.4f} bits) on {len(estimate.rows):,} rows, {what_rows(estimate)}{auc}"
+        f"({found.mean / math.log(2):.4f} bits) on {len(estimate.rows):,} rows, {describe_rows(estimate)}{auc}"
     ]
     if thin(found):
         lines.append(f"{'':{LABEL}}{thin(found)}")

@@ -9,21 +9,21 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from torchbce.cli.output import Listener
 from torchbce.cli.resuming import tell_notes
+from torchbce.cli.shared.output import Output
 from torchbce.cli.train_lines import LABEL
 from torchbce.common.visible import MESSAGE, shown
 from torchbce.monitor.history import Epoch
 from torchbce.table.ensemble.callbacks import Callbacks
-from torchbce.table.run.reservation import Reservation
+from torchbce.table.run.reservation import RunFolderLock
 
 OnFold = Callable[[int, float], None]
 
 
 @contextlib.contextmanager
-def bar_of(listener: Listener, what: str) -> Iterator[tuple[Progress, TaskID] | None]:
+def bar_of(output: Output, what: str) -> Iterator[tuple[Progress, TaskID] | None]:
     """A bar, if a person looks."""
-    if listener.error is not None or not listener.speaks or not Console().is_terminal:
+    if output.error is not None or output.is_null or not Console().is_terminal:
         yield None
         return
     columns = (
@@ -38,22 +38,22 @@ def bar_of(listener: Listener, what: str) -> Iterator[tuple[Progress, TaskID] | 
 
 
 @contextlib.contextmanager
-def reading_shown(listener: Listener) -> Iterator[Callable[[int, int | None], None]]:
+def reading_shown(output: Output) -> Iterator[Callable[[int, int | None], None]]:
     """The rows that are read before training."""
-    with bar_of(listener, "reading") as bar:
+    with bar_of(output, "reading") as bar:
         yield lambda done, total: _advance(bar, done, total, 1)
 
 
 @contextlib.contextmanager
 def training_shown(
-    listener: Listener, place: Reservation, folds: int, rows_per_step: int = 0
+    output: Output, place: RunFolderLock, folds: int, rows_per_step: int = 0
 ) -> Iterator[tuple[OnFold, Callbacks]]:
     """Each fold, epoch and step. `rows_per_step`: to say how many rows a second are learnt from; 0 to leave it out."""
-    with bar_of(listener, "fold 1" if folds else "epoch 1") as running:
+    with bar_of(output, "fold 1" if folds else "epoch 1") as running:
 
         def say(line: str, following: str) -> None:
             if running is None:
-                listener.say(line)
+                output.print(line)
             else:
                 bar, task = running
                 bar.print(Text(shown(line, MESSAGE)), soft_wrap=True)

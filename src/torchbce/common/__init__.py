@@ -1,1 +1,1 @@
-"""What several rooms need: errors, files that appear whole, batches, the encodings of targets."""
+"""What several rooms need: errors, files that appear whole, batches, processes, text of numbers."""

@@ -12,6 +12,6 @@ _ENCODINGS = {
 
 
 def encoding(low: float, high: float, name: str = "targets") -> tuple[str, str] | None:
-    """(what these look like, what to write with `name`); None where nothing is known."""
+    """Return (what the values look like, what to write with `name`); None where nothing is known."""
     known = _ENCODINGS.get((low, high))
     return None if known is None else (known[0].format(), known[1].format(name))

@@ -1,4 +1,4 @@
-"""The lock of a folder's name: a hidden file beside it.
+"""The lock of a folder's name: a hidden file beside it, held with filelock.
 
 The system frees it when its holder is gone, however that ended.
 """
@@ -6,18 +6,10 @@ The system frees it when its holder is gone, however that ended.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-fcntl: Any
-try:
-    import fcntl
-except ImportError:  # Windows: names are not held there
-    fcntl = None
-
-Lock = tuple[int, Path]
+from filelock import BaseFileLock, FileLock, Timeout
 
 
 @contextlib.contextmanager
@@ -25,7 +17,7 @@ def locked(folder: Path) -> Iterator[bool]:
     """Hold a name for the block; False where another process holds it.
 
     Raises:
-        OSError: the folder it lies in is not there, or cannot be written.
+        OSError: the folder it lies in does not exist, or cannot be written.
     """
     lock = take(folder)
     try:
@@ -34,27 +26,26 @@ def locked(folder: Path) -> Iterator[bool]:
         release(lock)
 
 
-def take(folder: Path) -> Lock | None:
-    """The lock of a name, held; None where somebody else holds it."""
+def take(folder: Path) -> BaseFileLock | None:
+    """Return the lock of a name, held; None where another process holds it.
+
+    Raises:
+        OSError: the folder it lies in does not exist, or cannot be written.
+    """
     path = folder.with_name(f".{folder.name}.lock")
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        if fcntl is None:
-            return handle, path
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            return None
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), path.stat()):
-                return handle, path
-        os.close(handle)  # its last holder has removed it meanwhile
+    if not path.parent.is_dir():  # filelock would make it
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+    lock = FileLock(path, timeout=0, mode=0o600, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return None
+    return lock
 
 
-def release(lock: Lock | None) -> None:
-    """Let go of it, if it is held."""
+def release(lock: BaseFileLock | None) -> None:
+    """Release a lock, if it is held, and remove its file."""
     if lock is not None:
-        handle, path = lock
-        path.unlink(missing_ok=True)  # while it is held, so that nobody takes a lock that is gone
-        os.close(handle)
+        with contextlib.suppress(OSError):  # Windows, where filelock removes it
+            Path(lock.lock_file).unlink()  # while it is held: who opens it later locks another file
+        lock.release()

@@ -1,4 +1,4 @@
-"""Whose a file is: what is trusted must be this user's own, and nobody else may be able to write to it."""
+"""Ownership of files: what is trusted must be this user's own, and nobody else may be able to write to it."""
 
 from __future__ import annotations
 

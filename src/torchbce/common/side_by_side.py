@@ -1,4 +1,4 @@
-"""Work on threads of its own, that Ctrl-C ends."""
+"""Waiting for threads, so that Ctrl-C ends it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ Result = TypeVar("Result")
 def results(
     futures: list[Future[Result]], stop: threading.Event, on_look: Callable[[], object] | None = None
 ) -> list[Result]:
-    """Of all of them; `stop` is set at the end, also where it comes early, or `on_look` sets it."""
+    """Wait for futures and return their results; set `stop` at the end, also when a signal ends the wait.
+
+    on_look: called now and then; it may set `stop` too.
+    """
     try:
         while wait(futures, timeout=LOOK).not_done:
             look()

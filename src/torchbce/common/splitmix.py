@@ -1,4 +1,4 @@
-"""Chance that depends on a number alone: splitmix64 (Steele, Lea and Flood 2014), the same on every machine.
+"""Pseudo-random numbers of a number alone: splitmix64 (Steele, Lea and Flood 2014), the same on every machine.
 
 A row's number, hashed, says where the row goes, whatever was read before it and however a table is cut into batches.
 """

@@ -1,4 +1,4 @@
-"""Everything that a comparison needs from paired predictions, in one pass and constant memory, and it adds up."""
+"""Everything that a comparison needs from paired predictions, collected in one pass and constant memory; mergeable."""
 
 from __future__ import annotations
 

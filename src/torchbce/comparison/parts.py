@@ -1,4 +1,4 @@
-"""How much of a difference is separation and how much calibration, each with an interval; and AUC beside AUC."""
+"""The parts of a difference: separation, calibration and AUC, each with an interval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""what_changed: the mean loss of other items, such as the next month's, and what of the change is what.
+"""what_changed: how the mean loss of other items, such as the next month's, differs, split into its causes.
 
 One account: the base rate became easier or harder, the model separates less, or its calibration has drifted; these add
 up to the change. Another, with groups: their mix changed, or the loss within them.

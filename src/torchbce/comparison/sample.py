@@ -1,4 +1,4 @@
-"""A sample of paired logits, for how far two models differ item by item: as many of each class as are kept.
+"""A sample of paired logits of each class, for how far two models differ item by item.
 
 Which items are kept is chance, but the same whatever order they come in: those whose hashed row numbers are least. So
 samples of parts, merged, are the sample of all. Up to `KEPT` items of a class it is all of them.

@@ -42,11 +42,11 @@ class Explanation(ExplanationRecord, PrintedInNotebooks):
 
     @property
     def verdict(self) -> str:
-        """What to conclude, in a sentence or two."""
+        """Return what to conclude, in a sentence or two."""
         return wording.verdict(self)
 
     def decide(self, threshold: float | None = None, *, cost: tuple[float, float] | None = None) -> Decided:
-        """What deciding yes above a probability gives: confusion matrix, precision, recall and cost.
+        """Decide yes above a probability: confusion matrix, precision, recall and cost.
 
         Args:
             threshold: the probability; or
@@ -75,7 +75,7 @@ class Explanation(ExplanationRecord, PrintedInNotebooks):
         return decided(self.points, decision, "float64" if self.from_logits else self.dtype)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every number, for JSON; what is not a finite number there is None."""
+        """Return every number, for JSON; what is not a finite number there is None."""
         groups = tuple(replace(group, parts=None) for group in self.groups)
         without_arrays = replace(
             self, groups=groups, pulls={}, reliability=None, histogram=(), points=None, labels={}, slices=None
@@ -93,14 +93,14 @@ class Explanation(ExplanationRecord, PrintedInNotebooks):
         return plain(numbers | {name: getattr(self, name) for name in derived})  # type: ignore[no-any-return]
 
     def frame(self) -> polars.DataFrame:
-        """The items as a table, the worst first (all of them in order if they are few)."""
+        """Return the items as a table, the worst first (all of them in order if they are few)."""
         with needed("frame()", "polars"):
             import polars
 
         return polars.DataFrame([asdict(item) | {"formula": item.formula} for item in self.items])
 
     def to_markdown(self) -> str:
-        """Two tables, for a pull request or a notebook's text."""
+        """Return two tables, for a pull request or a notebook's text."""
         return wording.markdown(self)
 
     def to_html(self, path: str | Path, title: str = "What the loss means") -> None:
@@ -114,7 +114,7 @@ class Explanation(ExplanationRecord, PrintedInNotebooks):
         write_report(Path(path), title=title, explanation=self)
 
     def plot(self) -> Figure:
-        """Few items on the curve of the loss; many as a reliability diagram beside the histogram of losses."""
+        """Draw few items on the curve of the loss, or many as a reliability diagram beside the histogram of losses."""
         with needed("plot()", "matplotlib"):
             import matplotlib  # noqa: F401 - asked for by its name
 
@@ -130,15 +130,15 @@ class Explanation(ExplanationRecord, PrintedInNotebooks):
 
     @property
     def table(self) -> str:
-        """The items and what each costs, as the article sets them out."""
+        """Return the items and what each costs, as the article sets them out."""
         return "\n".join(wording.item_lines(self))
 
     @property
     def meaning(self) -> str:
-        """What the number means, a line for each thing that is known."""
+        """Return what the number means, a line for each known figure."""
         return "\n".join(f"{name:<11} {text}" for name, text in self.facts)
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """The same as pairs of a name and a sentence."""
+        """Return the lines of `meaning` as pairs of a name and a sentence."""
         return wording.facts(self)

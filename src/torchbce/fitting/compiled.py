@@ -1,7 +1,7 @@
-"""`fit` of a plain perceptron: where module, loss, optimiser and data are the usual ones, in compiled code.
+"""`fit` of a perceptron in compiled code, where module, loss, optimiser and data are the usual ones.
 
 The same rows in the same order, the same losses and the same weights, to rounding, as by autograd and torch's
-optimiser, whose state is written back at the end. Whatever is not known here is trained as ever.
+optimiser, whose state is written back at the end. Whatever is not listed here is trained by torch.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 ACTIVATIONS = {nn.Tanh: "tanh", nn.ReLU: "relu", nn.SiLU: "silu"}
 LOSSES = {"BCELoss": BCE, "BCEWithLogitsLoss": BCE_WITH_LOGITS}
-USUAL = {"maximize": False, "foreach": None, "differentiable": False, "fused": None}
+DEFAULTS = {"maximize": False, "foreach": None, "differentiable": False, "fused": None}
 OPTIMIZERS: dict[type, dict[str, Any]] = {
-    torch.optim.SGD: USUAL | {"momentum": 0, "dampening": 0, "nesterov": False},
-    torch.optim.Adam: USUAL | {"amsgrad": False, "capturable": False, "weight_decay": 0},
-    torch.optim.AdamW: USUAL | {"amsgrad": False, "capturable": False},
+    torch.optim.SGD: DEFAULTS | {"momentum": 0, "dampening": 0, "nesterov": False},
+    torch.optim.Adam: DEFAULTS | {"amsgrad": False, "capturable": False, "weight_decay": 0},
+    torch.optim.AdamW: DEFAULTS | {"amsgrad": False, "capturable": False},
 }
-STEP, ROW = 3e-4, 5e-7  # seconds that torch takes for a step, and for a row of a small network
-WORTH_IT = 1.0  # seconds
-CALL = 2048  # steps of a call: between calls, Ctrl-C is seen
+STEP_SECONDS, ROW_SECONDS = 3e-4, 5e-7  # seconds that torch takes for a step, and for a row of a small network
+LEAST_SECONDS = 1.0  # of torch's time: less is not worth compiling
+STEPS_PER_CALL = 2048  # between calls, Ctrl-C is seen
 
 
 @dataclass(frozen=True)
-class Layout:
+class Perceptron:
     """Linear layers, the activation after each but the last, and whether a sigmoid ends it."""
 
     linear: list[nn.Linear]
@@ -44,8 +44,8 @@ class Layout:
     sigmoid: bool
 
 
-def layout_of(module: nn.Module) -> Layout | None:
-    """Of an `nn.Sequential` of linear layers with biases and activations between, to one output."""
+def perceptron_of(module: nn.Module) -> Perceptron | None:
+    """Return the layers of an `nn.Sequential` of linear layers with biases, activations between, and one output."""
     if type(module) is not nn.Sequential:
         return None
     layers = list(module)
@@ -56,7 +56,7 @@ def layout_of(module: nn.Module) -> Layout | None:
         return None
     known = [layer for layer in linear if isinstance(layer, nn.Linear)]
     parameters = list(module.parameters())
-    usual = (
+    is_supported = (
         all(type(layer) in ACTIVATIONS for layer in between)
         and all(layer.bias is not None for layer in known)
         and known[-1].out_features == 1
@@ -68,11 +68,11 @@ def layout_of(module: nn.Module) -> Layout | None:
         and not any(has_hooks(part) for part in module.modules())
     )
     names = [ACTIVATIONS[type(layer)] for layer in between if type(layer) in ACTIVATIONS]
-    return Layout(known, names, sigmoid) if usual else None
+    return Perceptron(known, names, sigmoid) if is_supported else None
 
 
 def loss_of(loss_func: Any) -> Loss | None:
-    """The formula of a mean loss without options."""
+    """Return the formula of a mean loss without options."""
     kind = type(loss_func)
     if kind.__module__.partition(".")[0] not in ("torch", "torchbce") or kind.__name__ not in LOSSES:
         return None
@@ -82,8 +82,8 @@ def loss_of(loss_func: Any) -> Loss | None:
     return LOSSES[kind.__name__] if plain else None
 
 
-def is_usual(optimizer: torch.optim.Optimizer, module: nn.Module) -> bool:
-    """Whether it is SGD, Adam or AdamW in their usual form, new, over all of the module's parameters."""
+def has_default_options(optimizer: torch.optim.Optimizer, module: nn.Module) -> bool:
+    """Return whether it is SGD, Adam or AdamW with default options, unused, over all of the module's parameters."""
     expected = OPTIMIZERS.get(type(optimizer))
     if expected is None or len(optimizer.param_groups) != 1 or optimizer.state or has_hooks(optimizer):
         return False
@@ -101,32 +101,37 @@ class CompiledTraining:
     """Epochs of a module's training; leaving it gives the parameters and the optimiser back as torch has them."""
 
     def __init__(
-        self, module: nn.Module, layout: Layout, loss: Loss, optimizer: torch.optim.Optimizer, batches: TensorBatches
+        self,
+        module: nn.Module,
+        perceptron: Perceptron,
+        loss: Loss,
+        optimizer: torch.optim.Optimizer,
+        batches: TensorBatches,
     ) -> None:
-        from torchbce.perceptron.flat import flattened
+        from torchbce.perceptron.flat_parameters import flattened
         from torchbce.perceptron.layers import Dense, Layers
-        from torchbce.perceptron.machine import Machine, Optimizer
         from torchbce.perceptron.rows import rows_of_numbers
+        from torchbce.perceptron.trainer import CompiledTrainer, Optimizer
 
         self._module, self._optimizer, self._batches = module, optimizer, batches
         group = optimizer.param_groups[0]
         adam = not isinstance(optimizer, torch.optim.SGD)
         beta1, beta2 = group.get("betas", (0.9, 0.999))
-        *hidden, last = layout.linear
+        *hidden, last = perceptron.linear
         self._parameters = flattened(module)
         layers = Layers(
             parameters=self._parameters,
-            plain=layout.linear[0].in_features,
+            numeric=perceptron.linear[0].in_features,
             output_weight=last.weight.data,
             output_bias=last.bias.data,
             hidden=[
                 Dense(layer.weight.data, layer.bias.data, name)
-                for layer, name in zip(hidden, layout.activations, strict=True)
+                for layer, name in zip(hidden, perceptron.activations, strict=True)
             ],
-            sigmoid=layout.sigmoid,
+            sigmoid=perceptron.sigmoid,
         )
         kind = Optimizer("adamw" if adam else "sgd", group["weight_decay"], beta1, beta2, group.get("eps", 1e-8))
-        self._machine = Machine(layers, loss, kind, batch=batches.batch_size)
+        self._trainer = CompiledTrainer(layers, loss, kind, batch=batches.batch_size)
         inputs, target = batches.tensors
         self._rows = rows_of_numbers(inputs, target.reshape(-1))
 
@@ -135,36 +140,36 @@ class CompiledTraining:
         return self._rows.target
 
     def epoch(self, total: float = 0.0) -> Iterator[float]:
-        """One pass, or what is left of one; after each call the sum of the losses, which `total` begins."""
-        from torchbce.perceptron.machine import one_blas_thread
+        """Train on the rest of an epoch; yield, after each call, `total` plus the losses so far."""
+        from torchbce.perceptron.trainer import one_blas_thread
 
         batches = self._batches
-        batches.begin()
+        batches.begin_epoch()
         order = torch.randperm(batches.rows).to(torch.int32)
         rate = float(self._optimizer.param_groups[0]["lr"])
         self._module.train()
         while batches.done < len(batches):
-            first, last = batches.done, min(batches.done + CALL, len(batches))
+            first, last = batches.done, min(batches.done + STEPS_PER_CALL, len(batches))
             rates = torch.full((last - first,), rate, dtype=torch.float64)
             with one_blas_thread():
                 rows = order[first * batches.batch_size : last * batches.batch_size]
-                total = self._machine.train(self._rows, rows, rates, total)
+                total = self._trainer.train(self._rows, rows, rates, total)
             batches.done = last
             yield total
 
-    def hand_over(self) -> None:
-        """Adam's moments to where torch keeps them."""
-        if isinstance(self._optimizer, torch.optim.SGD) or not self._machine.steps:
+    def write_optimizer_state(self) -> None:
+        """Write Adam's moments to torch's optimizer."""
+        if isinstance(self._optimizer, torch.optim.SGD) or not self._trainer.steps:
             return
         for parameter, first, second in self._moments():
             self._optimizer.state[parameter] = {
-                "step": torch.tensor(float(self._machine.steps)),
+                "step": torch.tensor(float(self._trainer.steps)),
                 "exp_avg": first.clone(),
                 "exp_avg_sq": second.clone(),
             }
 
-    def take_over(self) -> None:
-        """Adam's moments from there."""
+    def read_optimizer_state(self) -> None:
+        """Read Adam's moments from torch's optimizer."""
         for parameter, first, second in self._moments():
             state = self._optimizer.state.get(parameter, {})
             if "exp_avg" in state:
@@ -172,26 +177,26 @@ class CompiledTraining:
                     raise ValueError(f"a moment is {tuple(state['exp_avg'].shape)}, expected {tuple(parameter.shape)}")
                 first.copy_(state["exp_avg"])
                 second.copy_(state["exp_avg_sq"])
-                self._machine.steps = int(state["step"])
+                self._trainer.steps = int(state["step"])
 
     def _moments(self) -> Iterator[tuple[nn.Parameter, Tensor, Tensor]]:
-        """Each parameter's, as views."""
-        place = 0
+        """Each parameter with views of its two moments."""
+        offset = 0
         for parameter in self._module.parameters():
             first, second = (
-                moment[place : place + parameter.numel()].view_as(parameter) for moment in self._machine.moments
+                moment[offset : offset + parameter.numel()].view_as(parameter) for moment in self._trainer.moments
             )
             yield parameter, first, second
-            place += parameter.numel()
+            offset += parameter.numel()
 
     def __enter__(self) -> CompiledTraining:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Parameters of their own again."""
+        """Give the parameters memory of their own, and the optimizer its state."""
         for parameter in self._module.parameters():
             parameter.data = parameter.data.clone()
-        self.hand_over()
+        self.write_optimizer_state()
 
 
 def compiled_training(
@@ -200,42 +205,47 @@ def compiled_training(
     optimizer: torch.optim.Optimizer,
     batches: Batches,
     epochs: int,
-    before: bool | None = None,
+    was_compiled: bool | None = None,
 ) -> CompiledTraining | None:
-    """What trains these in compiled code, if that is known to be the same and enough work.
+    """Return the compiled training of these, if it computes the same and there is enough work.
 
     The first use on a machine compiles for some seconds. Whether it is used depends on the sizes alone, so that the
-    same call gives the same bits each time. `before`: whether a run that goes on was trained so.
+    same call gives the same bits each time. was_compiled: of a run that goes on, whether it was trained so.
     """
     if not isinstance(batches, TensorBatches):
         return None
-    if not (epochs * _seconds(batches) >= WORTH_IT if before is None else before):
+    if not (epochs * _epoch_seconds(batches) >= LEAST_SECONDS if was_compiled is None else was_compiled):
         return None
-    layout, loss = layout_of(module), loss_of(loss_func)
-    if layout is None or loss is None or layout.sigmoid != (loss is BCE) or not is_usual(optimizer, module):
+    perceptron, loss = perceptron_of(module), loss_of(loss_func)
+    if (
+        perceptron is None
+        or loss is None
+        or perceptron.sigmoid != (loss is BCE)
+        or not has_default_options(optimizer, module)
+    ):
         return None
     if len(batches.tensors) != 2:
         return None
     inputs, target = batches.tensors
-    ready = (
+    is_ready = (
         all(type(part) is Tensor and part.dtype == torch.float32 and part.is_cpu for part in (inputs, target))
         and all(part.is_contiguous() and not part.requires_grad for part in (inputs, target))
-        and inputs.shape == (batches.rows, layout.linear[0].in_features)
+        and inputs.shape == (batches.rows, perceptron.linear[0].in_features)
         and target.shape == (batches.rows, 1)
         and bool(((target >= 0) & (target <= 1)).all())
         and not torch.is_autocast_enabled("cpu")
     )
-    if not ready or not _available():
+    if not is_ready or not _available():
         return None
-    return CompiledTraining(module, layout, loss, optimizer, batches)
+    return CompiledTraining(module, perceptron, loss, optimizer, batches)
 
 
-def _seconds(batches: TensorBatches) -> float:
-    """About what torch takes for an epoch."""
-    return STEP * len(batches) + ROW * batches.rows
+def _epoch_seconds(batches: TensorBatches) -> float:
+    """Estimate the seconds that torch takes for an epoch."""
+    return STEP_SECONDS * len(batches) + ROW_SECONDS * batches.rows
 
 
 def _available() -> bool:
-    from torchbce.perceptron.machine import available
+    from torchbce.perceptron.trainer import available
 
     return available()

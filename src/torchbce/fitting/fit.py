@@ -11,24 +11,33 @@ import torch
 from torch import Tensor, nn
 
 from torchbce.common import processes
-from torchbce.fitting.agreement import part_of_batches, require_same, same_start
+from torchbce.fitting.backward import (
+    AllReduceBackward,
+    Backward,
+    SingleProcessBackward,
+    WrappedBackward,
+    require_mean_over_items,
+)
 from torchbce.fitting.batches import Unpack, batches_of
+from torchbce.fitting.checkpointer import FitCheckpointer
 from torchbce.fitting.compiled import compiled_training
+from torchbce.fitting.data_parallel import is_data_parallel, unwrap
+from torchbce.fitting.distributed_sampler import require_own_rows
+from torchbce.fitting.finite_checks import FiniteChecks
 from torchbce.fitting.forward import NARROW, Forward, LossFunction, device_of
-from torchbce.fitting.gradients import Alone, Gradients, Summed, Wrapped, check_divisor
 from torchbce.fitting.identity import identity
-from torchbce.fitting.keeping import Keeping
-from torchbce.fitting.loop import Loop
-from torchbce.fitting.sampling import check_parts
-from torchbce.fitting.step import Step
-from torchbce.fitting.wrappers import is_wrapped, unwrapped
+from torchbce.fitting.loop import FitLoop
+from torchbce.fitting.progress import Progress
+from torchbce.fitting.step import TrainStep
+from torchbce.fitting.synchronize import broadcast_module, own_part_of_batches, require_same_call
+from torchbce.fitting.training_state import TrainingState
 from torchbce.losses.bce_with_logits import BCEWithLogitsLoss
 from torchbce.monitor.history import Epoch, History
 
 __all__ = ["fit"]
 
-LOOK_EVERY = 50  # batches, where to look at a loss is to wait for it: on a GPU
-READ_EACH = ("cpu",)  # devices where it costs nothing
+LOOK_INTERVAL = 50  # batches between two looks at the loss, where to look is to wait for it: on a GPU
+CHEAP_TO_READ = ("cpu",)  # devices where each loss is looked at
 
 
 def fit(
@@ -80,16 +89,16 @@ def fit(
         on_step: called with the batches done and their number (0 if unknown) in the epoch.
         baseline: set False where there are too few items of a class to compare the loss with the base rate's. A loss
             that is weighted, smoothed or not BCE is never compared.
-        checkpoint: a folder in which everything is kept: weights, optimizer, schedule, random numbers, and where in the
-            data. After a kill the same call goes on there, and ends with the same bits; a finished run returns at once,
-            and goes on with more ``epochs``. Ctrl-C, SIGTERM and SIGHUP are obeyed after a batch, once all
-            is kept.
+        checkpoint: a folder for checkpoints of everything: weights, optimizer, schedule, random numbers, and the
+            position in the data. After a kill the same call goes on from there, and ends with the same bits; a finished
+            run returns at once, and goes on with more ``epochs``. Ctrl-C, SIGTERM and SIGHUP end a run after a batch
+            and a checkpoint.
         checkpoint_every: seconds between checkpoints; the first comes before training, the last after it.
         autocast: ``torch.bfloat16``, or ``torch.float16`` with a gradient scaler; the loss is computed in float32.
         compile: train and evaluate ``torch.compile(module)``; its state keeps the module's own names.
         on_nan: what to do with a batch whose loss is not finite: ``"stop"`` before its step, with an error that names
             its rows, or ``"skip"`` it, as well as one whose gradient is not. On a GPU "stop" looks after every 50
-            batches only; "skip" waits for each. Weights that are not finite are never kept.
+            batches only; "skip" waits for each. Weights that are not finite are never saved.
         sharded: under several processes: the batches of a DataLoader or iterable are each process's own part.
 
     Returns:
@@ -129,6 +138,89 @@ def fit(
         >>> len(history), history.resumed_at
         (3, (3, 0))
     """
+    _check_options(epochs, batch_size, patience, valid, checkpoint_every, on_nan, autocast, optimizer)
+    loss_func = BCEWithLogitsLoss() if loss_func is None else loss_func
+    with processes.joined(), contextlib.ExitStack() as stack:
+        part = own_part_of_batches()
+        single_process = part is None
+        training = batches_of(data, batch_size, unpack, part)
+        validation = None if valid is None else batches_of(valid, batch_size, unpack, part)
+        optimizer = optimizer or torch.optim.AdamW(module.parameters())
+        wrapped, inner = is_data_parallel(module), unwrap(module)
+        evaluates_train = training.in_memory if evaluate_train is None else evaluate_train
+        if not single_process:
+            require_own_rows(training, sharded)
+            require_mean_over_items(loss_func)
+            if not wrapped:
+                broadcast_module(module)
+            if on_epoch is print and not processes.is_first():
+                on_epoch = None
+
+        device = device_of(module)
+        scaler = torch.amp.GradScaler(device.type) if autocast == torch.float16 else None
+        forward = Forward(torch.compile(module) if compile else module, loss_func, device, autocast)  # type: ignore[arg-type]
+        interval = 1 if device.type in CHEAP_TO_READ or on_nan == "skip" else LOOK_INTERVAL
+        checked = [p for p in module.parameters() if p.requires_grad] if on_nan == "skip" and scaler is None else []
+        scale = _scale(scaler)
+        backward: Backward
+        if single_process:
+            backward = SingleProcessBackward(scale, interval == 1, checked)
+        elif wrapped:
+            backward = WrappedBackward(forward.reduction, scale, checked)
+        else:
+            backward = AllReduceBackward(module, forward.reduction, scale, interval, checked)
+        skips_forward = not single_process and not wrapped
+        step = TrainStep(forward, backward, optimizer, scheduler, scaler, single_process, skips_forward)
+
+        known: dict[str, Any] = {}
+        if checkpoint is not None or not single_process:
+            sources = {"data": training, "valid": validation}
+            options = {"seed": seed, "autocast": autocast, "compile": compile}
+            known = identity(inner, loss_func, optimizer, scheduler, sources, options)
+            if not single_process:
+                more = {"epochs": epochs, "patience": patience, "evaluates_train": evaluates_train, "on_nan": on_nan}
+                require_same_call(known, sources, more, sharded=sharded)
+        checkpointer = None if checkpoint is None else FitCheckpointer(checkpoint, checkpoint_every, known)
+        state = TrainingState(inner, optimizer, scheduler, scaler, training, Progress(loss_func))
+        loop = FitLoop(
+            state=state,
+            step=step,
+            checks=FiniteChecks(training, state.progress, on_nan == "skip", interval, checkpointer),
+            validation=validation,
+            epochs=epochs,
+            patience=patience,
+            evaluates_train=evaluates_train,
+            baseline=baseline and forward.convention.plain,
+            on_epoch=on_epoch,
+            on_step=on_step,
+            lockstep=sharded and not single_process,
+            checkpointer=checkpointer,
+        )
+        saved = None
+        if checkpointer is not None:
+            stack.enter_context(checkpointer.locked())
+            saved = checkpointer.load()
+            stack.enter_context(loop.stop.handled())
+        stack.enter_context(_seeded(seed))
+        plain = scheduler is None and on_step is None and single_process and on_nan == "stop"
+        if plain and autocast is None and not compile:
+            was_compiled = None if saved is None else saved["compiled"]
+            state.compiled = compiled_training(module, loss_func, optimizer, training, epochs, was_compiled)
+        if state.compiled is not None:
+            stack.enter_context(state.compiled)
+        return loop.fit_loop(saved)
+
+
+def _check_options(
+    epochs: int,
+    batch_size: int,
+    patience: int | None,
+    valid: Any,
+    checkpoint_every: float,
+    on_nan: str,
+    autocast: torch.dtype | None,
+    optimizer: object,
+) -> None:
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("patience", patience)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1")
@@ -140,89 +232,11 @@ def fit(
         raise ValueError(f"on_nan is {on_nan!r}; it is 'stop' or 'skip'")
     if autocast is not None and autocast not in NARROW:
         raise ValueError(f"autocast is {autocast!r}; it is torch.bfloat16 or torch.float16")
-    loss_func = BCEWithLogitsLoss() if loss_func is None else loss_func
     if optimizer is not None and not hasattr(optimizer, "zero_grad"):
         raise TypeError(
             f"optimizer is {optimizer!r}, a {type(optimizer).__name__}; give an optimizer such as "
             "torch.optim.Adam(module.parameters())"
         )
-    with processes.joined():
-        part = part_of_batches()
-        training = batches_of(data, batch_size, unpack, part)
-        validation = None if valid is None else batches_of(valid, batch_size, unpack, part)
-        optimizer = optimizer or torch.optim.AdamW(module.parameters())
-        wrapped = is_wrapped(module)
-        inner = unwrapped(module)
-        if part is not None:
-            check_parts(training, sharded)
-            check_divisor(loss_func)
-            if not wrapped:
-                same_start(module)
-            if on_epoch is print and not processes.is_first():
-                on_epoch = None
-
-        device = device_of(module)
-        scaler = torch.amp.GradScaler(device.type) if autocast == torch.float16 else None
-        forward = Forward(torch.compile(module) if compile else module, loss_func, device, autocast)  # type: ignore[arg-type]
-        looks = device.type in READ_EACH or on_nan == "skip"
-        watched = [p for p in module.parameters() if p.requires_grad] if on_nan == "skip" and scaler is None else []
-        gradients: Gradients
-        if part is None:
-            gradients = Alone(_scale(scaler), looks, watched)
-        elif wrapped:
-            gradients = Wrapped(forward.reduction, _scale(scaler), watched)
-        else:
-            gradients = Summed(module, forward.reduction, _scale(scaler), 1 if looks else LOOK_EVERY, watched)
-        loop = Loop(
-            module=inner,
-            step=Step(
-                forward,
-                gradients,
-                optimizer,
-                scheduler,
-                scaler,
-                alone=part is None,
-                spares=part is not None and not wrapped,
-            ),
-            training=training,
-            validation=validation,
-            epochs=epochs,
-            patience=patience,
-            evaluates_train=training.in_memory if evaluate_train is None else evaluate_train,
-            baseline=baseline and forward.convention.plain,
-            on_epoch=on_epoch,
-            on_step=on_step,
-            skips=on_nan == "skip",
-            sharded=sharded and part is not None,
-            every=1 if looks else LOOK_EVERY,
-        )
-        with contextlib.ExitStack() as stack:
-            before, whole = None, {}
-            if checkpoint is not None or part is not None:
-                options = {"seed": seed, "autocast": autocast, "compile": compile}
-                known = {"data": training, "valid": validation}
-                whole = identity(inner, loss_func, optimizer, scheduler, known, options)
-            if part is not None:
-                more = {
-                    "epochs": epochs,
-                    "patience": patience,
-                    "evaluates_train": loop.evaluates_train,
-                    "on_nan": on_nan,
-                }
-                require_same(whole, known, more, sharded=sharded)
-            if checkpoint is not None:
-                loop.keeping = Keeping(checkpoint, checkpoint_every, whole)
-                stack.enter_context(loop.keeping.held())
-                before = loop.keeping.load()
-                stack.enter_context(loop.stop.watched())
-            stack.enter_context(_seeded(seed))
-            plain = scheduler is None and on_step is None and part is None and on_nan == "stop"
-            if plain and autocast is None and not compile:
-                how = None if before is None else before["compiled"]
-                loop.compiled = compiled_training(module, loss_func, optimizer, training, epochs, how)
-            if loop.compiled is not None:
-                stack.enter_context(loop.compiled)
-            return loop.run(before)
 
 
 def _scale(scaler: torch.amp.GradScaler | None) -> Callable[[Tensor], Tensor]:

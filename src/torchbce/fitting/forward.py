@@ -20,7 +20,7 @@ NARROW = (torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True)
 class Forward:
-    """`module` may be compiled or wrapped; `autocast` is the type that torch.autocast computes in."""
+    """The forward pass. module: may be compiled or wrapped; autocast: the dtype that torch.autocast computes in."""
 
     module: nn.Module
     loss_func: LossFunction
@@ -29,30 +29,30 @@ class Forward:
 
     @functools.cached_property
     def convention(self) -> Convention:
-        """What the loss says of itself."""
+        """The loss's own description of its reduction and options."""
         return Convention.of(self.loss_func)
 
     @property
     def reduction(self) -> str:
-        """What a 0-d loss is; a loss function that does not say is taken for a mean, as torch's default is."""
+        """Reduction of a 0-d loss; a loss function that does not say is taken for a mean, torch's default."""
         return "sum" if self.convention.reduction == "sum" else "mean"
 
-    def count(self, meter: EpochBCE, loss: Tensor, target: Tensor, *, with_targets: bool) -> None:
-        """Give the meter a batch; its targets where they are asked for or where the loss's mean depends on them."""
+    def count(self, epoch_bce: EpochBCE, loss: Tensor, target: Tensor, *, with_targets: bool) -> None:
+        """Count a batch, with its targets where they are asked for or where the loss's mean depends on them."""
         convention = self.convention
         with_targets |= convention.needs_targets
-        known = with_targets and convention.tells_count
+        counts_itself = with_targets and convention.tells_count
         if loss.ndim and loss.numel() != target.numel():  # of a shape of its own
             loss = loss.sum() if self.reduction == "sum" else loss.mean()
-        meter.update(
+        epoch_bce.update(
             loss,
             target if with_targets else None,
-            count=None if known else target.numel(),
+            count=None if counts_itself else target.numel(),
             reduction=self.reduction,
         )
 
     def __call__(self, inputs: Any) -> Any:
-        """The output; under autocast in float32, so that the loss is."""
+        """Return the module's output; under autocast in float32, so that the loss is."""
         inputs = moved(inputs, lambda tensor: tensor.to(self.device))
         if self.autocast is None:
             return call(self.module, inputs)
@@ -62,10 +62,11 @@ class Forward:
 
 
 def device_of(module: nn.Module) -> torch.device:
+    """Device of the first parameter, else the CPU."""
     return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
 
 
 def devices_of(module: nn.Module) -> list[torch.device]:
-    """Those besides the processor, in order."""
-    found = {parameter.device for parameter in module.parameters() if parameter.device.type not in ("cpu", "meta")}
-    return sorted(found, key=str)
+    """Devices of the parameters other than the CPU, in order."""
+    devices = {parameter.device for parameter in module.parameters() if parameter.device.type not in ("cpu", "meta")}
+    return sorted(devices, key=str)

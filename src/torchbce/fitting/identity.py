@@ -1,4 +1,4 @@
-"""What a run depends on, by names that its user knows: a checkpoint of another one is not gone on with."""
+"""What a run depends on, by names that its user knows: a run does not go on from another one's checkpoint."""
 
 from __future__ import annotations
 
@@ -22,31 +22,32 @@ def identity(
     data: dict[str, Batches | None],
     options: dict[str, Any],
 ) -> dict[str, Any]:
-    """`data`: training and validation data by name; `options`: others that the numbers depend on."""
-    known = {f"parameter {name}": described(tensor) for name, tensor in module.named_parameters()}
-    known |= {f"buffer {name}": described(tensor) for name, tensor in module.named_buffers()}
-    known |= {"the loss": named(loss_func), "the optimizer": type(optimizer).__name__}
+    """Return what the numbers of a run depend on. data: by name; options: others that matter."""
+    known = {f"parameter {name}": describe(tensor) for name, tensor in module.named_parameters()}
+    known |= {f"buffer {name}": describe(tensor) for name, tensor in module.named_buffers()}
+    known |= {"the loss": loss_name(loss_func), "the optimizer": type(optimizer).__name__}
     known |= {f"the optimizer's {name}": str(value) for name, value in optimizer.defaults.items()}
     known |= {"the scheduler": type(scheduler).__name__ if scheduler else "none"}
     known |= {name: str(value) for name, value in options.items()}
     for name, batches in data.items():
-        known |= {f"{name}'s {what}": value for what, value in described_data(batches).items()}
+        known |= {f"{name}'s {what}": value for what, value in describe_data(batches).items()}
     return known
 
 
-def named(loss_func: Any) -> str:
-    """A module with its options, a function by its name."""
+def loss_name(loss_func: Any) -> str:
+    """Name of a loss: a module with its options, a function by its name."""
     if isinstance(loss_func, nn.Module):
         return f"{type(loss_func).__name__}({loss_func.extra_repr()})"
     return str(getattr(loss_func, "__qualname__", type(loss_func).__name__))
 
 
-def described(tensor: Tensor) -> str:
+def describe(tensor: Tensor) -> str:
+    """Shape and dtype."""
     return f"{tuple(tensor.shape)} {tensor.dtype}"
 
 
-def described_data(batches: Batches | None) -> dict[str, Any]:
-    """As much of the data as can be known without reading them once more."""
+def describe_data(batches: Batches | None) -> dict[str, Any]:
+    """Describe data as far as that is possible without reading them once more."""
     if isinstance(batches, TensorBatches):
         return {"rows": batches.rows, "batch_size": batches.batch_size, "content": digest(batches.tensors)}
     if isinstance(batches, DatasetBatches):
@@ -60,14 +61,15 @@ def described_data(batches: Batches | None) -> dict[str, Any]:
 
 
 def digest(tensors: Sequence[Tensor]) -> str:
-    found = hashlib.sha256()
+    """Hash of the tensors' content, or of `HASHED` bytes of evenly spaced rows."""
+    hasher = hashlib.sha256()
     room = HASHED // len(tensors)
     for tensor in tensors:
-        found.update(described(tensor).encode())
+        hasher.update(describe(tensor).encode())
         size = tensor.numel() * tensor.element_size()
         if size > room:
             rows = max(1, len(tensor) * room // size)
             spaced = torch.linspace(0, len(tensor) - 1, rows, dtype=torch.float64).long()
             tensor = tensor[spaced.to(tensor.device)]
-        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()[:16]
+        hasher.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return hasher.hexdigest()[:16]

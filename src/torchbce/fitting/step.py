@@ -1,48 +1,59 @@
-"""One step: the article's six lines, for one process or many."""
+"""One training step: zero_grad, forward, loss, backward, optimizer step; for one process or many."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from torchbce.fitting.agreement import Agreed
+from torchbce.fitting.backward import Backward, StepStatus
 from torchbce.fitting.forward import Forward
-from torchbce.fitting.gradients import Gradients
 from torchbce.monitor.epoch_bce import EpochBCE
 
 Scheduler = torch.optim.lr_scheduler.LRScheduler
 
 
+class StepResult(NamedTuple):
+    """What came of a step. loss: None where this process has no items of the batch."""
+
+    status: StepStatus
+    output: Any
+    loss: Tensor | None
+
+
 @dataclass(frozen=True)
-class Step:
-    """`spares`: batches without items, which a process may get of a short last batch, need no forward pass."""
+class TrainStep:
+    """The step of a module with its optimizer.
+
+    single_process: no other process takes the same step. skips_forward: a process without items of a short last batch
+    needs no forward pass.
+    """
 
     forward: Forward
-    gradients: Gradients
+    backward: Backward
     optimizer: torch.optim.Optimizer
     scheduler: Scheduler | None
     scaler: torch.amp.GradScaler | None
-    alone: bool
-    spares: bool
+    single_process: bool
+    skips_forward: bool
 
-    def __call__(
-        self, inputs: Any, target: Tensor, meter: EpochBCE, *, with_targets: bool, due: bool, stop: bool
-    ) -> tuple[Agreed, Any, Tensor | None]:
-        """The update, if the loss is finite; then the meter has it too. Also returns output and loss."""
+    def train_step(
+        self, inputs: Any, target: Tensor, running: EpochBCE, *, with_targets: bool, due: bool, stop: bool
+    ) -> StepResult:
+        """Update the weights and count the loss in `running`, if the loss is finite."""
         target = target.to(self.forward.device)
         count = target.numel()
         self.optimizer.zero_grad()
-        output: Any = self.forward(inputs) if count or not self.spares else None
-        loss = self.forward.loss_func(output, target) if count or self.alone else None
-        agreed = self.gradients(output, loss, count, due, stop)
-        if agreed.finite:
+        output: Any = self.forward(inputs) if count or not self.skips_forward else None
+        loss = self.forward.loss_func(output, target) if count or self.single_process else None
+        status = self.backward(output, loss, count, due, stop)
+        if status.finite:
             self._update()
             if loss is not None:
-                self.forward.count(meter, loss, target, with_targets=with_targets)
-        return agreed, output, loss
+                self.forward.count(running, loss, target, with_targets=with_targets)
+        return StepResult(status, output, loss)
 
     def _update(self) -> None:
         if self.scaler is None:

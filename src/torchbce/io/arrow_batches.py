@@ -1,4 +1,4 @@
-"""How many rows the record batches of an Arrow file have, from its footer and their headers, without decoding any.
+"""Read how many rows the record batches of an Arrow file have, from its footer and their headers; none is decoded.
 
 Both are flatbuffers: a table begins with the distance back to a list of where its fields are. See File.fbs,
 Message.fbs and "IPC File Format" in the columnar format of Apache Arrow.
@@ -9,69 +9,70 @@ from __future__ import annotations
 import struct
 from typing import IO
 
-from torchbce.io.files import ARROW, damaged
-from torchbce.io.opened import Source
+from torchbce.io.files import ARROW, translate_read_errors
+from torchbce.io.source import SourceFile
 
 RECORD_BATCHES, HEADER, LENGTH = 3, 2, 0  # numbers of fields, in a Footer, a Message and a RecordBatch
-BLOCK = 24  # bytes of a batch's entry in the footer
-TAIL = 10  # the footer's size and ARROW1
+FOOTER_ENTRY = 24  # bytes of a batch's entry in the footer
+FOOTER_TAIL = 10  # the footer's size and ARROW1
 CONTINUES = 0xFFFFFFFF
 
 
-def largest_batch(source: Source) -> int:
-    """Rows of the record batch that has most.
+def largest_batch(source: SourceFile) -> int:
+    """Return the number of rows of the largest record batch.
 
     Raises:
         InputError: the file is damaged.
     """
-    with damaged(source.name, ARROW), source.path.open("rb") as file:
+    with translate_read_errors(source.name, ARROW), source.path.open("rb") as file:
         try:
-            return max((_rows(file, place) for place in _places(file)), default=0)
+            return max((_row_count(file, offset) for offset in _batch_offsets(file)), default=0)
         except struct.error as error:
             raise ValueError(f"its footer cannot be read: {error}") from error
 
 
-def _places(file: IO[bytes]) -> list[int]:
-    """Where each record batch begins."""
-    end = file.seek(-TAIL, 2)
+def _batch_offsets(file: IO[bytes]) -> list[int]:
+    """Return the byte at which each record batch begins."""
+    end = file.seek(-FOOTER_TAIL, 2)
     (size,) = struct.unpack("<i", file.read(4))
     if not 0 < size <= end:
         raise ValueError(f"its footer cannot have {size:,} bytes")
     file.seek(end - size)
     footer = file.read(size)
-    field = _field(footer, _at("<I", footer, 0), RECORD_BATCHES)
+    field = _field_offset(footer, _unpack("<I", footer, 0), RECORD_BATCHES)
     if field is None:
         return []
-    start = field + _at("<I", footer, field)
-    count = _at("<I", footer, start)
-    return [_at("<q", footer, start + 4 + i * BLOCK) for i in range(min(count, size // BLOCK))]
+    start = field + _unpack("<I", footer, field)
+    count = _unpack("<I", footer, start)
+    return [_unpack("<q", footer, start + 4 + i * FOOTER_ENTRY) for i in range(min(count, size // FOOTER_ENTRY))]
 
 
-def _rows(file: IO[bytes], place: int) -> int:
-    if place < 0:
-        raise ValueError(f"a record batch cannot begin at {place}")
-    file.seek(place)
+def _row_count(file: IO[bytes], offset: int) -> int:
+    """Read the number of rows from the header of the record batch that begins at a byte."""
+    if offset < 0:
+        raise ValueError(f"a record batch cannot begin at {offset}")
+    file.seek(offset)
     (size,) = struct.unpack("<I", file.read(4))
     if size == CONTINUES:
         (size,) = struct.unpack("<I", file.read(4))
     message = file.read(size)
-    header = _field(message, _at("<I", message, 0), HEADER)
+    header = _field_offset(message, _unpack("<I", message, 0), HEADER)
     if header is None:
         return 0
-    length = _field(message, header + _at("<I", message, header), LENGTH)
-    return 0 if length is None else _at("<q", message, length)
+    length = _field_offset(message, header + _unpack("<I", message, header), LENGTH)
+    return 0 if length is None else _unpack("<q", message, length)
 
 
-def _field(content: bytes, table: int, number: int) -> int | None:
-    """Where a field of a table is; None where it is left at its default."""
-    fields = table - _at("<i", content, table)
-    if 4 + 2 * number >= _at("<H", content, fields):
+def _field_offset(content: bytes, table: int, number: int) -> int | None:
+    """Return where a field of a table is; None where it is left at its default."""
+    fields = table - _unpack("<i", content, table)
+    if 4 + 2 * number >= _unpack("<H", content, fields):
         return None
-    offset = _at("<H", content, fields + 4 + 2 * number)
+    offset = _unpack("<H", content, fields + 4 + 2 * number)
     return table + offset if offset else None
 
 
-def _at(form: str, content: bytes, place: int) -> int:
-    if place < 0:
-        raise ValueError(f"its footer points to {place}")
-    return int(struct.unpack_from(form, content, place)[0])
+def _unpack(form: str, content: bytes, offset: int) -> int:
+    if offset < 0:
+        raise ValueError(f"its footer points to {offset}")
+    return int(struct.unpack_from(form, content, offset)[0])

@@ -1,4 +1,4 @@
-"""Tables from CSV, Parquet and Arrow files, read whole, and the errors that name file, row and column.
+"""Read whole tables from CSV, Parquet and Arrow files, with errors that name file, row and column.
 
 Row 1 is the first row below the header, here and everywhere else in torchbce.
 """
@@ -12,16 +12,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from polars.exceptions import PanicException
 
 from torchbce.common.errors import InputError, OutputError
 from torchbce.common.writing import whole_file
-from torchbce.io.csv_rows import QuoteError, fields_of, rows_of
+from torchbce.io.csv_rows import QuoteError, scan_rows, split_fields
 from torchbce.io.folder_keys import key_column, missing_keys
 from torchbce.io.kinds import Kinds, simplified, typed
-from torchbce.io.opened import Format, Source, opened
+from torchbce.io.source import Format, SourceFile, open_source
 
 CSV, PARQUET, ARROW = "csv", "parquet", "arrow"
 MAX_LINE = 1 << 26  # characters of a header: a million columns with long names
@@ -41,21 +42,24 @@ class Table:
 
 
 def read_table(name: str, format: Format | None = None, as_text: set[str] | None = None) -> Table:
-    """The table in a file, with at least one row; raises `InputError` for anything else.
+    """Read the table in a file.
 
-    `as_text`: columns of a CSV file that are left as they are written.
+    as_text: columns of a CSV file that are left as they are written.
+
+    Raises:
+        InputError: it cannot be read, or has no rows.
     """
-    with opened(name, format) as source:
-        read, digest = read_raw(source)
-        frame, kinds = typed(read, source.name, source.format.decimal, as_text or set())
+    with open_source(name, format) as source:
+        raw, digest = read_raw(source)
+        frame, kinds = typed(raw, source.name, source.format.decimal, as_text or set())
     if not frame.height:
         raise InputError(f"{source.name} has a header and no rows")
     return Table(frame, source.name, kinds, digest)
 
 
-def read_raw(source: Source) -> tuple[pl.DataFrame, str]:
-    """A file's table, of a CSV file all texts, with what its folders hold; and the sha256 of its content."""
-    kind = what_it_is(source)
+def read_raw(source: SourceFile) -> tuple[pl.DataFrame, str]:
+    """Read a file's table with the columns of its folders' names, of a CSV file as texts; and the sha256 of it."""
+    kind = file_format(source)
     with source.path.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     table = _read_csv(source) if kind == CSV else _read_binary(source, kind)
@@ -66,8 +70,12 @@ def read_raw(source: Source) -> tuple[pl.DataFrame, str]:
     return table, digest
 
 
-def what_it_is(source: Source) -> str:
-    """The format of a file, by its first bytes: "csv", "parquet" or "arrow"."""
+def file_format(source: SourceFile) -> str:
+    """Return "csv", "parquet" or "arrow", by a file's first bytes.
+
+    Raises:
+        InputError: it is empty, or none of these.
+    """
     with source.path.open("rb") as file:
         head = file.read(20)
     if not head:
@@ -86,22 +94,22 @@ def what_it_is(source: Source) -> str:
 
 
 def require_columns(table: pl.DataFrame, names: list[str], name: str, what: str) -> None:
-    """Every named column is there; the error lists those that are."""
-    have = set(table.columns)
-    missing_columns([column for column in names if column not in have], table.columns, name, what)
+    """Raise for named columns that a table lacks; the error lists those that it has."""
+    own = set(table.columns)
+    refuse_missing_columns([column for column in names if column not in own], table.columns, name, what)
 
 
-def missing_columns(missing: list[str], columns: list[str], name: str, what: str) -> None:
-    """Raise for columns that are not there, if there are any such."""
+def refuse_missing_columns(missing: list[str], columns: list[str], name: str, what: str) -> None:
+    """Raise for columns that are not there, if there are any; `what` says which options name them."""
     if missing:
-        wanted = ", ".join(map(repr, missing))
-        have = ", ".join(map(repr, columns[:40])) + (", ..." if len(columns) > 40 else "")
-        raise InputError(f"{name}: no column {wanted} ({what}); the columns are {have}")
+        lacking = ", ".join(map(repr, missing))
+        known = ", ".join(map(repr, columns[:40])) + (", ..." if len(columns) > 40 else "")
+        raise InputError(f"{name}: no column {lacking} ({what}); the columns are {known}")
 
 
 def write_table(table: pl.DataFrame, path: Path) -> None:
-    """CSV, or Parquet where the name ends so; the file appears whole or not at all."""
-    with _written(path), whole_file(path) as file:
+    """Write CSV, or Parquet where the name ends so; the file appears whole or not at all."""
+    with _translate_write_errors(path), whole_file(path) as file:
         if path.suffix.lower() in {".parquet", ".pq"}:
             table.write_parquet(file)
         else:
@@ -109,13 +117,13 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
 
 
 def write_batches(tables: Iterator[pl.DataFrame], path: Path) -> list[str]:
-    """Tables below each other, as `write_table` writes one; a CSV file while they come. Returns the columns' names."""
+    """Write batches of one table, a CSV file while they come, and return the columns' names; see `write_table`."""
     if path.suffix.lower() in {".parquet", ".pq"}:
         whole = pl.concat(list(tables), how="diagonal")
         write_table(whole, path)
         return whole.columns
     names: list[str] = []
-    with _written(path), whole_file(path) as file:
+    with _translate_write_errors(path), whole_file(path) as file:
         for i, table in enumerate(tables):
             names = table.columns
             table.write_csv(file, include_header=i == 0)
@@ -123,13 +131,14 @@ def write_batches(tables: Iterator[pl.DataFrame], path: Path) -> list[str]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """The file appears whole or not at all."""
-    with _written(path), whole_file(path) as file:
+    """Write a file, which appears whole or not at all."""
+    with _translate_write_errors(path), whole_file(path) as file:
         file.write(content)
 
 
 @contextlib.contextmanager
-def _written(path: Path) -> Iterator[None]:
+def _translate_write_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of writing a file into one message."""
     try:
         yield
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -138,8 +147,8 @@ def _written(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def damaged(name: str, kind: str) -> Iterator[None]:
-    """Whatever polars makes of a damaged file is one message."""
+def translate_read_errors(name: str, kind: str) -> Iterator[None]:
+    """Turn whatever polars raises for a damaged file into one message."""
     try:
         yield
     except InputError:
@@ -148,26 +157,18 @@ def damaged(name: str, kind: str) -> Iterator[None]:
         raise InputError(f"{name} is a damaged or truncated {kind.title()} file: {first_line(error)}") from error
 
 
-def _read_binary(source: Source, kind: str) -> pl.DataFrame:
-    with damaged(source.name, kind):
+def _read_binary(source: SourceFile, kind: str) -> pl.DataFrame:
+    with translate_read_errors(source.name, kind):
         if kind == PARQUET:
             return pl.read_parquet(source.path, glob=False)
         with source.path.open("rb") as file:
             return pl.read_ipc(file)
 
 
-def _read_csv(source: Source) -> pl.DataFrame:
+def _read_csv(source: SourceFile) -> pl.DataFrame:
     header = read_header(source)
     try:
-        table = pl.read_csv(
-            source.path,
-            separator=header.delimiter,
-            skip_rows=header.skipped,
-            new_columns=header.names,
-            null_values=[""],
-            infer_schema=False,
-            glob=False,
-        )
+        table = pl.read_csv(source.path, **header.options)
     except READ_ERRORS as error:
         check_rows(source, header, strictly=True)
         raise InputError(f"{source.name} cannot be read as CSV: {first_line(error)}") from error
@@ -180,15 +181,31 @@ def _read_csv(source: Source) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Header:
-    """How a CSV file begins: its columns, what separates them, and lines before them."""
+    """The start of a CSV file: its columns, what separates them, and how many lines stand before them."""
 
     names: list[str]
     delimiter: str
     skipped: int
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return polars' arguments by which the rows are read as texts."""
+        return {
+            "separator": self.delimiter,
+            "skip_rows": self.skipped,
+            "new_columns": self.names,
+            "null_values": [""],
+            "infer_schema": False,
+            "glob": False,
+        }
 
-def read_header(source: Source) -> Header:
-    """The header, once it is known to name every column, each once."""
+
+def read_header(source: SourceFile) -> Header:
+    """Read the header of a CSV file.
+
+    Raises:
+        InputError: a column has no name or that of another, or this is no CSV file in UTF-8.
+    """
     name, skipped = source.name, 0
     with source.path.open(encoding="utf-8-sig", newline="") as file:
         try:
@@ -208,7 +225,7 @@ def read_header(source: Source) -> Header:
             raise _not_utf8(source, error) from error
         except QuoteError as error:
             raise InputError(f"{name}: {error}") from error
-    names = [column.strip() for column in fields_of(text, delimiter)] if text else []
+    names = [column.strip() for column in split_fields(text, delimiter)] if text else []
     numbers = [column for column in names if DECIMAL_NUMBER.match(column)]
     if numbers:
         raise InputError(
@@ -232,13 +249,13 @@ def read_header(source: Source) -> Header:
 
 
 def _header_text(lines: Iterable[str], delimiter: str, name: str) -> str:
-    """The first row, which may have several lines."""
-    read: list[str] = []
+    """Return the first row, which may have several lines."""
+    header: list[str] = []
     size = 0
 
-    def heard() -> Iterator[str]:
+    def header_lines() -> Iterator[str]:
         for line in lines:
-            read.append(line)
+            header.append(line)
             nonlocal size
             size += len(line)
             if size >= MAX_LINE:
@@ -248,21 +265,21 @@ def _header_text(lines: Iterable[str], delimiter: str, name: str) -> str:
                 )
             yield line
 
-    next(rows_of(heard(), delimiter), None)
-    return "".join(read).rstrip("\r\n")
+    next(scan_rows(header_lines(), delimiter), None)
+    return "".join(header).rstrip("\r\n")
 
 
-def check_rows(source: Source, header: Header, *, strictly: bool = False) -> None:
+def check_rows(source: SourceFile, header: Header, *, strictly: bool = False) -> None:
     """Raise for the first row that is not UTF-8 or has another number of fields than the header.
 
-    `strictly`: also for a quote in a field that does not begin with one, which polars may or may not read.
+    strictly: also for a quote in a field that does not begin with one, which polars may or may not read.
     """
     delimiter, expected = header.delimiter, len(header.names)
     try:
         with source.path.open(encoding="utf-8-sig", newline="") as file:
             for _ in range(header.skipped):
                 file.readline()
-            for row in rows_of(file, delimiter, 1 + header.skipped):
+            for row in scan_rows(file, delimiter, 1 + header.skipped):
                 if row.fields != expected:
                     quoted = (
                         f", as a double quote in it is closed only in line {row.last}" if row.last > row.line else ""
@@ -283,12 +300,13 @@ def check_rows(source: Source, header: Header, *, strictly: bool = False) -> Non
         raise InputError(f"{source.name}: {error}") from error
 
 
-def _not_utf8(source: Source, error: UnicodeDecodeError) -> InputError:
+def _not_utf8(source: SourceFile, error: UnicodeDecodeError) -> InputError:
+    """Return the error that names the first byte that is not UTF-8, and an encoding to try."""
     data = source.path.read_bytes()
     try:
         data.decode("utf-8-sig")
-    except UnicodeDecodeError as whole:
-        error = whole
+    except UnicodeDecodeError as first:  # whose position counts from the start of the file, not of a chunk
+        error = first
     line = data.count(b"\n", 0, error.start) + 1
     likely = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
     return InputError(
@@ -315,10 +333,10 @@ def row_number(name: str, position: int) -> int:
 
 
 def column_of(table: pl.DataFrame, column: str, name: str) -> pl.Series:
-    """A column as numbers, texts, dates or true/false."""
+    """Return a column as numbers, texts, dates or true/false."""
     return simplified(table[column], f"{name}: column {column!r}")
 
 
 def first_line(error: BaseException) -> str:
-    """Of an error's text."""
+    """Return the first line of an error's text."""
     return str(error).strip().split("\n")[0]

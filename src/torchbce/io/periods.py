@@ -1,4 +1,4 @@
-"""The day, week, month, quarter or year that a date lies in, as text that sorts in order of time."""
+"""Name the day, week, month, quarter or year of a date, as text that sorts in order of time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PERIODS = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m", "quarter": "",
 
 
 def period_of(values: pl.Series, every: str, where: str) -> pl.Series:
-    """The period of each date; null where there is none.
+    """Return the period of each date; null where there is none.
 
     Raises:
         InputError: a value is no date.
@@ -21,8 +21,8 @@ def period_of(values: pl.Series, every: str, where: str) -> pl.Series:
         raise InputError(f"{where}: column {values.name!r} holds {kind}, which is in no period; name a column of dates")
     if not kind.is_temporal():
         written = simplified(values, f"{where}: column {values.name!r}").cast(pl.String)
-        read = dates(written)
-        if read is None:
+        parsed = dates(written)
+        if parsed is None:
             texts = written.drop_nulls().unique(maintain_order=True)
             strange = next((text for text in texts.to_list() if dates(pl.Series([text])) is None), None)
             what = "dates of several forms" if strange is None else f"{strange!r}, which is no date"
@@ -30,7 +30,7 @@ def period_of(values: pl.Series, every: str, where: str) -> pl.Series:
                 f"{where}: column {values.name!r} has {what}; write all of them as 2026-11-25, as 2026-11-25 13:00 or "
                 "as 25.11.2026"
             )
-        times = read[0]
+        times = parsed[0]
     if every == "quarter":
         return times.dt.year().cast(pl.String) + "-Q" + times.dt.quarter().cast(pl.String)
     return times.dt.strftime(PERIODS[every])

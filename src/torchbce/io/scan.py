@@ -1,4 +1,4 @@
-"""Tables of any size, some columns of them, in batches: CSV, Parquet and Arrow files, patterns, folders, pipes.
+"""Read some columns of tables of any size in batches: CSV, Parquet and Arrow files, patterns, folders, pipes.
 
 Columns of a CSV file come as text, so an error can show what was written. Rows are counted from 1 below the header,
 without blank lines.
@@ -22,19 +22,19 @@ from torchbce.io.files import (
     PARQUET,
     READ_ERRORS,
     check_rows,
-    damaged,
+    file_format,
     first_line,
-    missing_columns,
     read_header,
-    what_it_is,
+    refuse_missing_columns,
+    translate_read_errors,
 )
-from torchbce.io.folder_keys import Keys, key_column, missing_keys, with_keys
-from torchbce.io.opened import STDIN, Format, Source, opened
-from torchbce.io.windows import pieces, row_bytes, rows_within, slices, text_lengths
+from torchbce.io.folder_keys import Keys, key_column, missing_keys, name_with_keys
+from torchbce.io.source import STDIN, Format, SourceFile, open_source
+from torchbce.io.windows import read_slices, row_bytes, rows_within, split_frame, text_lengths
 
-BATCH = 1 << 20  # rows
-START = 1 << 22  # bytes of a CSV file, by which the length of its lines is known
-SHARDS = (
+MAX_BATCH_ROWS = 1 << 20  # rows
+SAMPLE_BYTES = 1 << 22  # bytes of a CSV file, by which the length of its lines is known
+TABLE_SUFFIXES = (
     ".csv",
     ".csv.gz",
     ".csv.zst",
@@ -48,108 +48,112 @@ BLANK, LAST = "__torchbce_blank", "__torchbce_last"
 
 
 @contextlib.contextmanager
-def sources(names: list[str], format: Format | None = None) -> Iterator[list[Source]]:
-    """The files that names, patterns, folders and `-` (standard input) stand for, in order."""
+def open_sources(names: list[str], format: Format | None = None) -> Iterator[list[SourceFile]]:
+    """Yield the files that names, patterns, folders and `-` (standard input) stand for, in order."""
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(opened(name, format)) for name in files_of(names)]
+        yield [stack.enter_context(open_source(name, format)) for name in expand_names(names)]
 
 
-def files_of(names: list[str]) -> list[str]:
-    """The files that names, patterns and folders of shards stand for; those of a pattern or folder sorted by name.
+def expand_names(names: list[str]) -> list[str]:
+    """Return the names of files that names, patterns and folders stand for; those of a pattern or folder are sorted.
 
     Raises:
         InputError: nothing matches, a folder without tables, a file that is named twice.
     """
-    wanted: list[str] = []
+    files: list[str] = []
     for name in names:
         if name != STDIN and not Path(name).exists() and glob.has_magic(name):
             paths = sorted(glob.glob(name, recursive=True))
             if not paths:
                 raise InputError(f"no file matches {name!r}")
-            wanted += [with_keys(path, name) for path in paths]
+            files += [name_with_keys(path, name) for path in paths]
         elif name != STDIN and Path(name).is_dir():
-            wanted += _shards(Path(name))
+            files += _tables_in(Path(name))
         else:
-            wanted.append(name)
-    twice = {name for name in wanted if wanted.count(name) > 1} if len(set(wanted)) < len(wanted) else set()
+            files.append(name)
+    twice = {name for name in files if files.count(name) > 1} if len(set(files)) < len(files) else set()
     if twice:
         raise InputError(f"{', '.join(sorted(twice))} is named twice, and its rows would count twice")
-    return wanted
+    return files
 
 
-def _shards(folder: Path) -> list[str]:
-    """The tables in a folder, hidden files left out."""
-    found = sorted(
+def _tables_in(folder: Path) -> list[str]:
+    """Return the names of the tables in a folder, without hidden files."""
+    tables = sorted(
         str(path)
         for path in folder.iterdir()
-        if path.name.lower().endswith(SHARDS) and not path.name.startswith(".") and not path.is_dir()
+        if path.name.lower().endswith(TABLE_SUFFIXES) and not path.name.startswith(".") and not path.is_dir()
     )
-    if not found:
-        raise InputError(f"{folder} is a folder without tables; tables are {', '.join('*' + end for end in SHARDS)}")
-    return found
+    if not tables:
+        raise InputError(
+            f"{folder} is a folder without tables; tables are {', '.join('*' + end for end in TABLE_SUFFIXES)}"
+        )
+    return tables
 
 
-def count_rows(source: Source) -> int | None:
-    """How many rows there are, where the file says so without being read."""
-    kind = what_it_is(source)
+def count_rows(source: SourceFile) -> int | None:
+    """Return the number of rows if the file states it, which a CSV file does not."""
+    kind = file_format(source)
     if kind == CSV:
         return None
-    with damaged(source.name, kind):
-        return int(scanned(source).select(pl.len()).collect().item())
+    with translate_read_errors(source.name, kind):
+        return int(scan_table(source).select(pl.len()).collect().item())
 
 
-def text_bytes(source: Source) -> int:
-    """Of all texts in a file, as they are once each is written out."""
-    if what_it_is(source) == CSV:
+def count_text_bytes(source: SourceFile) -> int:
+    """Return how many bytes the texts of a file take once each is written out."""
+    if file_format(source) == CSV:
         return source.path.stat().st_size
-    schema = scanned(source).collect_schema()
+    schema = scan_table(source).collect_schema()
     texts = [name.strip() for name, kind in schema.items() if kind == pl.String]
-    return sum(int(text_lengths(frame).sum()) for _, frame in batches(source, texts, "")) if texts else 0
+    return sum(int(text_lengths(frame).sum()) for _, frame in read_batches(source, texts, "")) if texts else 0
 
 
-def column_names(source: Source) -> list[str]:
-    """Of a table, without its rows."""
-    own = [name.strip() for name in scanned(source).collect_schema().names()]
+def column_names(source: SourceFile) -> list[str]:
+    """Return the names of a table's columns, without reading rows."""
+    own = [name.strip() for name in scan_table(source).collect_schema().names()]
     return [*own, *missing_keys(source.keys, own)]
 
 
-def batches(
-    source: Source, columns: list[str], flags: str, part: tuple[int, int] = (0, 1), rows: int | None = None
+def read_batches(
+    source: SourceFile, columns: list[str], flags: str, part: tuple[int, int] = (0, 1), rows: int | None = None
 ) -> Iterator[tuple[int, pl.DataFrame]]:
-    """The number of the first row, and the columns, so many rows at a time; of `part` (k, n) the k-th of n equal parts.
+    """Yield the number of the first row and the columns, at most `rows` at a time, or what a window of memory holds.
 
-    Fewer rows at a time, where so many would take more memory than a window.
+    part: (k, n) for the k-th of n equal parts, from 0; of a CSV file the first part is the whole.
 
     Raises:
         InputError: no such file or column, a damaged file, one that changes while it is read.
     """
-    before = stamp(source.path)
-    kind = what_it_is(source)
-    table = scanned(source)
+    before = file_stamp(source.path)
+    kind = file_format(source)
+    table = scan_table(source)
     names = {name.strip(): name for name in table.collect_schema().names()}
     keys = missing_keys(source.keys, list(names))
     known = [*names, *keys]
-    missing_columns([name for name in columns if name not in known], known, source.name, flags)
+    refuse_missing_columns([name for name in columns if name not in known], known, source.name, flags)
     # Exact names: polars takes what begins with ^ and ends with $ for a pattern.
     own = [name for name in dict.fromkeys(columns) if name in names] or list(names)[:1]
     wanted = [selectors.by_name(names[name]).as_expr().alias(name) for name in own]
     chosen = table.select(wanted)
-    number, most = 1, rows or BATCH
+    number, most = 1, rows or MAX_BATCH_ROWS
     if kind == CSV:
         if part[0]:
             return  # the lines of a CSV file cannot be told apart without reading them all
         chosen = table.select(
             *wanted, pl.all_horizontal(pl.all().is_null()).alias(BLANK), pl.nth(-1).is_null().alias(LAST)
         )
-        frames = _batches(chosen, rows_within(row_bytes(chosen.collect_schema()) + _line_bytes(source), most))
+        frames = _collect_batches(chosen, rows_within(row_bytes(chosen.collect_schema()) + _line_bytes(source), most))
     else:
         total = count_rows(source) or 0
         start, end = (total * k // part[1] for k in (part[0], part[0] + 1))
         number = 1 + start
         if kind == PARQUET:
-            frames = slices(table, wanted, start, end)
+            frames = read_slices(table, wanted, start, end)
         else:
-            frames = _batches(chosen.slice(start, end - start), rows_within(row_bytes(chosen.collect_schema()), most))
+            frames = _collect_batches(
+                chosen.slice(start, end - start), rows_within(row_bytes(chosen.collect_schema()), most)
+            )
     checked = False
     while True:
         look()
@@ -167,10 +171,10 @@ def batches(
             if not checked and frame[LAST].any():
                 check_rows(source, read_header(source))
                 checked = True
-        for piece in pieces(frame, most):
-            yield number, _with_keys(piece, columns, keys)
+        for piece in split_frame(frame, most):
+            yield number, _add_keys(piece, columns, keys)
             number += piece.height
-    after = stamp(source.path)
+    after = file_stamp(source.path)
     if after != before:
         raise InputError(
             f"{source.name} changed while it was read: it had {before[0]:,} bytes, now {after[0]:,}; read it "
@@ -178,23 +182,23 @@ def batches(
         )
 
 
-def _line_bytes(source: Source) -> float:
-    """Of a CSV file, a mean over the lines at its start."""
+def _line_bytes(source: SourceFile) -> float:
+    """Return the mean length of the lines at the start of a CSV file."""
     with source.path.open("rb") as file:
-        start = file.read(START)
+        start = file.read(SAMPLE_BYTES)
     return len(start) / max(start.count(b"\n"), 1)
 
 
-def _with_keys(frame: pl.DataFrame, columns: list[str], keys: Keys) -> pl.DataFrame:
-    """The columns, of which the names of folders hold some."""
+def _add_keys(frame: pl.DataFrame, columns: list[str], keys: Keys) -> pl.DataFrame:
+    """Return the columns, with those in the names of folders."""
     if not keys:
         return frame
     wanted = dict.fromkeys(columns)
     return pl.DataFrame([key_column(c, keys[c], frame.height) if c in keys else frame[c] for c in wanted])
 
 
-def _batches(table: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
-    """In bounded memory where this polars can, whose method for it is new and marked unstable; else all at once."""
+def _collect_batches(table: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
+    """Collect in bounded memory; all at once where polars lacks the method, which is new and marked unstable."""
     stream = getattr(table, "collect_batches", None)
     if stream is None:
         yield from table.collect(engine="streaming").iter_slices(rows)
@@ -202,8 +206,8 @@ def _batches(table: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
         yield from stream(chunk_size=rows, maintain_order=True)
 
 
-def stamp(path: Path) -> tuple[int, int]:
-    """What changes when a file does: its size in bytes, and its time in nanoseconds.
+def file_stamp(path: Path) -> tuple[int, int]:
+    """Return what changes with a file: its size in bytes and its time in nanoseconds.
 
     Raises:
         InputError: it is not there any more.
@@ -215,24 +219,15 @@ def stamp(path: Path) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def scanned(source: Source) -> pl.LazyFrame:
-    """A table, of which nothing but the beginning or the end was read."""
-    kind = what_it_is(source)
-    with damaged(source.name, kind):
+def scan_table(source: SourceFile) -> pl.LazyFrame:
+    """Return a table as a lazy frame, after reading its beginning or end alone."""
+    kind = file_format(source)
+    with translate_read_errors(source.name, kind):
         if kind == PARQUET:
             lazy = pl.scan_parquet(source.path, glob=False)
         elif kind == ARROW:
             lazy = pl.scan_ipc(source.path, glob=False)
         else:
-            header = read_header(source)
-            lazy = pl.scan_csv(
-                source.path,
-                separator=header.delimiter,
-                skip_rows=header.skipped,
-                new_columns=header.names,
-                infer_schema=False,
-                null_values=[""],
-                glob=False,
-            )
+            lazy = pl.scan_csv(source.path, **read_header(source).options)
         lazy.collect_schema()
     return lazy

@@ -1,6 +1,6 @@
-"""A table in several files of the same columns, read as one from the first row to the last, as often as it is needed.
+"""Read a table in several files of the same columns as one, from the first row to the last, as often as needed.
 
-Each file is opened when its turn comes: of compressed ones, one at a time lies unpacked on the disk.
+Each file is opened when its turn comes, so that of compressed files one at a time is unpacked on the disk.
 """
 
 from __future__ import annotations
@@ -15,16 +15,20 @@ import polars as pl
 
 from torchbce.common.errors import InputError
 from torchbce.io.files import PartName, part_name, read_header
-from torchbce.io.opened import STDIN, Format, Source, opened
-from torchbce.io.scan import batches, column_names, count_rows, files_of, stamp, text_bytes
+from torchbce.io.scan import column_names, count_rows, count_text_bytes, expand_names, file_stamp, read_batches
+from torchbce.io.source import STDIN, Format, SourceFile, open_source
 
-ROWS = 1 << 16  # at a time
-CHUNK = 1 << 22  # bytes, in which lines are counted
+MAX_BATCH_ROWS = 1 << 16  # at a time
+CHUNK_BYTES = 1 << 22  # bytes, in which lines are counted
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Some rows: the number of the first in all shards, from 0, and the shard's name, which knows its rows' numbers."""
+class TableBatch:
+    """Rows of a shard.
+
+    first: the position of the first row among those of all shards, from 0.
+    name: the shard's name, which carries the number of the first row in its file.
+    """
 
     first: int
     name: PartName
@@ -35,51 +39,54 @@ class Batch:
 
 
 class Shards:
-    """The files, in order; `rows` may be an estimate where a file does not say how many it has."""
+    """The files of one table, in order.
 
-    def __init__(self, names: list[str], format: Format | None, held: dict[str, Source]) -> None:
+    rows: their number, an estimate where a file does not state it.
+    """
+
+    def __init__(self, names: list[str], format: Format | None, copies: dict[str, SourceFile]) -> None:
         self.names, self.format = names, format or Format()
-        self._held = held
-        self._stamps = {name: stamp(Path(name)) for name in names if name not in held}
+        self._copies = copies  # of what can be read only once
+        self._stamps = {name: file_stamp(Path(name)) for name in names if name not in copies}
 
     @property
     def columns(self) -> list[str]:
-        """Of all shards.
+        """Return the columns of all shards.
 
         Raises:
             InputError: a shard has other columns than the first.
         """
-        return self._looked[0]
+        return self._columns_and_rows[0]
 
     @property
     def rows(self) -> int:
-        return self._looked[1]
+        return self._columns_and_rows[1]
 
     @property
     def name(self) -> str:
-        """How messages call all of them."""
+        """Return the name of all of them in messages."""
         return self.names[0] if len(self.names) == 1 else f"{self.names[0]} and {len(self.names) - 1} more"
 
     @property
     def files(self) -> list[Path]:
-        """Those that can be read again by another process: all but pipes and standard input."""
-        return [Path(name) for name in self.names if name not in self._held]
+        """Return the files that another process can read again: all but pipes and standard input."""
+        return [Path(name) for name in self.names if name not in self._copies]
 
     @property
     def is_lasting(self) -> bool:
-        """Whether all are such files."""
-        return not self._held
+        """Return whether another process can read all of them again."""
+        return not self._copies
 
     def text_bytes(self) -> int:
-        """Of all texts, as they are once each is written out."""
-        found = 0
+        """Return how many bytes all texts take once each is written out."""
+        size = 0
         for name in self.names:
             with self._source(name) as source:
-                found += text_bytes(source)
-        return found
+                size += count_text_bytes(source)
+        return size
 
-    def batches(self, columns: list[str], flags: str) -> Iterator[Batch]:
-        """These columns of all rows.
+    def batches(self, columns: list[str], flags: str) -> Iterator[TableBatch]:
+        """Yield these columns of all rows.
 
         Raises:
             InputError: a damaged shard, or one that has changed since its first reading.
@@ -87,71 +94,71 @@ class Shards:
         first = 0
         for name in self.names:
             with self._source(name) as source:
-                for number, frame in batches(source, columns, flags, rows=ROWS):
+                for number, frame in read_batches(source, columns, flags, rows=MAX_BATCH_ROWS):
                     if frame.height:
-                        yield Batch(first, part_name(source.name, number), frame)
+                        yield TableBatch(first, part_name(source.name, number), frame)
                         first += frame.height
             self._check_unchanged(name)
         if not first:
             raise InputError(f"{self.name}: a header and no rows")
 
     def _check_unchanged(self, name: str) -> None:
-        if name not in self._held and stamp(Path(name)) != self._stamps[name]:
+        if name not in self._copies and file_stamp(Path(name)) != self._stamps[name]:
             raise InputError(f"{name} changed while it was read; read it when it is complete")
 
     @contextlib.contextmanager
-    def _source(self, name: str) -> Iterator[Source]:
-        if name in self._held:
-            yield self._held[name]
+    def _source(self, name: str) -> Iterator[SourceFile]:
+        if name in self._copies:
+            yield self._copies[name]
         else:
-            with opened(name, self.format) as source:
+            with open_source(name, self.format) as source:
                 yield source
 
     @functools.cached_property
-    def _looked(self) -> tuple[list[str], int]:
-        """The columns, which are the same in all shards, and how many rows there are about."""
+    def _columns_and_rows(self) -> tuple[list[str], int]:
+        """Return the columns, which are the same in all shards, and about how many rows there are."""
         first: list[str] = []
         rows = 0
         for name in self.names:
             with self._source(name) as source:
                 columns = column_names(source)
                 first = first or columns
-                here, there = set(columns), set(first)
+                own, expected = set(columns), set(first)
                 for column in first:
-                    if column not in here:
+                    if column not in own:
                         raise InputError(
                             f"{name} has no column {column!r}, as {self.names[0]} has; shards have the same"
                         )
                 for column in columns:
-                    if column not in there:
+                    if column not in expected:
                         raise InputError(f"{name} has a column {column!r} that {self.names[0]} has not")
                 known = count_rows(source)
-                rows += _lines(source) if known is None else known
+                rows += _count_lines(source) if known is None else known
         return first, rows
 
 
 @contextlib.contextmanager
-def shards_of(names: list[str], format: Format | None = None) -> Iterator[Shards]:
-    """What files, patterns, folders and `-` stand for. What can be read only once is written out first.
+def open_shards(names: list[str], format: Format | None = None) -> Iterator[Shards]:
+    """Yield the shards that files, patterns, folders and `-` stand for; what can be read only once is copied first.
 
     Raises:
         InputError: no such file, or shards with different columns.
     """
     with contextlib.ExitStack() as stack:
-        found = files_of(names)
-        once = [name for name in found if name == STDIN or (Path(name).exists() and not Path(name).is_file())]
-        held = {name: stack.enter_context(opened(name, format)) for name in once}
-        missing = [name for name in found if name not in held and not Path(name).is_file()]
+        files = expand_names(names)
+        once = [name for name in files if name == STDIN or (Path(name).exists() and not Path(name).is_file())]
+        copies = {name: stack.enter_context(open_source(name, format)) for name in once}
+        missing = [name for name in files if name not in copies and not Path(name).is_file()]
         for name in missing:
-            stack.enter_context(opened(name, format))  # says what is near it
-        yield Shards(found, format, held)
+            stack.enter_context(open_source(name, format))  # says what is near it
+        yield Shards(files, format, copies)
 
 
-def _lines(source: Source) -> int:
-    """Below the header: as many as rows, unless there are blank lines or fields of several lines."""
+def _count_lines(source: SourceFile) -> int:
+    """Return the lines below the header: the rows, unless lines are blank or fields have several lines."""
     count, last = 0, b"\n"
     with source.path.open("rb", buffering=0) as file:
-        while chunk := file.read(CHUNK):
+        while chunk := file.read(CHUNK_BYTES):
             count += chunk.count(b"\n")
             last = chunk[-1:]
     return max(0, count + (last != b"\n") - 1 - read_header(source).skipped)

@@ -1,4 +1,4 @@
-"""Whether a table fits in memory."""
+"""Decide whether a table fits in memory."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from pathlib import Path
 
 from torchbce.common.errors import InputError
 from torchbce.io.arrow_batches import largest_batch
-from torchbce.io.files import ARROW, CSV, what_it_is
-from torchbce.io.opened import STDIN, Format, Source, is_compressed, opened
-from torchbce.io.scan import files_of, scanned
-from torchbce.io.shards import shards_of
+from torchbce.io.files import ARROW, CSV, file_format
+from torchbce.io.scan import expand_names, scan_table
+from torchbce.io.shards import open_shards
+from torchbce.io.source import STDIN, Format, SourceFile, is_compressed, open_source
 from torchbce.io.windows import row_bytes
 
-# That training in memory takes for each number or text of a table: 28 without trees (benchmarks/large.py), and trees
-# take more than as much again. So they hold a text of 20 bytes four times, as reading and cleaning do.
-BYTES = 80
-TEXTS = 4
-SHARE = 0.5  # of the machine's memory, that a run takes unless it is told
-LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
-UNKNOWN = 8 << 30  # where the system does not say
+# Bytes that training takes for each cell of a table: 28 without trees (benchmarks/large.py), and more than twice that
+# with them. Reading and cleaning hold a text of 20 bytes four times.
+CELL_BYTES = 80
+TEXT_COPIES = 4
+MEMORY_SHARE = 0.5  # of the machine's memory, which a run takes without --memory
+CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
+UNKNOWN_MEMORY = 8 << 30  # where the system does not say
 
 
-def fits(names: list[str], limit: float | None, format: Format | None = None) -> bool:
-    """Whether training on these tables in memory takes less than so many bytes; None: a share of the machine's.
+def fits_in_memory(names: list[str], limit: float | None, format: Format | None = None) -> bool:
+    """Return whether training on these tables in memory takes less than `limit` bytes; None: half of the machine's.
 
     Each name may be a pattern or a folder. Counted are the rows that files say they have and what they unpack to.
 
     Raises:
         InputError: they do not fit, and one cannot be read in parts that do.
     """
-    limit = machine_bytes() * SHARE if limit is None else limit
+    limit = machine_bytes() * MEMORY_SHARE if limit is None else limit
     if any(name == STDIN or (Path(name).exists() and not _is_lasting(Path(name))) for name in names):
         return True  # what can be read only once is not looked at first
     if all(Path(name).is_file() for name in names):
@@ -39,26 +39,26 @@ def fits(names: list[str], limit: float | None, format: Format | None = None) ->
             return True  # not worth a look: numbers are not written so tightly
     cells = texts = 0
     for name in names:
-        with shards_of([name], format) as shards:
+        with open_shards([name], format) as shards:
             cells += shards.rows * len(shards.columns)
-    if cells * BYTES < limit:
+    if cells * CELL_BYTES < limit:
         for name in names:
-            with shards_of([name], format) as shards:
+            with open_shards([name], format) as shards:
                 texts += shards.text_bytes()
-        if texts * TEXTS < limit:
+        if texts * TEXT_COPIES < limit:
             return True
     for name in names:
-        for file in files_of([name]):
-            with opened(file, format) as source:
+        for file in expand_names([name]):
+            with open_source(file, format) as source:
                 _require_parts(source, limit)
     return False
 
 
-def _require_parts(source: Source, limit: float) -> None:
-    """A record batch of an Arrow file is decoded as a whole."""
-    if what_it_is(source) != ARROW:
+def _require_parts(source: SourceFile, limit: float) -> None:
+    """Refuse an Arrow file with a record batch above the limit, as each is decoded as a whole."""
+    if file_format(source) != ARROW:
         return
-    rows, width = largest_batch(source), row_bytes(scanned(source).collect_schema())
+    rows, width = largest_batch(source), row_bytes(scan_table(source).collect_schema())
     if rows * width > limit:
         raise InputError(
             f"{source.name}: its largest record batch has {rows:,} rows, which take {rows * width:,} bytes at once, "
@@ -72,18 +72,18 @@ def _is_lasting(path: Path) -> bool:
 
 
 def _is_plain(path: Path) -> bool:
-    """Neither compressed, nor of a format that packs values; a file that cannot be read is refused by what opens it."""
-    return os.access(path, os.R_OK) and not is_compressed(path) and what_it_is(Source(path, str(path))) == CSV
+    """Return whether a file is a CSV file that is not compressed; one that cannot be read is refused elsewhere."""
+    return os.access(path, os.R_OK) and not is_compressed(path) and file_format(SourceFile(path, str(path))) == CSV
 
 
 def machine_bytes() -> int:
-    """Memory of this machine, or what its container may use of it."""
+    """Return the memory of this machine, or what its container may use of it."""
     try:
-        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
-        whole = UNKNOWN
-    for path in map(Path, LIMITS):
+        size = UNKNOWN_MEMORY
+    for path in map(Path, CONTAINER_LIMITS):
         text = path.read_text().strip() if path.is_file() else ""
         if text.isdecimal():
-            whole = min(whole, int(text))
-    return whole
+            size = min(size, int(text))
+    return size

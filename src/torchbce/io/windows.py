@@ -1,4 +1,4 @@
-"""Rows so many at a time that they take little memory once they are decoded, whatever a file makes of them.
+"""Read rows so many at a time that they take little memory once decoded, however tightly a file packs them.
 
 A value that is repeated takes next to nothing in a Parquet file, in each row group and in all of them: twenty million
 rows fit in 100 KB. So the size of a file says nothing, and the rows of a row group may be too many to be decoded
@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-WINDOW = 1 << 26  # bytes of rows at a time
-SLICE = WINDOW // 2  # bytes that are decoded at a time, while the slice before may still be in use
+WINDOW_BYTES = 1 << 26  # bytes of rows at a time
+SLICE_BYTES = WINDOW_BYTES // 2  # bytes that are decoded at a time, while the slice before may still be in use
 # Of a value, as polars holds it; of a text without its characters. All others have 8.
-BYTES = {
+VALUE_BYTES = {
     pl.Boolean: 1,
     pl.Int8: 1,
     pl.UInt8: 1,
@@ -34,7 +34,7 @@ BYTES = {
 
 
 def row_bytes(schema: pl.Schema) -> int:
-    """What a row takes in memory, its texts left aside."""
+    """Return how many bytes a row takes in memory, without its texts."""
     return max(1, sum([_value_bytes(kind) for kind in schema.dtypes()]))
 
 
@@ -43,21 +43,21 @@ def _value_bytes(kind: pl.DataType) -> int:
         return row_bytes(pl.Schema({field.name: field.dtype for field in kind.fields}))
     if isinstance(kind, pl.Array):
         return kind.size * _value_bytes(kind.inner)  # type: ignore[arg-type]
-    return BYTES.get(kind.base_type(), 8)
+    return VALUE_BYTES.get(kind.base_type(), 8)
 
 
-def rows_within(width: float, most: int, room: int = WINDOW) -> int:
-    """How many rows of so many bytes each are taken at a time, at most `most`."""
+def rows_within(width: float, most: int, room: int = WINDOW_BYTES) -> int:
+    """Return how many rows of `width` bytes fit in `room` bytes, from 1 to `most`."""
     return max(1, min(most, int(room / max(width, 1))))
 
 
-def slices(table: pl.LazyFrame, columns: list[pl.Expr], start: int, end: int) -> Iterator[pl.DataFrame]:
-    """Some rows of a Parquet file in order, each time as many as a window holds: of a row group, where that holds more.
+def read_slices(table: pl.LazyFrame, columns: list[pl.Expr], start: int, end: int) -> Iterator[pl.DataFrame]:
+    """Yield rows of a Parquet file in order, as many at a time as a window holds, also where a row group holds more.
 
     Raises:
         ValueError: there are fewer rows than the file says.
     """
-    step = rows_within(row_bytes(table.select(columns).collect_schema()), end, SLICE)
+    step = rows_within(row_bytes(table.select(columns).collect_schema()), end, SLICE_BYTES)
     for first in range(start, end, step):
         yield _slice(table, columns, first, min(step, end - first))
 
@@ -70,13 +70,13 @@ def _slice(table: pl.LazyFrame, columns: list[pl.Expr], first: int, wanted: int)
     return frame
 
 
-def pieces(frame: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
-    """Its rows in order, at most so many at a time, and fewer where their texts are longer than a window."""
+def split_frame(frame: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
+    """Yield a frame in order, at most `rows` rows at a time, fewer where their texts are longer than a window."""
     for part in frame.iter_slices(rows):
         ends = text_lengths(part).cumsum()
         first, before = 0, 0
-        while len(ends) and ends[-1] - before > WINDOW:
-            stop = max(first + 1, int(np.searchsorted(ends, before + WINDOW, side="right")))
+        while len(ends) and ends[-1] - before > WINDOW_BYTES:
+            stop = max(first + 1, int(np.searchsorted(ends, before + WINDOW_BYTES, side="right")))
             yield part[first:stop]
             first, before = stop, int(ends[stop - 1])
         if first < part.height:
@@ -84,9 +84,9 @@ def pieces(frame: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
 
 
 def text_lengths(frame: pl.DataFrame) -> np.ndarray:
-    """Bytes of each row's texts, written out."""
-    found = np.zeros(frame.height, np.int64)
+    """Return the bytes of each row's texts, written out."""
+    lengths = np.zeros(frame.height, np.int64)
     for values in frame.get_columns():
         if values.dtype == pl.String:
-            found += values.alias("texts").str.len_bytes().fill_null(0).to_numpy()
-    return found
+            lengths += values.alias("texts").str.len_bytes().fill_null(0).to_numpy()
+    return lengths

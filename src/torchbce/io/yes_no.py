@@ -1,4 +1,4 @@
-"""The words that mean yes and no in tables, in lower case."""
+"""Words that mean yes and no in tables, in lower case."""
 
 from __future__ import annotations
 

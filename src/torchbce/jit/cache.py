@@ -1,7 +1,7 @@
-"""Where machine code is kept between processes, and whom it may come from.
+"""The cache of machine code on disk.
 
-Code that is loaded is run. So it is read only from a folder that is this user's own and that nobody else may write, and
-only from files that are this user's own.
+Code that is loaded is run. So it is read only from a folder that this user owns and nobody else may write, and only
+from files that this user owns.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock  # before `machine_code` asks to be told of forks: it is told first then, and filelock holds nobody up
+import filelock  # before `machine_code` registers for forks: its locks are then taken before filelock's
 import platformdirs
 
 from torchbce.common.ownership import is_own
@@ -27,20 +27,20 @@ PATIENCE = 60.0  # seconds that a process waits for another one that makes the s
 
 @functools.cache
 def folder(chosen: str | None) -> Path | None:
-    """`chosen` (TORCHBCE_CACHE), else the user's cache folder, else one in the folder for temporary files.
+    """Return `chosen` (TORCHBCE_CACHE), else the user's cache folder, else one in the folder for temporary files.
 
-    None where none of them can be used: then every process compiles for itself. There may be no home, as for a user
+    None if none of them can be used: then every process compiles for itself. There may be no home, as for a user
     without an entry in /etc/passwd, and it may be read-only.
     """
-    places = [Path(chosen)] if chosen else []
+    folders = [Path(chosen)] if chosen else []
     with contextlib.suppress(RuntimeError, KeyError, OSError):  # no home
-        places.append(platformdirs.user_cache_path("torchbce"))
-    places.append(Path(tempfile.gettempdir()) / f"torchbce-{_user()}")
-    return next((place for place in places if _usable(place)), None)
+        folders.append(platformdirs.user_cache_path("torchbce"))
+    folders.append(Path(tempfile.gettempdir()) / f"torchbce-{_user()}")
+    return next((path for path in folders if _is_usable(path)), None)
 
 
 def read(file: Path) -> bytes | None:
-    """The content, if it is there, whole and our own."""
+    """Return the content of a file, if it exists, is whole and this user's."""
     stored = owned(file)
     if stored is None:
         return None
@@ -49,13 +49,13 @@ def read(file: Path) -> bytes | None:
 
 
 def write(file: Path, content: bytes) -> None:
-    """Keep it; not being able to is allowed."""
+    """Write a file with its digest; a failure is ignored."""
     put(file, hashlib.sha256(content).digest() + content)
 
 
 @contextlib.contextmanager
 def made_once(file: Path) -> Iterator[None]:
-    """For the block, no other process makes this file; all may where it cannot be held, or another is long about it."""
+    """Let no other process make this file in the block, unless it cannot be locked or another one takes too long."""
     lock = filelock.FileLock(file.with_suffix(".lock"), timeout=PATIENCE)
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError, NotImplementedError):  # a Timeout is an OSError; some file systems cannot
@@ -64,7 +64,7 @@ def made_once(file: Path) -> Iterator[None]:
 
 
 def owned(file: Path) -> bytes | None:
-    """All bytes of a file of our own."""
+    """Return all bytes of a file, if this user owns it."""
     try:
         handle = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
         with os.fdopen(handle, "rb") as opened:
@@ -74,25 +74,25 @@ def owned(file: Path) -> bytes | None:
 
 
 def put(file: Path, content: bytes) -> None:
-    """A file of our own with these bytes; not being able to is allowed."""
+    """Write a file that only this user can read; a failure is ignored."""
     with contextlib.suppress(OSError), whole_file(file, 0o600) as out:
         out.write(content)
 
 
-def _usable(place: Path) -> bool:
+def _is_usable(path: Path) -> bool:
     try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = place.lstat()
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.lstat()
     except OSError:
         return False
-    if not stat.S_ISDIR(found.st_mode) or not is_own(found):
+    if not stat.S_ISDIR(status.st_mode) or not is_own(status):
         warnings.warn(
-            f"{place} is not used for compiled kernels: it must be a folder of this user alone (chmod 700)",
+            f"{path} is not used for compiled kernels: it must be a folder of this user alone (chmod 700)",
             RuntimeWarning,
             stacklevel=2,
         )
         return False
-    return os.access(place, os.W_OK | os.X_OK)
+    return os.access(path, os.W_OK | os.X_OK)
 
 
 def _user() -> str:

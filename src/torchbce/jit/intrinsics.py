@@ -1,4 +1,4 @@
-"""What numba has no word for: arrays on the stack, addresses, an atomic counter."""
+"""Operations that numba lacks: arrays on the stack, addresses, an atomic counter."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from numba.extending import intrinsic
 
 @functools.cache
 def stack(element: Any, count: int) -> Any:
-    """`allocate()`: an array of `count` elements on the stack, for the length of the call."""
+    """Return `allocate()`, which gives an array of `count` elements on the stack, for the length of the call."""
 
     @intrinsic
     def allocate(_context: Any) -> Any:
         def generate(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
             with builder.goto_entry_block():
-                place = builder.alloca(context.get_value_type(element), ir.Constant(ir.IntType(32), count))
-            place.align = 64
-            return place
+                address = builder.alloca(context.get_value_type(element), ir.Constant(ir.IntType(32), count))
+            address.align = 64
+            return address
 
         return types.CPointer(element)(), generate
 
@@ -29,7 +29,7 @@ def stack(element: Any, count: int) -> Any:
 
 @intrinsic
 def take_one(_context: Any, counter: Any) -> Any:
-    """The counter's value, which no other thread gets."""
+    """Increment a counter atomically; return its value before, which no other thread gets."""
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.atomic_rmw("add", args[0], ir.Constant(ir.IntType(64), 1), "monotonic")
@@ -43,8 +43,8 @@ def _prefetch(_context: Any, pointer: Any, by: Any) -> Any:
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
         ask = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-        place = builder.bitcast(builder.gep(args[0], [args[1]]), byte)
-        builder.call(ask, [place, *(ir.Constant(word, number) for number in (0, 3, 1))])  # to read, often, data
+        address = builder.bitcast(builder.gep(args[0], [args[1]]), byte)
+        builder.call(ask, [address, *(ir.Constant(word, number) for number in (0, 3, 1))])  # to read, often, data
         return _context.get_dummy_value()
 
     return types.void(pointer, by), generate
@@ -55,7 +55,7 @@ prefetch: Any = intrinsic(_prefetch)  # (pointer, by): the cache line of a later
 
 @functools.cache
 def pointer_to(element: Any) -> Any:
-    """`pointer(address)`"""
+    """Return `pointer(address)`."""
 
     @intrinsic
     def pointer(_context: Any, address: Any) -> Any:
@@ -69,7 +69,7 @@ def pointer_to(element: Any) -> Any:
 
 @functools.cache
 def offset(element: Any) -> Any:
-    """`moved(pointer, by)`: the pointer to a later element."""
+    """Return `moved(pointer, by)`, which gives the pointer to a later element."""
 
     @intrinsic
     def moved(_context: Any, pointer: Any, by: Any) -> Any:
@@ -81,9 +81,8 @@ def offset(element: Any) -> Any:
     return moved
 
 
-@intrinsic
-def address_of(_context: Any, pointer: Any) -> Any:
-    """The number that a pointer is."""
+def _address_of(_context: Any, pointer: Any) -> Any:
+    """Return the address of a pointer."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.ptrtoint(args[0], context.get_value_type(signature.return_type))
@@ -91,9 +90,11 @@ def address_of(_context: Any, pointer: Any) -> Any:
     return types.int64(pointer), generate
 
 
-@intrinsic
-def call(_context: Any, function: Any, arguments: Any) -> Any:
-    """Call the machine code at an address with a pointer to its arguments."""
+address_of: Any = intrinsic(_address_of)
+
+
+def _call(_context: Any, function: Any, arguments: Any) -> Any:
+    """Run the machine code at an address with a pointer to its arguments."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = ir.FunctionType(ir.VoidType(), [context.get_value_type(signature.args[1])])
@@ -101,3 +102,6 @@ def call(_context: Any, function: Any, arguments: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64, types.CPointer(types.int64)), generate
+
+
+call: Any = intrinsic(_call)

@@ -1,7 +1,7 @@
 """A function in machine code: compiled by numba once, kept on disk, loaded by llvmlite in a few milliseconds.
 
 numba is imported only to compile. A later process finds the object file, which is named after everything that it
-depends on: the sources, the versions, the processor and what it is compiled for. Of processes that begin together one
+depends on: the sources, the versions, the processor and what it is compiled for. Of processes that start together one
 compiles a function, and the others wait for its file. One that was damaged is compiled again; where there is no folder
 (see `cache`), every process compiles for itself.
 """
@@ -38,7 +38,7 @@ _compiling, _loading = threading.RLock(), threading.RLock()  # taken in this ord
 
 
 def _hold() -> None:
-    """A fork waits for whoever compiles: its child would find the locks, numba's too, held by nobody."""
+    """Make a fork wait for whoever compiles: in the child, nobody would release the locks, nor numba's."""
     _compiling.acquire()
     _loading.acquire()
 
@@ -53,7 +53,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def folder() -> Path | None:
-    """Where machine code is kept: `TORCHBCE_CACHE`, or the user's cache folder; None where there is none."""
+    """Return the folder for machine code: `TORCHBCE_CACHE`, or the user's cache folder; None without one."""
     return cache.folder(os.environ.get("TORCHBCE_CACHE"))
 
 
@@ -65,8 +65,8 @@ def compiled(text: str, to_llvm: Callable[[], str], sources: Path) -> Any:
     if text in _by_text:
         return _by_text[text]
     digest = hashlib.sha256(f"{_environment(sources)} {text}".encode()).hexdigest()[:32]
-    name, place = f"torchbce_{digest}", folder()
-    file = None if place is None else place / f"{digest}.kernel"
+    name, cache_folder = f"torchbce_{digest}", folder()
+    file = None if cache_folder is None else cache_folder / f"{digest}.kernel"
     code = None if file is None else cache.read(file)
     if code is not None:
         return _loaded(text, name, code)
@@ -124,7 +124,7 @@ def _target() -> Any:
         opt=3,
         jit=True,
         codemodel="small",
-        reloc="pic",  # so that a table of jumps is found wherever the code is loaded
+        reloc="pic",  # so that a table of jumps is valid wherever the code is loaded
     )
 
 

@@ -1,4 +1,4 @@
-"""Saying what a call waits for, once, where it waits long."""
+"""A note that a call waits for a compilation, once, if it waits long."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchbce.common import group
+from torchbce.common import processes
 from torchbce.engine.options import Normalize
 from torchbce.explanation.statistics.entropy import cross_entropy, percent_below
 from torchbce.monitor.convention import Convention
@@ -196,10 +196,7 @@ class EpochBCE:
             ValueError: processes whose meters are of different losses.
         """
         whole = EpochBCE()
-        parts = [self.state_dict()]
-        if group.count() > 1:
-            parts *= group.count()
-            torch.distributed.all_gather_object(parts, parts[group.number()])
+        parts = processes.all_gather(self.state_dict())
         for state in parts:
             part = EpochBCE()
             part.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""What each epoch of training came to."""
+"""Losses of the epochs of a training."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Epoch:
 
     @property
     def judged(self) -> float:
-        """The best measured loss that there is: validation, else training, else running."""
+        """The loss to judge the epoch by: validation, else training, else running."""
         if self.valid is not None:
             return self.valid
         return self.running if self.train is None else self.train
@@ -53,7 +53,7 @@ class Epoch:
 class History:
     """The epochs of a run, in order.
 
-    resumed_at: the epoch, and the batches done in it, at which a checkpoint was gone on from; None without one.
+    resumed_at: the epoch, and the batches done in it, at which the run was resumed; None if it was not.
     skipped: batches that were left out because their loss was not finite.
     """
 
@@ -76,12 +76,12 @@ class History:
         return self._epochs[index]
 
     def choose(self, number: int) -> None:
-        """The epoch whose weights are kept, where it is not simply the one with the lowest validation loss."""
+        """Set the best epoch, where it is not simply the one with the lowest validation loss."""
         self._chosen = number
 
     @property
     def best(self) -> Epoch:
-        """The epoch that was chosen: by default that with the lowest validation loss, or, without one, the last."""
+        """The epoch that was chosen, else the one with the lowest validation loss, else the last."""
         if self._chosen is not None:
             return next(epoch for epoch in self._epochs if epoch.number == self._chosen)
         if self._epochs[-1].valid is None:
@@ -89,7 +89,7 @@ class History:
         return min(self._epochs, key=lambda epoch: math.inf if math.isnan(epoch.judged) else epoch.judged)
 
     def to_csv(self, path: Path) -> None:
-        """One line per epoch, every digit; without the seconds, so that the same run gives the same bytes."""
+        """Write one line per epoch with every digit, without the seconds: the same run gives the same bytes."""
         names = [field.name for field in fields(Epoch) if field.name != "seconds"]
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names, extrasaction="ignore")
@@ -97,13 +97,13 @@ class History:
             writer.writerows(asdict(epoch) for epoch in self._epochs)
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it, in lists and numbers."""
+        """Serialize to lists and numbers."""
         epochs = [asdict(epoch) for epoch in self._epochs]
         return {"epochs": epochs, "chosen": self._chosen, "skipped": self.skipped}
 
     @staticmethod
     def check_state(state: dict[str, Any]) -> None:
-        """Raise unless epochs follow each other and the chosen one is among them.
+        """Raise unless the epochs of a state follow each other and the chosen one is among them.
 
         Raises:
             ValueError: what is wrong.
@@ -115,7 +115,7 @@ class History:
             raise ValueError(f"epoch {chosen} was chosen of {len(numbers)}")
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Be what `state_dict` was taken of."""
+        """Restore from `state_dict`."""
         self._epochs, self._chosen = [Epoch(**epoch) for epoch in state["epochs"]], state["chosen"]
         self.skipped = state["skipped"]
 

@@ -1,4 +1,4 @@
-"""Matrix products by BLAS, called from compiled code through the address that scipy gives away.
+"""Matrix products by BLAS, called from compiled code through the address that scipy exports.
 
 All matrices lie row after row. BLAS has them column after column, so it is asked for the transpose of the product.
 """
@@ -15,12 +15,12 @@ from numba.extending import intrinsic
 
 from torchbce.jit.primitives import spliced
 
-AS_IT_IS, TRANSPOSED = ord("N"), ord("T")
+NOT_TRANSPOSED, TRANSPOSED = ord("N"), ord("T")
 
 
 @functools.cache
 def sgemm_address() -> int | None:
-    """Of the product of float32 matrices; None where this scipy's takes other integers than C's int."""
+    """Address of the product of float32 matrices; None where this scipy's takes other integers than C's int."""
     from scipy.linalg import cython_blas
 
     capsule = cython_blas.__pyx_capi__["sgemm"]
@@ -37,8 +37,8 @@ def sgemm_address() -> int | None:
 def _sgemm(
     _context: Any,
     sgemm: Any,
-    way_a: Any,
-    way_b: Any,
+    transpose_a: Any,
+    transpose_b: Any,
     m: Any,
     n: Any,
     k: Any,
@@ -56,9 +56,9 @@ def _sgemm(
 
         def by_address(value: Any, kind: Any) -> Any:
             with builder.goto_entry_block():
-                place = builder.alloca(kind)
-            builder.store(value, place)
-            return place
+                address = builder.alloca(kind)
+            builder.store(value, address)
+            return address
 
         def character(value: Any) -> Any:
             return by_address(builder.trunc(value, byte), byte)
@@ -69,11 +69,11 @@ def _sgemm(
         def matrix(value: Any) -> Any:
             return builder.inttoptr(value, number.as_pointer())
 
-        address, way_a, way_b, m, n, k, a, lda, b, ldb, c, ldc = args
+        address, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc = args
         one, zero = (by_address(ir.Constant(number, value), number) for value in (1.0, 0.0))
-        given = [
-            character(way_a),
-            character(way_b),
+        arguments = [
+            character(transpose_a),
+            character(transpose_b),
             size(m),
             size(n),
             size(k),
@@ -86,8 +86,8 @@ def _sgemm(
             matrix(c),
             size(ldc),
         ]
-        function = ir.FunctionType(ir.VoidType(), [value.type for value in given])
-        builder.call(builder.inttoptr(address, function.as_pointer()), given)
+        function = ir.FunctionType(ir.VoidType(), [value.type for value in arguments])
+        builder.call(builder.inttoptr(address, function.as_pointer()), arguments)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 12), generate
@@ -99,16 +99,16 @@ sgemm_call: Any = intrinsic(_sgemm)
 @spliced
 def product(sgemm, m, n, k, a, b, c):
     """c[m, n] = a[m, k] b[k, n]"""
-    sgemm_call(sgemm, AS_IT_IS, AS_IT_IS, n, m, k, b, n, a, k, c, n)
+    sgemm_call(sgemm, NOT_TRANSPOSED, NOT_TRANSPOSED, n, m, k, b, n, a, k, c, n)
 
 
 @spliced
 def product_by_transpose(sgemm, m, n, k, a, b, c):
     """c[m, n] = a[m, k] b[n, k]^T"""
-    sgemm_call(sgemm, TRANSPOSED, AS_IT_IS, n, m, k, b, k, a, k, c, n)
+    sgemm_call(sgemm, TRANSPOSED, NOT_TRANSPOSED, n, m, k, b, k, a, k, c, n)
 
 
 @spliced
 def product_of_transpose(sgemm, m, n, k, a, b, c):
     """c[m, n] = a[k, m]^T b[k, n]"""
-    sgemm_call(sgemm, AS_IT_IS, TRANSPOSED, n, m, k, b, n, a, m, c, n)
+    sgemm_call(sgemm, NOT_TRANSPOSED, TRANSPOSED, n, m, k, b, n, a, m, c, n)

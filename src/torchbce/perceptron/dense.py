@@ -1,4 +1,4 @@
-"""What follows a dense layer's product: bias, activation and dropout, forward and backward."""
+"""Bias, activation and dropout after a dense layer's product, forward and backward."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numba import uint32
 
 from torchbce.jit.primitives import FLOAT32, spliced
-from torchbce.perceptron.words import RELU, SILU, TANH
+from torchbce.perceptron.arguments import RELU, SILU, TANH
 
 ZERO, ONE, MINUS_TWO = np.float32(0.0), np.float32(1.0), np.float32(-2.0)
 exp = FLOAT32["exp"]
@@ -24,6 +24,7 @@ def hashed(x):
 
 @spliced
 def dropout_key(seed, step, layer):
+    """Return the key of a layer's dropout in a step."""
     return hashed(uint32(hashed(uint32(step) ^ uint32(seed)) + uint32(layer) * uint32(0x9E3779B9)))
 
 
@@ -34,44 +35,45 @@ def sigmoid(v):
 
 @spliced
 def activate(out, slopes, parameters, bias, rows, width, activation):
-    """In place; `slopes` gets the derivative of each output by its input."""
+    """Add the bias and apply the activation in place; write the derivative of each output by its input to `slopes`."""
     for i in range(rows):
-        place = i * width
+        offset = i * width
         if activation == SILU:
             for j in range(width):
-                v = out[place + j] + parameters[bias + j]
+                v = out[offset + j] + parameters[bias + j]
                 s = sigmoid(v)
-                out[place + j] = v * s
-                slopes[place + j] = s * (ONE + v * (ONE - s))
+                out[offset + j] = v * s
+                slopes[offset + j] = s * (ONE + v * (ONE - s))
         elif activation == TANH:
             for j in range(width):
-                v = out[place + j] + parameters[bias + j]
+                v = out[offset + j] + parameters[bias + j]
                 e = exp(MINUS_TWO * abs(v))
                 t = (ONE - e) / (ONE + e)
-                out[place + j] = t if v >= ZERO else -t
-                slopes[place + j] = ONE - t * t
+                out[offset + j] = t if v >= ZERO else -t
+                slopes[offset + j] = ONE - t * t
         elif activation == RELU:
             for j in range(width):
-                v = out[place + j] + parameters[bias + j]
-                out[place + j] = ZERO if v <= ZERO else v  # NaN stays NaN
-                slopes[place + j] = ZERO if v <= ZERO else ONE
+                v = out[offset + j] + parameters[bias + j]
+                out[offset + j] = ZERO if v <= ZERO else v  # NaN stays NaN
+                slopes[offset + j] = ZERO if v <= ZERO else ONE
         else:
             for j in range(width):
-                out[place + j] += parameters[bias + j]
-                slopes[place + j] = ONE
+                out[offset + j] += parameters[bias + j]
+                slopes[offset + j] = ONE
 
 
 @spliced
-def drop(out, slopes, count, key, below, kept_scale):
+def drop(out, slopes, count, key, threshold, keep_scale):
+    """Set outputs and slopes to 0 by the dropout of a key, and scale the others."""
     for i in range(count):
-        factor = ZERO if hashed(uint32(uint32(i) ^ key)) < below else kept_scale
+        factor = ZERO if hashed(uint32(uint32(i) ^ key)) < threshold else keep_scale
         out[i] *= factor
         slopes[i] *= factor
 
 
 @spliced
-def add_columns(values, sums, place, rows, width):
-    """The gradient of a bias."""
+def add_columns(values, sums, offset, rows, width):
+    """Add the gradient of a bias."""
     for i in range(rows):
         for j in range(width):
-            sums[place + j] += values[i * width + j]
+            sums[offset + j] += values[i * width + j]

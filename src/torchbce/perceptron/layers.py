@@ -1,4 +1,4 @@
-"""A network by its tensors, as compiled code has it: none can be made whose tensors do not fit each other."""
+"""A network by its tensors, as compiled code reads it: their shapes are checked to fit each other."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchbce.perceptron.arguments import RELU, SILU, TANH, WIDTH
 from torchbce.perceptron.rows import Limits, require_dense
-from torchbce.perceptron.words import RELU, SILU, TANH, WIDTH
 
 ACTIVATIONS = {"silu": SILU, "tanh": TANH, "relu": RELU, "identity": 0}
 
 
-class Pieces(NamedTuple):
-    """Columns of numbers in pieces: weight (C, K, 8) and bias (C, 1, 8) of the layer, start and length (C, K)."""
+class BinnedLayer(NamedTuple):
+    """The layer of C binned columns of K bins: weight (C, K, 8) and bias (C, 1, 8); start and length of bins (C, K)."""
 
     weight: Tensor
     bias: Tensor
@@ -36,17 +36,17 @@ class Dense(NamedTuple):
 class Layers:
     """A network by its tensors, all of them views of one: `parameters`, float32.
 
-    Shapes: C columns in pieces, P plain numbers, D the width of an encoded row (8 C + P + all embeddings'), k heads.
+    Shapes: C binned columns, P numeric columns, D the width of an encoded row (8 C + P + all embeddings'), k heads.
 
     Raises:
         ValueError: a tensor of another shape or other elements, or one that is no part of `parameters`.
     """
 
     parameters: Tensor
-    plain: int
+    numeric: int
     output_weight: Tensor  # (k, H)
     output_bias: Tensor  # (k,)
-    pieces: Pieces | None = None
+    binned: BinnedLayer | None = None
     direct: Tensor | None = None  # (C + P,), weights from inputs to the logits
     level_weights: list[Tensor] = field(default_factory=list)  # (levels,), if `direct`
     embeddings: list[Tensor] = field(default_factory=list)  # (levels, width)
@@ -57,17 +57,17 @@ class Layers:
     undecayed: list[Tensor] = field(default_factory=list)  # parameters that AdamW does not decay
 
     def __post_init__(self) -> None:
-        # What all of compiled code relies on: it knows places in `parameters` and widths, and looks at no shape.
+        # All of compiled code relies on it: it knows offsets into `parameters` and widths, and looks at no shape.
         require_dense("parameters", self.parameters, torch.float32, (self.parameters.numel(),))
-        cut, most = (0, 0) if self.pieces is None else self.pieces.start.shape
+        columns, bins = (0, 0) if self.binned is None else self.binned.start.shape
         heads, widths = self.heads, self.widths
-        if self.pieces is not None:
-            self._require("the pieces' weight", self.pieces.weight, (cut, most, WIDTH))
-            self._require("the pieces' bias", self.pieces.bias, (cut, 1, WIDTH))
-            for name, tensor in (("start", self.pieces.start), ("length", self.pieces.length)):
-                require_dense(f"the pieces' {name}", tensor, torch.float32, (cut, most))
+        if self.binned is not None:
+            self._require("the bins' weight", self.binned.weight, (columns, bins, WIDTH))
+            self._require("the bins' bias", self.binned.bias, (columns, 1, WIDTH))
+            for name, tensor in (("start", self.binned.start), ("length", self.binned.length)):
+                require_dense(f"the bins' {name}", tensor, torch.float32, (columns, bins))
         if self.direct is not None:
-            self._require("direct", self.direct, (cut + self.plain,))
+            self._require("direct", self.direct, (columns + self.numeric,))
             for levels, table in zip(self.level_weights, self.embeddings, strict=True):
                 self._require("a column's level weights", levels, (len(table),))
         for table in self.embeddings:
@@ -84,29 +84,30 @@ class Layers:
 
     @property
     def heads(self) -> int:
+        """Number of heads."""
         return len(self.output_bias)
 
     @property
     def widths(self) -> list[int]:
-        """Of an encoded row, then of each layer."""
-        cut = 0 if self.pieces is None else len(self.pieces.start)
-        inputs = cut * WIDTH + self.plain + sum(table.shape[1] for table in self.embeddings)
+        """Widths of an encoded row, then of each layer."""
+        columns = 0 if self.binned is None else len(self.binned.start)
+        inputs = columns * WIDTH + self.numeric + sum(table.shape[1] for table in self.embeddings)
         return [inputs, *(len(layer.bias) for layer in self.hidden)]
 
     @property
     def limits(self) -> Limits:
-        """Of the rows that it can look up."""
-        cut, most = (0, 0) if self.pieces is None else self.pieces.start.shape
-        return Limits((most,) * cut, self.plain, tuple(len(table) for table in self.embeddings))
+        """Limits of the rows that it can encode."""
+        columns, bins = (0, 0) if self.binned is None else self.binned.start.shape
+        return Limits((bins,) * columns, self.numeric, tuple(len(table) for table in self.embeddings))
 
-    def place(self, tensor: Tensor | None) -> int:
-        """Where a parameter begins in all of them; -1 without it."""
+    def offset(self, tensor: Tensor | None) -> int:
+        """Return where a parameter begins in `parameters`; -1 for None."""
         if tensor is None:
             return -1
         return (tensor.data_ptr() - self.parameters.data_ptr()) // 4 if tensor.numel() else 0
 
     def _require(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
         require_dense(name, tensor, torch.float32, shape)
-        first = self.place(tensor)
+        first = self.offset(tensor)
         if not 0 <= first <= first + tensor.numel() <= len(self.parameters):
             raise ValueError(f"{name} is no part of the parameters")

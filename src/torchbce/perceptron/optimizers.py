@@ -20,15 +20,15 @@ def sgd(parameters, gradient, count, rate, decay):
 
 
 @spliced
-def adamw(parameters, gradient, first, second, start, stop, rate, kept, beta1, beta2, epsilon, steps):
-    """p = kept p - rate m / (sqrt(v) + epsilon), with the moments m and v corrected for their start at 0."""
+def adamw(parameters, gradient, first, second, start, stop, rate, keep, beta1, beta2, epsilon, steps):
+    """p = keep p - rate m / (sqrt(v) + epsilon), with the moments m and v corrected for their start at 0."""
     b1, b2, rest1, rest2 = np.float32(beta1), np.float32(beta2), np.float32(1.0 - beta1), np.float32(1.0 - beta2)
     step = np.float32(rate / (1.0 - beta1**steps))
     correction = np.float32(1.0 / math.sqrt(1.0 - beta2**steps))
-    tiny, keep = np.float32(epsilon), np.float32(kept)
+    tiny, decayed = np.float32(epsilon), np.float32(keep)
     for i in range(start, stop):
         g = gradient[i]
         m = b1 * first[i] + rest1 * g
         v = b2 * second[i] + rest2 * g * g
         first[i], second[i] = m, v
-        parameters[i] = keep * parameters[i] - step * m / (math.sqrt(v) * correction + tiny)
+        parameters[i] = decayed * parameters[i] - step * m / (math.sqrt(v) * correction + tiny)

@@ -1,4 +1,4 @@
-"""The last step of the way forward and the first of the way back: logits, the loss and its slope, by its formula.
+"""Logits, the loss and its slope, by its formula: the end of the forward pass and the start of the backward pass.
 
 A row has one target and as many logits as there are heads, each with its own loss; the loss of a row is their mean.
 """
@@ -11,32 +11,32 @@ import numpy as np
 
 from torchbce.formula.loss import Loss
 from torchbce.jit.primitives import formula, inlined, spliced
+from torchbce.perceptron.arguments import OFFSET
 from torchbce.perceptron.dense import sigmoid
-from torchbce.perceptron.inputs import directly, gradient_of_direct, row_at
-from torchbce.perceptron.words import AT
+from torchbce.perceptron.inputs import direct_logit, gradient_of_direct, row_at
 
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 
 
 @spliced
 def write_outputs(a, rows, net, memory, last, out, first, size):
-    """One logit per row and head, or its sigmoid. Without layers a head has the encoded row itself."""
+    """Write one logit per row and head, or its sigmoid. Without layers a head has the encoded row itself."""
     parameters, heads, width = memory.parameters, net.heads, net.widths[net.layers]
-    weight, bias, as_probability = a[AT.output_weight], a[AT.output_bias], a[AT.sigmoid] != 0
+    weight, bias, as_probability = a[OFFSET.output_weight], a[OFFSET.output_bias], a[OFFSET.sigmoid] != 0
     for i in range(size):
-        direct = directly(a, rows, net, parameters, row_at(rows, first + i))
+        direct = direct_logit(a, rows, net, parameters, row_at(rows, first + i))
         for head in range(heads):
-            place = (i * heads + head) * width if net.layers > 0 else i * width
+            offset = (i * heads + head) * width if net.layers > 0 else i * width
             total = ZERO
             for j in range(width):
-                total += last[place + j] * parameters[weight + head * width + j]
+                total += last[offset + j] * parameters[weight + head * width + j]
             logit = direct + parameters[bias + head] + total
             out[i * heads + head] = sigmoid(logit) if as_probability else logit
 
 
 @spliced
 def weight_of(rows, first, size):
-    """Of all rows of a batch."""
+    """Return the sum of the weights of a batch."""
     total = 0.0
     for i in range(size):
         total += rows.weight[row_at(rows, first + i)] if rows.weighted else 1.0
@@ -44,13 +44,13 @@ def weight_of(rows, first, size):
 
 
 def slope_writer(loss: Loss) -> Any:
-    """`losses_and_slopes(...)`: the sum of the rows' losses; `out` becomes the slope of the batch's mean."""
+    """Compile `losses_and_slopes`, which returns the sum of the losses and writes the slope of their mean to `out`."""
     value, derivative = formula(loss.value, False), formula(loss.dx, False)
 
     @inlined
     def losses_and_slopes(a, rows, net, out, first, size):
-        heads, as_probability = net.heads, a[AT.sigmoid] != 0
-        share = ONE / np.float32((a[AT.of] if a[AT.of] > 0 else size) * heads)
+        heads, as_probability = net.heads, a[OFFSET.sigmoid] != 0
+        share = ONE / np.float32((a[OFFSET.whole_batch] if a[OFFSET.whole_batch] > 0 else size) * heads)
         total = 0.0
         for i in range(size):
             row = row_at(rows, first + i)
@@ -72,22 +72,22 @@ def slope_writer(loss: Loss) -> Any:
 
 @spliced
 def output_backward(a, rows, net, memory, last, slopes, to_layer, first, size):
-    """`to_layer`, the slopes of the last activation, becomes what arrives at the last product."""
+    """Add the gradient of the output layer; turn `to_layer`, the last slopes, into the gradient of the last product."""
     parameters, gradient, heads, width = memory.parameters, memory.gradient, net.heads, net.widths[net.layers]
-    weight, bias = a[AT.output_weight], a[AT.output_bias]
+    weight, bias = a[OFFSET.output_weight], a[OFFSET.output_bias]
     for i in range(size):
         of_row = ZERO
         for head in range(heads):
-            arrived = slopes[i * heads + head]
-            of_row += arrived
-            gradient[bias + head] += arrived
-            place = (i * heads + head) * width if net.layers > 0 else i * width
+            grad = slopes[i * heads + head]
+            of_row += grad
+            gradient[bias + head] += grad
+            offset = (i * heads + head) * width if net.layers > 0 else i * width
             for j in range(width):
-                gradient[weight + head * width + j] += arrived * last[place + j]
+                gradient[weight + head * width + j] += grad * last[offset + j]
             if net.layers > 0:
                 for j in range(width):
-                    to_layer[place + j] *= arrived * parameters[weight + head * width + j]
+                    to_layer[offset + j] *= grad * parameters[weight + head * width + j]
             else:
                 for j in range(width):
-                    to_layer[place + j] = arrived * parameters[weight + head * width + j]
+                    to_layer[offset + j] = grad * parameters[weight + head * width + j]
         gradient_of_direct(a, rows, net, gradient, row_at(rows, first + i), of_row)

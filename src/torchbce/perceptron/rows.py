@@ -1,4 +1,4 @@
-"""Encoded rows, as compiled code reads them: none can be made that lead it out of the tables it looks them up in."""
+"""Encoded rows, as compiled code reads them: every bin and code is checked to lie within the tables."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-TOGETHER = 64  # rows that are compared as one: a processor compares many numbers at a time
+ROW_BLOCK = 64  # rows that are compared as one: a processor compares many numbers at a time
 
 
 class Limits(NamedTuple):
-    """How many pieces each cut number has, how many plain numbers a row has, how many codes each coded column has."""
+    """Numbers of bins of each binned column, of numeric columns, and of levels of each categorical column."""
 
-    pieces: tuple[int, ...] = ()
-    plain: int = 0
+    bins: tuple[int, ...] = ()
+    numeric: int = 0
     levels: tuple[int, ...] = ()
 
-    def hold(self, others: Limits) -> bool:
-        """Whether rows within the other limits are within these."""
+    def contain(self, others: Limits) -> bool:
+        """Return whether rows within the other limits are within these."""
         return (
-            (len(others.pieces), others.plain, len(others.levels)) == (len(self.pieces), self.plain, len(self.levels))
-            and all(few <= many for few, many in zip(others.pieces, self.pieces, strict=True))
+            (len(others.bins), others.numeric, len(others.levels)) == (len(self.bins), self.numeric, len(self.levels))
+            and all(few <= many for few, many in zip(others.bins, self.bins, strict=True))
             and all(few <= many for few, many in zip(others.levels, self.levels, strict=True))
         )
 
 
 class OutOfRange(ValueError):
-    """A bin or a code that leads nowhere: where it stands, counted from 0, and how many there are."""
+    """A bin or a code beyond its table, with its row and column from 0, and the size of the table."""
 
     def __init__(self, part: str, row: int, column: int, value: int, count: int) -> None:
         super().__init__(f"{part}[{row}, {column}] is {value}; there are {count}, from 0")
@@ -54,17 +54,17 @@ class Rows:
     weight: Tensor | None = None
 
     def __post_init__(self) -> None:
-        # What `encode` and its way back rely on: a bin is a place in `table`, a code is one in `embeddings`.
-        count, (pieces, plain, levels) = len(self.target), self.limits
+        # `encode` and its gradient rely on it: a bin is an index into `table`, a code is one into `embeddings`.
+        count, (bins, numeric, levels) = len(self.target), self.limits
         float32 = torch.float32
-        require_dense("bins", self.bins, torch.uint16, (count, len(pieces)))
-        require_dense("fractions", self.fractions, float32, (count, len(pieces)))
-        require_dense("numbers", self.numbers, float32, (count, plain))
+        require_dense("bins", self.bins, torch.uint16, (count, len(bins)))
+        require_dense("fractions", self.fractions, float32, (count, len(bins)))
+        require_dense("numbers", self.numbers, float32, (count, numeric))
         require_dense("codes", self.codes, torch.int32, (count, len(levels)))
         require_dense("target", self.target, float32, (count,))
         if self.weight is not None:
             require_dense("weight", self.weight, float32, (count,))
-        _require_below("bins", self.bins.numpy(), pieces)
+        _require_below("bins", self.bins.numpy(), bins)
         _require_below("codes", self.codes.numpy(), levels)
 
     def __len__(self) -> int:
@@ -72,21 +72,25 @@ class Rows:
 
 
 def rows_of_numbers(numbers: Tensor, target: Tensor) -> Rows:
-    """Rows of plain numbers alone."""
+    """Make rows of numeric columns alone."""
     count = len(target)
     codes = torch.zeros(count, 0, dtype=torch.int32)
     bins = torch.zeros(count, 0, dtype=torch.uint16)
-    return Rows(bins, torch.zeros(count, 0), numbers, codes, target, limits=Limits(plain=numbers.shape[1]))
+    return Rows(bins, torch.zeros(count, 0), numbers, codes, target, limits=Limits(numeric=numbers.shape[1]))
 
 
 def no_rows(limits: Limits) -> Rows:
-    """None, for a network of these limits."""
-    bins, codes = torch.zeros(0, len(limits.pieces)), torch.zeros(0, len(limits.levels), dtype=torch.int32)
-    return Rows(bins.to(torch.uint16), bins, torch.zeros(0, limits.plain), codes, torch.zeros(0), limits=limits)
+    """Make no rows, for a network of these limits."""
+    bins, codes = torch.zeros(0, len(limits.bins)), torch.zeros(0, len(limits.levels), dtype=torch.int32)
+    return Rows(bins.to(torch.uint16), bins, torch.zeros(0, limits.numeric), codes, torch.zeros(0), limits=limits)
 
 
 def require_dense(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    """Raise unless memory is what compiled code takes it for."""
+    """Raise unless a tensor lies in memory as compiled code reads it: row after row, on the CPU.
+
+    Raises:
+        ValueError: how it lies, and what is expected.
+    """
     if tensor.dtype != dtype or tensor.shape != shape or not tensor.is_contiguous() or not tensor.is_cpu:
         raise ValueError(
             f"{name} is {tensor.dtype} {tuple(tensor.shape)}, strides {tensor.stride()}, on {tensor.device}; expected "
@@ -97,7 +101,7 @@ def require_dense(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[in
 def _require_below(part: str, values: np.ndarray, counts: tuple[int, ...]) -> None:
     if not values.size:
         return
-    unsigned = values.view(f"u{values.itemsize}")  # what is below 0 becomes larger than any count
+    unsigned = values.view(f"u{values.itemsize}")  # a number below 0 becomes larger than any count
     if (largest_of_columns(unsigned) < np.array(counts)).all():
         return
     row, column = np.argwhere(unsigned >= np.array(counts))[0].tolist()
@@ -105,11 +109,11 @@ def _require_below(part: str, values: np.ndarray, counts: tuple[int, ...]) -> No
 
 
 def largest_of_columns(values: np.ndarray) -> np.ndarray:
-    """The maximum of each column of a table (N > 0, C)."""
+    """Return the maximum of each column of a table (N > 0, C)."""
     rows, columns = values.shape
-    whole = rows // TOGETHER * TOGETHER
+    whole = rows // ROW_BLOCK * ROW_BLOCK
     parts = [values[whole:]]
     if whole:
-        parts.append(values[:whole].reshape(-1, TOGETHER * columns).max(0).reshape(TOGETHER, columns))
-    found: np.ndarray = np.concatenate(parts).max(0)
-    return found
+        parts.append(values[:whole].reshape(-1, ROW_BLOCK * columns).max(0).reshape(ROW_BLOCK, columns))
+    largest: np.ndarray = np.concatenate(parts).max(0)
+    return largest

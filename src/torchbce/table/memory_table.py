@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from torchbce.common.signals import look
-from torchbce.io.opened import Format
+from torchbce.io.source import Format
 from torchbce.table import baselines
 from torchbce.table.columns.examples import Examples
 from torchbce.table.columns.roles import Roles
@@ -64,21 +64,21 @@ class MemoryTable:
 
     def _fold(self, number: int, options: UserOptions, seed: int, callbacks: Callbacks, *, compare: bool) -> Evaluation:
         """Train a model on a fold's rows, and evaluate it on those kept from it; or load what was evaluated before."""
-        keeper = callbacks.keeper.within(f"fold-{number}")
+        checkpointer = callbacks.checkpointer.scoped(f"fold-{number}")
         train, aside = self.splits[number - 1]
         rest, most = self.train.of(aside), -(-ROWS // len(self.splits))
 
         def make() -> Evaluation:
             examples = self.train.of(train)
             training = EncodedTable.fit(examples)
-            quiet = replace(callbacks, epoch=None, keeper=keeper)
+            quiet = replace(callbacks, epoch=None, checkpointer=checkpointer)
             trained = fit_model(examples, training, options, seed=seed + 1000 * number, callbacks=quiet)
             return _evaluated(trained, training, rest, aside + 1, seed, callbacks, compare=compare, most=most)
 
         def unpack(state: dict[str, object]) -> Evaluation:
             return Evaluation.of_state(state, rest, aside + 1, _names(compare=compare))
 
-        return keeper.part("estimate", make, Evaluation.to_state, unpack)
+        return checkpointer.cached("estimate", make, Evaluation.to_state, unpack)
 
     def fit(self, options: UserOptions, seed: int, callbacks: Callbacks) -> Fit:
         training = EncodedTable.fit(self.train)

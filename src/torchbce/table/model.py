@@ -94,7 +94,7 @@ def fit_model(
     data = TrainingMatrix(filled(used.rows), examples.answers, levels_of(used.columns), examples.weight)
     if splits is None:
         splits = member_splits(examples, config.folds, config.members, seed)
-    if processes.count() > 1:
+    if processes.world_size() > 1:
         split = digest(*(rows for split in splits for rows in split))
         processes.require_same({"the content of the encoded rows": data.digest, "the split of the rows": split})
     rarer = min(int(examples.answers.sum()), int((1 - examples.answers).sum()))

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from torchbce.common import processes
-from torchbce.io.opened import Format
-from torchbce.io.scan import files_of
+from torchbce.io.scan import expand_names
+from torchbce.io.source import Format
 from torchbce.table import baselines
 from torchbce.table.columns.matrix import digest
 from torchbce.table.columns.roles import Roles
@@ -92,11 +92,11 @@ def prepare(
     def pack() -> Stream:
         return prepare_stream(names, roles, held, seed=seed, pieces=PIECES, format=format, place=cache, on_rows=on_rows)
 
-    if processes.count() > 1:
+    if processes.world_size() > 1:
         given = {"table": names} | ({} if held.file is None else {"test table": [held.file]})
-        seen = processes.in_all(lambda: {what: sampled(files_of(some)) for what, some in given.items()})
+        seen = processes.in_all(lambda: {what: sampled(expand_names(some)) for what, some in given.items()})
         processes.require_same({f"the content of the {what}": content for what, content in seen.items()})
-    return _task(processes.in_turns(pack), held.file)
+    return _task(processes.first_then_rest(pack), held.file)
 
 
 def _task(stream: Stream, test_file: str | None) -> Task:

@@ -9,7 +9,7 @@ import numpy as np
 
 from torchbce.common.errors import InputError
 from torchbce.io.files import Table, column_of, part_name, require_columns
-from torchbce.io.opened import Format
+from torchbce.io.source import Format
 from torchbce.io.whole import read_whole
 from torchbce.table.columns.choose import USABLE, choose_columns
 from torchbce.table.columns.columns import number_values

@@ -1,4 +1,4 @@
-"""What a loss does to the outputs first, read off its graph: torch's own loss of logits or of probabilities says it."""
+"""The first operation of a loss on the outputs, read off its graph, where torch's own BCE is in it."""
 
 from __future__ import annotations
 

@@ -94,6 +94,15 @@ class BlockArguments(NamedTuple):
     invalid: int  # result: how many items are not allowed
 
 
+class BlockMemory(NamedTuple):
+    """Where the parts of a block's memory begin; at the end a column of `BLOCK` items for each column of the pass."""
+
+    values: int
+    slopes: int
+    checked_target: int
+    columns: int
+
+
 DTYPES = (  # of the codes from 1 on; bool lies in memory as uint8
     torch.float16,
     torch.bfloat16,
@@ -108,16 +117,15 @@ DTYPES = (  # of the codes from 1 on; bool lies in memory as uint8
 ABSENT, NUMBER = -1, 0
 CODES = {dtype: code for code, dtype in enumerate(DTYPES, 1)}  # how compiled code names a column's dtype
 CODES[torch.bool] = CODES[torch.uint8]
-RESULTS = namedtuple("Results", "total items grad_input count")(*range(4))
-TASKS = namedtuple("Tasks", "evaluate exact factors product")(*range(4))
-COLUMN = Columns(*range(len(Columns._fields)))
+RESULTS: Any = namedtuple("Results", "total items grad_input count")(*range(4))
+TASKS: Any = namedtuple("Tasks", "evaluate exact factors product")(*range(4))
+COLUMN: Any = Columns(*range(len(Columns._fields)))
 _names = PassArguments._fields + OptionArguments._fields
 OFFSET: Any = namedtuple("Offset", _names)(*range(len(_names)))  # the number of each argument of a pass, by name
 BLOCK_OFFSET: Any = BlockArguments(*range(len(BlockArguments._fields)))
-COLUMN_OFFSET = ColumnArguments(*range(len(ColumnArguments._fields)))
+COLUMN_OFFSET: Any = ColumnArguments(*range(len(ColumnArguments._fields)))
 FIRST_COLUMN, COLUMN_SIZE = len(_names), len(ColumnArguments._fields)
-# A block's memory: its results and targets, then a column of `BLOCK` items for each column of the pass.
-MEMORY: Any = namedtuple("Memory", "values slopes checked_target columns")(0, BLOCK, 2 * BLOCK, 3 * BLOCK)
+MEMORY: Any = BlockMemory(0, BLOCK, 2 * BLOCK, 3 * BLOCK)
 
 
 def _format(arguments: type) -> str:

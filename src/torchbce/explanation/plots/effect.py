@@ -1,4 +1,4 @@
-"""What a model answers as one column varies."""
+"""The mean prediction as one column varies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What columns are worth, in nats of the loss."""
+"""The importance of columns, in nats of the loss."""
 
 from __future__ import annotations
 

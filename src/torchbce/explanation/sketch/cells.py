@@ -1,4 +1,4 @@
-"""Sums over items at each logit, apart by a second number, as exact as memory allows.
+"""Sums over items by logit and by a second number, as exact as memory allows.
 
 Logits are kept as they are while they are few. When they become too many, one binary digit after the other is dropped
 from the end of all of them, so that cells are narrow where logits lie close together; a cell stands at the mean of its

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, Self, TypeVar
 
-import torch
-
-from torchbce.common import group
+from torchbce.common import processes
 
 
 class Mergeable(Protocol):
@@ -26,11 +24,10 @@ def merged(
     from_bytes: Callable[[bytes], Part],
 ) -> Part | str:
     """Merge the parts of all processes, in each of them; return the first failure where one could not make its part."""
-    if group.number_and_count()[1] == 1:
+    if processes.rank_and_size()[1] == 1:
         return failure or part or ""
-    with group.joined():
-        parts: list[tuple[bytes | None, str | None]] = [(None, None)] * group.count()
-        torch.distributed.all_gather_object(parts, (None if part is None else to_bytes(part), failure))
+    with processes.joined():
+        parts = processes.all_gather((None if part is None else to_bytes(part), failure))
     failures = [text for _, text in parts if text]
     if failures:
         return failures[0]

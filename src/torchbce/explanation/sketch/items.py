@@ -1,4 +1,4 @@
-"""Items in memory: numbers of any container, checked, one after the other."""
+"""Items in memory: checked numbers from any container, flattened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logits and probabilities, each from the other, where outputs are one of them."""
+"""Logits and probabilities from outputs, whichever of the two the outputs are."""
 
 from __future__ import annotations
 

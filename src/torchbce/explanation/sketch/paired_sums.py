@@ -1,4 +1,4 @@
-"""Sums over items, apart by two whole numbers of each; they add up, and so they merge."""
+"""Sums over items by two whole numbers; they add up, and so they merge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that an explanation needs from predictions, in one pass and constant memory, and it adds up.
+"""Everything that an explanation needs from predictions, collected in one pass and constant memory; mergeable.
 
 Counts are integers and sums are float64. So shards of the data, or processes, may each make a sketch: merged they are
 the sketch of all of the data.

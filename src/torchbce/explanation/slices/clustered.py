@@ -1,4 +1,4 @@
-"""How surprising a sum is whose parts are independent, one of each cluster, whatever goes on inside of a cluster.
+"""The surprise of a sum of independent parts, one of each cluster, whatever goes on inside of a cluster.
 
 Let u be what each cluster adds, S their sum and V^2 the sum of their squares. If right predictions make u and -u
 equally likely, given the sizes |u|, then S / V is a weighted sum of fair coins, and
@@ -21,14 +21,14 @@ C = 1 / (2 * math.erfc(1.0))
 
 
 def ratio(parts: np.ndarray) -> np.ndarray:
-    """S^2 / V^2 along the last axis, 0 where nothing is added; of sizes it is the effective number of clusters."""
+    """Return S^2 / V^2 along the last axis, 0 where nothing is added; of sizes the effective number of clusters."""
     squares = np.einsum("...i,...i->...", parts, parts)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(squares > 0, parts.sum(-1) ** 2 / squares, 0.0))
 
 
 def surprise(ratio: np.ndarray) -> np.ndarray:
-    """-log of the bound on the chance of so large an S^2 / V^2 on its side."""
+    """Return -log of the bound on the chance of so large an S^2 / V^2 on its side."""
     from scipy.special import log_ndtr
 
     return np.asarray(np.maximum(-math.log(C) - log_ndtr(-np.sqrt(ratio)), 0.0))

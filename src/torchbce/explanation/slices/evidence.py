@@ -24,7 +24,7 @@ FARTHEST = 100.0  # the largest |logit|, as each logarithm of a probability is a
 
 
 def rarer_side(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """|logit| and the probability of the less likely answer."""
+    """Return |logit| and the probability of the less likely answer."""
     q = np.minimum(probabilities, 1 - probabilities)
     with np.errstate(divide="ignore"):
         a = np.minimum(np.log1p(-q) - np.log(q), FARTHEST)
@@ -32,12 +32,12 @@ def rarer_side(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def entropy(a: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """H(p), the loss that a probability expects of itself, in nats."""
+    """Return H(p), the loss that a probability expects of itself, in nats."""
     return np.asarray(np.log1p(np.exp(-a)) + q * a)
 
 
 def spreads(a: np.ndarray, q: np.ndarray, weights: np.ndarray | None) -> list[np.ndarray]:
-    """2 K(t) / t^2 of each item's weighted excess at every knot; at t = 0 its variance.
+    """Return 2 K(t) / t^2 of each item's weighted excess at every knot; at t = 0 its variance.
 
     A weight may carry t beyond 2, where K(t) / t^2 falls; it is held at its largest, so that the bound holds.
     """
@@ -50,7 +50,7 @@ def spreads(a: np.ndarray, q: np.ndarray, weights: np.ndarray | None) -> list[np
 
 
 def surprise(total: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """-log of the bound on the chance of a sum of excess as far from 0 on its side. Shapes (...) and (..., knots).
+    """Return -log of the bound on the chance of a sum of excess as far from 0. Shapes (...) and (..., knots).
 
     Between two knots the spread is taken at the upper one, and below 0 at the first above: never too small.
     """

@@ -61,7 +61,7 @@ class Slices:
     least_clusters: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Every number and word, for JSON; what is not a finite number there is None."""
+        """Return every number and word, for JSON; what is not a finite number there is None."""
         return plain(asdict(self))  # type: ignore[no-any-return]
 
     def __str__(self) -> str:

@@ -64,7 +64,7 @@ class Decided:
         return self.true_positive / ones if ones else math.nan
 
     def to_dict(self) -> dict[str, Any]:
-        """Every number, for JSON."""
+        """Return every number, for JSON."""
         numbers = asdict(self) | {"precision": self.precision, "recall": self.recall}
         return plain(numbers | {"curve": [column.tolist() for column in self.curve]})  # type: ignore[no-any-return]
 

@@ -6,7 +6,7 @@ import math
 
 
 def cross_entropy(share: float, answer: float) -> float:
-    """-(share log answer + (1 - share) log(1 - answer)): the mean loss of always answering one probability, in nats.
+    """Return -(share log answer + (1 - share) log(1 - answer)), the mean loss of one constant answer, in nats.
 
     With answer = share it is the entropy of the base rate, the least that any constant answer costs.
     """
@@ -18,7 +18,7 @@ def cross_entropy(share: float, answer: float) -> float:
 
 
 def percent_below(loss: float, baseline: float) -> str:
-    """'47.9 % below baseline', or above it, or that no baseline can be had."""
+    """Return '47.9 % below baseline', or above it, or that there is no baseline."""
     if not baseline > 0:
         return "no baseline (one class only)"
     share = 100 * (1 - loss / baseline)

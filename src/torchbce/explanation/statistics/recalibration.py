@@ -1,4 +1,4 @@
-"""Predictions mended by what happened: by a line, by isotonic regression or in bins.
+"""Recalibrated predictions: by a line, by isotonic regression or in bins.
 
 Whichever does best on items that were not seen: a line where these are few, isotonic regression where the truth rises
 with the predictions, bins (twice the cube root of the number of items) where it does not.

@@ -1,4 +1,4 @@
-"""What items may add to a mean of whose kind the sample has too few, where it rests on a handful of items.
+"""What rare items, of which the sample holds too few, may add to a mean that rests on a handful of items.
 
 Near separation almost every item costs almost nothing, and the mean is made by the few that the model is wrong about.
 Fewer than five of these say nothing of the next: where one item of 2,000 is wrong, intervals from the items' spread

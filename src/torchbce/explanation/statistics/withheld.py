@@ -1,4 +1,4 @@
-"""Why a figure has no interval, where it has none."""
+"""Reasons why a figure has no interval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trainer as a scikit-learn classifier: `fit`, `predict_proba`, and the run folder that the command line has."""
+"""The trainer of tables as a scikit-learn classifier: `fit`, `predict_proba`, and the run folder of the command."""
 
 from __future__ import annotations
 
@@ -15,10 +15,18 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from torchbce.common.errors import InputError
 from torchbce.common.visible import MESSAGE, shown
-from torchbce.io.frames import column_names, described, frame_of, is_frame, named, renamed, stacked
+from torchbce.io.frames import (
+    describe_value,
+    frame_column_names,
+    is_frame,
+    join_names,
+    rename_columns,
+    stack_frames,
+    to_frame,
+)
 from torchbce.monitor.history import Epoch
-from torchbce.table.classifier.eval_rows import eval_rows
-from torchbce.table.classifier.inputs import array_of, groups_of, labels_of, weights_of
+from torchbce.table.classifier.eval_set import read_eval_set
+from torchbce.table.classifier.inputs import check_labels, check_weights, encode_groups, to_array
 from torchbce.table.columns.choose import USABLE, choose_columns
 from torchbce.table.columns.columns import zero_in_front
 from torchbce.table.columns.examples import Examples
@@ -35,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BCEClassifier"]
 
-NUMERIC = ("numeric", "counts the rows")  # a column that the caller hands over is taken to be meant
+NUMERIC = ("numeric", "counts the rows")  # here a column that counts the rows is used: the caller chose it
 
 
 class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -127,14 +135,14 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: what scikit-learn's classifiers refuse; infinite values.
         """
-        if y is None:  # which scikit-learn wants to hear before all else
+        if y is None:  # scikit-learn expects this error before all others
             raise InputError("requires y to be passed, but the target y is None")
         frame = self._table(X)
         if frame.height == 1:
             raise ValueError("X has 1 sample; two classes need more (minimum 2)")
-        y = labels_of(y, frame.height)
+        y = check_labels(y, frame.height)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        weight = weights_of(sample_weight, frame.height)
+        weight = check_weights(sample_weight, frame.height)
         classes = self._classes(y if weight is None else y[weight > 0])
         examples = self._examples(frame, y == classes[1], weight, groups)
         splits: list[Split] | None = None
@@ -184,7 +192,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.classes_[positive.astype(int)])
 
     def _logits(self, X: Any) -> np.ndarray:
-        """With one warning for a call, if there are unknown categories; it names the line of the caller's caller."""
+        """Return logits, with one warning about unknown categories that names the line of the caller's caller."""
         check_is_fitted(self, "model_")
         frame = self._new_rows(X)
         logits = self.model_.logits(frame, "X")
@@ -226,16 +234,18 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def _table(self, X: Any) -> pl.DataFrame:
-        """X to learn from, checked as scikit-learn checks; what is kept of it are the columns' names."""
+        """Check X as scikit-learn does, remember its columns' names, and return it as a frame."""
         if not is_frame(X):
-            return frame_of(
+            return to_frame(
                 validate_data(
-                    self, array_of(X), reset=True, dtype=None, ensure_all_finite="allow-nan", accept_sparse=False
+                    self, to_array(X), reset=True, dtype=None, ensure_all_finite="allow-nan", accept_sparse=False
                 )
             )
-        frame = frame_of(X)
+        frame = to_frame(X)
         if not frame.height or not frame.width:
-            raise InputError(f"X is {described(X)}, with {frame.height} rows and {frame.width} columns; it needs some")
+            raise InputError(
+                f"X is {describe_value(X)}, with {frame.height} rows and {frame.width} columns; it needs some"
+            )
         self.n_features_in_ = frame.width
         self.__dict__.pop("feature_names_in_", None)
         if all(isinstance(name, str) for name in getattr(X, "columns", frame.columns)):  # as scikit-learn has it
@@ -243,29 +253,29 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return frame
 
     def _new_rows(self, X: Any) -> pl.DataFrame:
-        """A frame with the columns that the model needs, by their names; of an array, all that it was given."""
+        """Return the columns that the model needs as a frame, by their names; of an array, all columns."""
         if not is_frame(X):
             array = validate_data(
-                self, array_of(X), reset=False, dtype=None, ensure_all_finite="allow-nan", accept_sparse=False
+                self, to_array(X), reset=False, dtype=None, ensure_all_finite="allow-nan", accept_sparse=False
             )
-            return frame_of(array, self.columns_)
+            return to_frame(array, self.columns_)
         needed = list(dict.fromkeys(column.name for column in self.model_.columns))
-        there = column_names(X)
-        missing = [name for name in needed if name not in there]
-        if missing and not hasattr(self, "feature_names_in_") and len(there) == self.n_features_in_:
+        own = frame_column_names(X)
+        missing = [name for name in needed if name not in own]
+        if missing and not hasattr(self, "feature_names_in_") and len(own) == self.n_features_in_:
             warnings.warn(
                 "X has feature names, but BCEClassifier was fitted without feature names: its columns are taken in "
                 "their order",
                 UserWarning,
                 stacklevel=4,
             )
-            return renamed(frame_of(X), self.columns_)
+            return rename_columns(to_frame(X), self.columns_)
         if missing:
             raise InputError(
-                f"X has no column{'s' * (len(missing) > 1)} {named(missing)}, which the model needs; add what is "
+                f"X has no column{'s' * (len(missing) > 1)} {join_names(missing)}, which the model needs; add what is "
                 "missing"
             )
-        frame = frame_of(X, needed)
+        frame = to_frame(X, needed)
         for column in self.model_.columns:
             lost = zero_in_front(column)
             if lost is not None and frame[column.name].dtype.is_numeric():
@@ -299,29 +309,29 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             kinds={name: kind for name, kind in kinds.items() if kind in USABLE},
             answers=positive.astype(np.uint8),
             weight=weight,
-            groups=groups_of(groups, frame.height),
+            groups=encode_groups(groups, frame.height),
         )
         if weight is not None and not (weight > 0).all():
             examples = examples.of(np.flatnonzero(weight > 0))
         return examples
 
     def _with_eval_set(self, examples: Examples, eval_set: Any, classes: np.ndarray) -> tuple[Examples, list[Split]]:
-        """The rows to learn from, then those of the eval set, which every member is judged by.
+        """Append the rows of the eval set, and return the splits by which every member is validated on them.
 
         Only the ratios of its weights count: their mean becomes that of the others.
         """
-        frame, y, weight = eval_rows(eval_set, examples.frame.columns, weighted=examples.weight is not None)
-        strange = [label for label in np.unique(y).tolist() if label not in classes.tolist()]
-        if strange:
+        frame, y, weight = read_eval_set(eval_set, examples.frame.columns, weighted=examples.weight is not None)
+        unknown = [label for label in np.unique(y).tolist() if label not in classes.tolist()]
+        if unknown:
             raise ValueError(
-                f"eval_set's y holds {shown(repr(strange[0]))}; the classes of y are {shown(classes.tolist())}"
+                f"eval_set's y holds {shown(repr(unknown[0]))}; the classes of y are {shown(classes.tolist())}"
             )
         learnt_from, judged_by = len(examples), frame.height
         own = np.ones(learnt_from) if examples.weight is None else examples.weight
         whole = np.concatenate([own, weight / weight.mean() * own.mean()])
         both = replace(
             examples,
-            frame=stacked(examples.frame, frame),
+            frame=stack_frames(examples.frame, frame),
             answers=np.concatenate([examples.answers, y == classes[1]]).astype(np.uint8),
             weight=None if examples.weight is None and (weight == weight[0]).all() else whole,
             groups=None,

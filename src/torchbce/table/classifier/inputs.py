@@ -1,4 +1,4 @@
-"""What a classifier is given for each row besides a table: labels, weights, groups, and rows to be judged by."""
+"""Check what a classifier is given besides a table: labels, weights, groups, and rows to validate on."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
 from torchbce.common.errors import InputError
-from torchbce.io.frames import described, is_gap, series_of
+from torchbce.io.frames import describe_value, is_missing, to_series
 from torchbce.table.read import group_numbers
 
 LABELS = "labels are texts, whole numbers, or true and false"
 EVAL_SET = "eval_set is (X, y) or (X, y, weight), or a list of one of these"
 
 
-def labels_of(y: Any, rows: int, name: str = "y") -> np.ndarray:
-    """One label for each row of X, (rows,): texts, numbers, or true and false.
+def check_labels(y: Any, rows: int, name: str = "y") -> np.ndarray:
+    """Return one label for each row of X, (rows,): texts, numbers, or true and false.
 
     Raises:
         ValueError: another number of labels, a label that is missing, labels of several kinds or of none of these.
@@ -27,14 +27,14 @@ def labels_of(y: Any, rows: int, name: str = "y") -> np.ndarray:
     try:
         labels = np.asarray(y)
     except ValueError as error:
-        raise InputError(f"{name} is {described(y)} with items of different lengths; {LABELS}") from error
+        raise InputError(f"{name} is {describe_value(y)} with items of different lengths; {LABELS}") from error
     if labels.ndim != 1 and not (labels.ndim == 2 and labels.shape[1] == 1):
-        raise InputError(f"{name} is {described(y)}; it is one label for each row of X")
+        raise InputError(f"{name} is {describe_value(y)}; it is one label for each row of X")
     if labels.dtype.kind == "c":
         raise InputError(f"Unknown label type: {name} holds {labels.dtype}; {LABELS}")
     labels = column_or_1d(labels, warn=True)
     _require_length(name, labels, rows)
-    gaps = np.array([is_gap(label) for label in labels.tolist()], dtype=bool)
+    gaps = np.array([is_missing(label) for label in labels.tolist()], dtype=bool)
     if gaps.any():
         raise InputError(
             f"{name} has no label in row {int(gaps.argmax()) + 1} ({int(gaps.sum())} such rows); leave out the rows "
@@ -43,8 +43,8 @@ def labels_of(y: Any, rows: int, name: str = "y") -> np.ndarray:
     return _of_one_kind(labels, name)
 
 
-def array_of(X: Any) -> Any:
-    """X as an array where it is a list of rows.
+def to_array(X: Any) -> Any:
+    """Return a list of rows as an array, and anything else as it is.
 
     Raises:
         ValueError: rows of different lengths.
@@ -57,8 +57,8 @@ def array_of(X: Any) -> Any:
         raise InputError(f"X is a {type(X).__name__} of rows of different lengths; give each row the same") from error
 
 
-def weights_of(sample_weight: Any, rows: int, name: str = "sample_weight") -> np.ndarray | None:
-    """A weight for each row of X, float64.
+def check_weights(sample_weight: Any, rows: int, name: str = "sample_weight") -> np.ndarray | None:
+    """Return a weight for each row of X, float64.
 
     Raises:
         ValueError: another number of weights, one that is no finite number from 0, none above 0.
@@ -67,33 +67,33 @@ def weights_of(sample_weight: Any, rows: int, name: str = "sample_weight") -> np
         return None
     if np.isscalar(sample_weight):
         sample_weight = np.full(rows, sample_weight)
-    values = series_of(name, sample_weight)
+    values = to_series(name, sample_weight)
     _require_length(name, values, rows)
     if not (values.dtype.is_numeric() or str(values.dtype) == "Boolean"):
         raise InputError(f"{name} holds {values.dtype}, such as {values[0]!r}; a weight is a finite number from 0")
     weights = values.cast(float).fill_null(np.nan).to_numpy()
     wrong = ~((weights >= 0) & (weights < np.inf))
     if wrong.any():
-        place = int(wrong.argmax())
-        what = "missing (NaN)" if np.isnan(weights[place]) else f"{weights[place]:g}"
-        what += ", negative" * bool(weights[place] < 0)
-        raise InputError(f"{name} of row {place + 1} is {what}; a weight is a finite number from 0")
+        position = int(wrong.argmax())
+        what = "missing (NaN)" if np.isnan(weights[position]) else f"{weights[position]:g}"
+        what += ", negative" * bool(weights[position] < 0)
+        raise InputError(f"{name} of row {position + 1} is {what}; a weight is a finite number from 0")
     if not weights.any():
         raise InputError(f"{name} is zero in all rows; no row would count")
     return weights
 
 
-def groups_of(groups: Any, rows: int) -> np.ndarray | None:
-    """A number for each group; a row without one is a group of its own."""
+def encode_groups(groups: Any, rows: int) -> np.ndarray | None:
+    """Return a number for each row's group; a row without one is a group of its own."""
     if groups is None:
         return None
-    values = series_of("groups", groups)
+    values = to_series("groups", groups)
     _require_length("groups", values, rows)
     return group_numbers(values)
 
 
-def eval_set_of(eval_set: Any) -> tuple[Any, ...]:
-    """(X, y) or (X, y, weight), of itself or of a list of one, as LightGBM and XGBoost take it.
+def unpack_eval_set(eval_set: Any) -> tuple[Any, ...]:
+    """Return (X, y) or (X, y, weight), given as such or in a list of one, as LightGBM and XGBoost take it.
 
     Raises:
         ValueError: several pairs, or something else.
@@ -104,7 +104,7 @@ def eval_set_of(eval_set: Any) -> tuple[Any, ...]:
         raise InputError(f"eval_set holds {len(eval_set)} pairs, and the epoch is chosen by one; {EVAL_SET}")
     if not isinstance(eval_set, tuple | list) or len(eval_set) not in (2, 3):
         size = f" of {len(eval_set)}" if isinstance(eval_set, tuple | list) else ""
-        raise InputError(f"eval_set is a {described(eval_set)}{size}; {EVAL_SET}")
+        raise InputError(f"eval_set is a {describe_value(eval_set)}{size}; {EVAL_SET}")
     return tuple(eval_set)
 
 

@@ -34,11 +34,11 @@ def load(path: str | Path) -> BCEClassifier:
         (200, 2)
     """
     described, model = load_model(Path(path))
-    found = BCEClassifier()
+    classifier = BCEClassifier()
     names = described.features or list(dict.fromkeys(column.name for column in described.columns))
-    found.model_, found.left_out_ = model, described.left_out
-    found.classes_ = class_values(described.classes, [described.target.negative, described.target.positive])
-    found.columns_, found.n_features_in_ = names, len(names)
+    classifier.model_, classifier.left_out_ = model, described.left_out
+    classifier.classes_ = class_values(described.classes, [described.target.negative, described.target.positive])
+    classifier.columns_, classifier.n_features_in_ = names, len(names)
     if described.source != FROM_ARRAY:
-        found.feature_names_in_ = np.array(names, dtype=object)
-    return found
+        classifier.feature_names_in_ = np.array(names, dtype=object)
+    return classifier

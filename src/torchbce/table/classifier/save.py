@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torchbce.common.errors import OutputError
 from torchbce.table.columns.target import Target
-from torchbce.table.run.folder import ClassKind, describe, save_model
-from torchbce.table.run.reservation import reserved
+from torchbce.table.run.folder import ClassKind, describe_model, save_model
+from torchbce.table.run.reservation import reserve_run_folder
 
 if TYPE_CHECKING:
     from torchbce.table.classifier.classifier import BCEClassifier
@@ -18,10 +18,10 @@ KINDS: dict[str, ClassKind] = {"i": "integer", "u": "integer", "f": "number", "b
 
 
 def save(classifier: BCEClassifier, folder: Path) -> None:
-    """See `BCEClassifier.save`."""
+    """Write a run folder; see `BCEClassifier.save`."""
     negative, positive = classifier.classes_.tolist()
     ensemble = classifier.model_.ensemble
-    described = describe(
+    described = describe_model(
         classifier.model_,
         source="BCEClassifier" if hasattr(classifier, "feature_names_in_") else FROM_ARRAY,
         target=Target(column="y", positive=str(positive), negative=str(negative)),
@@ -31,10 +31,10 @@ def save(classifier: BCEClassifier, folder: Path) -> None:
         training={name: _plain(value) for name, value in classifier.get_params().items()},
         result={},
     )
-    with reserved(folder, exact=True) as place:
+    with reserve_run_folder(folder, exact=True) as reserved:
         try:
-            save_model(place.draft, described, ensemble)
-            place.finish()
+            save_model(reserved.draft, described, ensemble)
+            reserved.finish()
         except OSError as error:
             raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
 

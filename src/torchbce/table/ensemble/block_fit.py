@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from torchbce.perceptron.machine import Optimizer
 from torchbce.perceptron.rows import Rows
+from torchbce.perceptron.trainer import Optimizer
 from torchbce.table.columns.background import background
 from torchbce.table.columns.columns import inputs_of, levels_of, number_count
 from torchbce.table.ensemble.calibration import bce, calibrate
@@ -26,8 +26,8 @@ from torchbce.table.ensemble.in_blocks import LanesInBlocks, for_each_window, lo
 from torchbce.table.ensemble.result import EnsembleFit
 from torchbce.table.ensemble.trainer import EnsembleTrainer
 from torchbce.table.ensemble.validation import EpochSelector
-from torchbce.table.network.crew import Crew
-from torchbce.table.network.machines import Machines
+from torchbce.table.network.data_parallel import DataParallelStep
+from torchbce.table.network.trainers import TrainerFactory
 from torchbce.table.packed.prepare import Stream
 
 
@@ -52,15 +52,15 @@ def fit_blocks(
     Raises:
         InputError: a loss that is not finite; a device that is not there.
     """
-    machines, base_rate = Machines(config.device), stream.train.share
+    factory, base_rate = TrainerFactory(config.device), stream.train.share
     numbers, levels = number_count(stream.columns), levels_of(stream.columns)
     networks = new_networks(stream.edges, numbers, levels, base_rate, config, config.members, seed)
     optimizer = Optimizer(config.optimizer, config.weight_decay)
     selector = EpochSelector(validation_set(stream.valid, base_rate, enough=enough))
     threads = ThreadPoolExecutor(torch.get_num_threads(), "lanes")
-    crews = [Crew.of(network, optimizer, threads, seed + i, machines) for i, network in enumerate(networks)]
+    crews = [DataParallelStep.of(network, optimizer, threads, seed + i, factory) for i, network in enumerate(networks)]
     strategy = LanesInBlocks(stream.train, stream.valid, crews, config, seed)
-    with machines.one_thread_each(), threads:
+    with factory.single_threaded(), threads:
         EnsembleTrainer(strategy, selector, config, callbacks or Callbacks()).run()
         for network in networks:
             network.eval()

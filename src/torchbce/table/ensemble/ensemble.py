@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from torchbce.perceptron.machine import Optimizer, one_blas_thread
+from torchbce.perceptron.trainer import Optimizer, one_blas_thread
 from torchbce.table.columns.background import COUNT, averaged_over
 from torchbce.table.ensemble.blend import blend
 from torchbce.table.ensemble.calibration import AS_IT_IS, Scaling
@@ -45,11 +45,11 @@ class Ensemble:
     def prepared(self) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
         """Give `logits` for many calls: compiled networks with many levels take longer to set up than some rows."""
         with one_blas_thread(), ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            machines = [compiled(network, Optimizer(), batch=BATCH, seed=0) for network in self.networks]
+            factory = [compiled(network, Optimizer(), batch=BATCH, seed=0) for network in self.networks]
 
             def part(some: np.ndarray) -> np.ndarray:
                 ready = encoded(some, self.networks[0])  # all have the same pieces
-                found = list(threads.map(lambda machine: machine.outputs(ready).numpy(), machines))
+                found = list(threads.map(lambda machine: machine.outputs(ready).numpy(), factory))
                 logits = mean_logits(np.concatenate(found, 1))
                 if self.trees:
                     of_trees = threads.map(lambda trees: trees.logits(torch.from_numpy(some)).numpy(), self.trees)

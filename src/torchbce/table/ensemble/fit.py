@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from torchbce.checkpoint.keeper import Keeper
+from torchbce.checkpoint.checkpointer import Checkpointer
 from torchbce.table.columns.matrix import TrainingMatrix
 from torchbce.table.ensemble.blend import blend, fit_blend
 from torchbce.table.ensemble.calibration import calibrate
@@ -28,10 +28,10 @@ from torchbce.table.ensemble.member import Member, MemberSplit, new_network
 from torchbce.table.ensemble.result import EnsembleFit
 from torchbce.table.ensemble.trainer import EnsembleTrainer
 from torchbce.table.ensemble.validation import EpochSelector
+from torchbce.table.network.bins import EDGE_ROWS, bin_counts, quantile_bin_edges
 from torchbce.table.network.compiled import encoded
-from torchbce.table.network.edges import EDGE_ROWS, pieces_of, quantile_edges
-from torchbce.table.network.machines import Machines
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
+from torchbce.table.network.trainers import TrainerFactory
 from torchbce.table.splits.held import Split
 from torchbce.table.trees.boosted import BoostedTrees
 from torchbce.table.trees.boosting import grow
@@ -56,18 +56,18 @@ def fit_ensemble(
     Raises:
         InputError: a loss that is not finite; a device that is not there.
     """
-    machines, callbacks = Machines(config.device), callbacks or Callbacks()
+    factory, callbacks = TrainerFactory(config.device), callbacks or Callbacks()
     networks = _networks(data, config, len(splits), seed, start)
     data = replace(data, weight=None if data.weight is None else data.weight / data.weight.mean())
-    trees, config = _trees(data, splits, config, seed, callbacks.keeper)
+    trees, config = _trees(data, splits, config, seed, callbacks.checkpointer)
     rows = encoded(data.rows, networks[0], data.target, data.weight)
     members = [
-        Member(network, rows, _member_split(split), config, machines, seed + i)
+        Member(network, rows, _member_split(split), config, factory, seed + i)
         for i, (network, split) in enumerate(zip(networks, splits, strict=True))
     ]
     selector = EpochSelector(validation_set(members, data, enough=enough))
     weight = sum(_weight_of(data, member.split.train) for member in members)
-    with machines.one_thread_each(), ThreadPoolExecutor(torch.get_num_threads(), "member") as threads:
+    with factory.single_threaded(), ThreadPoolExecutor(torch.get_num_threads(), "member") as threads:
         strategy = MembersInMemory(members, selector.validation, threads, weight)
         EnsembleTrainer(strategy, selector, config, callbacks).run()
     for network in networks:
@@ -105,7 +105,7 @@ def _blended_and_calibrated(
 
 
 def _trees(
-    data: TrainingMatrix, splits: list[Split], config: EnsembleConfig, seed: int, keeper: Keeper
+    data: TrainingMatrix, splits: list[Split], config: EnsembleConfig, seed: int, checkpointer: Checkpointer
 ) -> tuple[list[BoostedTrees], EnsembleConfig]:
     """Return trees for each of the splits that differ, and the configuration with the time that is left."""
     if config.trees is None or not data.rows.shape[1] or len(np.intersect1d(*splits[0])):
@@ -117,7 +117,7 @@ def _trees(
         config.trees,
         seed=seed,
         budget=None if budget is None else budget * TREES_TIME,
-        keeper=keeper,
+        checkpointer=checkpointer,
     )
     if budget is not None:
         config = replace(config, time_budget=max(budget - (time.perf_counter() - start), budget / 10))
@@ -145,7 +145,7 @@ def new_networks(
 ) -> list[TableNetwork]:
     """Return networks before training; `edges` of every number, or none where numbers are not to be cut."""
     spec = NetworkSpec(
-        pieces=pieces_of(edges, numbers),
+        pieces=bin_counts(edges, numbers),
         levels=levels,
         hidden=list(config.hidden) if numbers + len(levels) else [],
         heads=config.heads if numbers + len(levels) else 1,
@@ -162,7 +162,7 @@ def _edges(data: TrainingMatrix, config: EnsembleConfig, seed: int) -> list[np.n
     sample = data.rows[:, : data.numbers]
     if len(sample) > EDGE_ROWS:
         sample = sample[np.random.default_rng(seed).choice(len(sample), EDGE_ROWS, replace=False)]
-    return quantile_edges(sample, config.pieces)
+    return quantile_bin_edges(sample, config.pieces)
 
 
 def _member_split(split: Split) -> MemberSplit:

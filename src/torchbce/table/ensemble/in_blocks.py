@@ -26,8 +26,8 @@ from torchbce.table.ensemble.ensemble import mean_logits
 from torchbce.table.ensemble.schedule import Schedule
 from torchbce.table.ensemble.strategy import EpochControl
 from torchbce.table.ensemble.validation import EpochTotals, ValidationSet, not_finite, require_finite
-from torchbce.table.network.crew import Crew
-from torchbce.table.network.machines import load_state, state_form, state_of
+from torchbce.table.network.data_parallel import DataParallelStep
+from torchbce.table.network.trainers import load_state, state_form, state_of
 from torchbce.table.packed.shuffled import Shuffled
 from torchbce.table.packed.stored import Stored, Window
 
@@ -44,7 +44,7 @@ class LanesInBlocks:
 
     train: Stored
     valid: Stored
-    crews: list[Crew]  # one for each network
+    crews: list[DataParallelStep]  # one for each network
     config: EnsembleConfig
     seed: int
     reading: float = 0.0
@@ -95,7 +95,7 @@ class LanesInBlocks:
     def _steps(self, window: Window, batches: tuple[Tensor, ...], epoch: int) -> None:
         """Take one step of every network with each batch."""
         step = self.crews[0].first.steps
-        lanes = -(-self.config.batch_size // self.crews[0].lane)
+        lanes = -(-self.config.batch_size // self.crews[0].micro_batch_rows)
         rates = self._learning_rates(step, len(batches))
         for batch, rate in zip(batches, rates, strict=True):
             draw = self.crews[0].first.steps * lanes
@@ -192,11 +192,11 @@ def for_each_window(part: Stored, evaluate: Callable[[Rows], Value]) -> list[Val
     count = part.layout.blocks_within(BLOCKS)
     windows = list(range(-(-part.blocks // count)))
     values = {}
-    for number in processes.shared_out(windows):
+    for number in processes.own_share(windows):
         look()
         blocks = range(number * count, min((number + 1) * count, part.blocks))
         values[number] = evaluate(part.window(blocks).rows)
-    return processes.gathered(values)
+    return processes.gather_shared(values)
 
 
 def weight_of(rows: Rows, some: Tensor) -> float:
@@ -204,7 +204,7 @@ def weight_of(rows: Rows, some: Tensor) -> float:
     return float(len(some)) if rows.weight is None else float(rows.weight[some.long()].sum(dtype=torch.float64))
 
 
-def logits_of(crews: list[Crew], rows: Rows) -> np.ndarray:
+def logits_of(crews: list[DataParallelStep], rows: Rows) -> np.ndarray:
     """Return the logit of the mean probability of all networks' heads, by row."""
     return mean_logits(np.concatenate([crew.outputs(rows) for crew in crews], 1))
 

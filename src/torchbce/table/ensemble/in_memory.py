@@ -41,14 +41,14 @@ class MembersInMemory:
     @property
     def can_stop(self) -> bool:
         """Whether this process alone has all members."""
-        return processes.count() == 1
+        return processes.world_size() == 1
 
     @property
     def out_of_time(self) -> bool:
         return self.members[0].schedule.is_over
 
     def train_epoch(self, control: EpochControl) -> None:
-        if not (control.callbacks.keeper.keeps and self.can_stop):
+        if not (control.callbacks.checkpointer.enabled and self.can_stop):
             if processes.from_first(lambda: control.is_checkpoint_due):
                 control.save()
             processes.in_all(lambda: self._side_by_side(control, lambda: False))
@@ -80,7 +80,7 @@ class MembersInMemory:
     def validation_logits(self, epoch: int) -> np.ndarray:
         own = self._own
         outputs = dict(zip(own, self.threads.map(Member.valid_outputs, own.values()), strict=True))
-        every = np.concatenate(processes.gathered(outputs))
+        every = np.concatenate(processes.gather_shared(outputs))
         require_finite(every, epoch)
         return pool_logits(mean_logits(every), self._positions(), len(self.validation.rows))
 
@@ -89,7 +89,7 @@ class MembersInMemory:
         return np.searchsorted(self.validation.rows, np.concatenate([m.split.valid.numpy() for m in self.members]))
 
     def totals(self) -> EpochTotals:
-        sums = processes.gathered(
+        sums = processes.gather_shared(
             {i: (m.total, m.machine.skipped, m.machine.skipped_weight) for i, m in self._own.items()}
         )
         losses, skipped, left_out = zip(*sums, strict=True)
@@ -100,7 +100,7 @@ class MembersInMemory:
             member.save_best()
 
     def restore_best(self) -> None:
-        best = processes.gathered({i: member.best for i, member in self._own.items()})
+        best = processes.gather_shared({i: member.best for i, member in self._own.items()})
         for member, weights in zip(self.members, best, strict=True):
             member.best = weights
             member.restore_best()
@@ -113,10 +113,10 @@ class MembersInMemory:
     @property
     def _own(self) -> Mapping[int, Member]:
         """Return the members that this process trains, by their numbers."""
-        return processes.shared_out(self.members)
+        return processes.own_share(self.members)
 
     def state_dict(self) -> State:
-        members = processes.gathered({i: member.state_dict() for i, member in self._own.items()})
+        members = processes.gather_shared({i: member.state_dict() for i, member in self._own.items()})
         return {"members": members, "seconds": self._seconds}
 
     def state_form(self) -> Any:

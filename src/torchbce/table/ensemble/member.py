@@ -14,12 +14,12 @@ from torch import Tensor
 
 from torchbce.checkpoint.form import Array, Maybe, Whole
 from torchbce.checkpoint.record import State
-from torchbce.perceptron.machine import Optimizer
 from torchbce.perceptron.rows import Rows
+from torchbce.perceptron.trainer import Optimizer
 from torchbce.table.ensemble.config import EnsembleConfig
 from torchbce.table.ensemble.schedule import Schedule
-from torchbce.table.network.machines import Machines, load_state, state_form, state_of
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
+from torchbce.table.network.trainers import TrainerFactory, load_state, state_form, state_of
 
 CALL = 0.1  # seconds that a call of the machine should take: between calls, Ctrl-C is seen
 
@@ -56,14 +56,14 @@ class Member:
         rows: Rows,
         split: MemberSplit,
         config: EnsembleConfig,
-        machines: Machines,
+        factory: TrainerFactory,
         seed: int,
     ) -> None:
         self.network, self.rows, self.split = network, rows, split
         self.batch = min(config.batch_size, len(split.train))
         self.steps_per_epoch = -(-len(split.train) // self.batch)
         optimizer = Optimizer(config.optimizer, config.weight_decay)
-        self.machine = machines.one(network, optimizer, batch=self.batch, seed=seed, skip=config.on_nan == "skip")
+        self.machine = factory.trainer(network, optimizer, batch=self.batch, seed=seed, skip=config.on_nan == "skip")
         self.generator = np.random.default_rng(seed)
         self.schedule = Schedule.of(config, self.steps_per_epoch)
         self.best: Tensor | None = None  # weights
@@ -164,6 +164,6 @@ def new_network(spec: NetworkSpec, edges: list[np.ndarray], base_rate: float, se
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = TableNetwork(spec)
-    network.set_edges(edges)
+    network.set_bin_edges(edges)
     network.start_at(base_rate)
     return network

@@ -29,7 +29,7 @@ class EpochControl:
     @property
     def is_checkpoint_due(self) -> bool:
         """Return whether it is time for a checkpoint."""
-        return self.callbacks.keeper.is_due
+        return self.callbacks.checkpointer.is_due
 
 
 class Strategy(Protocol):

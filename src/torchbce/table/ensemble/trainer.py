@@ -33,13 +33,13 @@ class EnsembleTrainer:
             InputError: a loss that is not finite.
         """
         self._resume()
-        keeper = self.callbacks.keeper
-        with signals_held(hold=keeper.keeps and self.strategy.can_stop) as signal:
+        checkpointer = self.callbacks.checkpointer
+        with signals_held(hold=checkpointer.enabled and self.strategy.can_stop) as signal:
             while not (self._is_over() or signal):
                 self._train_epoch(signal)
                 if not signal:
                     self._validate_and_record()
-            if keeper.keeps and not self._ended:  # what comes after the last epoch may be cut short
+            if checkpointer.enabled and not self._ended:  # what comes after the last epoch may be cut short
                 self._ended = not signal
                 self._save()
         self.strategy.restore_best()
@@ -65,14 +65,14 @@ class EnsembleTrainer:
 
     def _save(self) -> None:
         """Write a checkpoint; all processes call together."""
-        self.callbacks.keeper.save(
+        self.callbacks.checkpointer.save(
             {"networks": self.strategy.state_dict(), "epochs": self.selector.state_dict(), "ended": self._ended}
         )
 
     def _resume(self) -> None:
         """Restore the last checkpoint, if there is one."""
         form = {"networks": self.strategy.state_form(), "epochs": STATE_FORM, "ended": bool}
-        state = self.callbacks.keeper.saved(form, self._check_state)
+        state = self.callbacks.checkpointer.load(form, self._check_state)
         if state is None:
             return
         self.strategy.load_state_dict(state["networks"])

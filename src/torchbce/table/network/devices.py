@@ -1,4 +1,4 @@
-"""Where networks are trained: the processor, or a GPU that is there."""
+"""Devices that networks are trained on: the CPU, or a GPU of this machine."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 import torch
 
 from torchbce.common.errors import InputError
-from torchbce.common.group import number_here
+from torchbce.common.processes import local_rank
 
 
 def device_named(name: str) -> torch.device:
-    """Return the device `cpu`, `cuda` (under torchrun the one that is this process's) or `cuda:1`.
+    """Return the device `cpu`, `cuda` (under torchrun this process's) or `cuda:1`.
 
     Raises:
-        InputError: another name; a GPU that is not there.
+        InputError: another name; a GPU that does not exist.
     """
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise InputError(f"the device is {name!r}; it is cpu, cuda, or cuda:1 for the second GPU")
@@ -22,7 +22,7 @@ def device_named(name: str) -> torch.device:
         return torch.device(name)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     own = name == "cuda"
-    number = number_here() if own else int(name.removeprefix("cuda:"))
+    number = local_rank() if own else int(name.removeprefix("cuda:"))
     if number >= count:
         raise InputError(_missing(f"cuda:{number}", count, of_process=own and number > 0))
     return torch.device("cuda", number)

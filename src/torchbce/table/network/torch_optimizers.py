@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from torchbce.perceptron.machine import Optimizer
+from torchbce.perceptron.trainer import Optimizer
 
 
 def sgd(parameters: Tensor, gradient: Tensor, rate: float, decay: float) -> None:
@@ -24,9 +24,9 @@ def adamw(
     rate: float,
     step: int,
 ) -> None:
-    """p = kept p - rate m / (sqrt(v) + epsilon), with the moments m and v corrected for their start at 0.
+    """p = keep p - rate m / (sqrt(v) + epsilon), with the moments m and v corrected for their start at 0.
 
-    `decayed`: the parts of the parameters that decay. `step`: from 1.
+    decayed: the parts of the parameters that decay. step: from 1.
     """
     first, second = moments
     first.mul_(optimizer.beta1).add_(gradient, alpha=1.0 - optimizer.beta1)

@@ -9,7 +9,7 @@ import torch
 
 from torchbce.perceptron.rows import Limits, OutOfRange, Rows
 from torchbce.table.columns.columns import FittedColumn, inputs_of, levels_of, number_count
-from torchbce.table.network.edges import pieces_of
+from torchbce.table.network.bins import bin_counts
 from torchbce.table.packed.records import Arrays, Layout
 
 FINITE = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
@@ -41,7 +41,7 @@ class Bounds:
         for name, places in inputs_of(columns).items():
             for place in places:
                 names[place] = name
-        pieces = pieces_of(edges, numbers)
+        pieces = bin_counts(edges, numbers)
         cut = tuple(name for name, count in zip(names[:numbers], pieces, strict=True) if count)
         plain = tuple(name for name, count in zip(names[:numbers], pieces, strict=True) if not count)
         limits = Limits(tuple(count for count in pieces if count), len(plain), tuple(levels_of(columns)))

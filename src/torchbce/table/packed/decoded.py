@@ -14,8 +14,8 @@ def decoded(rows: Rows, network: TableNetwork) -> np.ndarray:
     bins, fractions = rows.bins.numpy().astype(np.int64), rows.fractions.numpy()
     start, length = network.start.numpy(), network.length.numpy()
     found = np.empty((len(bins), len(spec.pieces) + len(spec.levels)), np.float32)
-    columns = np.arange(len(spec.cut))
-    found[:, spec.cut] = start[columns, bins] + fractions * length[columns, bins]
-    found[:, spec.plain] = rows.numbers.numpy()
+    columns = np.arange(len(spec.binned))
+    found[:, spec.binned] = start[columns, bins] + fractions * length[columns, bins]
+    found[:, spec.numeric] = rows.numbers.numpy()
     found[:, len(spec.pieces) :] = rows.codes.numpy()
     return found

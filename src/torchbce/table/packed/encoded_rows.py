@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from torchbce.io.shards import Batch
+from torchbce.io.shards import TableBatch
 from torchbce.table.columns.answers import Answers
 from torchbce.table.columns.background import StandIns
 from torchbce.table.columns.encoder import Encoder
@@ -41,7 +41,7 @@ class RowEncoder:
         target: Target,
         weights: Weights | None,
         mean_weight: float,
-        parts_of: Callable[[Batch], np.ndarray],
+        parts_of: Callable[[TableBatch], np.ndarray],
         stand_ins: StandIns,
     ) -> None:
         self._encoder, self._answers, self._target = encoder, answers, target
@@ -54,13 +54,13 @@ class RowEncoder:
         weights = [] if self._weights is None else [self._weights.column]
         return [*self._encoder.names, self._target.column, *weights]
 
-    def with_parts(self, parts_of: Callable[[Batch], np.ndarray]) -> RowEncoder:
+    def with_parts(self, parts_of: Callable[[TableBatch], np.ndarray]) -> RowEncoder:
         """The same with other parts."""
         found = copy.copy(self)
         found._parts_of = parts_of
         return found
 
-    def __call__(self, batch: Batch) -> Encoded:
+    def __call__(self, batch: TableBatch) -> Encoded:
         """All of a batch.
 
         Raises:

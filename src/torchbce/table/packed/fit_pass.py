@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from torchbce.common.errors import InputError
-from torchbce.io.shards import Batch, Shards
+from torchbce.io.shards import Shards, TableBatch
 from torchbce.table.columns.answers import Answers
 from torchbce.table.columns.background import StandIns, background, filled
 from torchbce.table.columns.choose import USABLE
@@ -22,7 +22,7 @@ from torchbce.table.columns.levels import ROOM
 from torchbce.table.columns.requirements import FEWEST, require_of_each_class
 from torchbce.table.columns.roles import Roles
 from torchbce.table.columns.target import Target
-from torchbce.table.network.edges import EDGE_ROWS
+from torchbce.table.network.bins import EDGE_ROWS
 from torchbce.table.packed.encoded_rows import RowEncoder
 from torchbce.table.splits.parts import DROPPED, NAMES, OF_SAMPLE, TEST, TRAIN
 from torchbce.table.splits.row_parts import RowParts, Weights
@@ -84,7 +84,7 @@ class FitPass:
                 on_rows(len(batch))
         return self._learnt()
 
-    def _add(self, batch: Batch, threads: Executor) -> None:
+    def _add(self, batch: TableBatch, threads: Executor) -> None:
         frame, name = batch.frame, batch.name
         codes = self._answers.codes(frame[self._roles.target], name)
         parts = self._parts.of(batch)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from torchbce.common.errors import OutputError
-from torchbce.io.shards import Batch
+from torchbce.io.shards import TableBatch
 from torchbce.table.packed.cache import ELSEWHERE
 from torchbce.table.packed.encoded_rows import Encoded
 from torchbce.table.packed.part_file import Part, PartFile
@@ -49,7 +49,7 @@ class Packer:
         self._stack.close()
 
     def add(
-        self, batches: Iterator[Batch], encode: Callable[[Batch], Encoded], on_rows: Callable[[int], object]
+        self, batches: Iterator[TableBatch], encode: Callable[[TableBatch], Encoded], on_rows: Callable[[int], object]
     ) -> int:
         """All rows of a table, each to its part, in their order; some batches are encoded at the same time.
 

@@ -1,14 +1,14 @@
 """Numbers as the network has them: those cut into pieces, and the plain ones.
 
-The same as `network.edges.cells`, three times as fast: a number's place on a grid says between which edges it can lie,
-and a comparison or two say between which it does. Where edges crowd, the search for them is left to `cells`.
+The same bins as by `network.bins.bin_index`, three times as fast: a number's place on a grid says between which edges
+it can lie, and a comparison or two say between which it does. Where edges crowd, `bin_index` searches for them.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from torchbce.table.network.edges import cells, pieces_of
+from torchbce.table.network.bins import bin_counts, bin_fraction, bin_index
 
 ROWS = 1 << 14  # at a time: a chunk of the columns stays in the processor's cache
 GRID, CROWD = 4096, 4  # places; edges in one of them, beyond which a search is as fast
@@ -18,7 +18,7 @@ class Pieces:
     """`cut`: the numbers that are cut, those with more than two edges; `plain`: the others."""
 
     def __init__(self, edges: list[np.ndarray], numbers: int) -> None:
-        pieces = pieces_of(edges, numbers)
+        pieces = bin_counts(edges, numbers)
         self.cut = [i for i, count in enumerate(pieces) if count]
         self.plain = [i for i, count in enumerate(pieces) if not count]
         self._grids = [_Grid(edges[i][:-1], np.diff(edges[i])) for i in self.cut]
@@ -54,10 +54,11 @@ class _Grid:
             return np.asarray(((numbers - self._start[0]) * self._scale).clip(0, GRID - 1).astype(np.int32))
 
     def encode(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if self._most > CROWD:
-            bins, fractions = cells(numbers[:, None], self._start[None], self._length[None])
-            return bins[:, 0], fractions[:, 0]
+        piece = bin_index(numbers, self._start) if self._most > CROWD else self._from_grid(numbers)
+        return piece, bin_fraction(numbers, piece, self._start, self._length)
+
+    def _from_grid(self, numbers: np.ndarray) -> np.ndarray:
         piece = self._before[self._places(numbers)]
         for _ in range(self._most):
             piece = piece + (numbers >= self._end[piece])
-        return piece, ((numbers - self._start[piece]) / self._length[piece]).clip(0, 1)
+        return np.asarray(piece)

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from torchbce.common.errors import InputError
-from torchbce.io.files import missing_columns
+from torchbce.io.files import refuse_missing_columns
 from torchbce.io.folder_keys import keys_of
-from torchbce.io.opened import Format
-from torchbce.io.shards import Shards, shards_of
+from torchbce.io.shards import Shards, open_shards
+from torchbce.io.source import Format
 from torchbce.table.columns.columns import FittedColumn, number_count
 from torchbce.table.columns.requirements import require_of_each_class
 from torchbce.table.columns.roles import Roles
 from torchbce.table.columns.target import Target
-from torchbce.table.network.edges import EDGE_ROWS, quantile_edges
+from torchbce.table.network.bins import EDGE_ROWS, quantile_bin_edges
 from torchbce.table.packed.bounds import Bounds
 from torchbce.table.packed.cache import UnusableCache, new_cache, read_description, write_description
 from torchbce.table.packed.description import FORMAT, CacheFile, Tensors
@@ -91,8 +91,8 @@ def prepare_stream(
         )
     roles.require_apart(names[0])
     with contextlib.ExitStack() as stack:
-        table = stack.enter_context(shards_of(names, format))
-        aside = None if held.file is None else stack.enter_context(shards_of([held.file], format))
+        table = stack.enter_context(open_shards(names, format))
+        aside = None if held.file is None else stack.enter_context(open_shards([held.file], format))
         options = _options(roles, held, table, seed, pieces)
         both = [table, *([] if aside is None else [aside])]
         print_ = fingerprint(
@@ -138,14 +138,14 @@ def _made(
     on_rows: OnRows | None,
 ) -> tuple[CacheFile, Tensors]:
     for columns, flag in roles.flags:
-        missing_columns([name for name in columns if name not in table.columns], table.columns, table.name, flag)
+        refuse_missing_columns([name for name in columns if name not in table.columns], table.columns, table.name, flag)
     shares = Shares.of(held, table.rows)
     looks = roles.time is not None or (roles.group is not None and aside is not None)
     heard = _Heard(on_rows, (2 + looks) * table.rows + (0 if aside is None else aside.rows))
     looked = looked_at(table, roles, shares, seed=seed, size=EDGE_ROWS, on_rows=heard) if looks else NOTHING
     parts = RowParts(roles, shares, seed, table.format.decimal, looked)
     learnt = FitPass(table, roles, parts, seed).run(heard)
-    edges = quantile_edges(learnt.sample[:, : number_count(learnt.columns)], pieces) if pieces else []
+    edges = quantile_bin_edges(learnt.sample[:, : number_count(learnt.columns)], pieces) if pieces else []
     cut = Pieces(edges, number_count(learnt.columns))
     layout = Bounds.of(learnt.columns, edges).layout(weighted=roles.weight is not None)
     expected = [*learnt.counts.sum(1).tolist(), *([] if aside is None else [aside.rows])]

@@ -1,4 +1,4 @@
-"""MODEL_CARD.md: what a model is, what it is worth and on which rows that was seen (after Mitchell et al., 2019)."""
+"""Write MODEL_CARD.md: what a model is, its loss and on which rows that was measured (after Mitchell et al., 2019)."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from torchbce.explanation.render.text import thin, with_error
 from torchbce.table.columns.columns import CalendarColumn, CategoricalColumn, FittedColumn, NumericColumn
 from torchbce.table.estimate import Estimate
 from torchbce.table.run.folder import ModelFile
-from torchbce.table.run.report import what_rows
+from torchbce.table.run.report import describe_rows
 
-MOST = 200  # columns that are listed
-DAY = 86_400  # seconds
+MAX_COLUMNS = 200  # columns that are listed
+SECONDS_PER_DAY = 86_400  # seconds
 
 
 def model_card(described: ModelFile, estimate: Estimate | None) -> str:
-    """In Markdown."""
+    """Return the card in Markdown."""
     source, share = code(described.source), percent(described.result["base_rate"] or 0.0)
     column, yes, no = map(code, (described.target.column, described.target.positive, described.target.negative))
     lines = [
         f"# {source}: {column}",
         "",
         f"Probability that {column} is {yes} and not {no}, for a row of a table. "
-        f"{_members(described)}, trained on binary cross-entropy by torchbce {described.versions['torchbce']}.",
+        f"{_describe_members(described)}, trained on binary cross-entropy by torchbce "
+        f"{described.versions['torchbce']}.",
         "",
         "## What it is worth",
         "",
-        *_worth(described, estimate),
+        *_estimate_lines(described, estimate),
         "",
         "## What it learnt from",
         "",
@@ -42,9 +43,9 @@ def model_card(described: ModelFile, estimate: Estimate | None) -> str:
         "",
         "| column | kind | in training |",
         "| --- | --- | --- |",
-        *_columns(described.columns),
+        *_column_rows(described.columns),
         "",
-        *_left_out(described.left_out),
+        *_left_out_lines(described.left_out),
         "## Limits",
         "",
         "- The figures hold for rows from the same source as those above, not for another time, place or population.",
@@ -63,20 +64,20 @@ def model_card(described: ModelFile, estimate: Estimate | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _members(described: ModelFile) -> str:
+def _describe_members(described: ModelFile) -> str:
     networks = f"An ensemble of {counted(described.members, 'small network')}"
     if not described.trees:
         return networks
     trees = counted(len(described.trees), "set")
-    return f"{networks} and {trees} of boosted trees, which have weight {described.share:.3g} in the blended logit"
+    return f"{networks} and {trees} of boosted trees, whose weight in the blended logit is {described.share:.3f}"
 
 
-def _worth(described: ModelFile, estimate: Estimate | None) -> list[str]:
+def _estimate_lines(described: ModelFile, estimate: Estimate | None) -> list[str]:
     if estimate is None:
         return ["No rows were kept aside, so there is no estimate. The loss that the epoch was chosen by is too good."]
-    found = estimate.explanation
+    explanation = estimate.explanation
     lines = [
-        f"Seen on {len(estimate.rows):,} rows, {what_rows(estimate)}: "
+        f"Seen on {len(estimate.rows):,} rows, {describe_rows(estimate)}: "
         + (
             "each is predicted by a model of the same kind that was trained and chosen without it."
             if estimate.by_folds
@@ -85,24 +86,25 @@ def _worth(described: ModelFile, estimate: Estimate | None) -> list[str]:
         "",
         "| answer | BCE, nats per item | more than the model |",
         "| --- | ---: | ---: |",
-        f"| **this model** | {with_error(found, '±')} | |",
+        f"| **this model** | {with_error(explanation, '±')} | |",
         *(
             f"| {other.name} | {other.bce:.6f} | {other.more:+.6f} ± {other.error:.6f} |"
             for other in estimate.differences
         ),
         "",
         "± is a standard error.",
-        *([f"Of this model {thin(found)}."] if thin(found) else []),
+        *([f"Of this model {thin(explanation)}."] if thin(explanation) else []),
     ]
-    if found.miscalibrated is not None:
-        lines.append(f"Calibration: {found.miscalibrated}.")
+    if explanation.miscalibrated is not None:
+        lines.append(f"Calibration: {explanation.miscalibrated}.")
     if estimate.importances:
-        shown = ", ".join(f"{code(one.column)} {one.nats:.4f} ± {one.error:.4f}" for one in estimate.importances[:10])
+        first = [f"{code(own.column)} {own.nats:.4f} ± {own.error:.4f}" for own in estimate.importances[:10]]
+        shown = ", ".join(first)
         lines += ["", f"Columns that are worth most, in nats per item: {shown}."]
     return lines
 
 
-def _columns(columns: list[FittedColumn]) -> list[str]:
+def _column_rows(columns: list[FittedColumn]) -> list[str]:
     rows = []
     for column in columns:
         if isinstance(column, CalendarColumn):
@@ -117,20 +119,21 @@ def _columns(columns: list[FittedColumn]) -> list[str]:
             )
         gaps = ", with gaps" if column.gaps else ""
         rows.append(f"| {code(column.name, in_table=True)} | {kind} | {seen}{gaps} |")
-    return [*rows[:MOST], *([f"| {len(rows) - MOST} more | | |"] if len(rows) > MOST else [])]
+    return [*rows[:MAX_COLUMNS], *([f"| {len(rows) - MAX_COLUMNS} more | | |"] if len(rows) > MAX_COLUMNS else [])]
 
 
 def _dates(column: NumericColumn) -> str:
-    """From when to when, as ISO 8601 writes it: days, or seconds where the times of a day differ."""
+    """Return the first and last date as ISO 8601 writes them: days, or seconds where there are times of day."""
     unit: Literal["D", "s"] = "D" if column.low.is_integer() and column.high.is_integer() else "s"
     low, high = (
-        np.datetime64(round(days * DAY), "s").astype(f"datetime64[{unit}]") for days in (column.low, column.high)
+        np.datetime64(round(days * SECONDS_PER_DAY), "s").astype(f"datetime64[{unit}]")
+        for days in (column.low, column.high)
     )
     return f"{low} to {high}"
 
 
-def _left_out(columns: dict[str, str]) -> list[str]:
+def _left_out_lines(columns: dict[str, str]) -> list[str]:
     if not columns:
         return []
-    some = ", ".join(f"{code(name)} ({escaped(reason)})" for name, reason in list(columns.items())[:MOST])
+    some = ", ".join(f"{code(name)} ({escaped(reason)})" for name, reason in list(columns.items())[:MAX_COLUMNS])
     return [f"Left out: {some}.", ""]

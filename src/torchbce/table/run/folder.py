@@ -1,9 +1,9 @@
-"""A run on disk: model.safetensors, model.json, predictions.parquet and history.csv; report.html and MODEL_CARD.md.
+"""Read and write a run folder: model.safetensors, model.json, predictions.parquet, history.csv, and two pages.
 
-The first four appear together or not at all (see `reservation`); the pages for people come after, each whole (see
-`write`). Nothing in a run folder is executed when it is read: weights are safetensors, the rest is JSON that must match
-the model below, and the sizes in the JSON are compared with those of the weights before any memory is taken. The JSON
-holds digests of the weights, of the predictions and of itself, so that no flipped bit gives other predictions in
+The first four appear together or not at all (see `reservation`); report.html and MODEL_CARD.md come after, each whole
+(see `write`). Nothing in a run folder is executed when it is read: weights are safetensors, the rest is JSON that must
+match the model below, and the sizes in the JSON are compared with those of the weights before any memory is taken. The
+JSON holds digests of the weights, of the predictions and of itself, so that no flipped bit gives other predictions in
 silence.
 """
 
@@ -35,19 +35,23 @@ from torchbce.table.trees.boosted import BoostedTrees, TreesSpec
 MODEL_FILE, WEIGHTS_FILE = "model.json", "model.safetensors"
 PREDICTIONS_FILE, HISTORY_FILE, REPORT_FILE = "predictions.parquet", "history.csv", "report.html"
 CARD_FILE = "MODEL_CARD.md"
-BACKGROUND = "background"  # the tensor of the values for unknown cells
+BACKGROUND_TENSOR = "background"  # the tensor of the values for unknown cells
 MAX_MODEL_BYTES = 64 * 2**20  # of model.json; a thousand columns of a thousand levels fit
-ELEMENTS = {torch.float32: "F32", torch.float64: "F64", torch.int32: "I32"}  # as safetensors calls them
+ELEMENT_NAMES = {torch.float32: "F32", torch.float64: "F64", torch.int32: "I32"}  # as safetensors calls them
 
 ClassKind = Literal["text", "integer", "number", "boolean"]  # what the target's two values are
 
 
-FORMATS = "torchbce-table-"
+FORMAT_PREFIX = "torchbce-table-"
 FORMAT: Literal["torchbce-table-6"] = "torchbce-table-6"  # rises with every field
+# What a folder of the version before cannot tell, without which its predictions would be others.
+LACKING = {
+    "torchbce-table-5": " (it does not hold the values of its training rows by which unknown categories are answered)"
+}
 
 
 class ModelFile(BaseModel):
-    """All of a trained model but its weights; `network` is what each of its `members` is, `share` is the trees'."""
+    """A trained model without its weights; each of `members` is a `network`, and `share` is the weight of the trees."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -84,10 +88,10 @@ class ModelFile(BaseModel):
 
 
 def class_values(kind: ClassKind, texts: list[str]) -> np.ndarray:
-    """The target's values as they were before they were texts.
+    """Return the target's values as they were before they became texts.
 
     Raises:
-        ValueError: a text is none of such a value.
+        ValueError: a text is no value of this kind.
     """
     if kind == "integer":
         return np.array([int(text) for text in texts], dtype=np.int64)
@@ -98,8 +102,8 @@ def class_values(kind: ClassKind, texts: list[str]) -> np.ndarray:
     return np.array(texts, dtype=object)
 
 
-def describe(model: Model, **more: Any) -> ModelFile:
-    """What is known of a model by itself, and `more` that its maker knows."""
+def describe_model(model: Model, **more: Any) -> ModelFile:
+    """Describe a model by what it holds, and by `more` that its maker knows."""
     ensemble = model.ensemble
     return ModelFile(
         format=FORMAT,
@@ -117,7 +121,7 @@ def describe(model: Model, **more: Any) -> ModelFile:
 
 
 def save_model(draft: Path, described: ModelFile, ensemble: Ensemble) -> None:
-    """model.safetensors and, with its digest and that of the predictions, if they are there, model.json."""
+    """Write model.safetensors and model.json, which holds the digests of it and of the predictions that are there."""
     try:
         assert ensemble.background is not None, "a model without values for unknown cells"
         values = torch.from_numpy(ensemble.background)
@@ -126,16 +130,16 @@ def save_model(draft: Path, described: ModelFile, ensemble: Ensemble) -> None:
         raise OSError(f"{WEIGHTS_FILE}: {error}") from error
     names = (name for name in (WEIGHTS_FILE, PREDICTIONS_FILE) if (draft / name).exists())
     digests = {name: _digest(draft / name) for name in names}
-    whole = described.model_copy(update={"sha256": digests})
-    whole = whole.model_copy(update={"sha256": digests | {MODEL_FILE: _own_digest(whole)}})
-    (draft / MODEL_FILE).write_text(whole.model_dump_json(indent=1), encoding="utf-8")
+    signed = described.model_copy(update={"sha256": digests})
+    signed = signed.model_copy(update={"sha256": digests | {MODEL_FILE: _own_digest(signed)}})
+    (draft / MODEL_FILE).write_text(signed.model_dump_json(indent=1), encoding="utf-8")
 
 
 def _tensors(
     networks: list[TableNetwork], trees: list[BoostedTrees], background: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """By the kind and number of the member and the tensor's name; copies, as parameters are views of one tensor."""
-    return {BACKGROUND: background} | {
+    """Return copies of all tensors by member and name; copies, as parameters are views of one tensor."""
+    return {BACKGROUND_TENSOR: background} | {
         f"{kind}.{i}.{name}": tensor.clone()
         for kind, members in (("networks", networks), ("trees", trees))
         for i, member in enumerate(members)
@@ -144,7 +148,11 @@ def _tensors(
 
 
 def check_predictions_file(folder: Path) -> Path:
-    """The predictions of a run, once they are known to be those that were written."""
+    """Return the path of a run's predictions, after checking that they are those that training wrote.
+
+    Raises:
+        RunFolderError: they are not, or this is no run folder.
+    """
     path = folder / PREDICTIONS_FILE
     if not path.is_file():
         raise RunFolderError(f"{folder} has no {PREDICTIONS_FILE}; name a file, or a folder that train made")
@@ -154,8 +162,12 @@ def check_predictions_file(folder: Path) -> Path:
     return path
 
 
-def described_run(folder: Path) -> ModelFile:
-    """What a run's model is."""
+def read_model_file(folder: Path) -> ModelFile:
+    """Read the description of a run's model.
+
+    Raises:
+        RunFolderError: it is damaged, of another version, or this is no run folder.
+    """
     return _load_described(_model_file(folder))
 
 
@@ -165,12 +177,13 @@ def _digest(path: Path) -> str:
 
 
 def _own_digest(described: ModelFile) -> str:
-    """Of everything else in a model's description."""
+    """Return the digest of everything else in a model's description."""
     others = {name: digest for name, digest in described.sha256.items() if name != MODEL_FILE}
     return hashlib.sha256(described.model_copy(update={"sha256": others}).model_dump_json().encode()).hexdigest()
 
 
 def _model_file(folder: Path) -> Path:
+    """Return the path of model.json in what looks like a run folder."""
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise RunFolderError(f"{folder} {what}; expected a folder that `torchbce train` wrote")
@@ -183,7 +196,11 @@ def _model_file(folder: Path) -> Path:
 
 
 def load_model(folder: Path) -> tuple[ModelFile, Model]:
-    """What is known of a run's model, and the model; raises `RunFolderError` for anything but a whole run folder."""
+    """Read a run's model and its description.
+
+    Raises:
+        RunFolderError: anything but a whole run folder of this format.
+    """
     described = _load_described(_model_file(folder))
     if _digest(folder / WEIGHTS_FILE) != described.sha256.get(WEIGHTS_FILE):
         raise RunFolderError(f"{folder / WEIGHTS_FILE} is damaged: it is not what training wrote; train again")
@@ -197,23 +214,23 @@ def _load_described(path: Path) -> ModelFile:
     if path.stat().st_size > MAX_MODEL_BYTES:
         raise RunFolderError(f"{path} is larger than {MAX_MODEL_BYTES >> 20} MiB; it was not written by torchbce")
     try:
-        found = ModelFile.model_validate_json(path.read_bytes())
+        described = ModelFile.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        if first["loc"] == ("format",) and str(first.get("input")).startswith(FORMATS):
+        if first["loc"] == ("format",) and str(first.get("input")).startswith(FORMAT_PREFIX):
             raise RunFolderError(
                 f"{path} was written by another version of torchbce: its format is {first['input']}, and this one "
-                f"reads {FORMAT}; load it with that version, or train again"
+                f"reads {FORMAT}{LACKING.get(first['input'], '')}; load it with that version, or train again"
             ) from error
-        place = ".".join(map(str, first["loc"])) or "the whole file"
-        raise RunFolderError(f"{path} is damaged: {place}: {first['msg']}; train again") from error
-    if found.sha256.get(MODEL_FILE) != _own_digest(found):
+        field = ".".join(map(str, first["loc"])) or "the whole file"
+        raise RunFolderError(f"{path} is damaged: {field}: {first['msg']}; train again") from error
+    if described.sha256.get(MODEL_FILE) != _own_digest(described):
         raise RunFolderError(f"{path} is damaged or was edited: it is not what training wrote; train again")
-    inputs = number_count(found.columns), levels_of(found.columns)
-    taken = [(len(found.network.pieces), found.network.levels), *((one.numbers, one.levels) for one in found.trees)]
-    if any(members != inputs for members in taken):
+    given = number_count(described.columns), levels_of(described.columns)
+    network = len(described.network.pieces), described.network.levels
+    if any(taken != given for taken in [network, *((trees.numbers, trees.levels) for trees in described.trees)]):
         raise RunFolderError(f"{path} is damaged: its columns and its network do not fit each other; train again")
-    return found
+    return described
 
 
 def _load_weights(path: Path, described: ModelFile) -> tuple[list[TableNetwork], list[BoostedTrees], torch.Tensor]:
@@ -222,18 +239,20 @@ def _load_weights(path: Path, described: ModelFile) -> tuple[list[TableNetwork],
         trees = [BoostedTrees(spec) for spec in described.trees]
         levels = torch.tensor(levels_of(described.columns), device="cpu")
         background = torch.empty(COUNT, number_count(described.columns) + len(levels))
-    expected = {name: (list(t.shape), ELEMENTS[t.dtype]) for name, t in _tensors(networks, trees, background).items()}
+    expected = {
+        name: (list(t.shape), ELEMENT_NAMES[t.dtype]) for name, t in _tensors(networks, trees, background).items()
+    }
     try:
         with safe_open(path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            found = {name: (part.get_shape(), part.get_dtype()) for name, part in slices.items()}
-        weights = load_file(path) if found == expected else {}
+            stored = {name: (part.get_shape(), part.get_dtype()) for name, part in slices.items()}
+        weights = load_file(path) if stored == expected else {}
     except (SafetensorError, OSError, RuntimeError) as error:
         raise RunFolderError(f"{path} is damaged: {error}; train again") from error
-    for name in expected.keys() | found.keys():
-        if found.get(name) != expected.get(name):
+    for name in expected.keys() | stored.keys():
+        if stored.get(name) != expected.get(name):
             raise RunFolderError(
-                f"{path} does not fit {MODEL_FILE}: {name} has the shape and elements {found.get(name)}, expected "
+                f"{path} does not fit {MODEL_FILE}: {name} has the shape and elements {stored.get(name)}, expected "
                 f"{expected.get(name)}; train again"
             )
     for kind, members in (("networks", networks), ("trees", trees)):
@@ -242,22 +261,24 @@ def _load_weights(path: Path, described: ModelFile) -> tuple[list[TableNetwork],
             own = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
             member.load_state_dict(own, assign=True)
     for network in networks:
-        strange = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
-        if strange:
-            raise RunFolderError(f"{path} is damaged: {strange[0]} holds values that are not finite; train again")
+        infinite = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
+        if infinite:
+            raise RunFolderError(f"{path} is damaged: {infinite[0]} holds values that are not finite; train again")
         try:
-            network.check_edges()
+            network.check_bin_edges()
         except ValueError as error:
             raise RunFolderError(f"{path} is damaged: {error}; train again") from error
         if not (torch.equal(network.start, networks[0].start) and torch.equal(network.length, networks[0].length)):
             raise RunFolderError(f"{path} is damaged: its networks cut numbers into other pieces; train again")
     try:
-        for one in trees:
-            one.check()
+        for member in trees:
+            member.check()
     except ValueError as error:
         raise RunFolderError(f"{path} is damaged: its trees lead nowhere: {error}; train again") from error
-    background = weights[BACKGROUND]
+    background = weights[BACKGROUND_TENSOR]
     codes = background[:, background.shape[1] - len(levels) :]  # by which compiled code reads
     if not (background.isfinite().all() and ((codes >= 0) & (codes < levels) & (codes == codes.floor())).all()):
-        raise RunFolderError(f"{path} is damaged: {BACKGROUND} holds what is no value of its columns; train again")
+        raise RunFolderError(
+            f"{path} is damaged: {BACKGROUND_TENSOR} holds what is no value of its columns; train again"
+        )
     return [network.eval() for network in networks], trees, background

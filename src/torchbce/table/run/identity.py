@@ -11,17 +11,17 @@ from typing import Any
 
 from torchbce.common.errors import RunFolderError
 from torchbce.common.versions import NUMBERS, TABLES, versions
-from torchbce.io.opened import Format
+from torchbce.io.source import Format
 from torchbce.table.columns.roles import Roles
 from torchbce.table.ensemble.config import UserOptions
-from torchbce.table.run.folder import described_run
+from torchbce.table.run.folder import read_model_file
 from torchbce.table.splits.held import Held
 
 PROCESSOR = "the processor"
 RUN = "run"  # in a finished run's `training`: the digest of what it depended on
 
 
-def identity(
+def run_identity(
     tables: dict[str, str],
     roles: Roles,
     held: Held,
@@ -31,7 +31,7 @@ def identity(
     compare: bool,
     format: Format | None = None,
 ) -> dict[str, Any]:
-    """By the names that a user knows; `tables` are the names and digests of what is read."""
+    """Return what a run depends on, by names that a user knows; `tables` are the names and digests of its tables."""
     options = {
         **asdict(roles),
         "test": held.file,
@@ -50,15 +50,15 @@ def identity(
     }
 
 
-def digest(whole: dict[str, Any]) -> str:
-    """Of an identity."""
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+def identity_digest(identity: dict[str, Any]) -> str:
+    """Return the digest of an identity."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def is_finished(folder: Path, whole: dict[str, Any]) -> bool:
-    """Whether a folder holds this very run, finished."""
+def is_finished(folder: Path, identity: dict[str, Any]) -> bool:
+    """Return whether a folder holds this very run, finished."""
     try:
-        return described_run(folder).training.get(RUN) == digest(whole)
+        return read_model_file(folder).training.get(RUN) == identity_digest(identity)
     except RunFolderError:
         return False
 

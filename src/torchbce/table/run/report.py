@@ -1,4 +1,4 @@
-"""report.html: a page about a run, which needs nothing from outside."""
+"""Write report.html: a page about a run, which needs nothing from outside."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torchbce.table.model import TrainedModel
 from torchbce.table.outcome import Outcome
 from torchbce.table.partial_dependence import partial_dependence
 
-SHOWN, DRAWN = 20, 6  # columns in the picture of their worth, and those whose effect is drawn
+MAX_IMPORTANCES, MAX_EFFECTS = 20, 6  # columns in the picture of their worth, and those whose effect is drawn
 
 
 def write_report(path: Path, outcome: Outcome) -> None:
-    """What the estimate's rows cost and why, and how the model came about."""
+    """Write a page on the loss of the estimate's rows, its causes, and how the model was chosen."""
     from torchbce.explanation.plots import LedgerDisplay, LossCurveDisplay, LossHistogramDisplay, ReliabilityDisplay
     from torchbce.explanation.plots.figure import to_svg
     from torchbce.explanation.render.html import LEDGER
@@ -26,8 +26,8 @@ def write_report(path: Path, outcome: Outcome) -> None:
     trained, estimate = outcome.trained, outcome.estimate
     history = trained.fitted.history
     levels = {} if estimate is None else {other.name: other.bce for other in estimate.differences}
-    explanation = estimate.explanation if estimate else chosen_explanation(trained)
-    whose = what_rows(estimate)
+    explanation = estimate.explanation if estimate else explain_validation_rows(trained)
+    whose = describe_rows(estimate)
     displays: dict[str, Any] = {
         LEDGER: LedgerDisplay.from_explanation(explanation),
         "Loss over the epochs of the model that is kept": LossCurveDisplay(
@@ -52,27 +52,28 @@ def write_report(path: Path, outcome: Outcome) -> None:
 
 
 def _column_displays(outcome: Outcome, estimate: Estimate) -> dict[str, Any]:
-    """What the columns are worth, and what the model makes of the most important."""
+    """Return displays of the columns' importance, and of the effects of the most important ones."""
     from torchbce.explanation.plots import EffectDisplay, ImportanceDisplay
 
-    first = estimate.importances[:SHOWN]
-    found: dict[str, Any] = {}
+    first = estimate.importances[:MAX_IMPORTANCES]
+    displays: dict[str, Any] = {}
     if first:
-        found["What each column is worth"] = ImportanceDisplay(
-            [one.column for one in first], [one.nats for one in first], [one.error for one in first]
+        displays["What each column is worth"] = ImportanceDisplay(
+            [own.column for own in first], [own.nats for own in first], [own.error for own in first]
         )
     model, base_rate = outcome.trained.model, outcome.outline.train.base_rate
     used = {column.name for column in model.columns}
-    for one in [one for one in first if one.column in used and one.nats > one.error][:DRAWN]:
-        curve = partial_dependence(model, outcome.sample, one.column, seed=0)
-        found[f"The answer as {one.column} varies"] = EffectDisplay(
+    certain = [own.column for own in first if own.column in used and own.nats > own.error]
+    for column in certain[:MAX_EFFECTS]:
+        curve = partial_dependence(model, outcome.sample, column, seed=0)
+        displays[f"The answer as {column} varies"] = EffectDisplay(
             curve.column, curve.values, curve.probabilities.tolist(), base_rate=base_rate
         )
-    return found
+    return displays
 
 
-def what_rows(estimate: Estimate | None) -> str:
-    """The rows that a figure is about."""
+def describe_rows(estimate: Estimate | None) -> str:
+    """Return what to call the rows of a figure."""
     if estimate is None:
         return "the validation rows"
     if not estimate.by_folds:
@@ -81,8 +82,8 @@ def what_rows(estimate: Estimate | None) -> str:
     return "all rows, out of fold" if len(estimate.rows) == estimate.rows.max() else "those predicted out of fold"
 
 
-def chosen_explanation(trained: TrainedModel) -> Explanation:
-    """Of the rows that the epoch was chosen by, where no others were kept aside."""
+def explain_validation_rows(trained: TrainedModel) -> Explanation:
+    """Explain the rows that the epoch was chosen by, where no others were held out."""
     fitted = trained.fitted
     weight = None if fitted.weight is None else fitted.weight / fitted.weight.mean()
     return explain(
@@ -100,7 +101,7 @@ def _facts(
     history = trained.fitted.history
     facts = {}
     if estimate is not None:
-        facts[f"estimated BCE, {what_rows(estimate)}"] = f"{with_error(explanation)} nats per item"
+        facts[f"estimated BCE, {describe_rows(estimate)}"] = f"{with_error(explanation)} nats per item"
         if not math.isnan(estimate.auc):
             facts["AUC of the same rows"] = f"{estimate.auc:.4f}"
         facts |= {

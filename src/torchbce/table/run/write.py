@@ -1,4 +1,4 @@
-"""A finished run to its folder: first the model and its numbers, which appear together, then the pages for people."""
+"""Write a finished run to its folder: first the model and its numbers, which appear together, then the pages."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from torchbce.table.run import folder as run_folder
 from torchbce.table.run.card import model_card
 from torchbce.table.run.identity import RUN
 from torchbce.table.run.report import write_report
-from torchbce.table.run.reservation import Reservation
+from torchbce.table.run.reservation import RunFolderLock
 from torchbce.table.splits.straddling import left_out
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def write_run(outcome: Outcome, place: Reservation, run: str | None) -> list[str]:
-    """What to say of pages that could not be made. `run`: the digest of what the run depends on, to know it again.
+def write_run(outcome: Outcome, reserved: RunFolderLock, run: str | None) -> list[str]:
+    """Write a run, and return notes on pages that could not be made.
+
+    run: the digest of what the run depends on, by which it is recognised.
 
     Raises:
         OutputError: the folder cannot be written; the message says where the finished model is instead.
@@ -43,15 +45,15 @@ def write_run(outcome: Outcome, place: Reservation, run: str | None) -> list[str
     look()
     with signals_held():  # a finished model is not lost for a signal that comes while it is written
         try:
-            save(place.draft)
-            place.finish()
+            save(reserved.draft)
+            reserved.finish()
         except OSError as error:
-            raise OutputError(_saved_elsewhere(place.folder, save, error)) from error
-        return _write_pages(place.folder, outcome, described)
+            raise OutputError(_saved_elsewhere(reserved.folder, save, error)) from error
+        return _write_pages(reserved.folder, outcome, described)
 
 
 def _write_pages(folder: Path, outcome: Outcome, described: run_folder.ModelFile) -> list[str]:
-    """MODEL_CARD.md and report.html, or for each what happened and how to make it: the model is saved already."""
+    """Write MODEL_CARD.md and report.html; return for each that failed what happened and how to make it."""
 
     def write_card(path: Path) -> None:
         with whole_file(path) as file:
@@ -74,7 +76,7 @@ def _write_pages(folder: Path, outcome: Outcome, described: run_folder.ModelFile
 
 
 def _predictions(outcome: Outcome) -> pl.DataFrame:
-    """Of the rows kept aside; where there are none, of those that the epoch was chosen by."""
+    """Return the predictions of the rows held out, or, without such, of those that the epoch was chosen by."""
     estimate, fitted = outcome.estimate, outcome.trained.fitted
     if estimate is None:
         return predictions_table(
@@ -99,12 +101,12 @@ def _described(outcome: Outcome, run: str | None) -> run_folder.ModelFile:
     if trained.fitted.blend is not None:
         result["valid_bce_with_trees"] = trained.fitted.blend.both
     if estimate is not None:
-        found = estimate.explanation
-        low, high = found.intervals["mean"]
-        result |= {"estimated_bce": found.mean, "standard_error": found.standard_error, "auc": estimate.auc}
+        explanation = estimate.explanation
+        low, high = explanation.intervals["mean"]
+        result |= {"estimated_bce": explanation.mean, "standard_error": explanation.standard_error, "auc": estimate.auc}
         result |= {"estimated_bce_from": low, "estimated_bce_to": high}
         result |= {f"{other.name.replace(' ', '_')}_bce": other.bce for other in estimate.differences}
-    return run_folder.describe(
+    return run_folder.describe_model(
         trained.model,
         source=_as_utf8(outline.name),
         target=outline.target,
@@ -129,12 +131,12 @@ def _described(outcome: Outcome, run: str | None) -> run_folder.ModelFile:
 
 
 def _as_utf8(name: str) -> str:
-    """A file's name, of whose bytes those that are no UTF-8 are escapes: JSON cannot hold them."""
+    """Return a file's name with bytes that are not UTF-8 escaped, as JSON cannot hold them."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _saved_elsewhere(folder: Path, save: Callable[[Path], None], error: OSError) -> str:
-    """What happened, and where the model is now: in the folder for temporary files, if there is room."""
+    """Save the model in the folder for temporary files, if there is room, and return the message about it."""
     why = f"{folder} cannot be written: {error.strerror or error}"
     with contextlib.suppress(OSError):
         other = Path(tempfile.mkdtemp(prefix="torchbce-")) / folder.name

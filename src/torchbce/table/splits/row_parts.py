@@ -10,7 +10,7 @@ import polars as pl
 
 from torchbce.common.errors import InputError
 from torchbce.io.files import row_number
-from torchbce.io.shards import Batch, Shards
+from torchbce.io.shards import Shards, TableBatch
 from torchbce.table.columns.columns import number_values
 from torchbce.table.columns.decided import Decided
 from torchbce.table.columns.requirements import require_weights
@@ -52,7 +52,7 @@ class RowParts:
         """Of the columns that it needs."""
         return [name for name in (self._roles.group, self._roles.time) if name is not None]
 
-    def of(self, batch: Batch) -> np.ndarray:
+    def of(self, batch: TableBatch) -> np.ndarray:
         """0, 1 or 2 per row: to learn from, to choose an epoch by, to test on; 3: in none of these."""
         if self._times is None or self._looked.borders is None:
             keys = _numbers(batch) if self._roles.group is None else groups_of(batch, self._roles.group)[0]
@@ -65,7 +65,7 @@ class RowParts:
         parts[rows] = np.where(parts[rows] == self._looked.sides[place], parts[rows], DROPPED)
         return parts
 
-    def of_test(self, batch: Batch) -> np.ndarray:
+    def of_test(self, batch: TableBatch) -> np.ndarray:
         """The same for another table to test on: its rows that are later than all of this one and of other groups."""
         parts = np.full(len(batch), TEST, np.uint8)
         if self._times is not None and self._looked.latest is not None:
@@ -76,12 +76,12 @@ class RowParts:
         return parts
 
 
-def _numbers(batch: Batch) -> np.ndarray:
+def _numbers(batch: TableBatch) -> np.ndarray:
     """Of its rows in all shards."""
     return batch.first + np.arange(len(batch))
 
 
-def groups_of(batch: Batch, column: str) -> tuple[np.ndarray, np.ndarray]:
+def groups_of(batch: TableBatch, column: str) -> tuple[np.ndarray, np.ndarray]:
     """The key of each row's group, and whether it has one."""
     return group_keys(batch.frame[column], _numbers(batch), batch.name)
 
@@ -100,7 +100,7 @@ class Times:
     def __init__(self, column: str, decimal: str) -> None:
         self._column, self._decided = column, Decided(column, decimal)
 
-    def of(self, batch: Batch) -> np.ndarray:
+    def of(self, batch: TableBatch) -> np.ndarray:
         """Float64, in days for dates.
 
         Raises:
@@ -160,7 +160,7 @@ class Weights:
     def __init__(self, column: str, decimal: str) -> None:
         self.column, self._decided = column, Decided(column, decimal)
 
-    def of(self, batch: Batch) -> np.ndarray:
+    def of(self, batch: TableBatch) -> np.ndarray:
         """Float64, from 0.
 
         Raises:

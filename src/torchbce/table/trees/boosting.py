@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchbce.checkpoint.keeper import NOTHING, Keeper
+from torchbce.checkpoint.checkpointer import NO_CHECKPOINTS, Checkpointer
 from torchbce.checkpoint.record import State
 from torchbce.common import processes
 from torchbce.common.side_by_side import results
@@ -43,7 +43,7 @@ def grow(
     *,
     seed: int,
     budget: float | None = None,
-    keeper: Keeper = NOTHING,
+    checkpointer: Checkpointer = NO_CHECKPOINTS,
 ) -> list[BoostedTrees]:
     """Trees for each split, side by side, each on one thread: the same seed gives the same bits.
 
@@ -52,9 +52,11 @@ def grow(
     from threadpoolctl import threadpool_limits
 
     at_once = torch.get_num_threads()
-    each = None if budget is None else budget / -(-len(splits) // (at_once * processes.count()))
+    each = None if budget is None else budget / -(-len(splits) // (at_once * processes.world_size()))
     stop = threading.Event()
-    kept = [keeper.kept(f"trees-{number}", lambda state: _of(data, state)) for number in range(len(splits))]
+    kept = [
+        checkpointer.load_result(f"trees-{number}", lambda state: _of(data, state)) for number in range(len(splits))
+    ]
 
     def one(number: int) -> BoostedTrees:
         before = kept[number]
@@ -70,16 +72,16 @@ def grow(
                 lambda: stop.is_set() or time.perf_counter() > until,
             )
         if not stop.is_set():
-            keeper.keep(f"trees-{number}", trees.to_state())
+            checkpointer.save_result(f"trees-{number}", trees.to_state())
         return trees
 
-    mine = list(processes.shared_out(splits))
+    mine = list(processes.own_share(splits))
     with ThreadPoolExecutor(at_once, "trees") as threads:
         grown = results([threads.submit(one, number) for number in mine], stop)
-    states = processes.gathered({number: trees.to_state() for number, trees in zip(mine, grown, strict=True)})
+    states = processes.gather_shared({number: trees.to_state() for number, trees in zip(mine, grown, strict=True)})
     for number, state in enumerate(states):
         if number not in mine and kept[number] is None:
-            keeper.keep(f"trees-{number}", state)
+            checkpointer.save_result(f"trees-{number}", state)
     return [BoostedTrees.of_state(state) for state in states]
 
 

@@ -62,10 +62,8 @@ def _gatherer(fixed: Sequence[float | None], size: int, number: Any) -> Any:
     """`parameters(table, j)`: the parameters of item j, each a constant or of its column of the table."""
     gather = inlined(lambda table, j: ())
     for place, constant in reversed(list(enumerate(fixed))):
-        if constant is None:
-            gather = _and_read(place * size, gather)
-        else:
-            gather = _and_constant(number(constant), gather)
+        is_read = constant is None
+        gather = _and_read(place * size, gather) if is_read else _and_constant(number(constant), gather)
     return gather
 
 
@@ -83,7 +81,7 @@ def _evaluate(v: Formula, parts: _Parts) -> Any:
 
     @inlined
     def count_invalid(b):
-        if b[BLOCK_OFFSET.checked] == 0:
+        if b[BLOCK_OFFSET.checked] == 0 or b[BLOCK_OFFSET.values] == 0:
             return i4(0)
         x, y, invalid = pointer(b[BLOCK_OFFSET.input]), pointer(b[BLOCK_OFFSET.checked_target]), i4(0)
         for j in range(b[BLOCK_OFFSET.size]):
@@ -91,13 +89,7 @@ def _evaluate(v: Formula, parts: _Parts) -> Any:
         return invalid
 
     if v.loss.hard is None:
-
-        @inlined
-        def evaluate(b):
-            soft(b)
-            b[BLOCK_OFFSET.invalid] = count_invalid(b)
-
-        return evaluate
+        return _and_counted(soft, count_invalid)
     hard, factors = _by_stages(v, parts, "hard"), formula(v.loss.factors, v.wide)
 
     @inlined
@@ -108,11 +100,19 @@ def _evaluate(v: Formula, parts: _Parts) -> Any:
         return others == 0
 
     @inlined
-    def evaluate(b):
+    def either(b):
         if b[BLOCK_OFFSET.soft] == 0 and all_hard(b):
             hard(b)
         else:
             soft(b)
+
+    return _and_counted(either, count_invalid)
+
+
+def _and_counted(run: Any, count_invalid: Any) -> Any:
+    @inlined
+    def evaluate(b):
+        run(b)
         b[BLOCK_OFFSET.invalid] = count_invalid(b)
 
     return evaluate
@@ -128,7 +128,12 @@ def _by_stages(v: Formula, parts: _Parts, value: str) -> Any:
         prepare = _and_run(prepare, formula(step, v.wide), earlier, number * BLOCK, parts, needs)
         earlier = _and_given(earlier, number * BLOCK)
     new_steps = stack(parts.element, BLOCK * max(1, len(cut.steps)))
-    pointer, number, parameters = parts.pointer, parts.number, parts.parameters
+    pointer, number = parts.pointer, parts.number
+    slopes_alone = value == "value"  # which formula it is does not matter to slopes
+    both, only_values, only_slopes = (
+        _loop(value_of, slope_of, earlier, parts.parameters, *wanted)
+        for wanted in ((True, True), (True, False), (False, True))
+    )
 
     @inlined
     def run(b):
@@ -140,19 +145,33 @@ def _by_stages(v: Formula, parts: _Parts, value: str) -> Any:
         has_values, has_slopes = b[BLOCK_OFFSET.values] != 0, b[BLOCK_OFFSET.slopes] != 0
         size, steps = b[BLOCK_OFFSET.size], new_steps()
         prepare(steps, x, y, table, has_values, has_slopes, size)
-        if has_values:
-            values = pointer(b[BLOCK_OFFSET.values])
-            for j in range(size):
-                values[j] = value_of(x[j], y[j], *parameters(table, j), *earlier(steps, j))
-        if has_slopes:
-            slopes, scale = pointer(b[BLOCK_OFFSET.slopes]), number(float64_of(b[BLOCK_OFFSET.scale]))
-            for j in range(size):
-                slopes[j] = slope_of(x[j], y[j], *parameters(table, j), *earlier(steps, j)) * scale
+        values, slopes = pointer(b[BLOCK_OFFSET.values]), pointer(b[BLOCK_OFFSET.slopes])
+        scale = number(float64_of(b[BLOCK_OFFSET.scale]))
+        if has_values and has_slopes:
+            both(x, y, table, steps, values, slopes, size, scale)
+        elif has_values:
+            only_values(x, y, table, steps, values, slopes, size, scale)
+        elif slopes_alone:
+            only_slopes(x, y, table, steps, values, slopes, size, scale)
 
     return run
 
 
-def _and_run(before: Any, step: Any, earlier: Any, column: int, parts: _Parts, needs: tuple[bool, bool]) -> Any:
+def _loop(value_of: Any, slope_of: Any, earlier: Any, parameters: Any, has_values: bool, has_slopes: bool) -> Any:
+    """The results of the items of a block, from what the steps have given."""
+
+    @inlined
+    def loop(x, y, table, steps, values, slopes, size, scale):
+        for j in range(size):
+            if has_values:
+                values[j] = value_of(x[j], y[j], *parameters(table, j), *earlier(steps, j))
+            if has_slopes:
+                slopes[j] = slope_of(x[j], y[j], *parameters(table, j), *earlier(steps, j)) * scale
+
+    return loop
+
+
+def _and_run(before: Any, step: Any, earlier: Any, column: int, parts: _Parts, needs: tuple[bool, ...]) -> Any:
     parameters = parts.parameters
     for_values, for_slopes = needs
 

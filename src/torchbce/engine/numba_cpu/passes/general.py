@@ -114,7 +114,7 @@ class _General:
                     a[words + COLUMN_OFFSET.period],
                 )
                 address = a[words + COLUMN_OFFSET.value]
-                if code == ABSENT or code == NUMBER or (k == COLUMN.target and by_class):
+                if code in (ABSENT, NUMBER) or (k == COLUMN.target and by_class):
                     continue
                 changes = (partial and k <= COLUMN.target) or (transformed and k == COLUMN.target)
                 if k < COLUMNS and code == own and inner == 1 and period == a[OFFSET.items] and not changes:
@@ -166,11 +166,12 @@ class _General:
                 transform(a, y, checked, size)
                 b[BLOCK_OFFSET.checked_target] = address_of(checked)
             is_direct, out, result = a[OFFSET.out_dtype] == own, a[OFFSET.out] + start * width, a[OFFSET.result]
-            values, slopes = address_of(moved(memory, MEMORY.values)), address_of(moved(memory, MEMORY.slopes))
-            if is_direct:
-                values, slopes = out if result == ITEMS else values, out
-            b[BLOCK_OFFSET.values] = i8(0) if result == GRAD_INPUT else values
-            b[BLOCK_OFFSET.slopes] = i8(0) if result == ITEMS or a[OFFSET.out] == 0 else slopes
+            b[BLOCK_OFFSET.values], b[BLOCK_OFFSET.slopes] = i8(0), i8(0)
+            if result != GRAD_INPUT:
+                into_out = is_direct and result == ITEMS
+                b[BLOCK_OFFSET.values] = out if into_out else address_of(moved(memory, MEMORY.values))
+            if result != ITEMS and a[OFFSET.out] != 0:
+                b[BLOCK_OFFSET.slopes] = out if is_direct else address_of(moved(memory, MEMORY.slopes))
 
         return fill
 

@@ -79,7 +79,8 @@ def product_of(v: Formula, element: Any, number: Any) -> tuple[Any, Any]:
         partial, lanes = b[BLOCK_OFFSET.mask] != 0, to_lanes(b[BLOCK_OFFSET.lanes])
         unchecked = b[BLOCK_OFFSET.checked] == 0
         mantissa, residuals, exponent, unfactored = new_sums(), new_sums(), new_exponents(), new_flags()
-        for k in range(LANES):
+        width = min(LANES, b[BLOCK_OFFSET.size])  # a loop of a length that is known would not be vectorised
+        for k in range(width):
             mantissa[k] = float64_of(lanes[k])
             residuals[k] = float64_of(lanes[LANES + k])
             exponent[k] = lanes[2 * LANES + k]
@@ -104,7 +105,7 @@ def product_of(v: Formula, element: Any, number: Any) -> tuple[Any, Any]:
                 exponent[k] += bits >> i8(52)
                 residuals[k] += residual
                 unfactored[k] = not_factored
-        for k in range(LANES):
+        for k in range(width):
             lanes[k] = bits64(mantissa[k])
             lanes[LANES + k] = bits64(residuals[k])
             lanes[2 * LANES + k] = exponent[k]

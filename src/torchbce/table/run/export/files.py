@@ -1,4 +1,4 @@
-"""A run folder's model as a file for other runtimes, by the file's name."""
+"""Write a run folder's model for other runtimes, in the format that the file's name says."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from torchbce.table.run.export.module import ProbabilityModule
 from torchbce.table.run.export.onnx import to_onnx
 from torchbce.table.run.folder import load_model
 
-KINDS = ".onnx, or .pt2 for torch.export"
+FORMATS = ".onnx, or .pt2 for torch.export"
 
 
 def export(run: Path, out: Path) -> str:
-    """Write the file; returns what it takes and gives, in a sentence.
+    """Write the file, and return a sentence on its inputs and outputs.
 
     Raises:
         RunFolderError: it is not a whole run folder.
-        InputError: another kind of file, or onnx is not installed.
+        InputError: another format, or onnx is not installed.
         OutputError: it cannot be written.
     """
     described, model = load_model(run)
-    kind = out.suffix.lower()
-    if kind == ".pt2":
+    suffix = out.suffix.lower()
+    if suffix == ".pt2":
         write_bytes(out, exported_program(model))
         return "numbers (N, columns) float64 with NaN at gaps and codes (N, columns) int64 to probabilities (N,)"
-    if kind != ".onnx":
-        raise InputError(f"{out} ends with {kind or 'nothing'!r}; models are exported as {KINDS}")
+    if suffix != ".onnx":
+        raise InputError(f"{out} ends with {suffix or 'nothing'!r}; models are exported as {FORMATS}")
     target = described.target
     notes = {"target": target.column, "positive": target.positive, "negative": target.negative}
     try:
-        made = to_onnx(model, notes | {"torchbce": described.versions.get("torchbce", "unknown")})
+        graph = to_onnx(model, notes | {"torchbce": described.versions.get("torchbce", "unknown")})
     except ModuleNotFoundError as error:
         raise InputError("ONNX files need onnx; pip install 'torchbce[onnx]'") from error
-    write_bytes(out, made.SerializeToString())
+    write_bytes(out, graph.SerializeToString())
     return "a column each, numbers as float64 with NaN at gaps and texts as strings, to probability and logit"
 
 
 def exported_program(model: Model) -> bytes:
-    """As `torch.export` saves it."""
+    """Return the bytes of a model that `torch.export` saves."""
     import io
 
     module = ProbabilityModule(model).eval()

@@ -1,4 +1,4 @@
-"""An ensemble as one module, for torch.export: numbers and codes in, probabilities out."""
+"""Wrap an ensemble as one module for torch.export, from numbers and codes to probabilities."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torchbce.table.model import Model
 
 
 class ProbabilityModule(nn.Module):
-    """Numbers (N, columns) float64, NaN at gaps, and codes (N, columns) int64, to probabilities (N,) float64.
+    """Map numbers (N, columns) float64, NaN at gaps, and codes (N, columns) int64 to probabilities (N,) float64.
 
     Codes are the positions of categories in `model.json`, from 1; 0 for a gap or a rare category, -1 for an unknown
     one. A 0 of which the training rows had too few is unknown too; see `ensemble.background`.
@@ -22,7 +22,7 @@ class ProbabilityModule(nn.Module):
     high: Tensor
     mean: Tensor
     scale: Tensor
-    known: Tensor  # which codes of each column are
+    known: Tensor  # which codes of each column training rows had
     background: Tensor
 
     def __init__(self, model: Model) -> None:
@@ -30,13 +30,13 @@ class ProbabilityModule(nn.Module):
         numeric = [column for column in model.columns if isinstance(column, NumericColumn)]
         for name in ("low", "high", "mean", "scale"):
             self.register_buffer(name, torch.tensor([getattr(c, name) for c in numeric], dtype=torch.float64))
-        places, place = [], 0
+        starts, start = [], 0
         for column in numeric:
-            places.append(place)
-            place += 1 + column.gaps
+            starts.append(start)
+            start += 1 + column.gaps
         self.gaps = [i for i, column in enumerate(numeric) if column.gaps]
         self.order = sorted(
-            range(len(numeric) + len(self.gaps)), key=[*places, *(places[i] + 1 for i in self.gaps)].__getitem__
+            range(len(numeric) + len(self.gaps)), key=[*starts, *(starts[i] + 1 for i in self.gaps)].__getitem__
         )
         assert model.ensemble.background is not None, "a model without values for unknown cells"
         self.register_buffer("background", torch.from_numpy(model.ensemble.background))
@@ -78,6 +78,6 @@ class ProbabilityModule(nn.Module):
 
 
 def _mean_logit(logits: Tensor) -> Tensor:
-    """The logit of the mean probability, by row."""
+    """Return the logit of each row's mean probability."""
     yes, no = (torch.logsumexp(nn.functional.logsigmoid(sign * logits), 1) for sign in (1, -1))
     return yes - no

@@ -1,4 +1,4 @@
-"""Columns of a table as numbers and codes, in ONNX: the same steps as `table.columns`."""
+"""Encode columns of a table as numbers and codes in ONNX, by the same steps as `table.columns`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torchbce.table.columns.columns import (
     NumericColumn,
     level_count,
 )
-from torchbce.table.run.export.onnx_graph import Graph
+from torchbce.table.run.export.onnx_graph import OnnxGraph
 
 NO_LEVEL, UNKNOWN = np.iinfo(np.int64).min, -1
 
 
-def encoded(graph: Graph, columns: list[FittedColumn]) -> tuple[str | None, list[str]]:
-    """All numbers, (N, numbers) float32, NaN where unknown, and each column's codes, (N,) int64, below 0 there."""
+def encode_columns(graph: OnnxGraph, columns: list[FittedColumn]) -> tuple[str | None, list[str]]:
+    """Return numbers, (N, numbers) float32, NaN if unknown, and each column's codes, (N,) int64, below 0 if unknown."""
     inputs: dict[str, str] = {}
     numeric = {column.name for column in columns if isinstance(column, NumericColumn)}
     for column in columns:
@@ -36,7 +36,7 @@ def encoded(graph: Graph, columns: list[FittedColumn]) -> tuple[str | None, list
     return graph("Concat", *numbers, axis=1) if numbers else None, codes
 
 
-def _number(graph: Graph, given: str, column: NumericColumn) -> list[str]:
+def _number(graph: OnnxGraph, given: str, column: NumericColumn) -> list[str]:
     missing = graph("IsNaN", given)
     within = graph("Clip", given, _double(column.low), _double(column.high))
     scaled = graph("Sub", graph("Div", within, _double(column.scale)), _double(column.mean / column.scale))
@@ -46,7 +46,7 @@ def _number(graph: Graph, given: str, column: NumericColumn) -> list[str]:
     return [value, graph.cast(missing, "FLOAT")]
 
 
-def _category(graph: Graph, given: str, column: CategoricalColumn, *, is_number: bool) -> str:
+def _category(graph: OnnxGraph, given: str, column: CategoricalColumn, *, is_number: bool) -> str:
     values = list(range(1, len(column.levels) + 1))
     of_gap, of_others = (0 if learnt else UNKNOWN for learnt in (column.gaps, column.others))
     if not is_number:
@@ -71,8 +71,8 @@ def _category(graph: Graph, given: str, column: CategoricalColumn, *, is_number:
     )
 
 
-def _calendar(graph: Graph, days: str, column: CalendarColumn) -> str:
-    """1970-01-01 is day 0, a Thursday; months by Howard Hinnant's arithmetic, in years that begin in March."""
+def _calendar(graph: OnnxGraph, days: str, column: CalendarColumn) -> str:
+    """Return the month, weekday or hour of days since 1970-01-01, a Thursday, as a code; 0 for a gap."""
     missing = graph("IsNaN", days)
     known = graph("Where", missing, _double(0.0), days)
     moment = graph("Round", graph("Mul", known, _double(MICROSECONDS)))
@@ -90,7 +90,8 @@ def _calendar(graph: Graph, days: str, column: CalendarColumn) -> str:
     return graph("Gather", codes, code, axis=0)
 
 
-def _month(graph: Graph, day: str) -> str:
+def _month(graph: OnnxGraph, day: str) -> str:
+    """Return the month by Howard Hinnant's arithmetic, in years that begin in March."""
     era_day = _modulo(graph, graph("Add", day, _double(719468.0)), 146097.0)
     leaps = graph(
         "Sub",
@@ -104,15 +105,15 @@ def _month(graph: Graph, day: str) -> str:
     return graph("Add", _modulo(graph, graph("Add", from_march, _double(2.0)), 12.0), _double(1.0))
 
 
-def _floor(graph: Graph, value: str, by: float) -> str:
+def _floor(graph: OnnxGraph, value: str, by: float) -> str:
     return graph("Floor", graph("Div", value, _double(by)))
 
 
-def _modulo(graph: Graph, value: str, by: float) -> str:
+def _modulo(graph: OnnxGraph, value: str, by: float) -> str:
     return graph("Sub", value, graph("Mul", _floor(graph, value, by), _double(by)))
 
 
-def _flat(graph: Graph, value: str) -> str:
+def _flat(graph: OnnxGraph, value: str) -> str:
     return graph("Reshape", value, np.array([-1]))
 
 

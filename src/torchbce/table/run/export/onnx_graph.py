@@ -1,4 +1,4 @@
-"""A graph under construction: nodes by a call each, names that nobody has to think of."""
+"""Build an ONNX graph: one call per node, with names that are made up."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torchbce.common.errors import InputError
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 
 
-class Graph:
-    """`graph("Add", a, b)` adds a node and gives the name of its output; arrays become constants."""
+class OnnxGraph:
+    """`graph("Add", a, b)` adds a node and returns the name of its output; arrays become constants."""
 
     def __init__(self) -> None:
         import onnx
@@ -26,8 +26,8 @@ class Graph:
 
     def __call__(self, operator: str, *inputs: str | np.ndarray, domain: str = "", **attributes: Any) -> str:
         name = f"{operator.lower()}_{next(self._numbers)}"
-        given = [value if isinstance(value, str) else self.constant(value) for value in inputs]
-        self._nodes.append(self._onnx.helper.make_node(operator, given, [name], name, domain=domain, **attributes))
+        names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
+        self._nodes.append(self._onnx.helper.make_node(operator, names, [name], name, domain=domain, **attributes))
         return name
 
     def constant(self, value: np.ndarray) -> str:
@@ -36,21 +36,21 @@ class Graph:
         return name
 
     def input(self, name: str, kind: type) -> str:
-        """A column of the table, (N, 1): numbers (float) or texts (str)."""
+        """Add a column of the table, (N, 1), as an input: numbers (float) or texts (str)."""
         tensor = self._onnx.TensorProto
         element = tensor.DOUBLE if kind is float else tensor.STRING
         self._inputs.append(self._onnx.helper.make_tensor_value_info(name, element, ["N", 1]))
         return name
 
     def cast(self, value: str, kind: str) -> str:
-        """To "FLOAT", "DOUBLE" or "INT64"."""
+        """Cast to "FLOAT", "DOUBLE" or "INT64"."""
         return self("Cast", value, to=getattr(self._onnx.TensorProto, kind))
 
     def model(self, outputs: dict[str, str], notes: dict[str, str]) -> Any:
-        """The finished model, checked; outputs by their names, each (N,) float64.
+        """Return the finished and checked model, with outputs by their names, each (N,) float64.
 
         Raises:
-            InputError: ONNX does not allow it, as a column without a name.
+            InputError: ONNX does not allow it, such as a column without a name.
         """
         helper, tensor = self._onnx.helper, self._onnx.TensorProto
         for name, value in outputs.items():

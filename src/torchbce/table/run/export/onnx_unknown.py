@@ -1,4 +1,4 @@
-"""Rows with unknown cells in ONNX: each as often as there are values for them, below the other rows; and back to one.
+"""Repeat rows with unknown cells in ONNX, once for each value to fill in, and average their predictions.
 
 The same as `ensemble.background`. Rows without such cells are computed once.
 """
@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from torchbce.table.run.export.onnx_graph import Graph
+from torchbce.table.run.export.onnx_graph import OnnxGraph
 
 
-class Unknown:
-    """Of numbers (N, numbers), NaN where unknown, or None, and codes (N,) each, below 0 there; `values` for them."""
+class UnknownCells:
+    """Rows with their copies: `numbers` (N, numbers), NaN if unknown, and `codes` (N,) each, below 0 if unknown.
 
-    def __init__(self, graph: Graph, numbers: str | None, codes: list[str], values: np.ndarray) -> None:
+    values: what fills unknown cells, a row for each copy.
+    """
+
+    def __init__(self, graph: OnnxGraph, numbers: str | None, codes: list[str], values: np.ndarray) -> None:
         self._graph = graph
         first = values.shape[1] - len(codes)
         columns = [(code, values[:, first + i].astype(np.int64)) for i, code in enumerate(codes)]
@@ -27,7 +30,7 @@ class Unknown:
         for other in lacks[1:]:
             lacking = graph("Or", lacking, other)
         self._count = len(values)
-        self._places = graph("Reshape", graph("NonZero", lacking), np.array([-1]))
+        self._positions = graph("Reshape", graph("NonZero", lacking), np.array([-1]))
         self.codes = [self._with_copies(code, own) for code, own in columns]
         self.numbers = None if numbers is None else self._with_copies(numbers, values[:, :first])
 
@@ -35,20 +38,20 @@ class Unknown:
         return self._graph.cast(self._graph("IsNaN", numbers), "FLOAT")
 
     def _with_copies(self, given: str, values: np.ndarray) -> str:
-        """All rows, 0 where a cell is unknown, and below them the copies of those that have such a cell."""
+        """Return all rows, with 0 in unknown cells, and below them the copies of rows that have such cells."""
         graph = self._graph
         is_number = values.ndim == 2
         lacks = graph("IsNaN", given) if is_number else graph("Less", given, np.array(0, np.int64))
         shape = [-1, 1, values.shape[1]] if is_number else [-1, 1]
         some, some_lack = (
-            graph("Reshape", graph("Gather", part, self._places, axis=0), np.array(shape)) for part in (given, lacks)
+            graph("Reshape", graph("Gather", part, self._positions, axis=0), np.array(shape)) for part in (given, lacks)
         )
         copies = graph("Reshape", graph("Where", some_lack, values[None], some), np.array([-1, *values.shape[1:]]))
         own = graph("Where", lacks, np.zeros((), values.dtype), given)
         return graph("Concat", own, copies, axis=0)
 
-    def once_each(self, logits: str, like: str) -> str:
-        """The logit of each row, (N,) float64, `like` what was given of it: of the mean probability of its copies."""
+    def average_copies(self, logits: str, like: str) -> str:
+        """Return the logit of each row, (N,) float64, of the mean probability of its copies; `like` has N rows."""
         graph = self._graph
         rows = graph("Reshape", graph("Slice", graph("Shape", like), np.array([0]), np.array([1])), np.array([1]))
         last = np.array([np.iinfo(np.int64).max])
@@ -58,4 +61,4 @@ class Unknown:
             graph("Log", graph("ReduceMean", graph("Sigmoid", value), np.array([1]), keepdims=0))
             for value in (copies, graph("Neg", copies))
         )
-        return graph("ScatterElements", own, self._places, graph("Sub", yes, no), axis=0)
+        return graph("ScatterElements", own, self._positions, graph("Sub", yes, no), axis=0)

@@ -1,0 +1,1 @@
+"""`torchbce selftest`, `bench`, `build` and `warmup`."""

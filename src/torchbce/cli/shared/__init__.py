@@ -1,0 +1,1 @@
+"""What the commands share: options, what they print, and how they read predictions."""

@@ -1,0 +1,247 @@
+"""The options of `torchbce train`. Every option is chosen by hand; a test holds the list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from torchbce.cli.shared.options import CsvOptions, Table
+from torchbce.cli.shared.values import at_most_one, bytes_of, one_of, positive_rate, seconds_of, sizes_of
+
+if TYPE_CHECKING:
+    from torchbce.cli.train import Wanted
+
+ROWS, ESTIMATE, MODEL, LONG = "Rows and columns", "The estimate", "The model", "Long runs"  # panels of --help
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(CsvOptions):
+    """The table, its columns, how the model is estimated and trained, and the run folder."""
+
+    file: Table
+    target: Annotated[str, typer.Option(help="The yes/no column.", show_default=False)]
+    positive: Annotated[
+        Optional[str],
+        typer.Option(
+            rich_help_panel=ROWS,
+            help="Which of the target's two values is 1.",
+            show_default="1, true or yes, else the later one",
+        ),
+    ] = None
+    exclude: Annotated[
+        list[str],
+        typer.Option(
+            rich_help_panel=ROWS, metavar="COL", help="A column to leave out; may be repeated.", show_default=False
+        ),
+    ] = field(default_factory=list)
+    categorical: Annotated[
+        list[str],
+        typer.Option(
+            rich_help_panel=ROWS,
+            metavar="COL",
+            help="A column of numbers to take as categories; may be repeated.",
+            show_default=False,
+        ),
+    ] = field(default_factory=list)
+    weight: Annotated[
+        Optional[str],
+        typer.Option(rich_help_panel=ROWS, metavar="COL", help="A column of weights, one per row.", show_default=False),
+    ] = None
+    test: Annotated[
+        Optional[str],
+        typer.Option(
+            rich_help_panel=ESTIMATE, metavar="FILE", help="Another table, to estimate on.", show_default=False
+        ),
+    ] = None
+    test_share: Annotated[
+        Optional[float],
+        typer.Option(
+            rich_help_panel=ESTIMATE,
+            min=0.0,
+            max=0.9,
+            help="Keep this share of the rows aside, to estimate on; 0 for none.",
+            show_default="0.2 from 10,000 rows on",
+        ),
+    ] = None
+    folds: Annotated[
+        Optional[int],
+        typer.Option(
+            rich_help_panel=ESTIMATE,
+            min=2,
+            max=100,
+            help="Estimate by cross-validation, on every row.",
+            show_default="5 below 10,000 rows",
+        ),
+    ] = None
+    group: Annotated[
+        Optional[str],
+        typer.Option(
+            rich_help_panel=ESTIMATE,
+            metavar="COL",
+            help="Rows of one group, such as a patient, stay together in splits.",
+            show_default=False,
+        ),
+    ] = None
+    time: Annotated[
+        Optional[str],
+        typer.Option(
+            rich_help_panel=ESTIMATE,
+            metavar="COL",
+            help="Learn from earlier rows and estimate on later ones.",
+            show_default=False,
+        ),
+    ] = None
+    compare: Annotated[
+        bool, typer.Option("--compare", rich_help_panel=ESTIMATE, help="Boosted trees beside it too, on the same rows.")
+    ] = False
+    time_budget: Annotated[
+        Optional[str],
+        typer.Option(
+            rich_help_panel=MODEL,
+            metavar="5m",
+            help="Seconds (90s), minutes or hours of reading and training at most.",
+            show_default=False,
+        ),
+    ] = None
+    hidden: Annotated[
+        Optional[str],
+        typer.Option(
+            rich_help_panel=MODEL,
+            metavar="8,8",
+            help="Hidden layers; 0 for none.",
+            show_default="32 to 256,128, by the rows",
+        ),
+    ] = None
+    members: Annotated[
+        Optional[int],
+        typer.Option(
+            rich_help_panel=MODEL,
+            min=1,
+            max=100,
+            help="Networks whose probabilities are averaged.",
+            show_default="by the rows",
+        ),
+    ] = None
+    trees: Annotated[
+        bool, typer.Option(rich_help_panel=MODEL, help="Whether boosted trees learn beside the networks.")
+    ] = True
+    epochs: Annotated[
+        Optional[int],
+        typer.Option(
+            rich_help_panel=MODEL, min=1, help="The largest number of epochs.", show_default="10 to 30, by the rows"
+        ),
+    ] = None
+    batch_size: Annotated[
+        Optional[int],
+        typer.Option(rich_help_panel=MODEL, min=1, help="Rows per step.", show_default="32 to 1024, by the rows"),
+    ] = None
+    lr: Annotated[
+        Optional[float],
+        typer.Option(
+            rich_help_panel=MODEL, min=0.0, help="Learning rate.", show_default="0.005 for adamw, 0.1 for sgd"
+        ),
+    ] = None
+    optimizer: Annotated[
+        str, typer.Option(rich_help_panel=MODEL, metavar="adamw|sgd", help="adamw (one-cycle) or sgd (plain).")
+    ] = "adamw"
+    patience: Annotated[
+        int,
+        typer.Option(rich_help_panel=MODEL, min=1, help="Stop after this many epochs without a better validation BCE."),
+    ] = 10
+    seed: Annotated[
+        int, typer.Option(rich_help_panel=MODEL, min=0, help="The same seed gives the same run, bit for bit.")
+    ] = 42
+    device: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=MODEL, metavar="cpu|cuda|cuda:N", help="Where networks are trained; cuda: on a GPU."
+        ),
+    ] = "cpu"
+    out: Annotated[
+        Optional[Path], typer.Option(metavar="DIR", help="The run folder to make.", show_default="runs/FILE")
+    ] = None
+    checkpoint: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=LONG, metavar="5m", help="Keep so often where the run is, to go on after a kill; or off."
+        ),
+    ] = "5m"
+    resume: Annotated[
+        Optional[bool],
+        typer.Option(
+            "--resume/--no-resume",
+            rich_help_panel=LONG,
+            help="Go on with this very run, or accept it as finished; or begin anew.",
+            show_default="go on if it is unfinished",
+        ),
+    ] = None
+    on_nan: Annotated[
+        str,
+        typer.Option(
+            "--on-nan",
+            rich_help_panel=LONG,
+            metavar="stop|skip",
+            help="At a batch whose loss is not finite: stop, or leave it out.",
+        ),
+    ] = "stop"
+    memory: Annotated[
+        Optional[str],
+        typer.Option(
+            rich_help_panel=LONG,
+            metavar="8G",
+            help="A table that needs more is packed to a cache and read in blocks.",
+            show_default="half of the machine's",
+        ),
+    ] = None
+    cache: Annotated[
+        Optional[Path],
+        typer.Option(
+            rich_help_panel=LONG, metavar="DIR", help="Where that cache is, to be used again.", show_default="RUN.cache"
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_most_one(
+            {"--test": self.test, "--test-share": self.test_share, "--folds": self.folds},
+            "rows are kept aside in one way",
+        )
+
+    @property
+    def wanted(self) -> Wanted:
+        from torchbce.cli.train import Long, Wanted
+        from torchbce.table.columns.roles import Roles
+        from torchbce.table.ensemble.config import UserOptions
+        from torchbce.table.splits.held import Held
+
+        return Wanted(
+            self.file,
+            Roles(self.target, self.positive, self.exclude, self.categorical, self.weight, self.group, self.time),
+            Held(self.test, self.test_share, self.folds),
+            UserOptions(
+                hidden=sizes_of(self.hidden),
+                members=self.members,
+                trees=self.trees,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                lr=positive_rate(self.lr),
+                optimizer="sgd" if one_of("--optimizer", self.optimizer, ["adamw", "sgd"]) == "sgd" else "adamw",
+                patience=self.patience,
+                time_budget=seconds_of("--time-budget", self.time_budget),
+                on_nan="skip" if one_of("--on-nan", self.on_nan, ["stop", "skip"]) == "skip" else "stop",
+                device=self.device,
+            ),
+            self.seed,
+            self.compare,
+            self.out,
+            self.format,
+            Long(
+                None if self.checkpoint == "off" else seconds_of("--checkpoint", self.checkpoint),
+                self.resume,
+                bytes_of("--memory", self.memory),
+                self.cache,
+            ),
+        )

@@ -1,0 +1,144 @@
+"""A `TableNetwork` trained by torch on any device: the same steps as in compiled code, to rounding.
+
+Nothing waits for a GPU between steps: losses are added up there and read once a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from torchbce.engine.reference import bound
+from torchbce.losses.bce_with_logits import BCE_WITH_LOGITS
+from torchbce.perceptron.rows import Rows
+from torchbce.perceptron.trainer import SEEDS, Optimizer
+from torchbce.table.network.device_rows import DeviceRows, RowTensors, move, select_rows
+from torchbce.table.network.dropout import dropout_keys
+from torchbce.table.network.pairwise_sum import subtree_sum
+from torchbce.table.network.torch_forward import TorchForward
+from torchbce.table.network.torch_optimizers import adamw, sgd
+
+
+class TorchTrainer:
+    """Trains and evaluates a network by torch, as `CompiledTrainer` does; for one thread at a time.
+
+    parameters: all of the network's, which are views of this tensor; they, the gradient and the moments are on the
+    network's device. Rows and orders come from the CPU, losses and outputs go there. skip: skip batches whose loss is
+    not finite, and count them.
+    """
+
+    def __init__(
+        self,
+        forward: TorchForward,
+        parameters: Tensor,
+        optimizer: Optimizer,
+        *,
+        rows: DeviceRows,
+        batch: int,
+        seed: int = 0,
+        skip: bool = False,
+    ) -> None:
+        self.parameters = parameters
+        self.gradient = torch.zeros_like(parameters)
+        self.moments = torch.zeros_like(parameters), torch.zeros_like(parameters)
+        self.steps = 0
+        self.skipped, self.skipped_weight = 0, 0.0  # batches, and the weight of their rows
+        self._forward, self._optimizer, self._rows = forward, optimizer, rows
+        self._batch, self._seed, self._skip = batch, seed % SEEDS, skip
+        self._value, self._slope = bound(BCE_WITH_LOGITS.value), bound(BCE_WITH_LOGITS.dx)
+        self._own = list(forward.network.parameters())
+        bias = forward.network.output_bias
+        offset = bias.storage_offset()
+        self._decayed = parameters[:offset], parameters[offset + bias.numel() :]
+
+    def train(self, rows: Rows, order: Tensor, rates: Tensor, total: float = 0.0) -> float:
+        """Take steps through the rows in `order` (int32), one learning rate (float64) each.
+
+        Returns `total` plus the rows' losses, added in their order, so that calls may divide an epoch anywhere.
+        """
+        sums = torch.zeros(3, dtype=torch.float64, device=self.parameters.device)  # losses; skipped batches and weight
+        sums[0] = total
+        for (batch, key), rate in zip(self._batches(rows, order, self.steps), rates.tolist(), strict=True):
+            loss = self._differentiate(batch, key, len(batch))
+            if self._skip:
+                taken = loss.isfinite()
+                self._update_where(taken, rate)
+                sums[0] += torch.where(taken, loss, 0.0)
+                sums[1] += taken.logical_not()
+                weight = len(batch) if batch.weight is None else batch.weight.double().sum()
+                sums[2] += torch.where(taken, 0.0, weight)
+            else:
+                self._update(rate)
+                sums[0] += loss
+            self.steps += 1
+        loss_sum, skipped, skipped_weight = sums.tolist()
+        self.skipped += int(skipped)
+        self.skipped_weight += skipped_weight
+        return float(loss_sum)
+
+    def accumulate_gradient(self, rows: Rows, order: Tensor, *, batch_rows: int, dropout_counter: int) -> Tensor:
+        """Compute the part that micro-batches have in the gradient of the mean loss of a batch of `batch_rows` rows.
+
+        The part is left in `gradient`. A micro-batch has the rows of the trainer's batch. dropout_counter: the number
+        of the first micro-batch. Returns the sum of the losses of each micro-batch, float64.
+        """
+        losses, gradients = [], {}
+        for number, (micro_batch, key) in enumerate(self._batches(rows, order, dropout_counter)):
+            losses.append(self._differentiate(micro_batch, key, batch_rows))
+            gradients[number, number + 1] = self.gradient.clone()
+        self.gradient.copy_(subtree_sum(gradients, (0, len(losses)), len(losses)))
+        return torch.stack(losses).cpu()
+
+    def apply(self, rate: float) -> None:
+        """Take one step of the optimiser with `gradient`."""
+        self._update(rate)
+        self.steps += 1
+
+    def outputs(self, rows: Rows, order: Tensor | None = None) -> Tensor:
+        """Return outputs (N, heads) of all rows or of those in `order` (int32), without dropout and in float32."""
+        order = torch.arange(len(rows), dtype=torch.int32) if order is None else order
+        outputs = [self._forward.outputs(batch) for batch, _ in self._batches(rows, order, 0)]
+        return torch.cat(outputs).cpu()
+
+    def _batches(self, rows: Rows, order: Tensor, dropout_counter: int) -> Iterator[tuple[RowTensors, Tensor]]:
+        """Yield batches on the device, with the keys of their dropout; dropout_counter: the number of the first."""
+        if not self._forward.network.spec.limits.contain(rows.limits):  # on a GPU, such an index ends the process
+            raise ValueError(f"rows within {rows.limits} are not those of a network of {self._forward.network.spec}")
+        on_device, device = self._rows.of(rows), self.parameters.device
+        parts = torch.split(move(order, device), self._batch)
+        keys = move(dropout_keys(self._seed, dropout_counter, len(parts), len(self._forward.network.layers)), device)
+        for part, key in zip(parts, keys, strict=True):
+            yield select_rows(on_device, part), key
+
+    def _differentiate(self, rows: RowTensors, key: Tensor, batch_rows: int) -> Tensor:
+        """Set `gradient` to that of the rows' losses, each divided by `batch_rows`; return their sum, float64."""
+        logits = self._forward(rows, key)
+        with torch.no_grad():
+            target, heads = rows.target.unsqueeze(1), logits.shape[1]
+            losses, slopes = (
+                self._value(logits, target).double().mean(1),
+                self._slope(logits, target) / (batch_rows * heads),
+            )
+            if rows.weight is not None:
+                losses, slopes = losses * rows.weight, slopes * rows.weight.unsqueeze(1)
+        parts = torch.autograd.grad(logits, self._own, slopes, materialize_grads=True)
+        torch.cat([part.reshape(-1) for part in parts], out=self.gradient)
+        total: Tensor = losses.sum()
+        return total
+
+    def _update(self, rate: float) -> None:
+        if self._optimizer.name == "sgd":
+            sgd(self.parameters, self.gradient, rate, self._optimizer.decay)
+        elif self._optimizer.name == "adamw":
+            step = self.steps + 1
+            adamw(self.parameters, self.gradient, self.moments, self._decayed, self._optimizer, rate, step)
+
+    def _update_where(self, taken: Tensor, rate: float) -> None:
+        """Update where `taken` is true, without waiting for it."""
+        state = self.parameters, *self.moments
+        before = [part.clone() for part in state]
+        self._update(rate)
+        for part, old in zip(state, before, strict=True):
+            part.copy_(torch.where(taken, part, old))
