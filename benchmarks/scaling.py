@@ -1,7 +1,7 @@
 """What processes cost each other: steps of one network by one and by two processes, and what a model makes of them.
 
-One machine, one thread for each process, gloo over the loopback device; micro-batches of a batch of 4,096 rows, 24
-columns of random numbers in 64 bins each. Measured are the seconds of a step and of the exchange alone. The model: a step of P
+One machine, one thread for each process, gloo over the loopback device; a batch of 4,096 rows, in micro-batches, of 24
+random numbers in 64 bins. Measured are the seconds of a step and of the exchange alone. The model: a step of P
 processes takes the rows' share, rows / (P * rate), and log2(P) exchanges of latency + bytes / bandwidth. Latency is
 measured here; what it says of networks and of more processes than two is arithmetic, not a measurement.
 

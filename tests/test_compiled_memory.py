@@ -106,11 +106,11 @@ def test_an_order_is_of_rows_that_are_there(wrong):
         machine.train(ready, torch.arange(300, dtype=torch.int32), RATES.repeat(2))
     with pytest.raises(ValueError, match="order is empty"):
         machine.train(ready, order[:0], RATES[:0])
-    with pytest.raises(ValueError, match="no lanes of a batch of 0"):
+    with pytest.raises(ValueError, match="no part of a batch of 0"):
         machine.accumulate_gradient(ready, torch.arange(300, dtype=torch.int32), batch_rows=0, dropout_counter=0)
 
 
-def test_a_machine_of_lanes_still_has_room_for_what_training_counts():
+def test_accumulating_gradients_leaves_room_for_what_training_counts():
     net, _, table, target = twins({})
     machine, ready = compiled(net, Optimizer("sgd"), batch=200, seed=0), encoded(table, net, target)
     machine.accumulate_gradient(ready, torch.arange(300, dtype=torch.int32), batch_rows=300, dropout_counter=0)

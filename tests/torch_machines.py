@@ -114,7 +114,7 @@ def calls_may_be_cut_and_resumed_anywhere(device):
 
 
 def stepped(machines, threads: int, monkeypatch) -> tuple[list[float], torch.Tensor, np.ndarray]:
-    """Losses, parameters and outputs after some steps of a parallel."""
+    """Losses, parameters and outputs after some data-parallel steps."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     net, _, rows, target = twins({"dropout": 0.3, "heads": 2})
     ready = encoded(np.tile(rows, (9, 1)), net, np.tile(target, 9))

@@ -1,7 +1,7 @@
-"""Ctrl-C, SIGTERM and SIGHUP (a terminal that is gone): a signal is remembered, and loops check that it was obeyed.
+"""Ctrl-C, SIGTERM and SIGHUP (a terminal that is gone): a signal is remembered, and loops check whether it was obeyed.
 
-The exception that a handler raises is lost where it hits the callback of a weak reference or a `__del__`: what was
-asked for stays asked for, and `look` raises it again. What is ignored at the start, as SIGHUP is under nohup, stays so.
+The exception that a handler raises is lost where it hits the callback of a weak reference or a `__del__`: `look` raises
+it again. What is ignored at the start, as SIGHUP is under nohup, stays so.
 """
 
 from __future__ import annotations

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchbce.jit.dense import require_dense
 from torchbce.perceptron.arguments import RELU, SILU, TANH, WIDTH
-from torchbce.perceptron.rows import Limits, require_dense
+from torchbce.perceptron.rows import Limits
 
 ACTIVATIONS = {"silu": SILU, "tanh": TANH, "relu": RELU, "identity": 0}
 

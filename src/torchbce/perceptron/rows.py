@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchbce.jit.dense import require_dense
+
 ROW_BLOCK = 64  # rows that are compared as one: a processor compares many numbers at a time
 
 
@@ -83,19 +85,6 @@ def no_rows(limits: Limits) -> Rows:
     """Make no rows, for a network of these limits."""
     bins, codes = torch.zeros(0, len(limits.bins)), torch.zeros(0, len(limits.levels), dtype=torch.int32)
     return Rows(bins.to(torch.uint16), bins, torch.zeros(0, limits.numeric), codes, torch.zeros(0), limits=limits)
-
-
-def require_dense(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    """Raise unless a tensor lies in memory as compiled code reads it: row after row, on the CPU.
-
-    Raises:
-        ValueError: how it lies, and what is expected.
-    """
-    if tensor.dtype != dtype or tensor.shape != shape or not tensor.is_contiguous() or not tensor.is_cpu:
-        raise ValueError(
-            f"{name} is {tensor.dtype} {tuple(tensor.shape)}, strides {tensor.stride()}, on {tensor.device}; expected "
-            f"{dtype} {shape}, row after row on the CPU"
-        )
 
 
 def _require_below(part: str, values: np.ndarray, counts: tuple[int, ...]) -> None:

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from torchbce.formula.loss import Loss
 from torchbce.jit import machine_code
+from torchbce.jit.dense import require_dense
 from torchbce.perceptron.arguments import ADAM, BIN_FLOATS, NO_OPTIMIZER, SGD, Arguments, pack
 from torchbce.perceptron.layers import ACTIVATIONS, BinnedLayer, Layers
-from torchbce.perceptron.rows import Limits, Rows, no_rows, require_dense
+from torchbce.perceptron.rows import Limits, Rows, no_rows
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController

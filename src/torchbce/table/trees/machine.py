@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchbce.jit import machine_code
+from torchbce.jit.dense import require_dense
 from torchbce.table.trees.words import BLOCK, Words, packed
 
 INTEGERS = ("column", "left", "root", "depth")  # int32; the others are float32
@@ -39,8 +40,7 @@ class Nodes:
         for name, tensor in self.tensors.items():
             expected = torch.int32 if name in INTEGERS else torch.float32
             sized = (len(self.root) if name in ("root", "depth") else len(self.column),)
-            if tensor.dtype != expected or tensor.shape != sized or not tensor.is_contiguous() or not tensor.is_cpu:
-                raise ValueError(f"{name} is {tensor.dtype} {tuple(tensor.shape)}, expected {expected} {sized}")
+            require_dense(name, tensor, expected, sized)
         count, root = len(self.column), self.root.long()
         ends = torch.cat([root[1:], torch.tensor([count])]) if len(root) else root  # of each tree
         if not (torch.equal(root[:1], torch.zeros_like(root[:1])) and bool((root < ends).all()) and len(root) <= count):
