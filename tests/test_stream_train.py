@@ -17,10 +17,11 @@ import pytest
 import torch
 
 from once import once
+from predicting import predict
 from torchbce.checkpoint.checkpointer import Checkpointer
 from torchbce.checkpoint.folder import CheckpointFolder
 from torchbce.io import shards
-from torchbce.io.size import BYTES, fits_in_memory
+from torchbce.io.size import CELL_BYTES, fits_in_memory
 from torchbce.table import memory_table, packed_table
 from torchbce.table.columns.roles import Roles
 from torchbce.table.ensemble import in_blocks
@@ -30,7 +31,6 @@ from torchbce.table.network import data_parallel
 from torchbce.table.packed import prepare as packing
 from torchbce.table.packed.shuffled import Shuffled
 from torchbce.table.packed_table import prepare
-from torchbce.table.run.predict import predict
 from torchbce.table.splits.held import Held
 
 FILES = ["MODEL_CARD.md", "history.csv", "model.json", "model.safetensors", "predictions.parquet"]
@@ -135,7 +135,7 @@ def test_a_run_killed_at_each_checkpoint_ends_with_the_same_bytes(
         original(self, state)
         raise Killed
 
-    monkeypatch.setattr(Checkpointer, "is_due", property(lambda c: c.enabled))
+    monkeypatch.setattr(Checkpointer, "is_due", property(lambda checkpointer: checkpointer.enabled))
     monkeypatch.setattr(CheckpointFolder, "save", save)
     for _ in range(80):
         try:
@@ -169,7 +169,7 @@ def test_an_unfinished_run_is_not_gone_on_with_on_a_changed_table(file, table, t
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpointer, "is_due", property(lambda c: c.enabled))
+        patch.setattr(Checkpointer, "is_due", property(lambda checkpointer: checkpointer.enabled))
         patch.setattr(CheckpointFolder, "save", save)
         with pytest.raises(Killed):
             command("train", "t.parquet", *SMALL, "--out", "run")
@@ -202,8 +202,8 @@ def test_what_needs_the_table_in_memory_says_so(file, command):
 
 def test_a_table_is_taken_into_memory_where_it_fits(file, tmp_path):
     cells = 30_000 * 6
-    assert fits_in_memory([str(file)], cells * BYTES + 1)
-    assert not fits_in_memory([str(file)], cells * BYTES - 1)
+    assert fits_in_memory([str(file)], cells * CELL_BYTES + 1)
+    assert not fits_in_memory([str(file)], cells * CELL_BYTES - 1)
     assert fits_in_memory(["-"], 1.0)
 
 
@@ -332,7 +332,7 @@ def test_a_time_budget_covers_reading(file, command, monkeypatch):
     assert command("train", file, *SMALL, "--time-budget", "1m").exit_code == 0
     assert 0 < given[0] < 60
     told = []
-    monkeypatch.setattr(shards, "ROWS", 2000)
+    monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 2000)
     monkeypatch.setattr(packing, "_Heard", slow(packing._Heard, told))
     found = command("train", file, *SMALL, "--cache", "other", "--time-budget", "0.2s")
     assert found.exit_code == 3
