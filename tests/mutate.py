@@ -127,8 +127,6 @@ MUTATIONS = (
     (IO + "files.py", "positions.setdefault(column, position)", "names.index(column) + 1", "csv_rows"),
     ("table/baselines.py", "-(-rows.size // MAX_CELLS) or 1", "1", "bounded_work"),
     ("common/processes/collective.py", "    if different:\n", "    if not names:\n", "agreement"),
-    ("table/ensemble/course.py", "if self.watch.checkpointer.enabled and not self._ended:", "if came:", "signals"),
-    ("table/ensemble/block_course.py", "if checkpointer.enabled and not self._ended:", "if came:", "signals"),
     ("io/scan.py", "if not keys:", "if keys is not None:", "shards"),
     ("table/columns/target_encoder.py", "if self._as_booleans and self._as_numbers:", "if self._as_booleans and not texts:", "shards"),
     ("cli/shared/files_out.py", "if why is not None:", "if why == option:", "outputs"),
@@ -222,6 +220,7 @@ MUTATIONS = (
     ("explanation/slices/table.py", "or 1.0", "or 0.0", "clustered_slices"),
     ("cli/explain/run.py", "batch.features, batch.clusters)", "batch.features)", "clustered_slices"),
     ("table/ensemble/trainer.py", "if keeper.keeps and not self._ended:", "if signal:", "signals"),
+    ("table/ensemble/trainer.py", "if checkpointer.enabled and not self._ended:", "if signal:", "signals"),
 )
 # fmt: on
 

@@ -13,10 +13,10 @@ from torchbce import InputError
 from torchbce.io.files import FileRows
 from torchbce.table.columns.dataset import Dataset
 from torchbce.table.columns.roles import ColumnRoles
+from torchbce.table.memory_table import prepare
 from torchbce.table.read import read_dataset
 from torchbce.table.splits.holdout import Holdout
 from torchbce.table.splits.splits import folds, last_or_random, member_splits
-from torchbce.table.train import prepare
 
 
 def examples(answers: np.ndarray, **parts) -> Dataset:
@@ -120,13 +120,13 @@ def test_roles_that_cannot_be_used_are_named(tmp_path, column, role, message):
 
 def test_rows_are_kept_aside_as_it_is_said(tmp_path):
     path = write(tmp_path)
-    assert len(prepare(path, ColumnRoles("y"), Holdout(), seed=0).splits) == 5
-    shared = prepare(path, ColumnRoles("y"), Holdout(share=0.25), seed=0)
+    assert len(prepare(path, ColumnRoles("y"), Holdout(), seed=0).table.splits) == 5
+    shared = prepare(path, ColumnRoles("y"), Holdout(share=0.25), seed=0).table
     assert (len(shared.train), len(shared.test)) == (300, 100)
     assert not set(shared.test_rows - 1) & set(shared.train.frame.with_row_index().filter(False)["index"])
-    none = prepare(path, ColumnRoles("y"), Holdout(share=0.0), seed=0)
+    none = prepare(path, ColumnRoles("y"), Holdout(share=0.0), seed=0).table
     assert (len(none.train), none.test, none.splits) == (400, None, [])
-    other = prepare(path, ColumnRoles("y"), Holdout(file=path), seed=0)
+    other = prepare(path, ColumnRoles("y"), Holdout(file=path), seed=0).table
     assert (len(other.train), len(other.test)) == (400, 400)
 
 

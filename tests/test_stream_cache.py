@@ -258,7 +258,7 @@ MEMORY = """
 import sys
 from pathlib import Path
 from torchbce.io import shards, windows
-from torchbce.table.read import Held, Roles
+from torchbce.table.read import Holdout, ColumnRoles
 from torchbce.table.packed import prepare
 from torchbce.io import shards, windows
 fit_pass.EDGE_ROWS = 5000

@@ -22,17 +22,19 @@ from torchbce.common.errors import InputError
 from torchbce.common.visible import visible
 from torchbce.io.size import fits_in_memory
 from torchbce.io.source import Format
-from torchbce.table import train as in_memory
-from torchbce.table import train_blocks as in_blocks
+from torchbce.table import memory_table, packed_table
 from torchbce.table.columns.roles import ColumnRoles
-from torchbce.table.ensemble.course import Watch
-from torchbce.table.ensemble.recipe import Choices, Recipe
+from torchbce.table.ensemble.callbacks import Callbacks
+from torchbce.table.ensemble.config import UserOptions
 from torchbce.table.network.devices import device_named
 from torchbce.table.outcome import Outcome
+from torchbce.table.packed_table import PackedTable
 from torchbce.table.run.identity import PROCESSOR, identity_digest, run_identity
 from torchbce.table.run.reservation import RunFolderLock, check_run_folder
 from torchbce.table.run.write import write_run
 from torchbce.table.splits.holdout import Holdout
+from torchbce.table.task import Task
+from torchbce.table.train import train
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Wanted:
     file: str
     roles: ColumnRoles
     held: Holdout
-    choices: Choices
+    options: UserOptions
     seed: int
     compare: bool
     out: Path | None
@@ -83,26 +85,25 @@ def run(wanted: Wanted) -> None:
     """
     with processes.joined():
         processes.require_same(_options(wanted))
-        processes.in_all(lambda: device_named(wanted.choices.device, bf16=wanted.choices.bf16))  # before it reads
+        processes.in_all(lambda: device_named(wanted.options.device))  # before it reads
         processes.from_first(lambda: check_run_folder(wanted.folder, exact=wanted.is_exact, resume=wanted.long.resume))
         output = Output() if processes.is_first() else NullOutput()
-        budget = TimeBudget(wanted.choices.time_budget, wanted.file)
+        budget = TimeBudget(wanted.options.time_budget, wanted.file)
         small = processes.from_first(lambda: fits_in_memory(wanted.tables, wanted.long.memory, wanted.format))
         task = processes.in_all(lambda: _in_memory(wanted)) if small else _in_blocks(wanted, output, budget)
         processes.require_same(task.known)
-        choices = wanted.choices
-        if choices.time_budget is not None:
-            choices = replace(choices, time_budget=processes.from_first(budget.left))
+        options = wanted.options
+        if options.time_budget is not None:
+            options = replace(options, time_budget=processes.from_first(budget.left))
         for line in outline_lines(task.outline, wanted.roles.positive):
             output.print(line)
-        chosen = task.recipe(wanted.choices)
-        output.print(network_line(chosen, wanted.seed))
+        output.print(network_line(task.table.config(wanted.options), wanted.seed))
         with _place(wanted, task) as (place, run):
             if place.finished:
                 output.print(f"{'finished':{LABEL}}{place.folder} is this very run; there is nothing left to do")
                 return
             with resumable(place, output, LABEL):
-                outcome = _trained(wanted, task, chosen, choices, place, output)
+                outcome = _trained(wanted, task, options, place, output)
                 notes = write_run(outcome, place, run) if processes.is_first() else []
                 if not output.is_null:
                     for note in notes:
@@ -114,14 +115,11 @@ def run(wanted: Wanted) -> None:
         sys.exit(ExitCode.PIPE if isinstance(output.error, BrokenPipeError) else ExitCode.OUTPUT)
 
 
-Task = in_memory.Task | in_blocks.StreamTask
+def _in_memory(wanted: Wanted) -> Task:
+    return memory_table.prepare(wanted.file, wanted.roles, wanted.held, seed=wanted.seed, format=wanted.format)
 
 
-def _in_memory(wanted: Wanted) -> in_memory.Task:
-    return in_memory.prepare(wanted.file, wanted.roles, wanted.held, seed=wanted.seed, format=wanted.format)
-
-
-def _in_blocks(wanted: Wanted, output: Output, budget: TimeBudget) -> in_blocks.StreamTask:
+def _in_blocks(wanted: Wanted, output: Output, budget: TimeBudget) -> Task:
     if wanted.compare:
         raise InputError(f"{wanted.file} is larger than memory, and --compare needs it there; leave --compare out")
     cache = wanted.long.cache or wanted.folder.with_name(f"{wanted.folder.name}.cache")
@@ -131,7 +129,7 @@ def _in_blocks(wanted: Wanted, output: Output, budget: TimeBudget) -> in_blocks.
             budget.left()
             shown(done, total)
 
-        task = in_blocks.prepare(
+        task = packed_table.prepare(
             [wanted.file],
             wanted.roles,
             wanted.held,
@@ -141,7 +139,8 @@ def _in_blocks(wanted: Wanted, output: Output, budget: TimeBudget) -> in_blocks.
             on_rows=on_rows,
         )
     size = sum(path.stat().st_size for path in cache.iterdir())
-    how = "is used again" if task.stream.reused else "was made"
+    assert isinstance(task.table, PackedTable)
+    how = "is used again" if task.table.stream.reused else "was made"
     output.print(
         f"{'cache':{LABEL}}{cache} {how}: {size / 2**30:,.2f} GiB, for a table that does not fit in memory (--memory); "
         "boosted trees, which need it there, are left out"
@@ -155,7 +154,7 @@ def _identity(wanted: Wanted, digests: dict[str, str]) -> dict[str, Any]:
         digests,
         wanted.roles,
         wanted.held,
-        wanted.choices,
+        wanted.options,
         seed=wanted.seed,
         compare=wanted.compare,
         format=wanted.format,
@@ -181,15 +180,11 @@ def _place(wanted: Wanted, task: Task) -> Iterator[tuple[RunFolderLock, str]]:
         yield place, identity_digest(whole)
 
 
-def _trained(
-    wanted: Wanted, task: Task, chosen: Recipe, choices: Choices, place: RunFolderLock, output: Output
-) -> Outcome:
-    """`choices`: the user's, with the time that is left."""
+def _trained(wanted: Wanted, task: Task, options: UserOptions, place: RunFolderLock, output: Output) -> Outcome:
+    """Train; `options` are the user's, with the time that is left."""
     checkpointer = Checkpointer(place.unfinished, wanted.long.checkpoint or math.inf)
-    rows = 0 if isinstance(task, in_memory.Task) else chosen.batch_size
-    shown: tuple[OnFold, Watch]
-    with training_shown(output, place, task.outline.folds, rows) as shown:
-        on_fold, watch = shown[0], replace(shown[1], checkpointer=checkpointer)
-        if isinstance(task, in_blocks.StreamTask):
-            return in_blocks.train(task, choices, seed=wanted.seed, watch=watch)
-        return in_memory.train(task, choices, seed=wanted.seed, compare=wanted.compare, on_fold=on_fold, watch=watch)
+    rows_per_step = task.table.config(options).batch_size if isinstance(task.table, PackedTable) else 0
+    shown: tuple[OnFold, Callbacks]
+    with training_shown(output, place, task.outline.folds, rows_per_step) as shown:
+        on_fold, callbacks = shown[0], replace(shown[1], checkpointer=checkpointer)
+        return train(task, options, seed=wanted.seed, compare=wanted.compare, on_fold=on_fold, callbacks=callbacks)

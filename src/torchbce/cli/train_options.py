@@ -160,12 +160,6 @@ class TrainOptions(CsvOptions):
             rich_help_panel=MODEL, metavar="cpu|cuda|cuda:N", help="Where networks are trained; cuda: on a GPU."
         ),
     ] = "cpu"
-    bf16: Annotated[
-        bool, typer.Option("--bf16", rich_help_panel=MODEL, help="Train the networks in bfloat16 (torch.autocast).")
-    ] = False
-    compile: Annotated[
-        bool, typer.Option("--compile", rich_help_panel=MODEL, help="Train the networks by torch.compile.")
-    ] = False
     out: Annotated[
         Optional[Path], typer.Option(metavar="DIR", help="The run folder to make.", show_default="runs/FILE")
     ] = None
@@ -220,14 +214,14 @@ class TrainOptions(CsvOptions):
     def wanted(self) -> Wanted:
         from torchbce.cli.train import Long, Wanted
         from torchbce.table.columns.roles import ColumnRoles
-        from torchbce.table.ensemble.recipe import Choices
+        from torchbce.table.ensemble.config import UserOptions
         from torchbce.table.splits.holdout import Holdout
 
         return Wanted(
             self.file,
             ColumnRoles(self.target, self.positive, self.exclude, self.categorical, self.weight, self.group, self.time),
             Holdout(self.test, self.test_share, self.folds),
-            Choices(
+            UserOptions(
                 hidden=sizes_of(self.hidden),
                 members=self.members,
                 trees=self.trees,
@@ -239,8 +233,6 @@ class TrainOptions(CsvOptions):
                 time_budget=seconds_of("--time-budget", self.time_budget),
                 on_nan="skip" if one_of("--on-nan", self.on_nan, ["stop", "skip"]) == "skip" else "stop",
                 device=self.device,
-                bf16=self.bf16,
-                compile=self.compile,
             ),
             self.seed,
             self.compare,

@@ -14,7 +14,7 @@ from torchbce.cli.shared.output import Output
 from torchbce.cli.train_lines import LABEL
 from torchbce.common.visible import MESSAGE, shown
 from torchbce.monitor.history import Epoch
-from torchbce.table.ensemble.course import Watch
+from torchbce.table.ensemble.callbacks import Callbacks
 from torchbce.table.run.reservation import RunFolderLock
 
 OnFold = Callable[[int, float], None]
@@ -47,7 +47,7 @@ def reading_shown(output: Output) -> Iterator[Callable[[int, int | None], None]]
 @contextlib.contextmanager
 def training_shown(
     output: Output, place: RunFolderLock, folds: int, rows_per_step: int = 0
-) -> Iterator[tuple[OnFold, Watch]]:
+) -> Iterator[tuple[OnFold, Callbacks]]:
     """Each fold, epoch and step. `rows_per_step`: to say how many rows a second are learnt from; 0 to leave it out."""
     with bar_of(output, "fold 1" if folds else "epoch 1") as running:
 
@@ -79,7 +79,7 @@ def training_shown(
 
         yield (
             on_fold,
-            Watch(on_epoch, lambda done, total: _advance(running, done, total, rows_per_step), resumed, stage),
+            Callbacks(on_epoch, lambda done, total: _advance(running, done, total, rows_per_step), resumed, stage),
         )
 
 

@@ -60,20 +60,19 @@ class TorchTrainer:
         """
         sums = torch.zeros(3, dtype=torch.float64, device=self.parameters.device)  # losses; skipped batches and weight
         sums[0] = total
-        with self._forward.lock:
-            for (batch, key), rate in zip(self._batches(rows, order, self.steps), rates.tolist(), strict=True):
-                loss = self._differentiate(batch, key, len(batch))
-                if self._skip:
-                    taken = loss.isfinite()
-                    self._update_where(taken, rate)
-                    sums[0] += torch.where(taken, loss, 0.0)
-                    sums[1] += taken.logical_not()
-                    weight = len(batch) if batch.weight is None else batch.weight.double().sum()
-                    sums[2] += torch.where(taken, 0.0, weight)
-                else:
-                    self._update(rate)
-                    sums[0] += loss
-                self.steps += 1
+        for (batch, key), rate in zip(self._batches(rows, order, self.steps), rates.tolist(), strict=True):
+            loss = self._differentiate(batch, key, len(batch))
+            if self._skip:
+                taken = loss.isfinite()
+                self._update_where(taken, rate)
+                sums[0] += torch.where(taken, loss, 0.0)
+                sums[1] += taken.logical_not()
+                weight = len(batch) if batch.weight is None else batch.weight.double().sum()
+                sums[2] += torch.where(taken, 0.0, weight)
+            else:
+                self._update(rate)
+                sums[0] += loss
+            self.steps += 1
         loss_sum, skipped, skipped_weight = sums.tolist()
         self.skipped += int(skipped)
         self.skipped_weight += skipped_weight
@@ -86,10 +85,9 @@ class TorchTrainer:
         of the first micro-batch. Returns the sum of the losses of each micro-batch, float64.
         """
         losses, gradients = [], {}
-        with self._forward.lock:
-            for number, (micro_batch, key) in enumerate(self._batches(rows, order, dropout_counter)):
-                losses.append(self._differentiate(micro_batch, key, batch_rows))
-                gradients[number, number + 1] = self.gradient.clone()
+        for number, (micro_batch, key) in enumerate(self._batches(rows, order, dropout_counter)):
+            losses.append(self._differentiate(micro_batch, key, batch_rows))
+            gradients[number, number + 1] = self.gradient.clone()
         self.gradient.copy_(subtree_sum(gradients, (0, len(losses)), len(losses)))
         return torch.stack(losses).cpu()
 
@@ -101,8 +99,7 @@ class TorchTrainer:
     def outputs(self, rows: Rows, order: Tensor | None = None) -> Tensor:
         """Return outputs (N, heads) of all rows or of those in `order` (int32), without dropout and in float32."""
         order = torch.arange(len(rows), dtype=torch.int32) if order is None else order
-        with self._forward.lock:
-            outputs = [self._forward.outputs(batch) for batch, _ in self._batches(rows, order, 0)]
+        outputs = [self._forward.outputs(batch) for batch, _ in self._batches(rows, order, 0)]
         return torch.cat(outputs).cpu()
 
     def _batches(self, rows: Rows, order: Tensor, dropout_counter: int) -> Iterator[tuple[RowTensors, Tensor]]:

@@ -1,4 +1,4 @@
-"""Trainers of networks: compiled code on the CPU, or torch, on a device, in bfloat16 or by torch.compile."""
+"""Trainers of networks: compiled code on the CPU, torch on a GPU."""
 
 from __future__ import annotations
 
@@ -79,15 +79,14 @@ class TrainerFactory:
         InputError: a device that does not exist.
     """
 
-    def __init__(self, device: str = "cpu", *, bf16: bool = False, compile: bool = False) -> None:
-        self.device = device_named(device, bf16=bf16)
-        self._bf16, self._compile = bf16, compile
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device_named(device)
         self._rows = DeviceRows(self.device)
 
     @property
     def uses_torch(self) -> bool:
         """Whether torch trains, rather than compiled code."""
-        return self._bf16 or self._compile or self.device.type != "cpu"
+        return self.device.type != "cpu"
 
     @property
     def micro_batch_rows(self) -> int:
@@ -100,17 +99,16 @@ class TrainerFactory:
         """Make the network's trainer; the network moves to the device, and must stay there while it is used."""
         if not self.uses_torch:
             return compiled(network, optimizer, batch=batch, seed=seed, skip=skip)
-        return self._torch_trainers(network, [optimizer], batch, seed, skip)[0]
+        return self._torch_trainer(network, optimizer, batch, seed, skip=skip)
 
     def shared_trainers(self, network: TableNetwork, optimizer: Optimizer, count: int, *, seed: int) -> list[Trainer]:
         """Make trainers of micro-batches for as many threads, with shared parameters; the first has the optimiser.
 
-        One where threads do not help: those of a GPU queue for it.
+        By torch it is one, as threads would queue for the GPU.
         """
         if not self.uses_torch:
             return [*compiled_shared(network, optimizer, count, batch=self.micro_batch_rows, seed=seed)]
-        others = 0 if self._compile or self.device.type != "cpu" else count - 1
-        return self._torch_trainers(network, [optimizer, *[Optimizer()] * others], self.micro_batch_rows, seed, False)
+        return [self._torch_trainer(network, optimizer, self.micro_batch_rows, seed, skip=False)]
 
     @contextlib.contextmanager
     def single_threaded(self) -> Iterator[None]:
@@ -125,12 +123,9 @@ class TrainerFactory:
                 if self.uses_torch:
                     torch.set_num_threads(before)
 
-    def _torch_trainers(
-        self, network: TableNetwork, optimizers: list[Optimizer], batch: int, seed: int, skip: bool
-    ) -> list[Trainer]:
+    def _torch_trainer(
+        self, network: TableNetwork, optimizer: Optimizer, batch: int, seed: int, *, skip: bool
+    ) -> TorchTrainer:
         parameters = flattened(network.to(self.device))
-        forward = TorchForward(network, bf16=self._bf16, compile=self._compile)
-        return [
-            TorchTrainer(forward, parameters, optimizer, rows=self._rows, batch=batch, seed=seed, skip=skip)
-            for optimizer in optimizers
-        ]
+        forward = TorchForward(network)
+        return TorchTrainer(forward, parameters, optimizer, rows=self._rows, batch=batch, seed=seed, skip=skip)

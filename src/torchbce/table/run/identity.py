@@ -13,7 +13,7 @@ from torchbce.common.errors import RunFolderError
 from torchbce.common.versions import NUMBERS, TABLES, versions
 from torchbce.io.source import Format
 from torchbce.table.columns.roles import ColumnRoles
-from torchbce.table.ensemble.recipe import Choices
+from torchbce.table.ensemble.config import UserOptions
 from torchbce.table.run.folder import read_model_file
 from torchbce.table.splits.holdout import Holdout
 
@@ -25,7 +25,7 @@ def run_identity(
     tables: dict[str, str],
     roles: ColumnRoles,
     held: Holdout,
-    choices: Choices,
+    user_options: UserOptions,
     *,
     seed: int,
     compare: bool,
@@ -37,7 +37,7 @@ def run_identity(
         "test": held.file,
         "test_share": held.share,
         "folds": held.folds,
-        **asdict(choices),
+        **asdict(user_options),
         **asdict(format or Format()),
         "seed": seed,
         "compare": compare,

@@ -8,10 +8,10 @@ from typing import Any
 
 from torchbce.explanation.explain import Explanation, explain
 from torchbce.explanation.render.text import with_error
-from torchbce.table.effects import effect
 from torchbce.table.estimate import Estimate
-from torchbce.table.model import Learnt
+from torchbce.table.model import TrainedModel
 from torchbce.table.outcome import Outcome
+from torchbce.table.partial_dependence import partial_dependence
 
 MAX_IMPORTANCES, MAX_EFFECTS = 20, 6  # columns in the picture of their worth, and those whose effect is drawn
 
@@ -23,10 +23,10 @@ def write_report(path: Path, outcome: Outcome) -> None:
     from torchbce.explanation.render.html import LEDGER
     from torchbce.explanation.render.html import write_report as write_page
 
-    learnt, estimate = outcome.learnt, outcome.estimate
-    history = learnt.fitted.history
+    trained, estimate = outcome.trained, outcome.estimate
+    history = trained.fitted.history
     levels = {} if estimate is None else {other.name: other.bce for other in estimate.differences}
-    explanation = estimate.explanation if estimate else explain_validation_rows(learnt)
+    explanation = estimate.explanation if estimate else explain_validation_rows(trained)
     whose = describe_rows(estimate)
     displays: dict[str, Any] = {
         LEDGER: LedgerDisplay.from_explanation(explanation),
@@ -44,7 +44,8 @@ def write_report(path: Path, outcome: Outcome) -> None:
     write_page(
         path,
         title=f"{outcome.outline.name}: {outcome.outline.target.column}",
-        facts={"predicts": outcome.outline.target.predicted} | _facts(learnt, estimate, explanation, outcome.train_bce),
+        facts={"predicts": outcome.outline.target.predicted}
+        | _facts(trained, estimate, explanation, outcome.train_bce),
         explanation=explanation,
         figures={name: to_svg(display.plot().figure_) for name, display in displays.items()},
     )
@@ -60,11 +61,11 @@ def _column_displays(outcome: Outcome, estimate: Estimate) -> dict[str, Any]:
         displays["What each column is worth"] = ImportanceDisplay(
             [own.column for own in first], [own.nats for own in first], [own.error for own in first]
         )
-    model, base_rate = outcome.learnt.model, outcome.outline.train_base_rate
+    model, base_rate = outcome.trained.model, outcome.outline.train.base_rate
     used = {column.name for column in model.columns}
     certain = [own.column for own in first if own.column in used and own.nats > own.error]
     for column in certain[:MAX_EFFECTS]:
-        curve = effect(model, outcome.some, column, seed=0)
+        curve = partial_dependence(model, outcome.sample, column, seed=0)
         displays[f"The answer as {column} varies"] = EffectDisplay(
             curve.column, curve.values, curve.probabilities.tolist(), base_rate=base_rate
         )
@@ -81,9 +82,9 @@ def describe_rows(estimate: Estimate | None) -> str:
     return "all rows, out of fold" if len(estimate.rows) == estimate.rows.max() else "those predicted out of fold"
 
 
-def explain_validation_rows(learnt: Learnt) -> Explanation:
+def explain_validation_rows(trained: TrainedModel) -> Explanation:
     """Explain the rows that the epoch was chosen by, where no others were held out."""
-    fitted = learnt.fitted
+    fitted = trained.fitted
     weight = None if fitted.weight is None else fitted.weight / fitted.weight.mean()
     return explain(
         fitted.held_out_logits,
@@ -94,8 +95,10 @@ def explain_validation_rows(learnt: Learnt) -> Explanation:
     )
 
 
-def _facts(learnt: Learnt, estimate: Estimate | None, explanation: Explanation, train_bce: float) -> dict[str, str]:
-    history = learnt.fitted.history
+def _facts(
+    trained: TrainedModel, estimate: Estimate | None, explanation: Explanation, train_bce: float
+) -> dict[str, str]:
+    history = trained.fitted.history
     facts = {}
     if estimate is not None:
         facts[f"estimated BCE, {describe_rows(estimate)}"] = f"{with_error(explanation)} nats per item"
@@ -107,7 +110,7 @@ def _facts(learnt: Learnt, estimate: Estimate | None, explanation: Explanation, 
         }
     facts["epoch chosen"] = f"{history.best.number} of {len(history)}"
     facts["validation BCE, on which it was chosen"] = f"{history.best.judged:.6f} nats per item"
-    if learnt.fitted.blend is not None:
-        facts["trees"] = learnt.fitted.blend.in_words
+    if trained.fitted.blend is not None:
+        facts["trees"] = trained.fitted.blend.summary()
     facts["train BCE of the model"] = f"{train_bce:.6f} nats per item"
     return facts
