@@ -16,13 +16,14 @@ import polars as pl
 
 from torchbce import explain
 from torchbce.table.columns.examples import Examples
+from torchbce.table.encoded import EncodedTable
 from torchbce.table.ensemble.calibration import bce
-from torchbce.table.ensemble.recipe import Choices
-from torchbce.table.model import learn
+from torchbce.table.ensemble.config import UserOptions
+from torchbce.table.model import Model, fit_model
 from torchbce.table.splits.splits import folds
 
 TABLES, FRESH, FOLDS = 200, 20_000, 5
-CHOICES = Choices(members=2)  # of each kind: it ends within the hour
+OPTIONS = UserOptions(members=2)  # of each kind: it ends within the hour
 CASES = {"300 rows": (300, -1.0), "1,000 rows, rare": (1_000, -2.8)}
 KINDS = {"a": "numeric", "b": "numeric", "c": "categorical", "noise": "numeric", "more": "numeric", "d": "categorical"}
 
@@ -37,16 +38,20 @@ def sample(rows: int, shift: float, seed: int) -> Examples:
     return Examples(frame=frame, name="simulated", kinds=KINDS, answers=answers)
 
 
+def fitted(examples: Examples, seed: int) -> Model:
+    return fit_model(examples, EncodedTable.fit(examples), OPTIONS, seed=seed).model
+
+
 def table_of(rows: int, shift: float, seed: int, fresh: Examples) -> tuple[float, float, float, float]:
     """The estimate, its standard error, and the BCE on fresh rows: of the folds' models and of the one that is kept."""
     table = sample(rows, shift, seed)
     logits, truths = np.empty(rows), []
     for number, (train, aside) in enumerate(folds(table, FOLDS, seed), 1):
-        model = learn(table.of(train), CHOICES, seed=seed + 1000 * number).model
+        model = fitted(table.of(train), seed + 1000 * number)
         logits[aside] = model.logits(table.of(aside).frame, "aside")
         truths.append(bce(model.logits(fresh.frame, "fresh"), fresh.answers).mean())
     found = explain(logits, table.answers.astype(float), from_logits=True)
-    kept = learn(table, CHOICES, seed=seed).model.logits(fresh.frame, "fresh")
+    kept = fitted(table, seed).logits(fresh.frame, "fresh")
     return found.mean, found.standard_error, float(np.mean(truths)), float(bce(kept, fresh.answers).mean())
 
 

@@ -47,33 +47,29 @@ class Timed(Unfinished):
 
 def child(arguments: dict[str, Any]) -> None:
     """One run, which prints what it came to."""
+    from torchbce.table import memory_table, packed_table
     from torchbce.table.columns.roles import Roles
-    from torchbce.table.ensemble.course import Watch
-    from torchbce.table.ensemble.recipe import Choices
+    from torchbce.table.ensemble.callbacks import Callbacks
+    from torchbce.table.ensemble.config import UserOptions
     from torchbce.table.splits.held import Held
+    from torchbce.table.train import train
 
     epochs: list[tuple[float, float]] = []
     kept = Timed(Path(arguments["place"]) / "unfinished", {}) if "checkpoint" in arguments else None
     keeper = Keeper(kept, arguments.get("checkpoint", math.inf))
-    watch = Watch(epoch=lambda epoch: epochs.append((epoch.seconds, epoch.valid)), keeper=keeper)
+    callbacks = Callbacks(epoch=lambda epoch: epochs.append((epoch.seconds, epoch.valid)), keeper=keeper)
     roles, held = Roles("y"), Held(file=arguments["test"])
-    choices = Choices(
+    options = UserOptions(
         hidden=tuple(arguments["hidden"]), epochs=EPOCHS, members=1, trees=False, batch_size=arguments.get("batch")
     )
     seed, start = arguments["seed"], time.perf_counter()
     if arguments["cache"] is None:
-        from torchbce.table import train as in_memory
-
-        task: Any = in_memory.prepare(arguments["file"], roles, held, seed=seed)
-        ready = time.perf_counter()
-        outcome = in_memory.train(task, choices, seed=seed, watch=watch)
+        task = memory_table.prepare(arguments["file"], roles, held, seed=seed)
     else:
-        from torchbce.table import train_blocks as in_blocks
-
-        place = Path(arguments["cache"])
-        task = in_blocks.prepare([arguments["file"]], roles, held, seed=seed, format=None, cache=place, on_rows=None)
-        ready = time.perf_counter()
-        outcome = in_blocks.train(task, choices, seed=seed, watch=watch)
+        cache = Path(arguments["cache"])
+        task = packed_table.prepare([arguments["file"]], roles, held, seed=seed, format=None, cache=cache, on_rows=None)
+    ready = time.perf_counter()
+    outcome = train(task, options, seed=seed, callbacks=callbacks)
     assert outcome.estimate is not None
     found = {
         "prepared": ready - start,

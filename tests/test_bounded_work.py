@@ -7,18 +7,19 @@ import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from torchbce.table import baselines, importance
-from torchbce.table import train as in_memory
+from torchbce.table import baselines, importance, memory_table
 from torchbce.table.columns.columns import CategoricalColumn, NumericColumn
-from torchbce.table.columns.matrix import Data
+from torchbce.table.columns.matrix import TrainingMatrix
 from torchbce.table.columns.roles import Roles
+from torchbce.table.encoded import EncodedTable
 from torchbce.table.ensemble import ensemble, linear
-from torchbce.table.ensemble.course import Watch
+from torchbce.table.ensemble.callbacks import Callbacks
+from torchbce.table.ensemble.config import UserOptions
 from torchbce.table.ensemble.ensemble import Ensemble
-from torchbce.table.ensemble.recipe import Choices
 from torchbce.table.model import Model
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
 from torchbce.table.splits.held import Held
+from torchbce.table.train import train
 
 
 def coded(rows: int, columns: int, levels: int, seed: int = 0):
@@ -42,7 +43,7 @@ def one_hot(encoded, levels):
 def test_the_baseline_is_scikit_learns_on_codes_one_hot():
     encoded, answers, columns = coded(500, 3, 4)
     expected = LogisticRegression(max_iter=1000).fit(one_hot(encoded, 4), answers)
-    found = baselines.logistic(encoded, answers, None, columns)(encoded)
+    found = baselines.logistic_regression(EncodedTable(columns, encoded, answers, None))(encoded)
     np.testing.assert_allclose(found, expected.decision_function(one_hot(encoded, 4)), atol=1e-2)
     assert np.corrcoef(found, expected.decision_function(one_hot(encoded, 4)))[0, 1] > 0.9999
 
@@ -60,7 +61,7 @@ def test_the_baseline_reads_so_many_cells_and_no_more(monkeypatch, rows):
 
     monkeypatch.setattr("sklearn.linear_model.LogisticRegression", Spied)
     encoded, answers, columns = coded(rows, 6, 300)
-    found = baselines.logistic(encoded, answers, np.ones(rows), columns)(encoded)
+    found = baselines.logistic_regression(EncodedTable(columns, encoded, answers, np.ones(rows)))(encoded)
     assert len(found) == rows
     (shape, cells, steps), *rest = fitted
     assert not rest
@@ -72,7 +73,7 @@ def test_the_baseline_reads_so_many_cells_and_no_more(monkeypatch, rows):
 def test_a_table_of_fewer_rows_than_inputs_is_fitted_among_its_rows(monkeypatch):
     """With the same coefficients, without the square of all inputs."""
     encoded, answers, _ = coded(60, 8, 40)
-    data = Data(encoded, answers, [41] * 8, None)
+    data = TrainingMatrix(encoded, answers, [41] * 8, None)
     widths = []
 
     class Spied(LogisticRegression):
@@ -105,9 +106,9 @@ def test_stages_after_the_last_epoch_are_said(tmp_path, held):
     x = r.normal(size=200)
     pl.DataFrame({"x": x, "z": r.normal(size=200), "y": (x > 0).astype(int)}).write_csv(tmp_path / "t.csv")
     told: list[str] = []
-    task = in_memory.prepare(str(tmp_path / "t.csv"), Roles("y"), held, seed=0)
-    watch = Watch(epoch=lambda epoch: told.append("epoch"), stage=told.append)
-    in_memory.train(task, Choices(epochs=2, trees=False, hidden=(4,)), seed=0, watch=watch)
+    task = memory_table.prepare(str(tmp_path / "t.csv"), Roles("y"), held, seed=0)
+    callbacks = Callbacks(epoch=lambda epoch: told.append("epoch"), stage=told.append)
+    train(task, UserOptions(epochs=2, trees=False, hidden=(4,)), seed=0, callbacks=callbacks)
     stages = ["base rate", "logistic regression", "worth of the columns"]
     assert [what for what in told if what != "epoch"] == stages * (held.folds or 1)
     assert told[-1] == ("epoch" if held.folds else stages[-1])
@@ -119,5 +120,5 @@ def test_the_worth_of_columns_sets_networks_up_once(monkeypatch):
     model, made = Model(columns, Ensemble([network])), []
     compiled = ensemble.compiled
     monkeypatch.setattr(ensemble, "compiled", lambda *a, **k: made.append(a) or compiled(*a, **k))
-    assert len(importance.rises(model, encoded, answers, 0)) == 5
+    assert len(importance.permutation_increase(model, encoded, answers, 0)) == 5
     assert len(made) == 1

@@ -16,8 +16,8 @@ from safetensors.numpy import load_file, save_file
 import crafted
 from test_stream import few_rows_are_many, made, prepared, written  # noqa: F401 - a fixture that is always there
 from torchbce import InputError, OutputError
-from torchbce.table.ensemble.block_fit import fit_stream, stream_recipe
-from torchbce.table.ensemble.recipe import Choices
+from torchbce.table.ensemble.block_fit import block_config, fit_blocks
+from torchbce.table.ensemble.config import UserOptions
 from torchbce.table.packed import cache, part_file, records, shuffled, stored
 from torchbce.table.packed.description import CacheFile
 from torchbce.table.packed.records import BLOCK
@@ -282,8 +282,8 @@ def test_whatever_somebody_wrote_into_a_cache_training_ends_with_numbers_or_one_
             for part in (stream.train, stream.valid, stream.test):
                 assert part is None or all(len(window.rows) for window in part.in_order())
             if stream.reused:
-                chosen = stream_recipe(len(stream.train), Choices(hidden=(4,), epochs=1, batch_size=500))
-                found = fit_stream(stream, chosen, seed=0)
+                chosen = block_config(len(stream.train), UserOptions(hidden=(4,), epochs=1, batch_size=500))
+                found = fit_blocks(stream, chosen, seed=0)
                 assert np.isfinite(found.train_bce)
         except InputError as error:
             if str(place) not in str(error):

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from test_network import twins
+from torch_machines import by_torch
 from torchbce.losses.bce_with_logits import BCE_WITH_LOGITS
 from torchbce.perceptron.layers import Dense
 from torchbce.perceptron.machine import Machine, Optimizer
 from torchbce.perceptron.rows import Limits, OutOfRange, Rows, largest_of_columns
 from torchbce.table.network.compiled import _layers, compiled, encoded
-from torchbce.table.network.machines import Machines
 
 RATES = torch.zeros(1, dtype=torch.float64)
 LIMITS = Limits((4, 2), 1, (3,))
@@ -82,9 +82,9 @@ def test_a_machine_takes_no_rows_of_another_network():
             machine.train(replace(ready, limits=limits), order, RATES)
         with pytest.raises(ValueError, match="are not those of a network of"):
             machine.outputs(replace(ready, limits=limits))
-        by_torch = Machines("cpu", bf16=True).one(twins({})[0], Optimizer("sgd"), batch=300, seed=0)
+        other = by_torch(twins({})[0], Optimizer("sgd"), batch=300)
         with pytest.raises(ValueError, match="are not those of a network of"):
-            by_torch.outputs(replace(ready, limits=limits))
+            other.outputs(replace(ready, limits=limits))
 
 
 @pytest.mark.parametrize("wrong", [300, -1, 2**31 - 1])

@@ -16,10 +16,10 @@ from torchbce import InputError
 from torchbce.checkpoint.keeper import Keeper
 from torchbce.checkpoint.record import read_record, write_record
 from torchbce.checkpoint.unfinished import Unfinished
-from torchbce.table.ensemble.block_fit import fit_stream, stream_recipe
-from torchbce.table.ensemble.course import Watch
+from torchbce.table.ensemble.block_fit import block_config, fit_blocks
+from torchbce.table.ensemble.callbacks import Callbacks
+from torchbce.table.ensemble.config import UserOptions, default_config
 from torchbce.table.ensemble.fit import fit_ensemble
-from torchbce.table.ensemble.recipe import Choices, recipe
 from torchbce.table.trees.boosting import Boosting
 
 
@@ -49,9 +49,11 @@ def kept_by(train, folder: Path, saves: int) -> Path:
 
 def in_memory(keeper: Keeper) -> np.ndarray:
     data = table(400, weighted=True)
-    chosen = recipe(400, Choices(hidden=(4,), epochs=3, members=2, batch_size=100))
+    chosen = default_config(400, UserOptions(hidden=(4,), epochs=3, members=2, batch_size=100))
     chosen = replace(chosen, trees=Boosting(0.1, 4, most=3))
-    return fit_ensemble(data, halves(data), chosen, seed=0, watch=Watch(keeper=keeper)).ensemble.logits(data.rows)
+    return fit_ensemble(data, halves(data), chosen, seed=0, callbacks=Callbacks(keeper=keeper)).ensemble.logits(
+        data.rows
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +61,12 @@ def in_blocks(tmp_path_factory):
     """Training on a small packed table, with what is kept."""
     place = tmp_path_factory.mktemp("blocks")
     stream = prepared(written(made(), place / "t", "parquet"), place / "c")
-    chosen = stream_recipe(len(stream.train), Choices(hidden=(4,), epochs=2, members=2, batch_size=500))
+    chosen = block_config(len(stream.train), UserOptions(hidden=(4,), epochs=2, members=2, batch_size=500))
 
     def train(keeper: Keeper) -> np.ndarray:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("torchbce.table.ensemble.block_course.TOGETHER", 2)
-            return fit_stream(stream, chosen, seed=0, watch=Watch(keeper=keeper)).test_logits
+            patch.setattr("torchbce.table.ensemble.in_blocks.TOGETHER", 2)
+            return fit_blocks(stream, chosen, seed=0, callbacks=Callbacks(keeper=keeper)).test_logits
 
     return train
 

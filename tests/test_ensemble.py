@@ -12,25 +12,24 @@ from mpmath import mp
 from scipy.optimize import minimize
 
 from torchbce import InputError
-from torchbce.table.columns.matrix import Data
-from torchbce.table.ensemble.calibration import AS_IT_IS, bce, calibrate, fit_scaling, refined
-from torchbce.table.ensemble.course import together
-from torchbce.table.ensemble.ensemble import mean_logits
+from torchbce.table.columns.matrix import TrainingMatrix
+from torchbce.table.ensemble.calibration import AS_IT_IS, bce, calibrate, fit_scaling, loss_after_calibration
+from torchbce.table.ensemble.config import EnsembleConfig, UserOptions, default_config
+from torchbce.table.ensemble.ensemble import mean_logits, pool_logits
 from torchbce.table.ensemble.fit import fit_ensemble
 from torchbce.table.ensemble.linear import fit_linear
-from torchbce.table.ensemble.recipe import Choices, Recipe, recipe
 from torchbce.table.ensemble.schedule import Schedule, one_cycle
 
-SMALL = Recipe((8,), 4, 0.1, 2, 2, 2, 64, 6, 10, "adamw", 1e-2, 0.1)
+SMALL = EnsembleConfig((8,), 4, 0.1, 2, 2, 2, 64, 6, 10, "adamw", 1e-2, 0.1)
 
 
-def table(count: int = 400, seed: int = 0) -> Data:
+def table(count: int = 400, seed: int = 0) -> TrainingMatrix:
     rng = np.random.default_rng(seed)
     numbers = rng.standard_normal((count, 3))
     codes = rng.integers(0, 4, (count, 1))
     logits = numbers[:, 0] - 2 * (codes[:, 0] == 2)
     target = (rng.random(count) < 1 / (1 + np.exp(-logits))).astype(np.uint8)
-    return Data(np.concatenate([numbers, codes], 1).astype(np.float32), target, [4])
+    return TrainingMatrix(np.concatenate([numbers, codes], 1).astype(np.float32), target, [4])
 
 
 def halves(count: int = 400) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -78,7 +77,7 @@ def test_scaling_is_the_likeliest(weighted):
 
     expected = minimize(cost, [1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12})
     assert tuple(found) == pytest.approx(tuple(expected.x), abs=1e-5)
-    assert refined(logits, target, weight) == pytest.approx(expected.fun / w.sum(), rel=1e-9)
+    assert loss_after_calibration(logits, target, weight) == pytest.approx(expected.fun / w.sum(), rel=1e-9)
 
 
 def test_scaling_leaves_what_has_no_finite_answer():
@@ -96,7 +95,7 @@ def test_calibration_is_used_only_where_it_helps_on_other_rows():
     mended = calibrate(3 * truth, target, None, seed=0)
     assert mended.scaling.slope == pytest.approx(1 / 3, rel=0.1)
     assert mended.after < mended.before
-    assert "logits are multiplied by 0.3" in mended.in_words
+    assert "logits are multiplied by 0.3" in mended.summary()
 
 
 @pytest.mark.parametrize("logits", [[1.0, 2.0], [-30.0, 30.0], [800.0, 801.0], [-800.0, -799.0, -2000.0], [0.0]])
@@ -108,11 +107,11 @@ def test_the_logit_of_a_mean_probability_keeps_its_digits(logits):
 
 
 def test_logits_of_one_row_by_several_members_are_averaged():
-    place = np.array([2, 0, 1, 2, 0, 1])
+    row = np.array([2, 0, 1, 2, 0, 1])
     logits = np.array([5.0, 1.0, 3.0, 6.0, 2.0, 4.0])
-    found = together(logits, place, 3)
+    found = pool_logits(logits, row, 3)
     assert found == pytest.approx(mean_logits(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])))
-    assert together(logits[:3], place[:3], 3).tolist() == [1.0, 3.0, 5.0]
+    assert pool_logits(logits[:3], row[:3], 3).tolist() == [1.0, 3.0, 5.0]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -147,7 +146,7 @@ def test_the_epoch_is_that_of_the_least_loss_on_rows_not_learnt_from():
 def test_rows_that_are_kept_aside_have_no_influence():
     data = table()
     split = [(np.arange(200), np.arange(200, 400))]
-    flipped = Data(data.rows, np.where(np.arange(400) < 200, data.target, 1 - data.target), data.levels)
+    flipped = TrainingMatrix(data.rows, np.where(np.arange(400) < 200, data.target, 1 - data.target), data.levels)
     runs = [fit_ensemble(some, split, SMALL, seed=0).history[0].running for some in (data, flipped)]
     # The start at the base rate and the edges are of all rows; what is learnt is not.
     assert runs[0] == pytest.approx(runs[1], rel=0.05)
@@ -156,7 +155,7 @@ def test_rows_that_are_kept_aside_have_no_influence():
 def test_a_weight_of_zero_is_as_no_row():
     data = table()
     weight = np.where(np.arange(400) < 300, 1.0, 0.0)
-    nonsense = Data(data.rows, np.where(weight > 0, data.target, 1), data.levels, weight)
+    nonsense = TrainingMatrix(data.rows, np.where(weight > 0, data.target, 1), data.levels, weight)
     rows = np.arange(400)
     found = fit_ensemble(nonsense, [(rows, rows)] * 2, SMALL, seed=0)
     plain = fit_ensemble(data, [(rows, rows)] * 2, SMALL, seed=0)
@@ -168,7 +167,7 @@ def test_a_weight_of_zero_is_as_no_row():
 
 
 def test_a_rate_that_is_too_large_is_said():
-    wild = Recipe((8,), 0, 0.0, 2, 2, 1, 64, 6, 10, "sgd", 1e30, 0.0)
+    wild = EnsembleConfig((8,), 0, 0.0, 2, 2, 1, 64, 6, 10, "sgd", 1e30, 0.0)
     with pytest.raises(InputError, match=r"the learning rate is too large; try a tenth of it"):
         fit_ensemble(table(), halves(), wild, seed=0)
 
@@ -177,15 +176,18 @@ def test_few_rows_are_learnt_by_logistic_regression():
     from sklearn.linear_model import LogisticRegression
 
     data = table(80)
-    found = fit_linear(data, halves(80), judge=True)
+    found = fit_linear(data, halves(80), enough=True)
     one_hot = np.concatenate([data.rows[:, :3], np.eye(4)[data.rows[:, 3].astype(int)]], 1)
     expected = LogisticRegression(tol=1e-10, max_iter=10_000).fit(one_hot, data.target)
     assert found.ensemble.logits(data.rows) == pytest.approx(expected.decision_function(one_hot), abs=1e-4)
-    assert recipe(80, Choices()).linear
-    assert not recipe(80, Choices(hidden=(8,))).linear
-    assert not recipe(100, Choices()).linear
+    again = fit_linear(data, halves(80), enough=True).ensemble.networks[0].state_dict()
+    for name, tensor in found.ensemble.networks[0].state_dict().items():
+        assert torch.equal(tensor, again[name]), name
+    assert default_config(80, UserOptions()).linear
+    assert not default_config(80, UserOptions(hidden=(8,))).linear
+    assert not default_config(100, UserOptions()).linear
 
 
 def test_time_is_shared_between_models():
-    assert Choices(time_budget=60.0).for_one_of(6).time_budget == 10.0
-    assert math.isclose(recipe(1000, Choices(time_budget=3.0)).time_budget or 0, 3.0)
+    assert UserOptions(time_budget=60.0).for_each_of(6).time_budget == 10.0
+    assert math.isclose(default_config(1000, UserOptions(time_budget=3.0)).time_budget or 0, 3.0)

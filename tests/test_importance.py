@@ -10,12 +10,13 @@ import polars as pl
 import pytest
 
 from torchbce.explanation.plots import EffectDisplay, ImportanceDisplay
-from torchbce.table.columns.columns import encode, inputs_of
+from torchbce.table.columns.columns import inputs_of
 from torchbce.table.columns.examples import Examples
-from torchbce.table.effects import effect
-from torchbce.table.ensemble.recipe import Choices
-from torchbce.table.importance import importances, rises
-from torchbce.table.model import learn
+from torchbce.table.encoded import EncodedTable
+from torchbce.table.ensemble.config import UserOptions
+from torchbce.table.importance import importances, permutation_increase
+from torchbce.table.model import fit_model
+from torchbce.table.partial_dependence import partial_dependence
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +30,10 @@ def learnt():
     frame = pl.DataFrame({"x": x, "noise": noise, "c": c, "gap": pl.Series(gap).fill_nan(None)})
     kinds = {"x": "numeric", "noise": "numeric", "c": "categorical", "gap": "numeric"}
     examples = Examples(frame=frame, name="t", kinds=kinds, answers=answers)
-    model = learn(examples, Choices(hidden=(), members=2, epochs=10, trees=False), seed=0).model
-    return model, encode(frame, model.columns, "t"), answers
+    options = UserOptions(hidden=(), members=2, epochs=10, trees=False)
+    encoded = EncodedTable.fit(examples)
+    model = fit_model(examples, encoded, options, seed=0).model
+    return model, encoded.rows, answers
 
 
 def test_inputs_of_a_column_are_all_that_is_made_of_it(learnt):
@@ -42,7 +45,10 @@ def test_inputs_of_a_column_are_all_that_is_made_of_it(learnt):
 def test_a_column_is_worth_what_the_loss_rises_by(learnt):
     """Against the exact mean over all exchanges of a model whose logits are linear."""
     model, encoded, answers = learnt
-    found = {one.column: one for one in importances([rises(model, encoded, answers, 0)], [np.ones(len(answers))])}
+    found = {
+        one.column: one
+        for one in importances([permutation_increase(model, encoded, answers, 0)], [np.ones(len(answers))])
+    }
     assert list(found)[:2] == ["x", "c"]
     assert abs(found["noise"].nats) < 0.005
     logits = model.ensemble.logits(encoded)
@@ -60,10 +66,10 @@ def test_a_column_is_worth_what_the_loss_rises_by(learnt):
 
 def test_effects_follow_the_model(learnt):
     model, encoded, _ = learnt
-    curve = effect(model, encoded, "x", seed=0)
+    curve = partial_dependence(model, encoded, "x", seed=0)
     assert np.all(np.diff(curve.probabilities) > 0)
     assert np.all(np.diff(curve.values) > 0)
-    levels = effect(model, encoded, "c", seed=0)
+    levels = partial_dependence(model, encoded, "c", seed=0)
     assert levels.values[-1] == "(other)"
     by_level = dict(zip(levels.values, levels.probabilities, strict=True))
     assert by_level["v"] > by_level["u"]

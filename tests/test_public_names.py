@@ -104,8 +104,6 @@ def test_command_line_flags():
             "--patience",
             "--seed",
             "--device",
-            "--bf16",
-            "--compile",
             "--out",
             "--checkpoint",
             "--resume",

@@ -200,7 +200,7 @@ def deep(mixed_table, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("deep") / "run"
     classifier = torchbce.BCEClassifier(hidden=(4,), members=2, epochs=1, random_state=0, trees=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("torchbce.table.ensemble.recipe.SMALL", 100)
+        patch.setattr("torchbce.table.ensemble.config.SMALL", 100)
         classifier.fit(mixed_table.drop("bought"), mixed_table["bought"]).save(folder)
     return folder
 

@@ -13,9 +13,9 @@ from torchbce import InputError
 from torchbce.io.scan import batches, sources
 from torchbce.io.whole import read_whole
 from torchbce.table.columns.roles import Roles
+from torchbce.table.memory_table import prepare as prepare_in_memory
+from torchbce.table.packed_table import prepare as prepare_in_blocks
 from torchbce.table.splits.held import Held
-from torchbce.table.train import prepare as prepare_in_memory
-from torchbce.table.train_blocks import prepare as prepare_in_blocks
 
 
 @pytest.mark.parametrize("stored", [pl.Int64, pl.UInt8, pl.Float64, pl.String])
@@ -32,7 +32,7 @@ def test_a_target_of_booleans_beside_numbers_is_as_in_memory(tmp_path, stored, f
     table, given = str(tmp_path / "t"), (Roles("y"), Held(share=0))
     whole = prepare_in_memory(table, *given, seed=1).outline
     blocks = prepare_in_blocks([table], *given, seed=1, format=None, cache=tmp_path / "c", on_rows=None).outline
-    assert (whole.target, whole.rows, whole.base_rate) == (blocks.target, blocks.rows, blocks.base_rate)
+    assert (whole.target, whole.whole) == (blocks.target, blocks.whole)
     assert blocks.target.positive == ("true" if stored == pl.String else "1")
 
 

@@ -15,14 +15,13 @@ import pytest
 
 from torchbce.common import signals
 from torchbce.common.signals import Terminated, look, signals_held, signals_watched, stopping
-from torchbce.table import estimate
-from torchbce.table import train_blocks as in_blocks
+from torchbce.table import evaluate
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 FILES = ["MODEL_CARD.md", "history.csv", "model.json", "model.safetensors", "predictions.parquet"]
 MEMORY = ("--target", "bought", "--test-share", 0.2, "--no-trees", "--epochs", 3, "--members", 2, "--hidden", 4)
 BLOCKS = ("--target", "bought", "--test-share", 0.2, "--epochs", 3, "--memory", "1K", "--cache", "cache", "--hidden", 4)
-WAYS = {"in memory": (MEMORY, estimate), "in blocks": (BLOCKS, in_blocks)}
+WAYS = {"in memory": MEMORY, "in blocks": BLOCKS}
 ENDS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
 
 
@@ -67,7 +66,7 @@ def whole(shop, tmp_path_factory) -> dict[str, Path]:
     from torchbce.cli.app import app
 
     found = {}
-    for way, (options, _) in WAYS.items():
+    for way, options in WAYS.items():
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(tmp_path_factory.mktemp("whole"))
             result = CliRunner().invoke(app, ["train", str(shop), *map(str, options), "--out", "run"])
@@ -133,10 +132,9 @@ def test_what_is_ignored_at_the_start_stays_ignored():
 def test_a_signal_after_the_last_epoch_does_not_cost_the_training(
     shop, whole, tmp_path, monkeypatch, command, way, number
 ):
-    options, where = WAYS[way]
-    rises = where.rises
+    options, increase = WAYS[way], evaluate.permutation_increase
     with monkeypatch.context() as patch:
-        patch.setattr(where, "rises", lambda *given: (in_a_callback(number), rises(*given))[1])
+        patch.setattr(evaluate, "permutation_increase", lambda *given: (in_a_callback(number), increase(*given))[1])
         found = command("train", shop, *options, "--out", "run")
     assert found.exit_code == ENDS[number], found.output
     assert "run.unfinished has what is done; the same command goes on with it" in found.stderr
@@ -168,7 +166,7 @@ def test_a_signal_while_the_run_is_written_says_where_the_model_is(shop, tmp_pat
 @pytest.mark.processes
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_that_is_ended_at_a_drawn_moment_after_its_last_epoch_goes_on(shop, whole, tmp_path, command, way):
-    options, _ = WAYS[way]
+    options = WAYS[way]
     drawn, ended = random.Random(way), 0
     for attempt, number in enumerate({"in memory": [signal.SIGINT, signal.SIGHUP], "in blocks": [signal.SIGTERM]}[way]):
         argv = [sys.executable, "-m", "torchbce", "train", shop, *options, "--out", f"run-{attempt}"]

@@ -12,10 +12,10 @@ import pytest
 from torchbce import InputError
 from torchbce.table.columns.examples import Examples
 from torchbce.table.columns.roles import Roles
+from torchbce.table.memory_table import prepare
 from torchbce.table.read import read_examples
 from torchbce.table.splits.held import Held
 from torchbce.table.splits.splits import folds, last_or_random, member_splits
-from torchbce.table.train import prepare
 
 
 def examples(answers: np.ndarray, **parts) -> Examples:
@@ -119,13 +119,13 @@ def test_roles_that_cannot_be_used_are_named(tmp_path, column, role, message):
 
 def test_rows_are_kept_aside_as_it_is_said(tmp_path):
     path = write(tmp_path)
-    assert len(prepare(path, Roles("y"), Held(), seed=0).splits) == 5
-    shared = prepare(path, Roles("y"), Held(share=0.25), seed=0)
+    assert len(prepare(path, Roles("y"), Held(), seed=0).table.splits) == 5
+    shared = prepare(path, Roles("y"), Held(share=0.25), seed=0).table
     assert (len(shared.train), len(shared.test)) == (300, 100)
     assert not set(shared.test_rows - 1) & set(shared.train.frame.with_row_index().filter(False)["index"])
-    none = prepare(path, Roles("y"), Held(share=0.0), seed=0)
+    none = prepare(path, Roles("y"), Held(share=0.0), seed=0).table
     assert (len(none.train), none.test, none.splits) == (400, None, [])
-    other = prepare(path, Roles("y"), Held(file=path), seed=0)
+    other = prepare(path, Roles("y"), Held(file=path), seed=0).table
     assert (len(other.train), len(other.test)) == (400, 400)
 
 

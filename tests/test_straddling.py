@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from torchbce import InputError
 from torchbce.table.columns.examples import Examples
 from torchbce.table.columns.roles import Roles
+from torchbce.table.memory_table import prepare
 from torchbce.table.packed.prepare import prepare_stream
 from torchbce.table.splits.group_spans import GroupSpans
 from torchbce.table.splits.held import Held
 from torchbce.table.splits.splits import by_time, folds, last_or_random, member_splits
-from torchbce.table.train import prepare
 
 ROLES = Roles("y", group="g", time="t", exclude=["row"])
 
@@ -184,16 +184,17 @@ def test_in_memory_it_is_said_how_many_rows_are_left_out(tmp_path):
     path = tmp_path / "t.parquet"
     patients().write_parquet(path)
     roles = Roles("y", group="g", time="t")
-    shared = prepare(str(path), roles, Held(share=0.2), seed=0)
+    task = prepare(str(path), roles, Held(share=0.2), seed=0)
+    shared = task.table
     missing = 2400 - len(shared.train) - len(shared.test)
     assert missing > 0
-    assert shared.dropped[0].startswith(f"{missing:,} rows are left out")
+    assert task.outline.dropped[0].startswith(f"{missing:,} rows are left out")
     assert shared.test.times.min() > shared.train.times.max()
     assert not np.intersect1d(shared.test.groups, shared.train.groups).size
     by_folds = prepare(str(path), roles, Held(folds=4), seed=0)
-    predicted = sum(len(aside) for _, aside in by_folds.splits)
-    assert by_folds.dropped[0].startswith(f"{4 * 480 - predicted:,} rows are not predicted")
-    assert prepare(str(path), Roles("y", time="t"), Held(folds=4), seed=0).dropped == []
+    predicted = sum(len(aside) for _, aside in by_folds.table.splits)
+    assert by_folds.outline.dropped[0].startswith(f"{4 * 480 - predicted:,} rows are not predicted")
+    assert prepare(str(path), Roles("y", time="t"), Held(folds=4), seed=0).outline.dropped == []
 
 
 def other_table(table: pl.DataFrame) -> pl.DataFrame:
@@ -217,8 +218,8 @@ def test_another_table_is_tested_on_where_it_is_later_and_of_other_groups(tmp_pa
         dropped = stream.dropped[-1]
     else:
         task = prepare(str(tmp_path / "t.parquet"), roles, held, seed=0)
-        rows, dropped = task.test_rows - 1, task.dropped[-1]
-        assert task.test.answers.tolist() == other["y"].gather(rows).to_list()
+        rows, dropped = task.table.test_rows - 1, task.outline.dropped[-1]
+        assert task.table.test.answers.tolist() == other["y"].gather(rows).to_list()
     wanted = np.ones(other.height, bool)
     if "time" in by:
         wanted &= other["t"].to_numpy() > table["t"].max()

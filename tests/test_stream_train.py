@@ -20,18 +20,17 @@ from torchbce.checkpoint.keeper import Keeper
 from torchbce.checkpoint.unfinished import Unfinished
 from torchbce.io import shards
 from torchbce.io.size import BYTES, fits
-from torchbce.table import train as in_memory
-from torchbce.table import train_blocks as in_blocks
+from torchbce.table import memory_table, packed_table
 from torchbce.table.columns.roles import Roles
-from torchbce.table.ensemble import block_course as course
-from torchbce.table.ensemble.block_fit import fit_stream, stream_recipe
-from torchbce.table.ensemble.recipe import Choices
+from torchbce.table.ensemble import in_blocks
+from torchbce.table.ensemble.block_fit import block_config, fit_blocks
+from torchbce.table.ensemble.config import UserOptions
 from torchbce.table.network import crew
 from torchbce.table.packed import prepare as packing
 from torchbce.table.packed.shuffled import Shuffled
+from torchbce.table.packed_table import prepare
 from torchbce.table.run.predict import predict
 from torchbce.table.splits.held import Held
-from torchbce.table.train_blocks import prepare
 
 FILES = ["MODEL_CARD.md", "history.csv", "model.json", "model.safetensors", "predictions.parquet"]
 SMALL = ("--target", "y", "--memory", "1K", "--cache", "cache", "--hidden", 8, "--epochs", 3, "--batch-size", 1024)
@@ -122,8 +121,8 @@ def test_a_run_killed_at_each_checkpoint_ends_with_the_same_bytes(
     file, undisturbed, tmp_path, monkeypatch, command, window
 ):
     """Each attempt gets a few steps further; `window`: blocks of one, so that an epoch has several windows."""
-    monkeypatch.setattr(course, "TOGETHER", 3)
-    monkeypatch.setattr(course, "Shuffled", lambda stored, seed: Shuffled(stored, seed, blocks=window))
+    monkeypatch.setattr(in_blocks, "TOGETHER", 3)
+    monkeypatch.setattr(in_blocks, "Shuffled", lambda stored, seed: Shuffled(stored, seed, blocks=window))
     whole = command("train", file, *SMALL, "--out", "whole")
     assert whole.exit_code == 0, whole.output
     original, kills = Unfinished.save, 0
@@ -216,7 +215,9 @@ def test_a_loss_that_is_not_finite_is_named_or_left_out(table, tmp_path, monkeyp
         cache=tmp_path / "c",
         on_rows=None,
     )
-    chosen = stream_recipe(len(task.stream.train), Choices(hidden=(4,), epochs=1, batch_size=1024, on_nan=kind))
+    chosen = block_config(
+        len(task.table.stream.train), UserOptions(hidden=(4,), epochs=1, batch_size=1024, on_nan=kind)
+    )
     original, steps = crew.Crew.step, [0]
 
     def step(self, rows, order, rate, draw):
@@ -231,9 +232,9 @@ def test_a_loss_that_is_not_finite_is_named_or_left_out(table, tmp_path, monkeyp
         with pytest.raises(
             ValueError, match=r"the loss of epoch 1 is nan in batch 5, of the rows \d+, .*--on-nan skip"
         ):
-            fit_stream(task.stream, chosen, seed=1)
+            fit_blocks(task.table.stream, chosen, seed=1)
     else:
-        epoch = fit_stream(task.stream, chosen, seed=1).fitted.history[0]
+        epoch = fit_blocks(task.table.stream, chosen, seed=1).fitted.history[0]
         assert epoch.skipped == 1
         assert "1 batch left out" in str(epoch)
         assert 0.3 < epoch.running < 0.8
@@ -241,12 +242,12 @@ def test_a_loss_that_is_not_finite_is_named_or_left_out(table, tmp_path, monkeyp
 
 def test_the_bits_do_not_depend_on_the_threads(file, tmp_path):
     task = prepare([str(file)], Roles("y"), Held(), seed=1, format=None, cache=tmp_path / "c", on_rows=None)
-    chosen = stream_recipe(len(task.stream.train), Choices(hidden=(8,), epochs=2, members=2))
+    chosen = block_config(len(task.table.stream.train), UserOptions(hidden=(8,), epochs=2, members=2))
     before, found = torch.get_num_threads(), []
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            fitted = fit_stream(task.stream, chosen, seed=1)
+            fitted = fit_blocks(task.table.stream, chosen, seed=1)
             found.append((fitted.fitted.held_out_logits, fitted.train_bce))
     finally:
         torch.set_num_threads(before)
@@ -313,8 +314,8 @@ def test_members_in_memory_are_shared_out_without_changing_a_byte(table, tmp_pat
 def test_the_epochs_that_are_announced_are_those_of_the_training(file, tmp_path):
     """They depend on the rows that are learnt from, without those that choose the epoch."""
     task = prepare([str(file)], Roles("y"), Held(), seed=1, format=None, cache=tmp_path / "c", on_rows=None)
-    assert len(task.stream.train) < task.outline.train_rows
-    assert task.recipe(Choices()) == stream_recipe(len(task.stream.train), Choices())
+    assert len(task.table.stream.train) < task.outline.train_rows
+    assert task.table.config(UserOptions()) == block_config(len(task.table.stream.train), UserOptions())
 
 
 def test_a_time_budget_covers_reading(file, command, monkeypatch):
@@ -322,8 +323,8 @@ def test_a_time_budget_covers_reading(file, command, monkeypatch):
     found = command("train", file, *SMALL, "--time-budget", "1m")
     assert found.exit_code == 0, found.stderr
     given = []
-    fit = in_blocks.fit_stream
-    monkeypatch.setattr(in_blocks, "fit_stream", lambda *a, **k: given.append(a[1].time_budget) or fit(*a, **k))
+    fit = packed_table.fit_blocks
+    monkeypatch.setattr(packed_table, "fit_blocks", lambda *a, **k: given.append(a[1].time_budget) or fit(*a, **k))
     assert command("train", file, *SMALL, "--time-budget", "1m").exit_code == 0
     assert 0 < given[0] < 60
     told = []
@@ -334,8 +335,8 @@ def test_a_time_budget_covers_reading(file, command, monkeypatch):
     assert "has taken all of --time-budget, 0.2 s, and nothing is left to train in" in " ".join(found.stderr.split())
     assert len(told) < 6  # of 30 batches of rows
     assert not Path("other").exists()
-    prepare_slowly = in_memory.prepare
-    monkeypatch.setattr(in_memory, "prepare", lambda *a, **k: (time.sleep(0.3), prepare_slowly(*a, **k))[1])
+    prepare_slowly = memory_table.prepare
+    monkeypatch.setattr(memory_table, "prepare", lambda *a, **k: (time.sleep(0.3), prepare_slowly(*a, **k))[1])
     found = command("train", file, "--target", "y", "--time-budget", "0.2s")
     assert found.exit_code == 3
     assert "has taken all of --time-budget" in " ".join(found.stderr.split())

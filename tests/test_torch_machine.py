@@ -1,10 +1,7 @@
-"""Tables trained by torch: the same steps as compiled code, to rounding; in bfloat16; compiled; on devices."""
+"""Tables trained by torch: the same steps as compiled code, to rounding; on devices."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
 import threading
 from pathlib import Path
 
@@ -24,14 +21,13 @@ from torch_machines import (
     gradients_are_those_of_autograd_and_compiled_code,
     outputs_are_those_of_the_network,
     rows_of,
-    stepped,
     trained,
     weights,
 )
 from torchbce.checkpoint.keeper import Keeper
 from torchbce.common.errors import InputError
 from torchbce.perceptron.machine import Machine, Optimizer
-from torchbce.table.ensemble.recipe import Choices, recipe
+from torchbce.table.ensemble.config import UserOptions, default_config
 from torchbce.table.network.compiled import compiled, encoded
 from torchbce.table.network.device_rows import DeviceRows
 from torchbce.table.network.devices import device_named
@@ -40,8 +36,6 @@ from torchbce.table.network.machines import LANE, Machines
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
 from torchbce.table.network.torch_forward import TorchForward
 from torchbce.table.network.torch_machine import TorchMachine
-
-BF16 = 2.0**-8  # the largest relative error of rounding to 8 binary digits
 
 
 @pytest.fixture(autouse=True)
@@ -53,13 +47,6 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def traced(monkeypatch):
-    """torch.compile without a compiler: the graphs, with their backward pass, run by torch."""
-    original = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda f, **options: original(f, backend="aot_eager", **options))
-
-
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("changes", SHAPES)
 def test_gradients_are_those_of_autograd_and_compiled_code(changes, weighted):
@@ -67,9 +54,8 @@ def test_gradients_are_those_of_autograd_and_compiled_code(changes, weighted):
 
 
 @pytest.mark.parametrize("changes", SHAPES)
-def test_outputs_are_those_of_the_network_whatever_it_is_trained_in(changes):
+def test_outputs_are_those_of_the_network(changes):
     outputs_are_those_of_the_network(changes, "cpu")
-    outputs_are_those_of_the_network(changes, "cpu", bf16=True)
 
 
 @pytest.mark.parametrize(("changes", "name"), [*((changes, "adamw") for changes in SHAPES), ({"heads": 2}, "sgd")])
@@ -77,9 +63,8 @@ def test_a_hundred_steps_are_those_of_compiled_code(changes, name):
     a_hundred_steps_are_those_of_compiled_code(changes, name, name == "sgd", "cpu")
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_calls_may_be_cut_and_resumed_anywhere(bf16):
-    calls_may_be_cut_and_resumed_anywhere("cpu", bf16=bf16)
+def test_calls_may_be_cut_and_resumed_anywhere():
+    calls_may_be_cut_and_resumed_anywhere("cpu")
 
 
 def test_without_columns_of_one_kind_it_learns_all_the_same():
@@ -207,112 +192,52 @@ def test_rows_are_moved_once():
 def test_shapes_without_memory(changes):
     net, _, rows, target = twins(changes)
     ready = encoded(rows, net, target)
-    forward = TorchForward(net.to("meta"), bf16=False, compile=False)
+    forward = TorchForward(net.to("meta"))
     there = DeviceRows(torch.device("meta")).of(ready)
     logits = forward(there, dropout_keys(0, 0, 1, len(net.layers))[0].to("meta"))
     assert logits.shape == forward.outputs(there).shape == (300, net.spec.heads)
     assert logits.is_meta
 
 
-@pytest.mark.parametrize("changes", SHAPES)
-def test_bfloat16_is_as_close_as_its_digits(changes):
-    """Each term is a product along a path through the layers; each layer rounds input, weight and result."""
-    net, _, rows, target = twins(changes)
-    ready = encoded(rows, net, target)
-    keys = dropout_keys(0, 0, 1, len(net.layers))[0]
-    there = DeviceRows(torch.device("cpu")).of(ready)
-    exact, found = (TorchForward(net, bf16=bf16, compile=False)(there, keys) for bf16 in (False, True))
-    bound = 3 * (len(net.layers) + 2) * BF16 * sum_of_terms(net, rows)
-    assert found.dtype == torch.float32
-    assert ((exact - found).abs() <= bound).all()
-    assert not torch.equal(exact, found)
-    totals = [by_torch(net, Optimizer(), batch=300, bf16=bf16).train(ready, ORDER, NONE) for bf16 in (False, True)]
-    assert abs(totals[0] - totals[1]) <= bound.sum().item()  # the loss has slopes of at most 1
+@pytest.fixture
+def forced(monkeypatch):
+    """torch trains on the processor too."""
+    monkeypatch.setattr(Machines, "by_torch", True)
 
 
-def sum_of_terms(net, rows: np.ndarray) -> torch.Tensor:
-    """Of each logit, all terms by their sizes; |silu(x)| <= |x|, and its slope is at most 1.1."""
-    with torch.no_grad():
-        table, spec = torch.from_numpy(rows), net.spec
-        numbers, codes = table[:, : len(spec.pieces)], table[:, len(spec.pieces) :].long()
-        cut, plain = numbers[:, spec.cut], numbers[:, spec.plain]
-        passed = net._passed(cut)
-        parts = [torch.einsum("ncp,cpw->ncw", passed, net.piece_weight.abs()) + net.piece_bias.abs().squeeze(1)]
-        parts = [parts[0].flatten(1), plain.abs()]
-        within = net.start[:, 0] + (passed * net.length).sum(2)
-        direct = torch.cat([within, plain], 1).abs() @ net.direct.abs()
-        for i, (level, embedding) in enumerate(zip(net.level_weights, net.embeddings, strict=True)):
-            direct = direct + level[codes[:, i]].abs()
-            parts.append(embedding[codes[:, i]].abs())
-        hidden = torch.cat(parts, 1).unsqueeze(1) * (torch.ones(()) if net.signs is None else net.signs.abs())
-        for layer in net.layers:
-            hidden = 1.1 * (hidden @ layer.weight.abs().T + layer.bias.abs())
-        return direct.unsqueeze(1) + (hidden * net.output_weight.abs()).sum(2) + net.output_bias.abs()
-
-
-@pytest.mark.parametrize("threads", [2, 3, 5])
-def test_the_number_of_threads_changes_no_bit(threads, monkeypatch):
-    one, other = (stepped(Machines(bf16=True), count, monkeypatch) for count in (1, threads))
-    assert one[0] == other[0]
-    assert torch.equal(one[1], other[1])
-    assert np.array_equal(one[2], other[2])
-
-
-def test_threads_of_a_run_have_no_threads_of_their_own():
+def test_threads_of_a_run_have_no_threads_of_their_own(monkeypatch):
     torch.set_num_threads(2)
     seen: list[int] = []
-    with Machines(bf16=True).one_thread_each():
+    monkeypatch.setattr(Machines, "by_torch", True)
+    with Machines().one_thread_each():
         worker = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
         worker.start()
         worker.join()
     assert seen == [1]
     assert torch.get_num_threads() == 2
+    monkeypatch.undo()
     with Machines().one_thread_each():
         assert torch.get_num_threads() == 2
 
 
-def test_compiled_code_trains_where_nothing_else_is_asked_for():
-    optimizer = Optimizer("adamw")
-    for machines, kind in ((Machines(), Machine), (Machines(bf16=True), TorchMachine)):
-        machine = machines.one(twins({})[0], optimizer, batch=64, seed=0, skip=True)
-        shared = machines.sharing(twins({})[0], optimizer, 3, seed=0)
-        assert [type(one) for one in (machine, *shared)] == [kind] * 4
-        assert len({one.parameters.data_ptr() for one in shared}) == 1
-        assert machines.lane == LANE
-    assert len(Machines(compile=True).sharing(twins({})[0], optimizer, 3, seed=0)) == 1
+def test_compiled_code_trains_on_the_processor():
+    optimizer, machines = Optimizer("adamw"), Machines()
+    machine = machines.one(twins({})[0], optimizer, batch=64, seed=0, skip=True)
+    shared = machines.sharing(twins({})[0], optimizer, 3, seed=0)
+    assert [type(one) for one in (machine, *shared)] == [Machine] * 4
+    assert len({one.parameters.data_ptr() for one in shared}) == 1
+    assert machines.lane == LANE
 
 
-@pytest.mark.processes
-def test_compiled_steps_are_the_same_and_may_be_cut_anywhere(traced):
-    gradients_are_those_of_autograd_and_compiled_code({"heads": 3, "hidden": [5]}, True, "cpu", compile=True)
-    outputs_are_those_of_the_network({}, "cpu", compile=True)
-    whole, cut = (trained(calls, compile=True, bf16=True) for calls in ([5], [2, 3]))
-    assert torch.equal(torch.cat(whole[:2]), torch.cat(cut[:2]))
-    assert whole[2] == cut[2]
-
-
-@pytest.mark.processes
-def test_the_compiler_of_this_machine_gives_the_same_steps():
-    if shutil.which(os.environ.get("CXX", "g++")) is None:
-        pytest.skip("there is no C++ compiler")
-    gradients_are_those_of_autograd_and_compiled_code({}, True, "cpu", compile=True)
-
-
-def test_a_missing_compiler_is_named(monkeypatch):
-    def missing(*_: object) -> None:
-        raise RuntimeError("\nInvalidCxxCompiler: No working C++ compiler found\n\nSet TORCHDYNAMO_VERBOSE=1")
-
-    monkeypatch.setattr(torch, "compile", lambda *_, **__: missing)
-    net, _, rows, target = twins({})
-    machine = by_torch(net, Optimizer("sgd"), batch=300, compile=True)
-    with pytest.raises(InputError, match="No working C.. compiler found; on the CPU it needs a C.. compiler"):
-        machine.train(encoded(rows, net, target), ORDER, NONE)
-    with pytest.raises(InputError, match="leave --compile out"):
-        machine.outputs(encoded(rows, net, target))
+def test_torch_trains_with_one_thread(forced):
+    optimizer, machines = Optimizer("adamw"), Machines()
+    machine = machines.one(twins({})[0], optimizer, batch=64, seed=0, skip=True)
+    shared = machines.sharing(twins({})[0], optimizer, 3, seed=0)
+    assert [type(one) for one in (machine, *shared)] == [TorchMachine] * 2
 
 
 def test_devices_are_named_where_they_are_there(monkeypatch):
-    assert device_named("cpu", bf16=True) == torch.device("cpu")
+    assert device_named("cpu") == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for name in ("cuda", "cuda:0", "cuda:12"):
         with pytest.raises(InputError, match="no CUDA device is to be seen here .*; the device that there is is cpu"):
@@ -322,14 +247,9 @@ def test_devices_are_named_where_they_are_there(monkeypatch):
             device_named(name)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "device", lambda _: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Old GPU")
     assert [str(device_named(name)) for name in ("cuda", "cuda:1")] == ["cuda:0", "cuda:1"]
     with pytest.raises(InputError, match="no cuda:2; the devices that there are are cpu, cuda:0, cuda:1$"):
         device_named("cuda:2")
-    with pytest.raises(InputError, match="Old GPU cannot compute in bfloat16"):
-        device_named("cuda", bf16=True)
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert str(device_named("cuda")) == "cuda:0"  # alone: a batch system has set it
     for name, value in {"RANK": "1", "WORLD_SIZE": "3", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
@@ -341,9 +261,9 @@ def test_devices_are_named_where_they_are_there(monkeypatch):
 
 
 def test_where_it_is_trained_does_not_change_what_is_trained():
-    how = {"device": "cuda", "bf16": True, "compile": True}
+    how = {"device": "cuda"}
     for rows in (50, 500, 200_000):
-        plain, other = recipe(rows, Choices()), recipe(rows, Choices(**how))
+        plain, other = default_config(rows, UserOptions()), default_config(rows, UserOptions(**how))
         assert {**plain.__dict__, **how} == other.__dict__
 
 
@@ -355,13 +275,12 @@ FILES = ["MODEL_CARD.md", "history.csv", "model.json", "model.safetensors", "pre
 
 
 @pytest.mark.parametrize("memory", ["1G", "1K"], ids=["in memory", "in blocks"])
-def test_a_run_in_bfloat16_that_is_killed_ends_with_the_same_bytes(mixed_table, memory, tmp_path, monkeypatch, command):
+def test_a_run_by_torch_that_is_killed_ends_with_the_same_bytes(mixed_table, memory, forced, monkeypatch, command):
     mixed_table.head(400).write_csv("shop.csv")
     options = ["train", "shop.csv", "--target", "bought", "--test-share", 0.2, "--no-trees", "--epochs", 3]
-    options += ["--members", 2, "--hidden", 4, "--batch-size", 64, "--bf16", "--memory", memory]
+    options += ["--members", 2, "--hidden", 4, "--batch-size", 64, "--memory", memory]
     whole = command(*options, "--out", "whole")
     assert whole.exit_code == 0, whole.output
-    assert "in bfloat16" in whole.stdout
     monkeypatch.setattr(Keeper, "is_due", property(lambda keeper: keeper.keeps))
     original, left, kills = Keeper.save, 0, 0
 
@@ -384,8 +303,6 @@ def test_a_run_in_bfloat16_that_is_killed_ends_with_the_same_bytes(mixed_table, 
     assert "resumed" in found.stdout
     for name in FILES:
         assert Path("run", name).read_bytes() == Path("whole", name).read_bytes(), name
-    refused = command(*[option for option in options if option != "--bf16"], "--out", "run", "--resume")
-    assert refused.exit_code != 0
 
 
 def test_a_device_that_is_not_there_is_told_before_the_table_is_read(tmp_path, monkeypatch, command):

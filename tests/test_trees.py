@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from torchbce import BCEClassifier
-from torchbce.table.columns.matrix import Data
-from torchbce.table.ensemble.blend import blend
+from torchbce.table.columns.matrix import TrainingMatrix
+from torchbce.table.ensemble.blend import fit_blend
 from torchbce.table.ensemble.calibration import bce
+from torchbce.table.ensemble.config import UserOptions, default_config
 from torchbce.table.ensemble.ensemble import Ensemble, mean_logits
 from torchbce.table.ensemble.fit import fit_ensemble
-from torchbce.table.ensemble.recipe import Choices, recipe
 from torchbce.table.trees.boosted import BoostedTrees
 from torchbce.table.trees.boosting import Boosting, grow
 from torchbce.table.trees.machine import sums
@@ -23,13 +23,13 @@ from torchbce.table.trees.machine import sums
 ROUNDINGS = 1e-6  # of leaves, which are kept in float32: some hundred of about 0.1
 
 
-def table(count: int = 1200, weighted: bool = False) -> Data:
+def table(count: int = 1200, weighted: bool = False) -> TrainingMatrix:
     """A step, a product and a category decide; numbers of few values lie on thresholds."""
     rng = np.random.default_rng(0)
     few, a, b = rng.integers(-3, 4, count), rng.normal(size=count), rng.normal(size=count)
     code, other = rng.integers(0, 9, count), rng.integers(0, 300, count)
     logits = 2.0 * (few > 1) + a * b + np.sin(code) - 1
-    return Data(
+    return TrainingMatrix(
         np.stack([few, a, b, code, other], 1).astype(np.float32),
         (rng.random(count) < 1 / (1 + np.exp(-logits))).astype(np.uint8),
         [9, 300],
@@ -37,13 +37,13 @@ def table(count: int = 1200, weighted: bool = False) -> Data:
     )
 
 
-def halves(data: Data) -> list[tuple[np.ndarray, np.ndarray]]:
+def halves(data: TrainingMatrix) -> list[tuple[np.ndarray, np.ndarray]]:
     rows = np.arange(len(data.target))
     return [(rows[::2], rows[1::2]), (rows[1::2], rows[::2])]
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "weighted"])
-def grown(request) -> tuple[Data, list[BoostedTrees], list]:
+def grown(request) -> tuple[TrainingMatrix, list[BoostedTrees], list]:
     """Also scikit-learn's own models, which the trees were taken from."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -166,48 +166,48 @@ def test_trees_of_other_elements_are_refused(grown):
         sums(found[0].nodes, torch.zeros(3, 4), 0.0)
 
 
-def test_the_share_is_the_best_there_is():
+def test_the_weight_of_trees_minimizes_the_loss():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=20_000)
     target = (rng.random(20_000) < 1 / (1 + np.exp(-2 * truth))).astype(float)
     networks, trees = (2 * truth + noise * rng.normal(size=20_000) for noise in (1.0, 1.5))
-    found = blend(networks, trees, target)
+    found = fit_blend(networks, trees, target)
     costs = [bce((1 - share) * networks + share * trees, target).mean() for share in np.linspace(0, 1, 101)]
-    assert 0.1 < found.share < 0.5
+    assert 0.1 < found.tree_weight < 0.5
     assert min(costs) - 1e-4 < found.both < min(costs) + 1e-9
     assert found.both < found.networks == pytest.approx(costs[0])
     assert found.both < found.trees == pytest.approx(costs[-1])
 
 
-def test_one_that_adds_nothing_has_no_say():
+def test_trees_or_networks_that_add_nothing_have_no_weight():
     rng = np.random.default_rng(0)
     target = (rng.random(5000) < 0.5).astype(float)
     right, wrong = 2 * (2 * target - 1) + rng.normal(size=5000), rng.normal(size=5000) * 9
-    assert blend(right, wrong, target).share == 0
-    assert blend(wrong, right, target).share == 1
-    assert "nothing of the say" in blend(right, wrong, target).in_words
-    assert "all of the say" in blend(wrong, right, target).in_words
+    assert fit_blend(right, wrong, target).tree_weight == 0
+    assert fit_blend(wrong, right, target).tree_weight == 1
+    assert "boosted trees: weight 0 in the blended logit" in fit_blend(right, wrong, target).summary()
+    assert "boosted trees: weight 1 in the blended logit" in fit_blend(wrong, right, target).summary()
 
 
 @pytest.mark.parametrize("members", [3, 5])
 def test_held_out_logits_are_of_members_that_have_not_seen_the_row(members):
     data, rows = table(), np.arange(1200)
     splits = [(rows[rows % 3 != i % 3], rows[rows % 3 == i % 3]) for i in range(members)]
-    chosen = recipe(1200, Choices(members=members, epochs=2, patience=9))
+    chosen = default_config(1200, UserOptions(members=members, epochs=2, patience=9))
     found = fit_ensemble(data, splits, replace(chosen, folds=3), seed=0)
     ensemble = found.ensemble
     assert len(ensemble.trees) == 3
-    assert 0 < ensemble.share == found.blend.share < 1
+    assert 0 < ensemble.tree_weight == found.blend.tree_weight < 1
     assert np.array_equal(found.chosen_on, rows)
     for fold in range(3):
         own = rows % 3 == fold
         networks = Ensemble(ensemble.networks[fold::3]).logits(data.rows[own])
         trees = ensemble.trees[fold].logits(torch.from_numpy(data.rows[own])).numpy()
-        mean = (1 - ensemble.share) * networks + ensemble.share * trees
+        mean = (1 - ensemble.tree_weight) * networks + ensemble.tree_weight * trees
         assert np.abs(found.held_out_logits[own] - mean).max() < 1e-5
-    whole = (1 - ensemble.share) * Ensemble(ensemble.networks).logits(data.rows)
+    whole = (1 - ensemble.tree_weight) * Ensemble(ensemble.networks).logits(data.rows)
     by_tree = [trees.logits(torch.from_numpy(data.rows)).numpy() for trees in ensemble.trees]
-    whole += ensemble.share * mean_logits(np.stack(by_tree, 1))
+    whole += ensemble.tree_weight * mean_logits(np.stack(by_tree, 1))
     assert np.abs(ensemble.logits(data.rows) - whole).max() < 1e-9
 
 

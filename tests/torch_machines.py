@@ -22,11 +22,11 @@ ORDER = torch.from_numpy(np.random.default_rng(0).permutation(300).astype(np.int
 NONE = torch.zeros(1, dtype=torch.float64)
 
 
-def by_torch(network, optimizer, *, device="cpu", bf16=False, compile=False, **options) -> TorchMachine:
+def by_torch(network, optimizer, *, device="cpu", **options) -> TorchMachine:
     """Also where `Machines` would take compiled code."""
     device = torch.device(device)
     parameters = flattened(network.to(device))
-    forward = TorchForward(network, bf16=bf16, compile=compile)
+    forward = TorchForward(network)
     return TorchMachine(forward, parameters, optimizer, rows=DeviceRows(device), **options)
 
 
@@ -34,11 +34,11 @@ def weights(weighted: bool) -> np.ndarray | None:
     return np.random.default_rng(2).random(300).astype(np.float32) if weighted else None
 
 
-def gradients_are_those_of_autograd_and_compiled_code(changes, weighted, device, **how):
+def gradients_are_those_of_autograd_and_compiled_code(changes, weighted, device):
     net, exact, rows, target = twins(changes)
     weight, other = weights(weighted), twins(changes)[0]
     ready = encoded(rows, net, target, weight)
-    machine = by_torch(net, Optimizer("none"), device=device, batch=300, **how)
+    machine = by_torch(net, Optimizer("none"), device=device, batch=300)
     total = machine.train(ready, ORDER, NONE)
     twin = compiled(other, Optimizer("none"), batch=300, seed=0)
     assert total == pytest.approx(twin.train(ready, ORDER, NONE), rel=1e-6)
@@ -52,10 +52,10 @@ def gradients_are_those_of_autograd_and_compiled_code(changes, weighted, device,
     assert machine.gradient.cpu().numpy() == pytest.approx(twin.gradient.numpy(), abs=bound)
 
 
-def outputs_are_those_of_the_network(changes, device, **how):
+def outputs_are_those_of_the_network(changes, device):
     net, exact, rows, target = twins(changes | {"dropout": 0.5})
     ready = encoded(rows, net, target)
-    machine = by_torch(net, Optimizer("none"), device=device, batch=64, **how)
+    machine = by_torch(net, Optimizer("none"), device=device, batch=64)
     found = machine.outputs(ready)
     with torch.no_grad():
         expected = exact(torch.from_numpy(rows).double())
@@ -85,7 +85,7 @@ def a_hundred_steps_are_those_of_compiled_code(changes, name, weighted, device):
     assert found[1][1].numpy() == pytest.approx(found[0][1].numpy(), abs=2e-3)  # a few tens of roundings each step
 
 
-def trained(calls, device="cpu", *, resumed=False, **how) -> tuple[torch.Tensor, torch.Tensor, float]:
+def trained(calls, device="cpu", *, resumed=False) -> tuple[torch.Tensor, torch.Tensor, float]:
     """Parameters, moments and total after five steps, in calls of so many; each by a new machine if resumed."""
     rates, state, total, done = torch.full((5,), 1e-2, dtype=torch.float64), None, 0.0, 0
     machine = None
@@ -93,7 +93,7 @@ def trained(calls, device="cpu", *, resumed=False, **how) -> tuple[torch.Tensor,
         if machine is None or resumed:
             net, _, rows, target = twins({"dropout": 0.3, "heads": 2})
             ready = encoded(rows, net, target, weights(True))
-            machine = by_torch(net, Optimizer("adamw", 0.1), device=device, batch=64, seed=3, **how)
+            machine = by_torch(net, Optimizer("adamw", 0.1), device=device, batch=64, seed=3)
             if state is not None:
                 for part, before in zip((machine.parameters, *machine.moments), state[0], strict=True):
                     part.copy_(before)
@@ -104,10 +104,10 @@ def trained(calls, device="cpu", *, resumed=False, **how) -> tuple[torch.Tensor,
     return torch.cat(state[0][:1]), torch.cat(state[0][1:]), total
 
 
-def calls_may_be_cut_and_resumed_anywhere(device, **how):
-    whole = trained([5], device, **how)
+def calls_may_be_cut_and_resumed_anywhere(device):
+    whole = trained([5], device)
     for calls, resumed in (([2, 3], False), ([1] * 5, False), ([1, 3, 1], True), ([4, 1], True)):
-        found = trained(calls, device, resumed=resumed, **how)
+        found = trained(calls, device, resumed=resumed)
         assert torch.equal(found[0], whole[0])
         assert torch.equal(found[1], whole[1])
         assert found[2] == whole[2]

@@ -1,4 +1,4 @@
-"""How much each column is worth: what the loss of held-out rows rises by when its values are exchanged between rows.
+"""Permutation importance: the increase of the loss of held-out rows when a column's values are exchanged between rows.
 
 In nats per item, with a standard error over the rows (Breiman, 2001; Fisher, Rudin and Dominici, 2019). Of columns that
 say the same, each alone looks worth little.
@@ -25,7 +25,7 @@ WORK = 50_000_000  # inputs that the network reads for it: some seconds, from 57
 
 @dataclass(frozen=True)
 class Importance:
-    """Mean rise of the loss by one column's exchange, in nats per item, and its standard error."""
+    """Mean increase of the loss by one column's exchange, in nats per item, and its standard error."""
 
     column: str
     nats: float
@@ -33,16 +33,16 @@ class Importance:
 
 
 def rows_seen(model: Model, most: int) -> int:
-    """On how many rows, at most `most`, the worth of columns is seen: each of them is read once for every column."""
+    """Return on how many rows, at most `most`, importance is measured: each is read once for every column."""
     inputs = inputs_of(model.columns)
     reads = REPEATS * len(inputs) * sum(map(len, inputs.values()))
     return min(most, max(WORK // max(reads, 1), FEWEST))
 
 
-def rises(model: Model, encoded: np.ndarray, answers: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """By column, how much each row's loss rises, a mean over some exchanges."""
+def permutation_increase(model: Model, encoded: np.ndarray, answers: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Return by column how much each row's loss increases, a mean over some exchanges."""
     generator = np.random.default_rng(seed)
-    found = {}
+    increase = {}
     with model.ensemble.prepared() as logits:
         before = bce(logits(encoded), answers)
         for column, inputs in inputs_of(model.columns).items():
@@ -51,21 +51,21 @@ def rises(model: Model, encoded: np.ndarray, answers: np.ndarray, seed: int) -> 
             order = np.concatenate([generator.permutation(len(encoded)) for _ in range(REPEATS)])
             mixed[:, inputs] = encoded[order][:, inputs]
             after = bce(logits(mixed), np.tile(answers, REPEATS))
-            found[column] = after.reshape(REPEATS, -1).mean(0) - before
-    return found
+            increase[column] = after.reshape(REPEATS, -1).mean(0) - before
+    return increase
 
 
 def importances(parts: list[dict[str, np.ndarray]], weights: list[np.ndarray]) -> list[Importance]:
-    """Of the parts of all rows, with the rows' weights, the most important first.
+    """Average the increases of several parts of the rows, with the rows' weights; the most important column first.
 
-    A column that a part's model has not is worth 0 there.
+    A column that a part's model does not use has an increase of 0 there.
     """
     columns, weight = dict.fromkeys(column for part in parts for column in part), np.concatenate(weights)
-    rows, total, found = len(weight), float(weight.sum()), []
+    rows, total, means = len(weight), float(weight.sum()), []
     for column in columns:
         values = np.concatenate([part.get(column, np.zeros(len(w))) for part, w in zip(parts, weights, strict=True)])
         mean = float((weight * values).sum()) / total if total else math.nan
         square = float(((weight * (values - mean)) ** 2).sum())
         error = math.sqrt(square * rows / (rows - 1)) / total if rows > 1 and total else math.nan
-        found.append(Importance(column, mean, error))
-    return sorted(found, key=lambda one: -one.nats)
+        means.append(Importance(column, mean, error))
+    return sorted(means, key=lambda importance: -importance.nats)

@@ -1,4 +1,4 @@
-"""A model of a table: how its columns are encoded, and the ensemble that learnt from them."""
+"""A model of a table: how its columns are encoded, and the ensemble that was trained on them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torchbce.common import processes
 from torchbce.common.errors import InputError
 from torchbce.io.files import row_number
 from torchbce.table.columns.background import background, filled
-from torchbce.table.columns.choose import fit_columns
 from torchbce.table.columns.columns import FittedColumn, encode, inputs_of, levels_of
 from torchbce.table.columns.examples import Examples
-from torchbce.table.columns.matrix import Data, digest
-from torchbce.table.ensemble.course import Watch
-from torchbce.table.ensemble.data import Fitted
+from torchbce.table.columns.matrix import TrainingMatrix, digest
+from torchbce.table.encoded import EncodedTable
+from torchbce.table.ensemble.callbacks import Callbacks
+from torchbce.table.ensemble.config import EnsembleConfig, UserOptions, default_config
 from torchbce.table.ensemble.ensemble import Ensemble
 from torchbce.table.ensemble.fit import fit_ensemble
 from torchbce.table.ensemble.linear import fit_linear
-from torchbce.table.ensemble.recipe import Choices, Recipe, recipe
-from torchbce.table.screening import WIDE, worth_keeping
+from torchbce.table.ensemble.result import EnsembleFit
+from torchbce.table.feature_filter import WIDE, informative
 from torchbce.table.splits.held import Split
 from torchbce.table.splits.splits import member_splits
 
@@ -32,7 +32,7 @@ FEWEST_OF_A_CLASS = 10  # rows, below which a figure of a model's worth is chanc
 
 
 class NoAnswer(InputError):
-    """A model says nothing that is a number of a row."""
+    """A model's logit of a row is not a number."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Model:
     ensemble: Ensemble
 
     def logits(self, table: pl.DataFrame, name: str) -> np.ndarray:
-        """One per row, float64; where a cell is unknown, of the mean probability over the training rows' values.
+        """Return one per row, float64; where a cell is unknown, of the mean over the training rows' values.
 
         Raises:
             NoAnswer: one of them is not finite, which those of a finished training are.
@@ -61,75 +61,63 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """A model, how it came about, and the columns that were found to be of no use.
+class TrainedModel:
+    """A model, how it was trained, and the columns that were left out as they say nothing of the target.
 
     unused: rows that no member learnt from or was judged by, as their groups are on both sides of a border in time.
     """
 
     model: Model
-    chosen: Recipe
-    fitted: Fitted
+    config: EnsembleConfig
+    fitted: EnsembleFit
     screened: dict[str, str]
     unused: int = 0
 
 
-def learn(
+def fit_model(
     examples: Examples,
-    choices: Choices,
+    encoded: EncodedTable,
+    options: UserOptions,
     *,
     seed: int,
-    watch: Watch | None = None,
+    callbacks: Callbacks | None = None,
     splits: list[Split] | None = None,
     start: Model | None = None,
-) -> Learnt:
-    """Everything that is fitted on rows, fitted on these rows alone.
+) -> TrainedModel:
+    """Train on examples and nothing else; `encoded` are their rows.
 
     `splits`: which rows the members learn from and which they are judged by, by default folds. `start`: a model to go
-    on with.
+    on with, by whose columns the rows are encoded.
     """
-    if start is None:
-        columns = fit_columns(
-            examples.frame, examples.kinds, examples.name, examples.decimal, examples.dates, examples.weight
-        )
-        kept, screened = _screened(columns, examples)
-    else:
-        kept, screened = start.columns, {}
-    chosen = recipe(len(examples), choices)
-    rows = encode(examples.frame, kept, examples.name)
-    data = Data(filled(rows), examples.answers, levels_of(kept), examples.weight)
+    used, screened = (encoded, {}) if start is not None else _screened(encoded, examples)
+    config = default_config(len(examples), options)
+    data = TrainingMatrix(filled(used.rows), examples.answers, levels_of(used.columns), examples.weight)
     if splits is None:
-        splits = member_splits(examples, chosen.folds, chosen.members, seed)
+        splits = member_splits(examples, config.folds, config.members, seed)
     if processes.count() > 1:
-        split = digest(*(rows for one in splits for rows in one))
+        split = digest(*(rows for split in splits for rows in split))
         processes.require_same({"the content of the encoded rows": data.digest, "the split of the rows": split})
-    rare = min(int(examples.answers.sum()), int((1 - examples.answers).sum()))
-    judge = rare >= FEWEST_OF_A_CLASS
-    if chosen.linear:
-        fitted = fit_linear(data, splits, judge=judge)
+    rarer = min(int(examples.answers.sum()), int((1 - examples.answers).sum()))
+    enough = rarer >= FEWEST_OF_A_CLASS
+    if config.linear:
+        fitted = fit_linear(data, splits, enough=enough)
     else:
-        fitted = fit_ensemble(
-            data,
-            splits,
-            chosen,
-            seed=seed,
-            watch=watch,
-            judge=judge,
-            start=None if start is None else start.ensemble.networks,
-        )
-    used = np.unique(np.concatenate([rows for split in splits for rows in split]))
-    ensemble = replace(fitted.ensemble, background=background(rows, inputs_of(kept).values(), examples.weight))
-    return Learnt(
-        Model(kept, ensemble), chosen, replace(fitted, ensemble=ensemble), screened, len(examples) - len(used)
-    )
+        networks = None if start is None else start.ensemble.networks
+        fitted = fit_ensemble(data, splits, config, seed=seed, callbacks=callbacks, enough=enough, start=networks)
+    taken = np.unique(np.concatenate([rows for split in splits for rows in split]))
+    values = background(used.rows, inputs_of(used.columns).values(), examples.weight)
+    ensemble = replace(fitted.ensemble, background=values)
+    fitted = replace(fitted, ensemble=ensemble)
+    return TrainedModel(Model(used.columns, ensemble), config, fitted, screened, len(examples) - len(taken))
 
 
-def _screened(columns: list[FittedColumn], examples: Examples) -> tuple[list[FittedColumn], dict[str, str]]:
-    """The columns of a wide table that have something to say, and what is said of the others."""
+def _screened(encoded: EncodedTable, examples: Examples) -> tuple[EncodedTable, dict[str, str]]:
+    """Return the informative columns of a wide table, and the reason why each other one is left out."""
+    columns = encoded.columns
     if len(columns) <= WIDE:
-        return columns, {}
-    keep = worth_keeping(
-        [filled(column.encode(examples.frame, examples.name)[0]) for column in columns], examples.answers
-    )
+        return encoded, {}
+    # In float64, as float32 would tie values that differ.
+    values = [filled(column.encode(examples.frame, examples.name)[0]) for column in columns]
+    keep = informative(values, examples.answers)
     others = {c.name: "no sign of use in the training rows" for c, kept in zip(columns, keep, strict=True) if not kept}
-    return [c for c, kept in zip(columns, keep, strict=True) if kept], others
+    return encoded.select([c for c, kept in zip(columns, keep, strict=True) if kept]), others

@@ -1,67 +1,80 @@
-"""What is known of a run before it trains, and when it has: the same for tables in memory and larger ones."""
+"""A run before and after training: the outline of what it will do, and its outcome."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from torchbce.table.columns.target import Target
 from torchbce.table.estimate import Estimate
-from torchbce.table.model import FEWEST_OF_A_CLASS, Learnt
+from torchbce.table.model import FEWEST_OF_A_CLASS, TrainedModel
+
+
+class RowCounts(NamedTuple):
+    """Rows of a part of a table. base_rate: by weight."""
+
+    rows: int
+    ones: int
+    base_rate: float
+
+    @property
+    def rarer(self) -> int:
+        """Return the rows of the rarer class."""
+        return min(self.ones, self.rows - self.ones)
 
 
 @dataclass(frozen=True)
 class Outline:
     """A table, and what is done with its rows.
 
-    rarer: rows of the rarer class among those that the estimate is made on. dropped: what is said of rows that are in
-    no part, as their groups are on both sides of a border in time, or another table's are not apart from this one.
+    train_rows: to learn from, with those that choose the epoch of a packed table, which are not in `train`. test_file:
+    that the test rows are from, if it is another. folds: 0 without cross-validation. dropped: messages about rows that
+    are in no part, as their groups are on both sides of a border in time, or another table's are not apart from this.
     """
 
     name: str
-    rows: int
-    base_rate: float
-    kinds: dict[str, str]
     target: Target
+    kinds: dict[str, str]
     left_out: dict[str, str]
     notes: list[str]
+    whole: RowCounts
+    train: RowCounts
     train_rows: int
-    train_base_rate: float
-    test_rows: int | None
-    test_file: str | None  # that the test rows are from, if it is another
-    folds: int  # 0 without cross-validation
-    rarer: int
+    test: RowCounts | None
+    test_file: str | None
+    folds: int
     dropped: list[str]
 
     @property
     def known(self) -> dict[str, object]:
-        """What has to be the same in all processes."""
+        """Return what has to be the same in all processes, by the names that a user knows."""
         return {
-            "the number of rows": self.rows,
+            "the number of rows": self.whole.rows,
             "the kind of the columns": ", ".join(f"{name} {kind}" for name, kind in self.kinds.items()),
             "the target": self.target.predicted,
-            "the number of rows kept aside": self.test_rows,
+            "the number of rows kept aside": None if self.test is None else self.test.rows,
         }
 
     @property
     def is_reliable(self) -> bool:
-        """Whether there are rows enough of both classes, where it counts, to say how good a model is."""
-        return self.rarer >= FEWEST_OF_A_CLASS
+        """Return whether the estimate has rows enough of both classes to say how good a model is."""
+        return (self.test or self.train).rarer >= FEWEST_OF_A_CLASS
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trained model and what it is worth; without rows kept aside there is no estimate.
+    """A trained model and its estimate, None without rows kept aside.
 
-    some: encoded rows that were learnt from, for pictures. reading: the share of the time that training waited for
-    rows, None in memory.
+    sample: encoded training rows, for pictures. reading: the share of the time that training waited for rows, None in
+    memory.
     """
 
     outline: Outline
-    learnt: Learnt
+    trained: TrainedModel
     estimate: Estimate | None
     train_bce: float
-    some: np.ndarray
+    sample: np.ndarray
     seed: int
     reading: float | None = None

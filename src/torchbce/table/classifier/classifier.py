@@ -23,10 +23,11 @@ from torchbce.table.columns.choose import USABLE, choose_columns
 from torchbce.table.columns.columns import zero_in_front
 from torchbce.table.columns.examples import Examples
 from torchbce.table.columns.noticed import unknown_categories
+from torchbce.table.encoded import EncodedTable
 from torchbce.table.ensemble.calibration import sigmoid
-from torchbce.table.ensemble.course import Watch
-from torchbce.table.ensemble.recipe import Choices, OptimizerName, recipe
-from torchbce.table.model import Model, learn
+from torchbce.table.ensemble.callbacks import Callbacks
+from torchbce.table.ensemble.config import OptimizerName, UserOptions, default_config
+from torchbce.table.model import Model, fit_model
 from torchbce.table.splits.held import Split
 
 if TYPE_CHECKING:
@@ -47,16 +48,14 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         hidden: sizes of the hidden layers; by default by the number of rows, as all that is None here.
         members: networks whose probabilities are averaged. Each learns from its own part of the rows.
         heads: outputs of each network, averaged too.
-        trees: whether boosted trees (scikit-learn's) learn beside the networks, a set for each; what they say counts as
-            much as rows that neither has learnt from show it to be worth.
+        trees: whether boosted trees (scikit-learn's) learn beside the networks, a set for each; their weight in the
+            blended logit is fitted on rows that neither has learnt from.
         epochs: the largest number of epochs.
         batch_size: rows per step.
         lr: the learning rate.
         optimizer: ``"adamw"`` on a one-cycle schedule, or plain ``"sgd"``.
         patience: epochs without a better validation BCE, after which training stops.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``: where the networks are trained; they predict on the CPU.
-        bf16: train the networks in bfloat16 (``torch.autocast``).
-        compile: train the networks by ``torch.compile``.
         time_budget: seconds of training at most. With it, a seed does not repeat a run bit for bit.
         categorical: names of columns of numbers to take as categories.
         warm_start: a further ``fit`` goes on with the networks of the last; trees begin anew.
@@ -90,8 +89,6 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         patience: int | None = None,
         time_budget: float | None = None,
         device: str = "cpu",
-        bf16: bool = False,
-        compile: bool = False,
         categorical: Sequence[str] = (),
         warm_start: bool = False,
         on_epoch: Callable[[Epoch], object] | None = None,
@@ -108,8 +105,6 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.patience = patience
         self.time_budget = time_budget
         self.device = device
-        self.bf16 = bf16
-        self.compile = compile
         self.categorical = categorical
         self.warm_start = warm_start
         self.on_epoch = on_epoch
@@ -152,13 +147,20 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             examples, splits = self._with_eval_set(examples, eval_set, classes)
         start = getattr(self, "model_", None) if self.warm_start else None
         self.classes_ = classes
-        learnt = learn(
-            examples, self._choices(), seed=seed, watch=Watch(epoch=self.on_epoch), splits=splits, start=start
+        encoded = EncodedTable.fit(examples) if start is None else EncodedTable.of(examples, start.columns)
+        trained = fit_model(
+            examples,
+            encoded,
+            self._options(),
+            seed=seed,
+            callbacks=Callbacks(epoch=self.on_epoch),
+            splits=splits,
+            start=start,
         )
-        self.model_: Model = learnt.model
-        self.history_ = learnt.fitted.history
+        self.model_: Model = trained.model
+        self.history_ = trained.fitted.history
         self.n_iter_ = len(self.history_)
-        self.left_out_ = {**self._left_out, **learnt.screened}
+        self.left_out_ = {**self._left_out, **trained.screened}
         self.columns_ = frame.columns
         return self
 
@@ -202,14 +204,14 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "model_")
         save(self, Path(path))
 
-    def _choices(self) -> Choices:
+    def _options(self) -> UserOptions:
         if self.optimizer not in ("adamw", "sgd"):
             raise ValueError(f"optimizer is {self.optimizer!r}; it is 'adamw' or 'sgd'")
         for name in ("members", "heads", "epochs", "batch_size", "patience", "lr", "time_budget"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} is {value!r}; it must be above 0")
-        return Choices(
+        return UserOptions(
             hidden=None if self.hidden is None else tuple(self.hidden),
             members=self.members,
             heads=self.heads,
@@ -221,8 +223,6 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             patience=self.patience,
             time_budget=self.time_budget,
             device=self.device,
-            bf16=self.bf16,
-            compile=self.compile,
         )
 
     def _table(self, X: Any) -> pl.DataFrame:
@@ -327,7 +327,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             groups=None,
         )
         split = np.arange(learnt_from), np.arange(learnt_from, learnt_from + judged_by)
-        return both, [split] * recipe(learnt_from, self._choices()).members
+        return both, [split] * default_config(learnt_from, self._options()).members
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Data:
+class TrainingMatrix:
     """Encoded rows of numbers, then one code per categorical column; targets 0 and 1."""
 
     rows: np.ndarray  # (N, inputs), float32

@@ -1,4 +1,4 @@
-"""How much trees have to say beside networks: a share of the logit, found on rows that neither has learnt from."""
+"""Weight of the trees in the blended logit, fitted on rows that neither networks nor trees have learnt from."""
 
 from __future__ import annotations
 
@@ -6,41 +6,39 @@ from typing import NamedTuple
 
 import numpy as np
 
-from torchbce.explanation.render.text import percent
 from torchbce.table.ensemble.calibration import bce
 
-LEAST = 0.02  # share of either, below which it is left out
+LEAST = 0.02  # weight of either, below which it is left out
 
 
 class Blend(NamedTuple):
-    """The trees' share, and the mean BCE of the networks, of the trees, and of both."""
+    """The trees' weight, and the mean BCE of the networks, of the trees, and of both."""
 
-    share: float
+    tree_weight: float
     networks: float
     trees: float
     both: float
 
-    @property
-    def in_words(self) -> str:
-        share = "all" if self.share == 1 else percent(self.share) if self.share else "nothing"
+    def summary(self) -> str:
+        """Describe the blend in a line."""
         return (
-            f"boosted trees have {share} of the say: {self.both:.6f} on the same rows, networks alone "
-            f"{self.networks:.6f}, trees alone {self.trees:.6f}"
+            f"boosted trees: weight {self.tree_weight:.3g} in the blended logit: {self.both:.6f} on the same rows, "
+            f"networks alone {self.networks:.6f}, trees alone {self.trees:.6f}"
         )
 
 
-def blend(networks: np.ndarray, trees: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None) -> Blend:
-    """The share of the trees' logits that makes the mean BCE least; it is convex in the share."""
+def fit_blend(networks: np.ndarray, trees: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None) -> Blend:
+    """Find the weight of the trees' logits that minimizes the mean BCE, which is convex in it."""
     from scipy.optimize import minimize_scalar
 
-    def cost(share: float) -> float:
-        return float(np.average(bce(mixed(networks, trees, share), target), weights=weight))
+    def loss(tree_weight: float) -> float:
+        return float(np.average(bce(blend(networks, trees, tree_weight), target), weights=weight))
 
-    share = float(minimize_scalar(cost, bounds=(0.0, 1.0), method="bounded").x)
-    share = 0.0 if share < LEAST else 1.0 if share > 1 - LEAST else share
-    return Blend(share, cost(0.0), cost(1.0), cost(share))
+    best = float(minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded").x)
+    best = 0.0 if best < LEAST else 1.0 if best > 1 - LEAST else best
+    return Blend(best, loss(0.0), loss(1.0), loss(best))
 
 
-def mixed(networks: np.ndarray, trees: np.ndarray, share: float) -> np.ndarray:
-    """Logits, with that share of the trees'."""
-    return (1 - share) * networks + share * trees
+def blend(networks: np.ndarray, trees: np.ndarray, tree_weight: float) -> np.ndarray:
+    """Return blended logits."""
+    return (1 - tree_weight) * networks + tree_weight * trees

@@ -37,9 +37,8 @@ class Calibration(NamedTuple):
     before: float
     after: float
 
-    @property
-    def in_words(self) -> str:
-        """What it did to the rows that the epoch was chosen by."""
+    def summary(self) -> str:
+        """Say what the scaling does to the rows that the epoch was chosen by."""
         slope, shift = self.scaling
         if self.scaling == AS_IT_IS:
             return "logits stay as they are: scaling them gains nothing on rows that it was not fitted on"
@@ -47,7 +46,7 @@ class Calibration(NamedTuple):
 
 
 def fit_scaling(logits: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None) -> Scaling:
-    """By maximum likelihood, with Newton's method; as it is, where that has no finite answer."""
+    """Fit by maximum likelihood, with Newton's method; `AS_IT_IS` where that has no finite answer."""
     weight = np.ones(len(logits)) if weight is None else weight
     inputs = np.stack([logits, np.ones(len(logits))])
 
@@ -62,16 +61,16 @@ def fit_scaling(logits: np.ndarray, target: np.ndarray, weight: np.ndarray | Non
         if not np.linalg.cond(curvature) < FLAT:
             return AS_IT_IS
         step = np.linalg.solve(curvature, gradient)
-        while (found := cost(best - step)) > least and np.abs(step).max() > PRECISION:
+        while (reached := cost(best - step)) > least and np.abs(step).max() > PRECISION:
             step = step / 2  # a full step may go too far
-        best, least = best - step, min(found, least)
+        best, least = best - step, min(reached, least)
         if np.abs(step).max() <= PRECISION:
             return Scaling(*best.tolist()) if 0 < best[0] < TOO_STEEP else AS_IT_IS
     return AS_IT_IS
 
 
 def calibrate(logits: np.ndarray, target: np.ndarray, weight: np.ndarray | None, seed: int) -> Calibration:
-    """The scaling of held-out logits, if rows that it was not fitted on gain by more than chance gives."""
+    """Return the scaling of held-out logits, if rows that it was not fitted on gain by more than chance gives."""
     weight = np.ones(len(logits)) if weight is None else weight
     scaled = np.empty(len(logits))
     part = np.random.default_rng(seed).permutation(len(logits)) % FOLDS
@@ -85,14 +84,15 @@ def calibrate(logits: np.ndarray, target: np.ndarray, weight: np.ndarray | None,
     return Calibration(scaling, float(before.mean()), float(after.mean() if helps else before.mean()))
 
 
-def refined(logits: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Mean BCE after the best scaling."""
+def loss_after_calibration(logits: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """Return the mean BCE after the best scaling."""
     weight = np.ones(len(logits)) if weight is None else weight
     losses = bce(fit_scaling(logits, target, weight).of(logits), target)
     return float((weight * losses).sum() / weight.sum())
 
 
 def bce(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the binary cross-entropy of each row."""
     import torch
 
     from torchbce.functional import binary_cross_entropy_with_logits

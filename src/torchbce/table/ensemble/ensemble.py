@@ -1,4 +1,4 @@
-"""The model for a table: networks and boosted trees, each averaged, mixed and scaled."""
+"""The model for a table: networks and boosted trees, each averaged, then blended and scaled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from torchbce.perceptron.machine import Optimizer, one_blas_thread
 from torchbce.table.columns.background import COUNT, averaged_over
-from torchbce.table.ensemble.blend import mixed
+from torchbce.table.ensemble.blend import blend
 from torchbce.table.ensemble.calibration import AS_IT_IS, Scaling
 from torchbce.table.network.compiled import compiled, encoded
 from torchbce.table.network.table_network import TableNetwork
@@ -26,24 +26,24 @@ BATCH = 512  # rows that go through a network together: their numbers stay in th
 class Ensemble:
     """Encoded rows to one logit each.
 
-    The logit of the mean probability over all heads of all networks, mixed with that of all sets of trees, scaled. Of a
-    row with unknown cells, that of the mean over the `background`.
+    The logit of the mean probability over all heads of all networks, blended with that of all sets of trees, scaled. A
+    row with unknown cells gets the logit of the mean over the `background`.
     """
 
     networks: list[TableNetwork]
     scaling: Scaling = AS_IT_IS
     trees: list[BoostedTrees] = field(default_factory=list)
-    share: float = 0.0  # of the trees, in the logit
+    tree_weight: float = 0.0
     background: np.ndarray | None = None  # values for unknown cells
 
     def logits(self, rows: np.ndarray) -> np.ndarray:
-        """Of rows of numbers and codes (N, inputs), float32, NaN where a cell is unknown; returns (N,), float64."""
+        """Return the logits (N,), float64, of rows of numbers and codes (N, inputs), float32, NaN where unknown."""
         with self.prepared() as logits:
             return logits(rows)
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
-        """`logits` for many calls: compiled networks with many levels take longer to set up than some rows."""
+        """Give `logits` for many calls: compiled networks with many levels take longer to set up than some rows."""
         with one_blas_thread(), ThreadPoolExecutor(torch.get_num_threads()) as threads:
             machines = [compiled(network, Optimizer(), batch=BATCH, seed=0) for network in self.networks]
 
@@ -53,7 +53,7 @@ class Ensemble:
                 logits = mean_logits(np.concatenate(found, 1))
                 if self.trees:
                     of_trees = threads.map(lambda trees: trees.logits(torch.from_numpy(some)).numpy(), self.trees)
-                    logits = mixed(logits, mean_logits(np.stack(list(of_trees), 1)), self.share)
+                    logits = blend(logits, mean_logits(np.stack(list(of_trees), 1)), self.tree_weight)
                 return self.scaling.of(logits)
 
             def logits(rows: np.ndarray) -> np.ndarray:
@@ -71,15 +71,23 @@ class Ensemble:
 
 
 def _parts(chosen: np.ndarray, size: int) -> list[np.ndarray]:
-    """The numbers of the chosen rows, so many at a time."""
+    """Return the numbers of the chosen rows, so many at a time."""
     places = np.flatnonzero(chosen)
     return [places[first : first + size] for first in range(0, len(places), size)]
 
 
 def mean_logits(logits: np.ndarray) -> np.ndarray:
-    """The logit of the mean probability, by row: from log p and log(1 - p), so that neither end loses digits."""
+    """Return the logit of the mean probability, by row: from log p and log(1 - p), so that neither end loses digits."""
     wide = logits.astype(np.float64)
     if wide.shape[1] == 1:
         return wide[:, 0]
     yes, no = (np.logaddexp.reduce(-np.logaddexp(0.0, sign * wide), axis=1) for sign in (-1.0, 1.0))
+    return np.asarray(yes - no)
+
+
+def pool_logits(logits: np.ndarray, row: np.ndarray, count: int) -> np.ndarray:
+    """Return a logit for each of `count` rows: of the mean probability where a row has several logits."""
+    yes, no = np.full((2, count), -np.inf)
+    np.logaddexp.at(yes, row, -np.logaddexp(0.0, -logits))
+    np.logaddexp.at(no, row, -np.logaddexp(0.0, logits))
     return np.asarray(yes - no)

@@ -1,4 +1,4 @@
-"""Training an ensemble: all members go through an epoch side by side, and one epoch is chosen for all of them.
+"""Training an ensemble on rows in memory: networks and trees, one epoch for all, blended and calibrated.
 
 Each member is judged by rows that it has not learnt from; together these are as many as there are, so the choice of an
 epoch costs little bias. Members run on threads of their own, each deterministic for itself: the same seed gives the
@@ -10,21 +10,24 @@ from __future__ import annotations
 import copy
 import itertools
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import torch
 
 from torchbce.checkpoint.keeper import Keeper
-from torchbce.table.columns.matrix import Data
-from torchbce.table.ensemble.blend import blend, mixed
+from torchbce.table.columns.matrix import TrainingMatrix
+from torchbce.table.ensemble.blend import blend, fit_blend
 from torchbce.table.ensemble.calibration import calibrate
-from torchbce.table.ensemble.course import Course, Watch, judge_of, together
-from torchbce.table.ensemble.data import Fitted
-from torchbce.table.ensemble.ensemble import Ensemble
-from torchbce.table.ensemble.judged import Judged
-from torchbce.table.ensemble.member import Member, Part, new_network
-from torchbce.table.ensemble.recipe import Recipe
+from torchbce.table.ensemble.callbacks import Callbacks
+from torchbce.table.ensemble.config import EnsembleConfig
+from torchbce.table.ensemble.ensemble import Ensemble, pool_logits
+from torchbce.table.ensemble.in_memory import MembersInMemory, validation_set
+from torchbce.table.ensemble.member import Member, MemberSplit, new_network
+from torchbce.table.ensemble.result import EnsembleFit
+from torchbce.table.ensemble.trainer import EnsembleTrainer
+from torchbce.table.ensemble.validation import EpochSelector
 from torchbce.table.network.compiled import encoded
 from torchbce.table.network.edges import EDGE_ROWS, pieces_of, quantile_edges
 from torchbce.table.network.machines import Machines
@@ -37,103 +40,134 @@ TREES_TIME = 0.3  # of a budget
 
 
 def fit_ensemble(
-    data: Data,
+    data: TrainingMatrix,
     splits: list[Split],
-    chosen: Recipe,
+    config: EnsembleConfig,
     *,
     seed: int,
-    watch: Watch | None = None,
-    judge: bool = True,
+    callbacks: Callbacks | None = None,
+    enough: bool = True,
     start: list[TableNetwork] | None = None,
-) -> Fitted:
+) -> EnsembleFit:
     """Train one member for each split, which says the numbers of its training and of its validation rows.
 
-    `start`: networks to go on with instead of new ones. `judge`: whether there are rows enough to speak of a baseline.
+    `start`: networks to go on with instead of new ones. `enough`: whether there are enough rows for a baseline.
 
     Raises:
         InputError: a loss that is not finite; a device that is not there.
     """
-    machines = Machines(chosen.device, bf16=chosen.bf16, compile=chosen.compile)
-    if start is not None:
-        networks = [copy.deepcopy(start[i % len(start)]).train() for i in range(len(splits))]
-    else:
-        edges = _edges(data, chosen, seed)
-        networks = new_networks(edges, data.numbers, data.levels, data.base_rate, chosen, len(splits), seed)
-    weight = None if data.weight is None else data.weight / data.weight.mean()
-    data = replace(data, weight=weight)
-    watch = watch or Watch()
-    trees, chosen = _trees(data, splits, chosen, seed, watch.keeper)
+    machines, callbacks = Machines(config.device), callbacks or Callbacks()
+    networks = _networks(data, config, len(splits), seed, start)
+    data = replace(data, weight=None if data.weight is None else data.weight / data.weight.mean())
+    trees, config = _trees(data, splits, config, seed, callbacks.keeper)
     rows = encoded(data.rows, networks[0], data.target, data.weight)
-    parts = [Part(*(torch.from_numpy(np.sort(some).astype(np.int32)) for some in split)) for split in splits]
     members = [
-        Member(network, rows, part, chosen, machines, seed + i)
-        for i, (network, part) in enumerate(zip(networks, parts, strict=True))
+        Member(network, rows, _member_split(split), config, machines, seed + i)
+        for i, (network, split) in enumerate(zip(networks, splits, strict=True))
     ]
-    by = judge_of(members, data, enough=judge)
-    course = Course(members, Judged(by), chosen, watch)
-    course.run(sum(_weight_of(data, member.part.train) for member in members))
+    selector = EpochSelector(validation_set(members, data, enough=enough))
+    weight = sum(_weight_of(data, member.split.train) for member in members)
+    with machines.one_thread_each(), ThreadPoolExecutor(torch.get_num_threads(), "member") as threads:
+        strategy = MembersInMemory(members, selector.validation, threads, weight)
+        EnsembleTrainer(strategy, selector, config, callbacks).run()
     for network in networks:
         network.cpu().eval()
-    ensemble, target, chosen_on, logits = Ensemble(networks), by.target, by.rows, course.judged.logits
-    judged_weight = None if weight is None else weight[chosen_on]
+    return _blended_and_calibrated(data, networks, trees, members, selector, seed)
+
+
+def _blended_and_calibrated(
+    data: TrainingMatrix,
+    networks: list[TableNetwork],
+    trees: list[BoostedTrees],
+    members: list[Member],
+    selector: EpochSelector,
+    seed: int,
+) -> EnsembleFit:
+    """Blend the trees in and calibrate, both on the validation rows."""
+    ensemble, validation, logits = Ensemble(networks), selector.validation, selector.logits
+    weight = None if data.weight is None else validation.weight
     blended = calibration = None
     if trees:
-        aside = [part.valid.numpy() for part in parts[: len(trees)]]
+        aside = [member.split.valid.numpy() for member in members[: len(trees)]]
         outputs = [some.logits(torch.from_numpy(data.rows[own])) for some, own in zip(trees, aside, strict=True)]
-        of_trees = together(np.concatenate(outputs), np.searchsorted(chosen_on, np.concatenate(aside)), len(chosen_on))
-        blended = blend(logits, of_trees, target, judged_weight)
-        logits = mixed(logits, of_trees, blended.share)
-        ensemble = Ensemble(networks, trees=trees if blended.share else [], share=blended.share)
-    if by.by_all:  # the mean of several is less sure of itself than each: what scales one does not fit it
-        calibration = calibrate(logits, target, judged_weight, seed)
+        row = np.searchsorted(validation.rows, np.concatenate(aside))
+        of_trees = pool_logits(np.concatenate(outputs), row, len(validation.rows))
+        blended = fit_blend(logits, of_trees, validation.target, weight)
+        logits = blend(logits, of_trees, blended.tree_weight)
+        used = trees if blended.tree_weight else []
+        ensemble = Ensemble(networks, trees=used, tree_weight=blended.tree_weight)
+    if validation.by_all:  # the mean of several is less sure of itself than each: what scales one does not fit it
+        calibration = calibrate(logits, validation.target, weight, seed)
         ensemble = replace(ensemble, scaling=calibration.scaling)
-    return Fitted(ensemble, course.judged.history, chosen_on, logits, target, judged_weight, blended, calibration)
+    return EnsembleFit(
+        ensemble, selector.history, validation.rows, logits, validation.target, weight, blended, calibration
+    )
 
 
 def _trees(
-    data: Data, splits: list[Split], chosen: Recipe, seed: int, keeper: Keeper
-) -> tuple[list[BoostedTrees], Recipe]:
-    """Trees for each of the splits that differ, and the recipe with the time that is left."""
-    if chosen.trees is None or not data.rows.shape[1] or len(np.intersect1d(*splits[0])):
-        return [], chosen  # without rows of their own, trees do not know when to stop
-    start, budget = time.perf_counter(), chosen.time_budget
+    data: TrainingMatrix, splits: list[Split], config: EnsembleConfig, seed: int, keeper: Keeper
+) -> tuple[list[BoostedTrees], EnsembleConfig]:
+    """Return trees for each of the splits that differ, and the configuration with the time that is left."""
+    if config.trees is None or not data.rows.shape[1] or len(np.intersect1d(*splits[0])):
+        return [], config  # without rows of their own, trees do not know when to stop
+    start, budget = time.perf_counter(), config.time_budget
     trees = grow(
         data,
-        splits[: chosen.folds],
-        chosen.trees,
+        splits[: config.folds],
+        config.trees,
         seed=seed,
         budget=None if budget is None else budget * TREES_TIME,
         keeper=keeper,
     )
     if budget is not None:
-        chosen = replace(chosen, time_budget=max(budget - (time.perf_counter() - start), budget / 10))
-    return trees, chosen
+        config = replace(config, time_budget=max(budget - (time.perf_counter() - start), budget / 10))
+    return trees, config
+
+
+def _networks(
+    data: TrainingMatrix, config: EnsembleConfig, count: int, seed: int, start: list[TableNetwork] | None
+) -> list[TableNetwork]:
+    """Return copies of `start` in turn, or new networks."""
+    if start is not None:
+        return [copy.deepcopy(start[i % len(start)]).train() for i in range(count)]
+    edges = _edges(data, config, seed)
+    return new_networks(edges, data.numbers, data.levels, data.base_rate, config, count, seed)
 
 
 def new_networks(
-    edges: list[np.ndarray], numbers: int, levels: list[int], base_rate: float, chosen: Recipe, count: int, seed: int
+    edges: list[np.ndarray],
+    numbers: int,
+    levels: list[int],
+    base_rate: float,
+    config: EnsembleConfig,
+    count: int,
+    seed: int,
 ) -> list[TableNetwork]:
-    """Networks before training; `edges` of every number, or none where numbers are not to be cut."""
+    """Return networks before training; `edges` of every number, or none where numbers are not to be cut."""
     spec = NetworkSpec(
         pieces=pieces_of(edges, numbers),
         levels=levels,
-        hidden=list(chosen.hidden) if numbers + len(levels) else [],
-        heads=chosen.heads if numbers + len(levels) else 1,
-        dropout=chosen.dropout,
+        hidden=list(config.hidden) if numbers + len(levels) else [],
+        heads=config.heads if numbers + len(levels) else 1,
+        dropout=config.dropout,
     )
     used = list(itertools.compress(edges, spec.pieces))
     return [new_network(spec, used, base_rate, seed + i) for i in range(count)]
 
 
-def _edges(data: Data, chosen: Recipe, seed: int) -> list[np.ndarray]:
-    """Of every number, or none where numbers are not to be cut."""
-    if not chosen.pieces:
+def _edges(data: TrainingMatrix, config: EnsembleConfig, seed: int) -> list[np.ndarray]:
+    """Return the edges of every number, or none where numbers are not to be cut."""
+    if not config.pieces:
         return []
     sample = data.rows[:, : data.numbers]
     if len(sample) > EDGE_ROWS:
         sample = sample[np.random.default_rng(seed).choice(len(sample), EDGE_ROWS, replace=False)]
-    return quantile_edges(sample, chosen.pieces)
+    return quantile_edges(sample, config.pieces)
 
 
-def _weight_of(data: Data, rows: torch.Tensor) -> float:
+def _member_split(split: Split) -> MemberSplit:
+    return MemberSplit(*(torch.from_numpy(np.sort(rows).astype(np.int32)) for rows in split))
+
+
+def _weight_of(data: TrainingMatrix, rows: torch.Tensor) -> float:
     return float(len(rows)) if data.weight is None else float(data.weight[rows.numpy()].sum())

@@ -12,18 +12,22 @@ import torch
 
 from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.monitor.history import Epoch, History
-from torchbce.table.columns.matrix import Data
+from torchbce.table.columns.matrix import TrainingMatrix
 from torchbce.table.ensemble.calibration import bce
-from torchbce.table.ensemble.data import Fitted
 from torchbce.table.ensemble.ensemble import Ensemble
-from torchbce.table.network.table_network import NetworkSpec, TableNetwork
+from torchbce.table.ensemble.member import new_network
+from torchbce.table.ensemble.result import EnsembleFit
+from torchbce.table.network.table_network import NetworkSpec
 from torchbce.table.splits.held import Split
 
 TOLERANCE = 1e-10
 
 
-def fit_linear(data: Data, splits: list[Split], *, judge: bool) -> Fitted:
-    """On all rows; what it is worth is said by models of the splits' training rows."""
+def fit_linear(data: TrainingMatrix, splits: list[Split], *, enough: bool) -> EnsembleFit:
+    """Fit on all rows; the held-out logits are those of models of the splits' training rows.
+
+    `enough`: whether there are enough rows for a baseline.
+    """
     start = time.perf_counter()
     aside = np.concatenate([valid for _, valid in splits])
     logits = np.concatenate([_network_of(data, train).logits(data.rows[valid]) for train, valid in splits])
@@ -39,37 +43,37 @@ def fit_linear(data: Data, splits: list[Split], *, judge: bool) -> Fitted:
             running=float(np.average(bce(ensemble.logits(data.rows), data.target), weights=weight)),
             train=None,
             valid=float(np.average(bce(logits[place], target), weights=judged_weight)),
-            baseline=cross_entropy(share, data.base_rate) if judge else float("nan"),
+            baseline=cross_entropy(share, data.base_rate) if enough else float("nan"),
             seconds=time.perf_counter() - start,
         )
     )
     kept = None if data.weight is None else judged_weight
-    return Fitted(ensemble, history, chosen_on, logits[place], target, kept, None, None)
+    return EnsembleFit(ensemble, history, chosen_on, logits[place], target, kept, None, None)
 
 
-def _network_of(data: Data, rows: np.ndarray) -> Ensemble:
+def _network_of(data: TrainingMatrix, rows: np.ndarray) -> Ensemble:
     from sklearn.linear_model import LogisticRegression
 
-    network = TableNetwork(NetworkSpec(pieces=[0] * data.numbers, levels=data.levels, hidden=[]))
     target, weight = data.target[rows], None if data.weight is None else data.weight[rows]
     inputs = _one_hot(data, rows)
     ones = float(np.average(target, weights=weight))
-    network.start_at(min(max(ones, 1e-6), 1 - 1e-6))
+    spec = NetworkSpec(pieces=[0] * data.numbers, levels=data.levels, hidden=[])
+    network = new_network(spec, [], min(max(ones, 1e-6), 1 - 1e-6), seed=0)
     if 0 < ones < 1 and inputs.shape[1]:
         model = LogisticRegression(solver="newton-cholesky", tol=TOLERANCE, max_iter=1000)
         # The penalised coefficients are sums of rows: with fewer rows than inputs they are found among these.
         among = np.linalg.qr(inputs.T)[0] if inputs.shape[1] > len(inputs) else None
         model.fit(inputs if among is None else inputs @ among, target, weight)
         coefficients = model.coef_[0] if among is None else among @ model.coef_[0]
-        found = torch.split(torch.from_numpy(coefficients).float(), [data.numbers, *data.levels])
+        weights = torch.split(torch.from_numpy(coefficients).float(), [data.numbers, *data.levels])
         with torch.no_grad():
-            for parameter, values in zip([network.direct, *network.level_weights], found, strict=True):
+            for parameter, values in zip([network.direct, *network.level_weights], weights, strict=True):
                 parameter.copy_(values)
             network.output_bias.copy_(torch.from_numpy(model.intercept_))
     return Ensemble([network.eval()])
 
 
-def _one_hot(data: Data, rows: np.ndarray) -> np.ndarray:
+def _one_hot(data: TrainingMatrix, rows: np.ndarray) -> np.ndarray:
     inputs = data.rows[rows]
     codes = inputs[:, data.numbers :].astype(np.int64)
     blocks = [np.eye(size)[codes[:, i]] for i, size in enumerate(data.levels)]

@@ -16,7 +16,7 @@ from torchbce.checkpoint.form import Array, Maybe, Whole
 from torchbce.checkpoint.record import State
 from torchbce.perceptron.machine import Optimizer
 from torchbce.perceptron.rows import Rows
-from torchbce.table.ensemble.recipe import Recipe
+from torchbce.table.ensemble.config import EnsembleConfig
 from torchbce.table.ensemble.schedule import Schedule
 from torchbce.table.network.machines import Machines, load_state, state_form, state_of
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
@@ -40,46 +40,54 @@ class NotFinite(ArithmeticError):
 
 
 @dataclass(frozen=True)
-class Part:
-    """A member's rows, by their numbers in all (int32): those it learns from, and those it is judged by."""
+class MemberSplit:
+    """The numbers (int32) of the rows that a member learns from, and of those that it is judged by."""
 
     train: Tensor
     valid: Tensor
 
 
 class Member:
-    """Trains `network` on its part of the rows; one thread at a time may call it."""
+    """Trains `network` on its rows; one thread at a time may call it."""
 
     def __init__(
-        self, network: TableNetwork, rows: Rows, part: Part, recipe: Recipe, machines: Machines, seed: int
+        self,
+        network: TableNetwork,
+        rows: Rows,
+        split: MemberSplit,
+        config: EnsembleConfig,
+        machines: Machines,
+        seed: int,
     ) -> None:
-        self.network, self.rows, self.part, self.machines = network, rows, part, machines
-        self.batch = min(recipe.batch_size, len(part.train))
-        self.steps_per_epoch = -(-len(part.train) // self.batch)
-        optimizer = Optimizer(recipe.optimizer, recipe.weight_decay)
-        self.machine = machines.one(network, optimizer, batch=self.batch, seed=seed, skip=recipe.on_nan == "skip")
+        self.network, self.rows, self.split = network, rows, split
+        self.batch = min(config.batch_size, len(split.train))
+        self.steps_per_epoch = -(-len(split.train) // self.batch)
+        optimizer = Optimizer(config.optimizer, config.weight_decay)
+        self.machine = machines.one(network, optimizer, batch=self.batch, seed=seed, skip=config.on_nan == "skip")
         self.generator = np.random.default_rng(seed)
-        self.schedule = Schedule(
-            recipe.lr, recipe.epochs * self.steps_per_epoch, recipe.optimizer == "adamw", recipe.time_budget
-        )
-        self.kept: Tensor | None = None
+        self.schedule = Schedule.of(config, self.steps_per_epoch)
+        self.best: Tensor | None = None  # weights
         self._steps_per_call = 16
-        self.begin()
+        self.begin_epoch()
 
-    def begin(self) -> None:
-        """A new epoch, in an order of its own."""
+    def begin_epoch(self) -> None:
+        """Begin a new epoch, in an order of its own."""
         self._before = self.generator.bit_generator.state
-        self.order = self.part.train[torch.from_numpy(self.generator.permutation(len(self.part.train)))]
+        self.order = self.split.train[torch.from_numpy(self.generator.permutation(len(self.split.train)))]
         self.total, self.done = 0.0, 0
         self.machine.skipped, self.machine.skipped_weight = 0, 0.0
 
     @property
     def is_through(self) -> bool:
-        """Whether every row of the epoch has been learnt from; `total` is then the running sum of their losses."""
+        """Return whether the epoch is done; `total` is then the sum of the losses of its rows."""
         return self.done == self.steps_per_epoch
 
     def advance(self, stop: Callable[[], bool]) -> None:
-        """Steps to the end of the epoch, or until told to stop."""
+        """Train to the end of the epoch, or until `stop` says so.
+
+        Raises:
+            NotFinite: a loss.
+        """
         while not self.is_through and not stop():
             count = min(self._steps_per_call, self.steps_per_epoch - self.done)
             start = time.perf_counter()
@@ -93,54 +101,66 @@ class Member:
                 raise NotFinite(self.total, self.done - count + 1, self.done)
 
     def valid_outputs(self) -> np.ndarray:
-        """Logits of the validation rows, (rows, heads)."""
-        return self.machine.outputs(self.rows, self.part.valid).numpy()
+        """Return the logits of the validation rows, (rows, heads)."""
+        return self.machine.outputs(self.rows, self.split.valid).numpy()
 
-    def keep(self) -> None:
-        """The weights as they are now are the best so far."""
-        self.kept = self.machine.parameters.to("cpu", copy=True)
+    def save_best(self) -> None:
+        """Remember the weights as the best so far."""
+        self.best = self.machine.parameters.to("cpu", copy=True)
 
-    def restore(self) -> None:
-        """Back to the best weights."""
-        if self.kept is not None:
-            self.machine.parameters.copy_(self.kept)
+    def restore_best(self) -> None:
+        """Set the weights to the best."""
+        if self.best is not None:
+            self.machine.parameters.copy_(self.best)
 
     def state_dict(self) -> State:
-        """Where the member is; the epoch's order is drawn again from the generator's state before it."""
+        """Serialize; the order of the epoch is drawn again from the generator's state before it."""
         return {
             "machine": state_of(self.machine),
             "skipped": (self.machine.skipped, self.machine.skipped_weight),
             "generator": self._before,
             "total": self.total,
             "done": self.done,
-            "kept": self.kept,
+            "best": self.best,
             "spent": self.schedule.spent,
         }
 
     def state_form(self) -> Any:
-        """What `state_dict` gives."""
+        """Return the form of `state_dict`."""
         return {
             "machine": state_form(self.machine),
             "skipped": (Whole(), float),
             "generator": GENERATOR,
             "total": float,
             "done": Whole(self.steps_per_epoch),
-            "kept": Maybe(Array((len(self.machine.parameters),))),
+            "best": Maybe(Array((len(self.machine.parameters),))),
             "spent": float,
         }
 
+    def check_state(self, state: State, epochs: int, *, has_best: bool) -> None:
+        """Raise unless a state of the right form is that of a run after so many epochs.
+
+        Raises:
+            ValueError: what is wrong.
+        """
+        steps = epochs * self.steps_per_epoch + state["done"]
+        if state["machine"]["steps"] != steps:
+            raise ValueError(f"a network has taken {state['machine']['steps']} steps, expected {steps}")
+        if (state["best"] is not None) != has_best:
+            raise ValueError("the weights of the best epoch are not there, or there is no such epoch")
+
     def load_state_dict(self, state: State) -> None:
-        """Be where `state_dict` was taken."""
+        """Restore from `state_dict`."""
         load_state(self.machine, state["machine"])
         self.generator.bit_generator.state = state["generator"]
-        self.begin()
+        self.begin_epoch()
         self.machine.skipped, self.machine.skipped_weight = state["skipped"]
-        self.total, self.done, self.kept = state["total"], state["done"], state["kept"]
+        self.total, self.done, self.best = state["total"], state["done"], state["best"]
         self.schedule.started = time.perf_counter() - state["spent"]
 
 
 def new_network(spec: NetworkSpec, edges: list[np.ndarray], base_rate: float, seed: int) -> TableNetwork:
-    """A network before training, the same for the same seed."""
+    """Return a network before training, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = TableNetwork(spec)

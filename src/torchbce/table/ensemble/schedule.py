@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from torchbce.table.ensemble.config import EnsembleConfig
+
 RISING = 0.3  # of the run
 FIRST, LAST = 1 / 25, 1 / 250_000  # of the largest rate
 
 
 @dataclass
 class Schedule:
-    """Where a run is: by its steps, or by the clock where it has a budget of seconds that would end it earlier."""
+    """The learning rates of a run of so many steps, or of a budget of seconds that ends it earlier."""
 
     rate: float
     steps: int
@@ -23,8 +25,13 @@ class Schedule:
     budget: float | None = None
     started: float = field(default_factory=time.perf_counter)
 
+    @classmethod
+    def of(cls, config: EnsembleConfig, steps_per_epoch: int) -> Schedule:
+        """Return the schedule of a configuration."""
+        return cls(config.lr, config.epochs * steps_per_epoch, config.optimizer == "adamw", config.time_budget)
+
     def rates(self, first: int, count: int) -> Tensor:
-        """The learning rates of the next steps."""
+        """Return the learning rates of the steps from `first` on."""
         if not self.cycle:
             return torch.full((count,), self.rate, dtype=torch.float64)
         steps = torch.arange(first, first + count, dtype=torch.float64)
@@ -32,12 +39,12 @@ class Schedule:
 
     @property
     def is_over(self) -> bool:
-        """Whether the budget is spent."""
+        """Return whether the budget is spent."""
         return self.budget is not None and self.spent >= self.budget
 
     @property
     def spent(self) -> float:
-        """Seconds."""
+        """Return the seconds since the start."""
         return time.perf_counter() - self.started
 
     def _by_the_clock(self, steps: Tensor) -> Tensor:
@@ -46,7 +53,7 @@ class Schedule:
 
 
 def one_cycle(steps: Tensor, total: int) -> Tensor:
-    """The share of the largest rate at each step: `torch.optim.lr_scheduler.OneCycleLR`'s."""
+    """Return the share of the largest rate at each step, as `torch.optim.lr_scheduler.OneCycleLR` has it."""
     peak, end = RISING * total - 1, total - 1
     rising = _cosine(FIRST, 1.0, steps / peak) if peak > 0 else torch.ones_like(steps)
     falling = _cosine(1.0, LAST, (steps - peak) / max(end - peak, 1))

@@ -10,11 +10,11 @@ from torchbce.common.errors import InputError
 from torchbce.common.group import number_here
 
 
-def device_named(name: str, *, bf16: bool = False) -> torch.device:
-    """`cpu`, `cuda` (under torchrun the one that is this process's) or `cuda:1`.
+def device_named(name: str) -> torch.device:
+    """Return the device `cpu`, `cuda` (under torchrun the one that is this process's) or `cuda:1`.
 
     Raises:
-        InputError: another name; a GPU that is not there, or one that cannot compute in bfloat16 if that is asked for.
+        InputError: another name; a GPU that is not there.
     """
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise InputError(f"the device is {name!r}; it is cpu, cuda, or cuda:1 for the second GPU")
@@ -25,11 +25,7 @@ def device_named(name: str, *, bf16: bool = False) -> torch.device:
     number = number_here() if own else int(name.removeprefix("cuda:"))
     if number >= count:
         raise InputError(_missing(f"cuda:{number}", count, of_process=own and number > 0))
-    device = torch.device("cuda", number)
-    with torch.cuda.device(device):
-        if bf16 and not torch.cuda.is_bf16_supported():
-            raise InputError(f"{torch.cuda.get_device_name(device)} cannot compute in bfloat16; leave --bf16 out")
-    return device
+    return torch.device("cuda", number)
 
 
 def _missing(name: str, count: int, *, of_process: bool) -> str:

@@ -1,4 +1,4 @@
-"""What trains networks: compiled code on the processor, or torch, on a device, in bfloat16 or by torch.compile."""
+"""What trains networks: compiled code on the processor, torch on a GPU."""
 
 from __future__ import annotations
 
@@ -79,15 +79,14 @@ class Machines:
         InputError: a device that is not there.
     """
 
-    def __init__(self, device: str = "cpu", *, bf16: bool = False, compile: bool = False) -> None:
-        self.device = device_named(device, bf16=bf16)
-        self._bf16, self._compile = bf16, compile
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device_named(device)
         self._rows = DeviceRows(self.device)
 
     @property
     def by_torch(self) -> bool:
-        """Rather than by compiled code."""
-        return self._bf16 or self._compile or self.device.type != "cpu"
+        """Return whether torch trains rather than compiled code."""
+        return self.device.type != "cpu"
 
     @property
     def lane(self) -> int:
@@ -100,17 +99,16 @@ class Machines:
         """The network's machine; the network moves to the device, and must stay there while it is used."""
         if not self.by_torch:
             return compiled(network, optimizer, batch=batch, seed=seed, skip=skip)
-        return self._by_torch(network, [optimizer], batch, seed, skip)[0]
+        return self._by_torch(network, optimizer, batch, seed, skip=skip)
 
     def sharing(self, network: TableNetwork, optimizer: Optimizer, count: int, *, seed: int) -> list[TableMachine]:
-        """Machines of lanes for as many threads, of one set of parameters; the first has the optimiser.
+        """Return trainers of lanes for as many threads, of one set of parameters; the first has the optimiser.
 
-        One where threads are of no use: those of a GPU queue for it.
+        By torch it is one, as threads would queue for the GPU.
         """
         if not self.by_torch:
             return [*compiled_shared(network, optimizer, count, batch=self.lane, seed=seed)]
-        others = 0 if self._compile or self.device.type != "cpu" else count - 1
-        return self._by_torch(network, [optimizer, *[Optimizer()] * others], self.lane, seed, False)
+        return [self._by_torch(network, optimizer, self.lane, seed, skip=False)]
 
     @contextlib.contextmanager
     def one_thread_each(self) -> Iterator[None]:
@@ -126,11 +124,8 @@ class Machines:
                     torch.set_num_threads(before)
 
     def _by_torch(
-        self, network: TableNetwork, optimizers: list[Optimizer], batch: int, seed: int, skip: bool
-    ) -> list[TableMachine]:
+        self, network: TableNetwork, optimizer: Optimizer, batch: int, seed: int, *, skip: bool
+    ) -> TorchMachine:
         parameters = flattened(network.to(self.device))
-        forward = TorchForward(network, bf16=self._bf16, compile=self._compile)
-        return [
-            TorchMachine(forward, parameters, one, rows=self._rows, batch=batch, seed=seed, skip=skip)
-            for one in optimizers
-        ]
+        forward = TorchForward(network)
+        return TorchMachine(forward, parameters, optimizer, rows=self._rows, batch=batch, seed=seed, skip=skip)

@@ -1,72 +1,31 @@
-"""A network's logits of encoded rows by torch, in bfloat16 and by torch.compile if asked for."""
+"""A network's logits of encoded rows by torch."""
 
 from __future__ import annotations
-
-import contextlib
-import threading
 
 import torch
 from torch import Tensor
 
-from torchbce.common.errors import InputError
 from torchbce.table.network.device_rows import Parts
 from torchbce.table.network.table_network import TableNetwork
 
-IN_TURN = threading.Lock()  # torch.compile is not made for several threads at once
-
 
 class TorchForward:
-    """Called with rows on the network's device. `turn` is to be held while it is used and differentiated."""
+    """Called with rows on the network's device."""
 
-    def __init__(self, network: TableNetwork, *, bf16: bool, compile: bool) -> None:
-        self.network, self._bf16 = network, bf16
-        # One graph for batches of any size: which of several is taken would depend on what came before.
-        self._logits = torch.compile(self._plain, fullgraph=True, dynamic=True) if compile else self._plain
-        self._is_tried = not compile
-        self.turn = IN_TURN if compile else contextlib.nullcontext()
+    def __init__(self, network: TableNetwork) -> None:
+        self.network = network
 
-    def __call__(self, rows: Parts, keys: Tensor) -> Tensor:
-        """(N, heads), float32, for training: with dropout, and in bfloat16 if asked for.
-
-        Raises:
-            InputError: torch.compile does not work here.
-        """
-        if not self._bf16:
-            return self._tried(rows, keys)
-        with torch.autocast(self.network.start.device.type, torch.bfloat16, cache_enabled=False):
-            return self._tried(rows, keys).float()
-
-    def outputs(self, rows: Parts) -> Tensor:
-        """(N, heads), float32, as the finished network gives them."""
-        with torch.no_grad():
-            return self._tried(rows, None)
-
-    def _tried(self, rows: Parts, keys: Tensor | None) -> Tensor:
-        inputs = rows.bins, rows.fractions, rows.numbers, rows.codes, keys
-        if self._is_tried:
-            return self._logits(*inputs)
-        try:
-            logits = self._logits(*inputs)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:  # all of torch.compile's own are
-            raise InputError(
-                f"--compile: torch.compile does not work here: {_reason(error)}; on the CPU it needs a C++ compiler "
-                "(g++, or what CXX names), on a GPU Triton; install what is missing, or leave --compile out"
-            ) from error
-        self._is_tried = True
-        return logits
-
-    def _plain(self, bins: Tensor, fractions: Tensor, numbers: Tensor, codes: Tensor, keys: Tensor | None) -> Tensor:
-        net, bins = self.network, bins.long()
+    def __call__(self, rows: Parts, keys: Tensor | None) -> Tensor:
+        """Return the logits (N, heads), float32, with dropout by its keys."""
+        net, bins = self.network, rows.bins.long()
         pieces = torch.arange(net.start.shape[1], device=bins.device)
-        here, fraction = bins.unsqueeze(2), fractions.unsqueeze(2)
+        here, fraction = bins.unsqueeze(2), rows.fractions.unsqueeze(2)
         passed = torch.where(pieces < here, 1.0, torch.where(pieces == here, fraction, 0.0))
         columns = torch.arange(len(net.start), device=bins.device)
-        within = net.start[columns, bins] + fractions * net.length[columns, bins]
-        return net.logits(passed, within, numbers, codes.long(), keys)
+        within = net.start[columns, bins] + rows.fractions * net.length[columns, bins]
+        return net.logits(passed, within, rows.numbers, rows.codes.long(), keys)
 
-
-def _reason(error: RuntimeError) -> str:
-    """The line that says it."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    def outputs(self, rows: Parts) -> Tensor:
+        """Return the logits (N, heads), float32, as the finished network gives them."""
+        with torch.no_grad():
+            return self(rows, None)

@@ -60,20 +60,19 @@ class TorchMachine:
         """
         sums = torch.zeros(3, dtype=torch.float64, device=self.parameters.device)  # losses; batches, weight left out
         sums[0] = total
-        with self._forward.turn:
-            for (batch, key), rate in zip(self._batches(rows, order, self.steps), rates.tolist(), strict=True):
-                loss = self._differentiate(batch, key, len(batch))
-                if self._skip:
-                    taken = loss.isfinite()
-                    self._update_where(taken, rate)
-                    sums[0] += torch.where(taken, loss, 0.0)
-                    sums[1] += taken.logical_not()
-                    weight = len(batch) if batch.weight is None else batch.weight.double().sum()
-                    sums[2] += torch.where(taken, 0.0, weight)
-                else:
-                    self._update(rate)
-                    sums[0] += loss
-                self.steps += 1
+        for (batch, key), rate in zip(self._batches(rows, order, self.steps), rates.tolist(), strict=True):
+            loss = self._differentiate(batch, key, len(batch))
+            if self._skip:
+                taken = loss.isfinite()
+                self._update_where(taken, rate)
+                sums[0] += torch.where(taken, loss, 0.0)
+                sums[1] += taken.logical_not()
+                weight = len(batch) if batch.weight is None else batch.weight.double().sum()
+                sums[2] += torch.where(taken, 0.0, weight)
+            else:
+                self._update(rate)
+                sums[0] += loss
+            self.steps += 1
         found, skipped, weight_left_out = sums.tolist()
         self.skipped += int(skipped)
         self.skipped_weight += weight_left_out
@@ -86,10 +85,9 @@ class TorchMachine:
         for dropout. Returns the sum of the losses of each lane's rows, float64.
         """
         losses, gradients = [], {}
-        with self._forward.turn:
-            for number, (lane, key) in enumerate(self._batches(rows, order, draw)):
-                losses.append(self._differentiate(lane, key, of))
-                gradients[number, number + 1] = self.gradient.clone()
+        for number, (lane, key) in enumerate(self._batches(rows, order, draw)):
+            losses.append(self._differentiate(lane, key, of))
+            gradients[number, number + 1] = self.gradient.clone()
         self.gradient.copy_(sum_of_lanes(gradients, (0, len(losses)), len(losses)))
         return torch.stack(losses).cpu()
 
@@ -101,9 +99,7 @@ class TorchMachine:
     def outputs(self, rows: Rows, order: Tensor | None = None) -> Tensor:
         """(N, heads), of all rows or of those in `order` (int32), without dropout and in float32."""
         order = torch.arange(len(rows), dtype=torch.int32) if order is None else order
-        with self._forward.turn:
-            found = [self._forward.outputs(batch) for batch, _ in self._batches(rows, order, 0)]
-        return torch.cat(found).cpu()
+        return torch.cat([self._forward.outputs(batch) for batch, _ in self._batches(rows, order, 0)]).cpu()
 
     def _batches(self, rows: Rows, order: Tensor, draw: int) -> Iterator[tuple[Parts, Tensor]]:
         """Batch after batch on the device, with the keys of its dropout; `draw`: the number of the first."""

@@ -67,7 +67,7 @@ def _members(described: ModelFile) -> str:
     if not described.trees:
         return networks
     trees = counted(len(described.trees), "set")
-    return f"{networks} and {trees} of boosted trees, which have {percent(described.share)} of the say"
+    return f"{networks} and {trees} of boosted trees, which have weight {described.share:.3g} in the blended logit"
 
 
 def _worth(described: ModelFile, estimate: Estimate | None) -> list[str]:

@@ -107,7 +107,7 @@ def describe(model: Model, **more: Any) -> ModelFile:
         network=ensemble.networks[0].spec,
         members=len(ensemble.networks),
         trees=[trees.spec for trees in ensemble.trees],
-        share=ensemble.share,
+        share=ensemble.tree_weight,
         slope=ensemble.scaling.slope,
         shift=ensemble.scaling.shift,
         versions={name: version(name) for name in ("torchbce", "torch", "polars", "numpy")}

@@ -11,36 +11,24 @@ from typing import Any
 
 from torchbce.common.errors import RunFolderError
 from torchbce.common.versions import NUMBERS, TABLES, versions
-from torchbce.io.opened import Format
-from torchbce.table.columns.roles import Roles
-from torchbce.table.ensemble.recipe import Choices
 from torchbce.table.run.folder import described_run
-from torchbce.table.splits.held import Held
+from torchbce.table.train_args import TrainArgs
 
 PROCESSOR = "the processor"
 RUN = "run"  # in a finished run's `training`: the digest of what it depended on
 
 
-def identity(
-    tables: dict[str, str],
-    roles: Roles,
-    held: Held,
-    choices: Choices,
-    *,
-    seed: int,
-    compare: bool,
-    format: Format | None = None,
-) -> dict[str, Any]:
-    """By the names that a user knows; `tables` are the names and digests of what is read."""
+def identity(args: TrainArgs, tables: dict[str, str]) -> dict[str, Any]:
+    """Return what a run depends on, by the names that a user knows. tables: names and digests of what is read."""
     options = {
-        **asdict(roles),
-        "test": held.file,
-        "test_share": held.share,
-        "folds": held.folds,
-        **asdict(choices),
-        **asdict(format or Format()),
-        "seed": seed,
-        "compare": compare,
+        **asdict(args.roles),
+        "test": args.held.file,
+        "test_share": args.held.share,
+        "folds": args.held.folds,
+        **asdict(args.options),
+        **asdict(args.format),
+        "seed": args.seed,
+        "compare": args.compare,
     }
     return {
         **{f"the table {name}": f"content {digest[:16]}" for name, digest in tables.items()},
@@ -51,7 +39,7 @@ def identity(
 
 
 def digest(whole: dict[str, Any]) -> str:
-    """Of an identity."""
+    """Return the digest of an identity."""
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 

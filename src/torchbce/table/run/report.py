@@ -8,10 +8,10 @@ from typing import Any
 
 from torchbce.explanation.explain import Explanation, explain
 from torchbce.explanation.render.text import with_error
-from torchbce.table.effects import effect
 from torchbce.table.estimate import Estimate
-from torchbce.table.model import Learnt
+from torchbce.table.model import TrainedModel
 from torchbce.table.outcome import Outcome
+from torchbce.table.partial_dependence import partial_dependence
 
 SHOWN, DRAWN = 20, 6  # columns in the picture of their worth, and those whose effect is drawn
 
@@ -23,10 +23,10 @@ def write_report(path: Path, outcome: Outcome) -> None:
     from torchbce.explanation.render.html import LEDGER
     from torchbce.explanation.render.html import write_report as write_page
 
-    learnt, estimate = outcome.learnt, outcome.estimate
-    history = learnt.fitted.history
+    trained, estimate = outcome.trained, outcome.estimate
+    history = trained.fitted.history
     levels = {} if estimate is None else {other.name: other.bce for other in estimate.differences}
-    explanation = estimate.explanation if estimate else chosen_explanation(learnt)
+    explanation = estimate.explanation if estimate else chosen_explanation(trained)
     whose = what_rows(estimate)
     displays: dict[str, Any] = {
         LEDGER: LedgerDisplay.from_explanation(explanation),
@@ -44,7 +44,8 @@ def write_report(path: Path, outcome: Outcome) -> None:
     write_page(
         path,
         title=f"{outcome.outline.name}: {outcome.outline.target.column}",
-        facts={"predicts": outcome.outline.target.predicted} | _facts(learnt, estimate, explanation, outcome.train_bce),
+        facts={"predicts": outcome.outline.target.predicted}
+        | _facts(trained, estimate, explanation, outcome.train_bce),
         explanation=explanation,
         figures={name: to_svg(display.plot().figure_) for name, display in displays.items()},
     )
@@ -60,10 +61,10 @@ def _column_displays(outcome: Outcome, estimate: Estimate) -> dict[str, Any]:
         found["What each column is worth"] = ImportanceDisplay(
             [one.column for one in first], [one.nats for one in first], [one.error for one in first]
         )
-    model, base_rate = outcome.learnt.model, outcome.outline.train_base_rate
+    model, base_rate = outcome.trained.model, outcome.outline.train.base_rate
     used = {column.name for column in model.columns}
     for one in [one for one in first if one.column in used and one.nats > one.error][:DRAWN]:
-        curve = effect(model, outcome.some, one.column, seed=0)
+        curve = partial_dependence(model, outcome.sample, one.column, seed=0)
         found[f"The answer as {one.column} varies"] = EffectDisplay(
             curve.column, curve.values, curve.probabilities.tolist(), base_rate=base_rate
         )
@@ -80,9 +81,9 @@ def what_rows(estimate: Estimate | None) -> str:
     return "all rows, out of fold" if len(estimate.rows) == estimate.rows.max() else "those predicted out of fold"
 
 
-def chosen_explanation(learnt: Learnt) -> Explanation:
+def chosen_explanation(trained: TrainedModel) -> Explanation:
     """Of the rows that the epoch was chosen by, where no others were kept aside."""
-    fitted = learnt.fitted
+    fitted = trained.fitted
     weight = None if fitted.weight is None else fitted.weight / fitted.weight.mean()
     return explain(
         fitted.held_out_logits,
@@ -93,8 +94,10 @@ def chosen_explanation(learnt: Learnt) -> Explanation:
     )
 
 
-def _facts(learnt: Learnt, estimate: Estimate | None, explanation: Explanation, train_bce: float) -> dict[str, str]:
-    history = learnt.fitted.history
+def _facts(
+    trained: TrainedModel, estimate: Estimate | None, explanation: Explanation, train_bce: float
+) -> dict[str, str]:
+    history = trained.fitted.history
     facts = {}
     if estimate is not None:
         facts[f"estimated BCE, {what_rows(estimate)}"] = f"{with_error(explanation)} nats per item"
@@ -106,7 +109,7 @@ def _facts(learnt: Learnt, estimate: Estimate | None, explanation: Explanation, 
         }
     facts["epoch chosen"] = f"{history.best.number} of {len(history)}"
     facts["validation BCE, on which it was chosen"] = f"{history.best.judged:.6f} nats per item"
-    if learnt.fitted.blend is not None:
-        facts["trees"] = learnt.fitted.blend.in_words
+    if trained.fitted.blend is not None:
+        facts["trees"] = trained.fitted.blend.summary()
     facts["train BCE of the model"] = f"{train_bce:.6f} nats per item"
     return facts

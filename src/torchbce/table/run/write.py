@@ -37,8 +37,8 @@ def write_run(outcome: Outcome, place: Reservation, run: str | None) -> list[str
 
     def save(folder: Path) -> None:
         write_table(_predictions(outcome), folder / run_folder.PREDICTIONS_FILE)
-        run_folder.save_model(folder, described, outcome.learnt.model.ensemble)
-        outcome.learnt.fitted.history.to_csv(folder / run_folder.HISTORY_FILE)
+        run_folder.save_model(folder, described, outcome.trained.model.ensemble)
+        outcome.trained.fitted.history.to_csv(folder / run_folder.HISTORY_FILE)
 
     look()
     with signals_held():  # a finished model is not lost for a signal that comes while it is written
@@ -75,7 +75,7 @@ def _write_pages(folder: Path, outcome: Outcome, described: run_folder.ModelFile
 
 def _predictions(outcome: Outcome) -> pl.DataFrame:
     """Of the rows kept aside; where there are none, of those that the epoch was chosen by."""
-    estimate, fitted = outcome.estimate, outcome.learnt.fitted
+    estimate, fitted = outcome.estimate, outcome.trained.fitted
     if estimate is None:
         return predictions_table(
             fitted.held_out_logits, fitted.target.astype("uint8"), rows=fitted.chosen_on + 1, split="valid"
@@ -88,16 +88,16 @@ def _predictions(outcome: Outcome) -> pl.DataFrame:
 
 
 def _described(outcome: Outcome, run: str | None) -> run_folder.ModelFile:
-    learnt, estimate, outline = outcome.learnt, outcome.estimate, outcome.outline
-    chosen, best = learnt.chosen, learnt.fitted.history.best
+    trained, estimate, outline = outcome.trained, outcome.estimate, outcome.outline
+    config, best = trained.config, trained.fitted.history.best
     result: dict[str, float | int | None] = {
         "epoch": best.number,
         "train_bce": outcome.train_bce,
         "valid_bce": best.judged,
-        "base_rate": outline.train_base_rate,
+        "base_rate": outline.train.base_rate,
     }
-    if learnt.fitted.blend is not None:
-        result["valid_bce_with_trees"] = learnt.fitted.blend.both
+    if trained.fitted.blend is not None:
+        result["valid_bce_with_trees"] = trained.fitted.blend.both
     if estimate is not None:
         found = estimate.explanation
         low, high = found.intervals["mean"]
@@ -105,25 +105,23 @@ def _described(outcome: Outcome, run: str | None) -> run_folder.ModelFile:
         result |= {"estimated_bce_from": low, "estimated_bce_to": high}
         result |= {f"{other.name.replace(' ', '_')}_bce": other.bce for other in estimate.differences}
     return run_folder.describe(
-        learnt.model,
+        trained.model,
         source=_as_utf8(outline.name),
         target=outline.target,
-        left_out=outline.left_out | learnt.screened,
+        left_out=outline.left_out | trained.screened,
         training={
             "seed": outcome.seed,
             "rows": outline.train_rows,
             "test": None if outline.test_file is None else _as_utf8(outline.test_file),
-            "folds": chosen.folds,
-            "optimizer": chosen.optimizer,
-            "lr": chosen.lr,
-            "weight_decay": chosen.weight_decay,
-            "batch_size": chosen.batch_size,
-            "epochs": chosen.epochs,
-            "patience": chosen.patience,
-            "device": chosen.device,
-            "bf16": chosen.bf16,
-            "compile": chosen.compile,
-            "dropped": " ".join(f"{text}." for text in [*outline.dropped, *left_out(learnt.unused)]) or None,
+            "folds": config.folds,
+            "optimizer": config.optimizer,
+            "lr": config.lr,
+            "weight_decay": config.weight_decay,
+            "batch_size": config.batch_size,
+            "epochs": config.epochs,
+            "patience": config.patience,
+            "device": config.device,
+            "dropped": " ".join(f"{text}." for text in [*outline.dropped, *left_out(trained.unused)]) or None,
             RUN: run,
         },
         result={name: None if value != value else value for name, value in result.items()},

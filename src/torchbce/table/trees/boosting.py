@@ -18,7 +18,7 @@ from torchbce.checkpoint.keeper import NOTHING, Keeper
 from torchbce.checkpoint.record import State
 from torchbce.common import processes
 from torchbce.common.side_by_side import results
-from torchbce.table.columns.matrix import Data
+from torchbce.table.columns.matrix import TrainingMatrix
 from torchbce.table.splits.held import Split
 from torchbce.table.trees.boosted import BoostedTrees, TreesSpec
 
@@ -37,7 +37,7 @@ class Boosting:
 
 
 def grow(
-    data: Data,
+    data: TrainingMatrix,
     splits: list[Split],
     boosting: Boosting,
     *,
@@ -83,7 +83,7 @@ def grow(
     return [BoostedTrees.of_state(state) for state in states]
 
 
-def _of(data: Data, state: State) -> BoostedTrees:
+def _of(data: TrainingMatrix, state: State) -> BoostedTrees:
     """Trees that were kept.
 
     Raises:
@@ -109,7 +109,7 @@ def _classifier() -> type:
     return Stoppable
 
 
-def _grown(data: Data, split: Split, boosting: Boosting, seed: int, stop: Callable[[], bool]) -> BoostedTrees:
+def _grown(data: TrainingMatrix, split: Split, boosting: Boosting, seed: int, stop: Callable[[], bool]) -> BoostedTrees:
     train, valid = split
     spec = TreesSpec(numbers=data.numbers, levels=data.levels, trees=0, nodes=0, deepest=0)
     empty = BoostedTrees(spec)
@@ -139,7 +139,7 @@ def _grown(data: Data, split: Split, boosting: Boosting, seed: int, stop: Callab
     return _as_tensors(model, empty)  # with the last trees: a mean of several sets is the better for them
 
 
-def _shares(data: Data, rows: np.ndarray) -> Tensor:
+def _shares(data: TrainingMatrix, rows: np.ndarray) -> Tensor:
     """Of ones among each category's rows, drawn to that of all."""
     codes = data.rows[rows, data.numbers :].astype(np.int64)
     weight = np.ones(len(rows)) if data.weight is None else data.weight[rows]

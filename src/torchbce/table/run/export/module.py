@@ -51,7 +51,7 @@ class ProbabilityModule(nn.Module):
             parameter.data = parameter.data.clone()
             parameter.requires_grad_(False)
         self.trees = nn.ModuleList(model.ensemble.trees)
-        self.share = model.ensemble.share
+        self.share = model.ensemble.tree_weight
         self.slope, self.shift = model.ensemble.scaling
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:

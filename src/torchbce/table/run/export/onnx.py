@@ -31,8 +31,8 @@ def to_onnx(model: Model, notes: dict[str, str]) -> Any:
         of_trees = _mean_logit(graph, each, len(each))
         logit = graph(
             "Add",
-            graph("Mul", logit, np.array(1 - ensemble.share)),
-            graph("Mul", of_trees, np.array(ensemble.share)),
+            graph("Mul", logit, np.array(1 - ensemble.tree_weight)),
+            graph("Mul", of_trees, np.array(ensemble.tree_weight)),
         )
     slope, shift = ensemble.scaling
     scaled = graph("Add", graph("Mul", logit, np.array(slope)), np.array(shift))

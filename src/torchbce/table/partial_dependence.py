@@ -1,4 +1,4 @@
-"""What a model answers as one column varies, the others left as they are: a mean over rows (Friedman, 2001)."""
+"""Partial dependence: the mean answer of a model as one column varies, the others left as they are (Friedman, 2001)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROWS, POINTS, LEVELS = 500, 33, 20
 
 
 @dataclass(frozen=True)
-class Effect:
+class PartialDependence:
     """Mean probabilities at values of a column: numbers, or the most frequent categories and the rest."""
 
     column: str
@@ -22,8 +22,8 @@ class Effect:
     probabilities: np.ndarray
 
 
-def effect(model: Model, encoded: np.ndarray, name: str, seed: int) -> Effect:
-    """Of one column that the model uses; a number that is also a category varies as both."""
+def partial_dependence(model: Model, encoded: np.ndarray, name: str, seed: int) -> PartialDependence:
+    """Compute it of one column that the model uses; a number that is also a category varies as both."""
     some = encoded
     if len(some) > ROWS:
         some = some[np.random.default_rng(seed).choice(len(some), ROWS, replace=False)]
@@ -31,9 +31,9 @@ def effect(model: Model, encoded: np.ndarray, name: str, seed: int) -> Effect:
     numeric = next((column for column in own if isinstance(column, NumericColumn)), None)
     inputs = inputs_of(model.columns)[name]
     if numeric is not None:
-        place = inputs[0]
-        quantiles = np.unique(np.quantile(encoded[:, place], np.linspace(0, 1, POINTS), method="nearest"))
-        donors = [int(np.flatnonzero(encoded[:, place] == value)[0]) for value in quantiles]  # with its codes
+        first = inputs[0]
+        quantiles = np.unique(np.quantile(encoded[:, first], np.linspace(0, 1, POINTS), method="nearest"))
+        donors = [int(np.flatnonzero(encoded[:, first] == value)[0]) for value in quantiles]  # with its codes
         values: list[float] | list[str] = (quantiles * numeric.scale + numeric.mean).tolist()
     else:
         categorical = next(column for column in own if isinstance(column, CategoricalColumn))
@@ -49,4 +49,4 @@ def effect(model: Model, encoded: np.ndarray, name: str, seed: int) -> Effect:
             changed[:, inputs[0]] = codes[i]
         rows.append(changed)
     p = sigmoid(model.ensemble.logits(np.concatenate(rows))).reshape(len(values), -1).mean(1)
-    return Effect(name, values, p)
+    return PartialDependence(name, values, p)

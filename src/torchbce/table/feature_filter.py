@@ -1,4 +1,4 @@
-"""Wide tables: which columns have something to say about the target, seen from the training rows alone.
+"""Filter the columns of wide tables by a test against the target, on the training rows alone.
 
 With columns by the hundreds and rows by the thousands a network learns the noise of all the others by heart. Each
 column is cut at quantiles and tested by chi-square; by Benjamini and Hochberg one kept column in ten may be noise.
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-WIDE = 300  # columns, above which they are looked at
+WIDE = 300  # columns, above which they are filtered
 RATE = 0.1
 FEWEST = 8  # columns that are kept in any case
-PIECES = 16
+BINS = 16
 
 
-def worth_keeping(columns: list[np.ndarray], target: np.ndarray) -> np.ndarray:
-    """Which columns, of numbers or of codes, to keep: all of a table that is not wide."""
+def informative(columns: list[np.ndarray], target: np.ndarray) -> np.ndarray:
+    """Return which columns, of numbers or of codes, to keep: all of a table that is not wide."""
     if len(columns) <= WIDE:
         return np.ones(len(columns), bool)
     p = np.array([_p_value(column, target) for column in columns])
@@ -28,13 +28,13 @@ def worth_keeping(columns: list[np.ndarray], target: np.ndarray) -> np.ndarray:
 
 
 def _p_value(values: np.ndarray, target: np.ndarray) -> float:
-    """Of the chi-square test of a column, cut into pieces, against the target."""
+    """Return the p-value of the chi-square test of a column, cut into bins, against the target."""
     from scipy.stats import chi2
 
-    cuts = np.unique(np.quantile(values, np.linspace(0, 1, PIECES + 1)[1:-1]))
-    piece = np.searchsorted(cuts, values, side="right")
-    counts = np.bincount(piece)
-    ones = np.bincount(piece, target, len(counts))
+    bin_edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
+    bin_index = np.searchsorted(bin_edges, values, side="right")
+    counts = np.bincount(bin_index)
+    ones = np.bincount(bin_index, target, len(counts))
     used = counts > 0
     expected = counts[used] * target.mean()
     spread = expected * (1 - target.mean())

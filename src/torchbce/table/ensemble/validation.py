@@ -1,4 +1,4 @@
-"""The epochs of a run as rows judge them that it does not learn from, and the best of them: in memory and in blocks."""
+"""Validation loss per epoch, and the best epoch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torchbce.checkpoint.record import State
 from torchbce.common.errors import InputError
 from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.monitor.history import Epoch, History
-from torchbce.table.ensemble.calibration import bce, refined
-from torchbce.table.ensemble.recipe import Recipe
+from torchbce.table.ensemble.calibration import bce, loss_after_calibration
+from torchbce.table.ensemble.config import EnsembleConfig
 
 EPOCH = {
     "number": Whole(),
@@ -33,15 +33,14 @@ STATE_FORM = {
 
 
 @dataclass(frozen=True)
-class Judge:
-    """The rows that members are judged by: their numbers, and where among them each judgement belongs.
+class ValidationSet:
+    """The rows that no network judged by them learns from.
 
-    by_all: every member is judged by every row. base_rate: of the rows that are learnt from; None where there are too
-    few rows to speak of a baseline.
+    rows: their numbers. by_all: whether every network is judged by every row. base_rate: of the training rows; None
+    where there are too few rows for a baseline.
     """
 
     rows: np.ndarray
-    place: np.ndarray
     target: np.ndarray
     weight: np.ndarray
     by_all: bool
@@ -49,19 +48,20 @@ class Judge:
 
     @property
     def baseline(self) -> float:
-        """What always answering the base rate costs on these rows."""
+        """Return the loss of always answering the base rate on these rows."""
         share = float(np.average(self.target, weights=self.weight))
         return math.nan if self.base_rate is None else cross_entropy(share, self.base_rate)
 
 
 @dataclass(frozen=True)
-class Learning:
-    """What an epoch was while the weights were moving: the sum of the losses, and the weight of their rows.
+class EpochTotals:
+    """Sums over the steps of an epoch, while the weights were moving.
 
-    left_out: the part of that weight in batches whose loss was not finite, of which there are `skipped`.
+    loss: of all rows. weight: of all rows. left_out: the part of that weight in batches whose loss was not finite, of
+    which there are `skipped`.
     """
 
-    total: float
+    loss: float
     weight: float
     left_out: float
     skipped: int
@@ -69,61 +69,57 @@ class Learning:
 
 
 @dataclass
-class Judged:
-    """So far; `logits` are the best epoch's, one per judged row."""
+class EpochSelector:
+    """Records each epoch's validation loss and remembers the best epoch; `logits` are that epoch's, one per row."""
 
-    judge: Judge
+    validation: ValidationSet
     history: History = field(default_factory=History)
     best: float = math.inf
     logits: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
-    def require_finite(self, outputs: np.ndarray) -> None:
-        """What networks say after an epoch, before it is averaged.
+    @property
+    def next_epoch(self) -> int:
+        """Return the number of the epoch that is not recorded yet, from 1."""
+        return len(self.history) + 1
 
-        Raises:
-            InputError: some of it is not finite.
-        """
-        if not np.isfinite(outputs).all():
-            raise InputError(not_finite(len(self.history) + 1, math.nan, "its last batch"))
-
-    def add(self, logits: np.ndarray, learning: Learning) -> bool:
-        """One more epoch, by its logits of the judged rows; whether it is the best.
+    def record(self, logits: np.ndarray, totals: EpochTotals) -> bool:
+        """Record an epoch by its logits of the validation rows; return whether it is the best so far.
 
         Raises:
             InputError: no batch has a finite loss.
         """
-        number = len(self.history) + 1
-        if learning.left_out >= learning.weight:
+        number = self.next_epoch
+        if totals.left_out >= totals.weight:
             raise InputError(not_finite(number, math.nan, "every batch"))
-        target, weight = self.judge.target, self.judge.weight
+        target, weight = self.validation.target, self.validation.weight
         epoch = Epoch(
             number=number,
-            running=learning.total / (learning.weight - learning.left_out),
+            running=totals.loss / (totals.weight - totals.left_out),
             train=None,
             valid=float(np.average(bce(logits, target), weights=weight)),
-            baseline=self.judge.baseline,
-            seconds=learning.seconds,
-            skipped=learning.skipped,
+            baseline=self.validation.baseline,
+            seconds=totals.seconds,
+            skipped=totals.skipped,
         )
         self.history.append(epoch)
-        left = refined(logits, target, weight) if self.judge.by_all else epoch.judged
-        is_best = left < self.best
+        loss = loss_after_calibration(logits, target, weight) if self.validation.by_all else epoch.judged
+        is_best = loss < self.best
         if is_best:
-            self.best, self.logits = left, logits
+            self.best, self.logits = loss, logits
             self.history.choose(number)
         return is_best
 
-    def is_over(self, chosen: Recipe) -> bool:
-        """Whether there are as many epochs as there may be, or none has got better for long."""
+    def is_over(self, config: EnsembleConfig) -> bool:
+        """Return whether all epochs are done, or none of the last `patience` was better."""
         done = len(self.history)
-        return done > 0 and (done == chosen.epochs or done - self.history.best.number >= chosen.patience)
+        return done > 0 and (done == config.epochs or done - self.history.best.number >= config.patience)
 
     def state_dict(self) -> State:
-        """All but the judge."""
+        """Return the state without the validation set."""
         return {"history": self.history.state_dict(), "best": self.best, "logits": torch.from_numpy(self.logits)}
 
     def check_state(self, state: State) -> None:
-        """Raise unless a state that has the form is of these rows.
+        """Raise unless a state of the right form is of these rows.
 
         Raises:
             ValueError: what is wrong.
@@ -131,18 +127,28 @@ class Judged:
         self.history.check_state(state["history"])
         if (state["history"]["chosen"] is None) != (state["best"] == math.inf) or not state["best"] >= 0:
             raise ValueError(f"its best loss is {state['best']}")
-        expected = 0 if state["history"]["chosen"] is None else len(self.judge.rows)
+        expected = 0 if state["history"]["chosen"] is None else len(self.validation.rows)
         if len(state["logits"]) != expected:
             raise ValueError(f"it has logits of {len(state['logits']):,} rows, expected {expected:,}")
 
     def load_state_dict(self, state: State) -> None:
-        """Be what `state_dict` was taken of."""
+        """Restore from `state_dict`."""
         self.history.load_state_dict(state["history"])
         self.best, self.logits = state["best"], state["logits"].numpy()
 
 
+def require_finite(outputs: np.ndarray, epoch: int) -> None:
+    """Raise unless all outputs of networks after an epoch are finite.
+
+    Raises:
+        InputError: some are not.
+    """
+    if not np.isfinite(outputs).all():
+        raise InputError(not_finite(epoch, math.nan, "its last batch"))
+
+
 def not_finite(epoch: int, loss: float, where: str) -> str:
-    """What is said of a loss that is not finite."""
+    """Return the message about a loss that is not finite."""
     return (
         f"the loss of epoch {epoch} is {loss} in {where}: the learning rate is too large; try a tenth of it (--lr), or "
         "leave such batches out (--on-nan skip)"

@@ -10,9 +10,10 @@ import typer
 
 from torchbce.cli.shared.options import CsvOptions, Table
 from torchbce.cli.shared.values import at_most_one, bytes_of, one_of, positive_rate, seconds_of, sizes_of
+from torchbce.common.visible import visible
 
 if TYPE_CHECKING:
-    from torchbce.cli.train import Wanted
+    from torchbce.table.train_args import TrainArgs
 
 ROWS, ESTIMATE, MODEL, LONG = "Rows and columns", "The estimate", "The model", "Long runs"  # panels of --help
 
@@ -160,12 +161,6 @@ class TrainOptions(CsvOptions):
             rich_help_panel=MODEL, metavar="cpu|cuda|cuda:N", help="Where networks are trained; cuda: on a GPU."
         ),
     ] = "cpu"
-    bf16: Annotated[
-        bool, typer.Option("--bf16", rich_help_panel=MODEL, help="Train the networks in bfloat16 (torch.autocast).")
-    ] = False
-    compile: Annotated[
-        bool, typer.Option("--compile", rich_help_panel=MODEL, help="Train the networks by torch.compile.")
-    ] = False
     out: Annotated[
         Optional[Path], typer.Option(metavar="DIR", help="The run folder to make.", show_default="runs/FILE")
     ] = None
@@ -217,17 +212,26 @@ class TrainOptions(CsvOptions):
         )
 
     @property
-    def wanted(self) -> Wanted:
-        from torchbce.cli.train import Long, Wanted
+    def args(self) -> TrainArgs:
+        """What the run depends on."""
         from torchbce.table.columns.roles import Roles
-        from torchbce.table.ensemble.recipe import Choices
+        from torchbce.table.ensemble.config import UserOptions
         from torchbce.table.splits.held import Held
+        from torchbce.table.train_args import TrainArgs
 
-        return Wanted(
-            self.file,
-            Roles(self.target, self.positive, self.exclude, self.categorical, self.weight, self.group, self.time),
-            Held(self.test, self.test_share, self.folds),
-            Choices(
+        return TrainArgs(
+            table=self.file,
+            roles=Roles(
+                target=self.target,
+                positive=self.positive,
+                exclude=self.exclude,
+                categorical=self.categorical,
+                weight=self.weight,
+                group=self.group,
+                time=self.time,
+            ),
+            held=Held(file=self.test, share=self.test_share, folds=self.folds),
+            options=UserOptions(
                 hidden=sizes_of(self.hidden),
                 members=self.members,
                 trees=self.trees,
@@ -239,17 +243,34 @@ class TrainOptions(CsvOptions):
                 time_budget=seconds_of("--time-budget", self.time_budget),
                 on_nan="skip" if one_of("--on-nan", self.on_nan, ["stop", "skip"]) == "skip" else "stop",
                 device=self.device,
-                bf16=self.bf16,
-                compile=self.compile,
             ),
-            self.seed,
-            self.compare,
-            self.out,
-            self.format,
-            Long(
-                None if self.checkpoint == "off" else seconds_of("--checkpoint", self.checkpoint),
-                self.resume,
-                bytes_of("--memory", self.memory),
-                self.cache,
-            ),
+            seed=self.seed,
+            compare=self.compare,
+            format=self.format,
         )
+
+    @property
+    def checkpoint_seconds(self) -> float | None:
+        """The time between two checkpoints; None for none."""
+        return None if self.checkpoint == "off" else seconds_of("--checkpoint", self.checkpoint)
+
+    @property
+    def memory_bytes(self) -> float | None:
+        """The memory that a table may need; None for half of the machine's."""
+        return bytes_of("--memory", self.memory)
+
+    @property
+    def folder(self) -> Path:
+        """The run folder to write; without --out a free name near it will do."""
+        stem = visible(Path(self.file).name.split(".")[0].strip("*?[]")).replace("\\", "_")
+        return self.out or Path("runs") / (stem or "table")
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the run folder must have this very name."""
+        return self.out is not None
+
+    @property
+    def cache_folder(self) -> Path:
+        """The folder where a table is packed that does not fit in memory."""
+        return self.cache or self.folder.with_name(f"{self.folder.name}.cache")

@@ -1,4 +1,4 @@
-"""What an ensemble learns from, and what comes out."""
+"""A trained ensemble and how it was chosen."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from torchbce.table.ensemble.ensemble import Ensemble
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A trained ensemble.
+class EnsembleFit:
+    """A trained ensemble, and the validation rows that its epoch was chosen on.
 
-    chosen_on: rows that members were judged by, and their logits then, trees mixed in, before scaling; weight: of those
-    rows. blend: None without trees. calibration: None where members were judged by different rows.
+    chosen_on: their numbers. held_out_logits: theirs in the best epoch, trees blended in, before scaling. blend: None
+    without trees. calibration: None where members were judged by different rows.
     """
 
     ensemble: Ensemble
     history: History
     chosen_on: np.ndarray
     held_out_logits: np.ndarray
-    target: np.ndarray  # of those rows
+    target: np.ndarray
     weight: np.ndarray | None
     blend: Blend | None
     calibration: Calibration | None

@@ -12,7 +12,7 @@ from torchbce.common.visible import shown
 from torchbce.explanation.explain import Explanation
 from torchbce.explanation.render.text import counted, percent, thin, with_error
 from torchbce.io.yes_no import NO, YES
-from torchbce.table.ensemble.recipe import Recipe
+from torchbce.table.ensemble.config import EnsembleConfig
 from torchbce.table.estimate import Difference, Estimate
 from torchbce.table.importance import Importance
 from torchbce.table.outcome import Outcome, Outline
@@ -30,8 +30,8 @@ def outline_lines(outline: Outline, positive: str | None) -> list[str]:
     known = positive is not None or (target.positive.lower() in YES and target.negative.lower() in NO)
     turn = "" if known else f" (to turn them: --positive {shlex.quote(no)})"
     lines = [
-        f"{'table':{LABEL}}{shown(outline.name)}: {outline.rows:,} rows, {' and '.join(counts)} "
-        f"column{'s' * (len(kinds) > 1)}; {column} = {yes} in {percent(outline.base_rate)}, the other value "
+        f"{'table':{LABEL}}{shown(outline.name)}: {outline.whole.rows:,} rows, {' and '.join(counts)} "
+        f"column{'s' * (len(kinds) > 1)}; {column} = {yes} in {percent(outline.whole.base_rate)}, the other value "
         f"is {no}{turn}"
     ]
     lines += _left_out(outline.left_out)
@@ -50,8 +50,8 @@ def _left_out(columns: dict[str, str]) -> list[str]:
 
 def _split(outline: Outline) -> str:
     rows = f"{outline.train_rows:,} rows"
-    if outline.test_rows is not None:
-        return f"{rows} to learn from, {outline.test_rows:,} kept aside to test"
+    if outline.test is not None:
+        return f"{rows} to learn from, {outline.test.rows:,} kept aside to test"
     if outline.folds:
         return (
             f"{outline.folds} folds: each is predicted by a model that has not seen it; the model that is kept "
@@ -60,41 +60,40 @@ def _split(outline: Outline) -> str:
     return f"all {rows} to learn from, none kept aside: there will be no honest estimate"
 
 
-def network_line(chosen: Recipe, seed: int) -> str:
-    if chosen.linear:
+def network_line(config: EnsembleConfig, seed: int) -> str:
+    if config.linear:
         return f"{'network':{LABEL}}none: so few rows are learnt best by logistic regression"
-    layers = "-".join(map(str, chosen.hidden)) or "none, linear only"
-    heads = f" of {chosen.heads} heads" if chosen.heads > 1 else ""
-    limit = "" if chosen.time_budget is None else f", {chosen.time_budget:g} s"
-    trees = "" if chosen.trees is None else "; boosted trees beside them"
-    where = "" if chosen.device == "cpu" else f", on {chosen.device}"
-    how = f"{where}{', in bfloat16' * chosen.bf16}{', by torch.compile' * chosen.compile}"
+    layers = "-".join(map(str, config.hidden)) or "none, linear only"
+    heads = f" of {config.heads} heads" if config.heads > 1 else ""
+    limit = "" if config.time_budget is None else f", {config.time_budget:g} s"
+    trees = "" if config.trees is None else "; boosted trees beside them"
+    where = "" if config.device == "cpu" else f", on {config.device}"
     return (
-        f"{'network':{LABEL}}{counted(chosen.members, 'network')}{heads}, hidden layers {layers}; {chosen.optimizer}, "
-        f"batches of {chosen.batch_size}, at most {counted(chosen.epochs, 'epoch')}{limit}, seed {seed}{how}{trees}"
+        f"{'network':{LABEL}}{counted(config.members, 'network')}{heads}, hidden layers {layers}; {config.optimizer}, "
+        f"batches of {config.batch_size}, at most {counted(config.epochs, 'epoch')}{limit}, seed {seed}{where}{trees}"
     )
 
 
 def result_lines(outcome: Outcome, folder: Path) -> list[str]:
     """What it came to."""
-    learnt, estimate = outcome.learnt, outcome.estimate
-    history, judged = learnt.fitted.history, len(learnt.fitted.chosen_on)
+    trained, estimate = outcome.trained, outcome.estimate
+    history, judged = trained.fitted.history, len(trained.fitted.chosen_on)
     best = history.best
     lines = [
-        *_left_out(learnt.screened),
+        *_left_out(trained.screened),
         f"{'chosen':{LABEL}}epoch {best.number} of {len(history)}, on {judged:,} rows that its networks did not learn "
         f"from: {best.judged:.6f}; train {outcome.train_bce:.6f}",
-        *(f"{'':{LABEL}}{text}" for text in left_out(learnt.unused)),
+        *(f"{'':{LABEL}}{text}" for text in left_out(trained.unused)),
     ]
     if outcome.reading is not None:
         lines.append(f"{'reading':{LABEL}}{outcome.reading:.1%} of the time of training was spent waiting for rows")
-    if learnt.fitted.blend is not None:
-        lines.append(f"{'trees':{LABEL}}{learnt.fitted.blend.in_words}")
-    calibration = learnt.fitted.calibration
+    if trained.fitted.blend is not None:
+        lines.append(f"{'trees':{LABEL}}{trained.fitted.blend.summary()}")
+    calibration = trained.fitted.calibration
     if calibration is not None:
-        lines.append(f"{'scaled':{LABEL}}{calibration.in_words}")
+        lines.append(f"{'scaled':{LABEL}}{calibration.summary()}")
     if estimate is None:
-        explanation = chosen_explanation(learnt)
+        explanation = chosen_explanation(trained)
         lines.append(
             f"{'estimate':{LABEL}}none: no rows were kept aside (--test-share, --folds or --test); the figure above is "
             "too good, as it was chosen"
@@ -155,7 +154,7 @@ def _worth(columns: list[Importance]) -> str:
 def _warnings(estimate: Estimate, outline: Outline) -> list[str]:
     """What must not be overlooked: figures that chance makes, and models that know nothing."""
     base = estimate.differences[0]
-    rate = percent(outline.train_base_rate)
+    rate = percent(outline.train.base_rate)
     interval = f"{base.more - 1.96 * base.error:+.2g} to {base.more + 1.96 * base.error:+.2g}"
     if not outline.is_reliable:
         few = int(np.bincount(estimate.answers, minlength=2).min())

@@ -1,0 +1,57 @@
+"""Rows of a table as numbers and codes: encoded once for training, estimate, baselines and report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from torchbce.table.columns.choose import fit_columns
+from torchbce.table.columns.columns import FittedColumn, NumericColumn, encode
+from torchbce.table.columns.examples import Examples
+
+
+@dataclass(frozen=True)
+class EncodedTable:
+    """Rows (N, inputs), float32, as `encode` gives them of `columns`, NaN where a cell is unknown."""
+
+    columns: list[FittedColumn]
+    rows: np.ndarray
+    answers: np.ndarray
+    weight: np.ndarray | None
+
+    @classmethod
+    def fit(cls, examples: Examples) -> EncodedTable:
+        """Fit the columns on examples, and encode these."""
+        columns = fit_columns(
+            examples.frame, examples.kinds, examples.name, examples.decimal, examples.dates, examples.weight
+        )
+        return cls.of(examples, columns)
+
+    @classmethod
+    def of(cls, examples: Examples, columns: list[FittedColumn]) -> EncodedTable:
+        """Encode examples by columns that are fitted already."""
+        return cls(columns, encode(examples.frame, columns, examples.name), examples.answers, examples.weight)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def base_rate(self) -> float:
+        """Return the share of ones, by weight."""
+        return float(np.average(self.answers, weights=self.weight))
+
+    def take(self, rows: np.ndarray) -> EncodedTable:
+        """Return some of the rows, by their numbers from 0."""
+        weight = None if self.weight is None else self.weight[rows]
+        return replace(self, rows=self.rows[rows], answers=self.answers[rows], weight=weight)
+
+    def select(self, columns: list[FittedColumn]) -> EncodedTable:
+        """Return the inputs of some of the columns."""
+        if len(columns) == len(self.columns):
+            return self
+        chosen = set(map(id, columns))
+        in_order = sorted(self.columns, key=lambda column: not isinstance(column, NumericColumn))  # as encoded
+        widths = [1 + column.gaps if isinstance(column, NumericColumn) else 1 for column in in_order]
+        inputs = np.repeat([id(column) in chosen for column in in_order], widths)
+        return replace(self, columns=columns, rows=self.rows[:, inputs])

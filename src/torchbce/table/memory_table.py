@@ -1,0 +1,190 @@
+"""A table in memory: read, split, trained on and evaluated; its columns are fitted and encoded once per model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from torchbce.common.signals import look
+from torchbce.io.opened import Format
+from torchbce.table import baselines
+from torchbce.table.columns.examples import Examples
+from torchbce.table.columns.roles import Roles
+from torchbce.table.encoded import EncodedTable
+from torchbce.table.ensemble.calibration import bce
+from torchbce.table.ensemble.callbacks import Callbacks
+from torchbce.table.ensemble.config import EnsembleConfig, UserOptions, default_config
+from torchbce.table.estimate import Estimate, joined
+from torchbce.table.evaluate import Baselines, Evaluation, evaluate
+from torchbce.table.importance import ROWS, importances
+from torchbce.table.model import TrainedModel, fit_model
+from torchbce.table.outcome import Outline, RowCounts
+from torchbce.table.read import Read, read_examples, read_test
+from torchbce.table.splits.held import Held, Split
+from torchbce.table.splits.splits import by_time, folds, last_or_random, later_and_apart
+from torchbce.table.splits.straddling import left_out, left_out_of_folds, left_out_of_test
+from torchbce.table.task import Fit, OnFold, Task
+
+SMALL = 10_000  # rows, below which every row is predicted out of fold
+FOLDS, SHARE = 5, 0.2
+SAMPLE = 100_000  # training rows that pictures are made of, at most
+
+
+@dataclass(frozen=True)
+class MemoryTable:
+    """The rows that the model that is kept learns from, and how the estimate is made.
+
+    test_rows: numbers of the test rows, from 1. splits: of `train`, for cross-validation; empty without it.
+    """
+
+    train: Examples
+    test: Examples | None
+    test_rows: np.ndarray
+    splits: list[Split]
+
+    def config(self, options: UserOptions) -> EnsembleConfig:
+        return default_config(len(self.train), options)
+
+    def cross_validate(
+        self, options: UserOptions, seed: int, *, compare: bool, on_fold: OnFold | None, callbacks: Callbacks
+    ) -> Estimate | None:
+        if not self.splits:
+            return None
+        parts = []
+        for number in range(1, len(self.splits) + 1):
+            look()
+            parts.append(self._fold(number, options, seed, callbacks, compare=compare))
+            if on_fold:
+                part = parts[-1].estimate
+                on_fold(number, float(np.average(bce(part.logits, part.answers), weights=part.weight)))
+        worth = importances([part.increase for part in parts], [part.weight for part in parts])
+        return joined([part.estimate for part in parts], worth)
+
+    def _fold(self, number: int, options: UserOptions, seed: int, callbacks: Callbacks, *, compare: bool) -> Evaluation:
+        """Train a model on a fold's rows, and evaluate it on those kept from it; or load what was evaluated before."""
+        keeper = callbacks.keeper.within(f"fold-{number}")
+        train, aside = self.splits[number - 1]
+        rest, most = self.train.of(aside), -(-ROWS // len(self.splits))
+
+        def make() -> Evaluation:
+            examples = self.train.of(train)
+            training = EncodedTable.fit(examples)
+            quiet = replace(callbacks, epoch=None, keeper=keeper)
+            trained = fit_model(examples, training, options, seed=seed + 1000 * number, callbacks=quiet)
+            return _evaluated(trained, training, rest, aside + 1, seed, callbacks, compare=compare, most=most)
+
+        def unpack(state: dict[str, object]) -> Evaluation:
+            return Evaluation.of_state(state, rest, aside + 1, _names(compare=compare))
+
+        return keeper.part("estimate", make, Evaluation.to_state, unpack)
+
+    def fit(self, options: UserOptions, seed: int, callbacks: Callbacks) -> Fit:
+        training = EncodedTable.fit(self.train)
+        trained = fit_model(self.train, training, options, seed=seed, callbacks=callbacks)
+        inputs = training.select(trained.model.columns).rows
+        losses = bce(trained.model.ensemble.logits(inputs), training.answers)
+        sample = np.sort(np.random.default_rng(seed).permutation(len(inputs))[:SAMPLE])
+        return Fit(trained, float(np.average(losses, weights=training.weight)), training, inputs[sample])
+
+    def evaluate(self, fit: Fit, seed: int, *, compare: bool, callbacks: Callbacks) -> Estimate | None:
+        if self.test is None:
+            return None
+        look()
+        return _evaluated(
+            fit.trained, fit.training, self.test, self.test_rows, seed, callbacks, compare=compare, most=ROWS
+        ).with_importances()
+
+
+def prepare(file: str, roles: Roles, held: Held, *, seed: int, format: Format | None = None) -> Task:
+    """Read a table and keep rows aside.
+
+    Raises:
+        InputError: see `read_examples`; a test file without a column that is needed.
+    """
+    read = read_examples(file, roles, format)
+    examples = read.examples
+    nothing = np.zeros(0, np.int64)
+    if held.file is not None:
+        test = read_test(held.file, read, roles, format)
+        rows = later_and_apart(examples, test)
+        dropped = left_out_of_test(len(test) - len(rows), Path(test.name).name)
+        return _task(read, MemoryTable(examples, test.of(rows), rows + 1, []), dropped)
+    if held.folds is not None or (held.share is None and len(examples) < SMALL):
+        count = held.folds or FOLDS
+        splits = folds(examples, count, seed)
+        return _task(read, MemoryTable(examples, None, nothing, splits), _dropped_of_folds(examples, count, splits))
+    if held.share == 0:
+        return _task(read, MemoryTable(examples, None, nothing, []), [])
+    train, aside = last_or_random(examples, held.share or SHARE, seed)
+    dropped = left_out(len(examples) - len(train) - len(aside))
+    return _task(read, MemoryTable(examples.of(train), examples.of(aside), aside + 1, []), dropped)
+
+
+def _task(read: Read, table: MemoryTable, dropped: list[str]) -> Task:
+    examples, test = read.examples, table.test
+    outline = Outline(
+        name=Path(examples.name).name,
+        target=read.target,
+        kinds=examples.kinds,
+        left_out=read.left_out,
+        notes=read.notes,
+        whole=_counts(examples),
+        train=_counts(table.train),
+        train_rows=len(table.train),
+        test=None if test is None else _counts(test),
+        test_file=None if test is None or test.name == examples.name else Path(test.name).name,
+        folds=len(table.splits),
+        dropped=dropped,
+    )
+    digests = {outline.name: examples.digest}
+    if test is not None and outline.test_file is not None:
+        digests[outline.test_file] = test.digest
+    known = {
+        "the list of columns": ", ".join(f"{name} {examples.frame.schema[name]}" for name in examples.kinds),
+        **outline.known,
+        "the content of the table": " and ".join(digest[:16] for digest in digests.values()),
+    }
+    return Task(table, outline, digests, known)
+
+
+def _counts(examples: Examples) -> RowCounts:
+    return RowCounts(len(examples), int(examples.answers.sum()), examples.base_rate)
+
+
+def _dropped_of_folds(examples: Examples, count: int, splits: list[Split]) -> list[str]:
+    """Return the message about rows that would be predicted if rows had no groups."""
+    if examples.times is None:
+        return []
+    predicted, would = (sum(len(aside) for _, aside in some) for some in (splits, by_time(examples, count)))
+    return left_out_of_folds(would - predicted)
+
+
+def _evaluated(
+    trained: TrainedModel,
+    training: EncodedTable,
+    test: Examples,
+    numbers: np.ndarray,
+    seed: int,
+    callbacks: Callbacks,
+    *,
+    compare: bool,
+    most: int,
+) -> Evaluation:
+    """Evaluate a model and its baselines on examples that are encoded once, by the columns of `training`."""
+    encoded, model = EncodedTable.of(test, training.columns), trained.model
+    logits = model.ensemble.logits(encoded.select(model.columns).rows)
+    known: Baselines = {
+        baselines.BASE_RATE: lambda: baselines.base_rate(training.base_rate),
+        baselines.LOGISTIC: lambda: baselines.logistic_regression(baselines.logistic_sample(training, seed)),
+        baselines.BOOSTING: lambda: baselines.boosting(training, seed),
+    }
+    others = {name: known[name] for name in _names(compare=compare)}
+    parts = [(numbers, encoded)]
+    return evaluate(model, logits, parts, others, seed=seed, most=most, callbacks=callbacks, groups=test.groups)
+
+
+def _names(*, compare: bool) -> list[str]:
+    """Return the names of the baselines; `compare`: boosted trees too."""
+    return [baselines.BASE_RATE, baselines.LOGISTIC, *([baselines.BOOSTING] if compare else [])]

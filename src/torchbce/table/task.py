@@ -1,0 +1,62 @@
+"""A task: a table that is read and split, in memory or packed, and all that is known before training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from torchbce.table.encoded import EncodedTable
+from torchbce.table.ensemble.callbacks import Callbacks
+from torchbce.table.ensemble.config import EnsembleConfig, UserOptions
+from torchbce.table.estimate import Estimate
+from torchbce.table.model import TrainedModel
+from torchbce.table.outcome import Outline
+
+OnFold = Callable[[int, float], object]  # with the number of a fold and the loss of the rows kept from its model
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A trained model, and its loss on all training rows.
+
+    training: encoded rows for baselines, all or a sample if packed. sample: the model's inputs of some training rows,
+    for pictures. test_logits: of a packed table. reading: the share of the time that training waited for rows, None in
+    memory.
+    """
+
+    trained: TrainedModel
+    train_bce: float
+    training: EncodedTable
+    sample: np.ndarray
+    test_logits: np.ndarray | None = None
+    reading: float | None = None
+
+
+class TaskTable(Protocol):
+    """A table that is ready to be trained on; without folds or test rows there is no such estimate."""
+
+    def config(self, options: UserOptions) -> EnsembleConfig: ...  # of the model that is kept
+
+    def cross_validate(
+        self, options: UserOptions, seed: int, *, compare: bool, on_fold: OnFold | None, callbacks: Callbacks
+    ) -> Estimate | None: ...
+
+    def fit(self, options: UserOptions, seed: int, callbacks: Callbacks) -> Fit: ...
+
+    def evaluate(self, fit: Fit, seed: int, *, compare: bool, callbacks: Callbacks) -> Estimate | None: ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained on. digests: of the content of the files that were read, by their names.
+
+    known: what has to be the same in all processes, besides the options, by the names that a user knows.
+    """
+
+    table: TaskTable
+    outline: Outline
+    digests: dict[str, str]
+    known: dict[str, object]
