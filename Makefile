@@ -4,8 +4,9 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL := $(PIP) -c constraints.txt
 LOCKED := $(PIP) --no-deps --require-hashes -r
+TESTS := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: setup node demo test test-processes test-site test-without-node test-fast fuzz check bench docs linkcheck dist lock clean
+.PHONY: setup node demo test test-all test-processes test-site test-without-node test-fast fuzz check bench docs linkcheck dist lock clean
 
 setup: node
 
@@ -51,30 +52,36 @@ demo: breast_cancer.csv
 	$(BIN)/torchbce train breast_cancer.csv --target benign
 	@echo "Next: open its report.html in a browser, or run $(BIN)/torchbce explain on that folder"
 
+# Every property once.
 test: node
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	$(TESTS)
+
+# Every combination too, killed runs and several processes, the documentation's programs, the losses without their node.
+test-all: test
+	$(TESTS) -m "combination or processes or site"
+	$(MAKE) test-without-node
 
 # Runs that are killed and gone on with, and runs of several processes; minutes.
 test-processes: node
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m processes
+	$(TESTS) -m processes
 
 # The programs, cells and commands that the documentation shows; minutes.
 test-site: node
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m site
+	$(TESTS) -m site
 
 # What depends on how a loss is called, once more as on a machine without a compiler.
 test-without-node: .venv/.dev
-	TORCHBCE_NODE=0 $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/test_engines.py \
-		tests/test_kernels.py tests/test_semantics.py tests/test_overrides.py tests/test_transforms.py \
+	TORCHBCE_NODE=0 $(TESTS) tests/test_engines.py \
+		tests/test_kernels*.py tests/test_semantics.py tests/test_overrides.py tests/test_transforms.py \
 		tests/test_patching.py tests/test_fused.py tests/test_layouts.py
 
 # For the loop of whoever changes code: what needs no compiler, no other process and no training.
 test-fast: .venv/.dev
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not slow and not processes and not site"
+	$(TESTS) -m "not slow and not combination and not processes and not site"
 
 # Thousands of hostile files, and every public and healthy program; minutes.
 fuzz: .venv/.dev
-	TORCHBCE_FUZZ=3000 TORCHBCE_ALL=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal \
+	TORCHBCE_FUZZ=3000 TORCHBCE_ALL=1 $(TESTS) -m "" \
 		tests/test_hostile_files.py tests/test_public_programs.py
 
 check: .venv/.dev

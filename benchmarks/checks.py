@@ -27,7 +27,8 @@ from public_programs import programs
 
 from seeded import BUGS, KINDS, LOG_BUGS, LOSSES, PREDICTION_BUGS, STEP_BUGS, STEPS, healthy
 from torchbce import check, check_log, check_predictions
-from torchbce.checks.findings import Level, Report
+from torchbce.checks.catalogue.finding import Level
+from torchbce.checks.report import Report
 
 warnings.simplefilter("ignore")
 SHARES = (0.5, 0.2, 0.1, 0.02, 0.001)

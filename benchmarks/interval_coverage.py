@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from torchbce.explanation.explain import explanation, sketched
+from torchbce.explanation.data.summarize import sketched
+from torchbce.explanation.explain import explanation
 
 SETS, TRUTH = int(sys.argv[1]) if len(sys.argv) > 1 else 2000, 1_000_000
 SIZES = (50, 200, 1_000, 10_000, 100_000)

@@ -25,7 +25,7 @@ import machine
 
 from healthy_programs import HEALTHY
 from public_bugs import BUGS, MENDED
-from torchbce.checks.findings import Level
+from torchbce.checks.catalogue.finding import Level
 
 warnings.simplefilter("ignore")
 RESULTS = Path(__file__).parent / "results"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import zlib
+from collections import defaultdict
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared already: threads that wait for them only spin
@@ -17,6 +19,8 @@ from hypothesis import settings
 from sklearn.datasets import load_breast_cancer
 from typer.testing import CliRunner
 
+from once import once
+
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # the GPU kernels, on the CPU; read when triton is imported
 
@@ -28,22 +32,45 @@ SLOW = {
     "test_docs.py",
     "test_explain_files.py",
     "test_family.py",
+    "test_family_peers.py",
     "test_hostile_files.py",
     "test_measure.py",
     "test_names_in_training.py",
     "test_public_programs.py",
     "test_runtime.py",
+    "test_runtime_cache.py",
     "test_tables.py",
     "test_torch_samples.py",
     "test_train.py",
+    "test_train_predict.py",
     "test_writing.py",
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by markers
 def pytest_collection_modifyitems(items):
+    grids = defaultdict(list)
     for item in items:
         if item.path.name in SLOW or "gpu" in item.name:
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("grid"):
+            grids[item.path, item.originalname].append(item)
+    for cases in grids.values():
+        sample = every_value(cases)
+        for item in cases:
+            if item not in sample:
+                item.add_marker(pytest.mark.combination)
+
+
+def every_value(cases):
+    """Return cases of a test that together hold every value of every parameter."""
+    values = {item: {(name, id(value)) for name, value in item.callspec.params.items()} for item in cases}
+    shuffled = sorted(cases, key=lambda item: zlib.crc32(item.nodeid.encode()))
+    missing, sample = set().union(*values.values()), []
+    while missing:
+        sample.append(max(shuffled, key=lambda item: len(values[item] & missing)))
+        missing -= values[sample[-1]]
+    return sample
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +157,9 @@ def trained(mixed, tmp_path_factory) -> Path:
     """A run folder of the mixed table."""
     from torchbce.cli.app import app
 
-    folder = tmp_path_factory.mktemp("runs") / "shop"
-    result = CliRunner().invoke(app, ["train", str(mixed), "--target", "bought", "--out", str(folder), "--epochs", "5"])
-    assert result.exit_code == 0, result.output
-    return folder
+    def train(folder):
+        options = ["--target", "bought", "--out", str(folder / "shop"), "--epochs", "5"]
+        result = CliRunner().invoke(app, ["train", str(mixed), *options])
+        assert result.exit_code == 0, result.output
+
+    return once(tmp_path_factory, "trained", train) / "shop"

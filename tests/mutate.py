@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 BCE, LOGITS, ELEMENTARY = "losses/bce.py", "losses/bce_with_logits.py", "formula/elementary.py"
 TREES, IO, RUN, PACKED = "table/trees/", "io/", "table/run/", "table/packed/"
 LAYOUT, CPU, GPU = "engine/layout.py", "engine/numba_cpu/", "engine/triton_gpu/"
+SELECTED = "not processes and not site"  # every combination
 # fmt: off
 MUTATIONS = (
     (BCE, "return where(y == 1.0, 0.0, 1.0)", "return where(y == 1.0, 0.0, 1.0 + 1e-6)", "kernels"),
@@ -40,29 +41,29 @@ MUTATIONS = (
     ("engine/overrides.py", 'if hasattr(named, "torchs"):', "if False:", "patching"),
     (CPU + "passes/product.py", "residual += small - (factor - base)", "residual += 0.0", "kernels"),
     (CPU + "passes/product.py", "least if factor < least else factor", "factor", "kernels"),
-    (CPU + "passes/product.py", "f8(exponent[k] - i8(1023) * groups)", "f8(exponent[k] - i8(1022) * groups)", "kernels"),
-    (CPU + "passes/total.py", "item = exact_value(f8(xi), f8(yi), *p) * w", "item = exact_value(f8(xi), f8(yi), *p)", "kernels"),
-    (CPU + "passes/total.py", "step = exact_derivative(f8(xi), f8(yi), *p) * w * scale", "step = exact_derivative(f8(xi), f8(yi), *p)", "kernels"),
-    (CPU + "passes/total.py", "sums[c] = f8(np.nan) if invalid != 0 else total", "sums[c] = total", "kernels"),
-    (CPU + "passes/block.py", "step *= scratch.weights[j]", "step *= scale", "kernels"),
-    (CPU + "passes/total.py", "                    sums[k], residual = two_sum(sums[k], f8(values[row * LANES + k]))", "                    sums[k], residual = sums[k] + f8(values[row * LANES + k]), f8(0.0)", "kernels"),
-    (CPU + "passes/total.py", "+ (f8(values[j + 2 * LANES])", "+ (f8(values[j + LANES])", "kernels"),
-    (CPU + "broadcast.py", "into[head + k] = read(pointer, k)", "into[head + k] = read(pointer, run + k)", "kernels"),
-    (CPU + "broadcast.py", "into[at + k] = into[k]", "into[at + k] = into[0]", "kernels"),
+    (CPU + "passes/product.py", "i8(1023) * (items // GROUP)", "i8(1022) * (items // GROUP)", "kernels"),
+    (CPU + "passes/chunks.py", "exact_values[j] * w if", "exact_values[j] if", "kernels"),
+    (CPU + "passes/chunks.py", "exact_slopes[j] * w * scale", "exact_slopes[j]", "kernels"),
+    (CPU + "passes/chunks.py", "chunk_sums[c] = f8(np.nan) if invalid != 0 else total", "chunk_sums[c] = total", "kernels"),
+    (CPU + "passes/general.py", "slopes[j] *= weights[j]", "slopes[j] *= slopes[j]", "kernels"),
+    (CPU + "passes/chunks.py", "                sums[k], residual = two_sum(sums[k], f8(values[row * LANES + k]))", "                sums[k], residual = sums[k] + f8(values[row * LANES + k]), f8(0.0)", "kernels"),
+    (CPU + "passes/chunks.py", "+ (f8(values[j + 2 * LANES])", "+ (f8(values[j + LANES])", "kernels"),
+    (CPU + "passes/columns.py", "if piece == 0 else (0, head)", "if piece == 0 else (run, head)", "kernels"),
+    (CPU + "passes/columns.py", "into[at + k] = into[k]", "into[at + k] = into[0]", "kernels"),
     ("formula/powers.py", "if exponent.value == 1.0", "if exponent.value == 2.0", "family"),
     ("engine/cpp_node/passes.h", "if (low != 0) parts[kept++] = low;", "", "node"),
     ("engine/cpp_node/node.cpp", "alone ? grad : grad.clone()", "grad", "node"),
     ("engine/cpp_node/call.h", "input.strides() == target.strides()", "true", "node"),
-    (CPU + "broadcast.py", "run = run + 1 if run + 1 < period else 0", "run = run + 1", "kernels"),
-    (CPU + "broadcast.py", "left = inner - (start - run * inner)", "left = inner", "kernels"),
+    (CPU + "passes/columns.py", "k = k + 1 if k + 1 < distinct else 0", "k = k + 1", "kernels"),
+    (CPU + "passes/columns.py", "inner - start % inner, 0, 0", "inner, 0, 0", "kernels"),
     (CPU + "storage.py", "(bits + i4(0x7FFF) + ((bits >> i4(16)) & i4(1)))", "(bits + i4(0x8000))", "kernels"),
     (CPU + "storage.py", "where(size < i4(0x38800000), subnormal, normal)", "normal", "kernels"),
     (CPU + "launch.py", "return math.fsum(sums)", "return sum(sums)", "kernels"),
     (CPU + "launch.py", "if mean and divisor:", "if mean and divisor and scale is None:", "engines"),
-    (CPU + "specialize.py", "yi = checked * options.factor + options.shift", "yi = checked", "family"),
-    (CPU + "specialize.py", "marks = v.masked or (by_class and ignoring)", "marks = v.masked", "family"),
-    (CPU + "specialize.py", "counts = not ((yi == ignored) | ((ignored != ignored) & (yi != yi)))", "counts = not (yi == ignored)", "family"),
-    (CPU + "passes/block.py", "step = step if counts else zero", "step = step", "family"),
+    (CPU + "passes/general.py", "y[j] = checked[j] * factor + shift", "y[j] = checked[j]", "family"),
+    (CPU + "passes/columns.py", "counted[j] = zero", "counted[j] = one", "family"),
+    (CPU + "passes/general.py", "is_ignored = (y[j] == ignored) | ((ignored != ignored) & (y[j] != y[j]))", "is_ignored = y[j] == ignored", "family"),
+    (CPU + "passes/general.py", "slopes[j] = slopes[j] if counted[j] != zero else zero", "slopes[j] = slopes[j]", "family"),
     (CPU + "launch.py", "value / divisor if divisor else value", "value / divisor if divisor else math.nan", "family"),
     (LAYOUT, "others = [d - (d > dim) for d in order if d != dim]", "others = [d for d in range(target.ndim)]", "family"),
     (GPU + "passes.py", "y = checked * factor + shift", "y = checked", "family"),
@@ -106,7 +107,7 @@ MUTATIONS = (
     ("table/model.py", "if not finite.all():", "if False:", "run_folder"),
     ("table/ensemble/ensemble.py", "np.logaddexp.at(no, row, -np.logaddexp(0.0, logits))", "no[row] = -np.logaddexp(0.0, logits)", "trees"),
     ("common/visible.py", r"\u200b-\u200f", r"\u200c-\u200f", "markup"),
-    ("common/markdown.py", '(found.replace("|", "\\\\|") if in_table else found)', "found", "markup"),
+    ("common/markdown.py", '(literal.replace("|", "\\\\|") if in_table else literal)', "literal", "markup"),
     ("explanation/plots/figure.py", '"parse_math": False', '"parse_math": True', "markup"),
     ("explanation/plots/figure.py", 're.sub("<[^>]*>"', 're.sub(".*"', "markup"),
     ("explanation/render/html.py", "        finalize=_safe,\n", "", "markup"),
@@ -148,7 +149,7 @@ MUTATIONS = (
     ("comparison/parts.py", "return Part(value, gaps.around(students(value, zeros, ones), value))", "return Part(value, students(value, zeros, ones))", "bets"),
     ("comparison/ranking.py", "chance=CHANCE / at_once, factor=factor)", "chance=1.0, factor=factor)", "bets"),
     ("comparison/ranking.py", "pairs = list(itertools.combinations(order, 2))", "pairs = [(best, place) for place in order[1:]]", "compare"),
-    ("explanation/explain.py", "separated=order > SEPARATED", "separated=False", "unseen"),
+    ("explanation/data/summarize.py", "separated=order > SEPARATED", "separated=False", "unseen"),
     ("table/classifier/classifier.py", "weight / weight.mean() * own.mean()", "np.ones(judged_by)", "eval_weights"),
     ("table/classifier/eval_rows.py", "return frame[counts], y[counts], weight[counts]", "return frame, y, np.ones(len(y))", "eval_weights"),
     ("table/importance.py", "(weight * values).sum()", "values.sum()", "eval_weights"),
@@ -169,8 +170,8 @@ MUTATIONS = (
     ("labels/tails.py", "betaincinv(one_more**2 / its_square, seen,", "betaincinv(one_more, seen,", "labels"),
     ("labels/noise.py", "- DEVIANCE * wider[at]", "- DEVIANCE * 100", "labels"),
     ("labels/estimate.py", "for curve in curves])", "for curve in (curves[1], *curves[1:])])", "labels"),
-    ("labels/find_label_errors.py", "np.lexsort((kept.row, -kept.loss, -saving, -chance)), chance > 0", "np.lexsort((kept.row, -kept.loss, -saving)), saving > 0", "labels"),
-    ("labels/find_label_errors.py", "found = seen.several or estimated(points, line)", "found = estimated(points, line)", "labels"),
+    ("labels/find_label_errors.py", "np.lexsort((worst.row, -worst.loss, -saving, -chance)), chance > 0", "np.lexsort((worst.row, -worst.loss, -saving)), saving > 0", "labels"),
+    ("labels/find_label_errors.py", "estimate = seen.several or estimated(points, line)", "estimate = estimated(points, line)", "labels"),
     ("checks/probing/trial.py", "_unless_refused(lambda: identified(forms)) if forms else None", "None", "check_forms"),
     ("checks/probing/batch_form.py", "whole[:, self._places] = chosen.reshape(len(chosen), -1)", "pass", "check_forms"),
     ("checks/probing/parts.py", "found = [(name, tensor) for name, tensor in found if name in reached] or found", "pass", "check_forms"),
@@ -185,7 +186,7 @@ MUTATIONS = (
     ("checks/rules/inputs.py", "ROUNDINGS = 8", "ROUNDINGS = 0", "check_missed"),
     ("checks/rules/inputs.py", "return [name for name in ignored if name in _ignored(copied(model), t, names)] if ignored else []", "return ignored", "check_alarms"),
     ("checks/rules/gradients.py", "not _cancels(t, name, seen) and", "", "check_alarms"),
-    ("checks/rules/targets.py", "if found.level is Level.FAIL and t.maps:", "if False:", "check_alarms"),
+    ("checks/rules/targets.py", "if outcome.level is Level.FAIL and t.maps:", "if False:", "check_alarms"),
     ("checks/rules/learning_curve.py", "if peak is not None:", "if False:", "check_missed"),
     ("checks/rules/learning_curve.py", "return len(tail) if fall", "return 0 if fall", "check_missed"),
     ("checks/rules/layout.py", "> CERTAIN", "> 1e9", "check_missed"),
@@ -193,7 +194,7 @@ MUTATIONS = (
     ("checks/probing/surroundings.py", "            bound.append(functools.partial(setattr, cell", "            bool(functools.partial(setattr, cell", "check_step"),
     ("checks/probing/watched.py", "            self.now.lost += self.now.passes", "            pass", "check_step"),
     ("checks/probing/watched.py", "if name == \"scale\" and event == \"return\":", "if name == \"scale\" and event == \"none\":", "check_step"),
-    ("checks/rules/step_loss.py", "        return t.targets[found.rows]", "        return t.targets[: len(found.rows)]", "check_step"),
+    ("checks/rules/step_loss.py", "        return t.targets[ran.rows]", "        return t.targets[: len(ran.rows)]", "check_step"),
     ("checks/rules/step_order.py", "    if not torch.equal(again.windows[0].gradient, window.gradient):", "    if torch.equal(again.windows[0].gradient, window.gradient):", "check_step"),
     ("checks/rules/optimizer_settings.py", "exploded = max(run.losses) > JUMP * start and run.grown > GROWN", "exploded = max(run.losses) > 2 * start", "check_settings"),
     ("checks/rules/optimizer_settings.py", "if run.moved > STILL or any(_later(group) > float(group[\"lr\"]) for group in groups):", "if run.moved > STILL:", "check_settings"),
@@ -208,13 +209,13 @@ MUTATIONS = (
     ("explanation/sketch/points.py", "for power in (2, 3)", "for power in (1, 1)", "figures"),
     ("explanation/sketch/cells.py", "for more in range(MOST_DROPPED - self._dropped):", "for more in [40 - self._dropped]:", "cells"),
     ("explanation/sketch/groups.py", 'state | {"first": self.places(other.names)[state["first"]]}', "state", "figures"),
-    ("explanation/explain.py", "found.interval.within(0.0, math.inf).holding", "found.interval.holding", "figures"),
+    ("explanation/data/summarize.py", "estimate.interval.within(0.0, math.inf).holding", "estimate.interval.holding", "figures"),
     ("comparison/periods.py", "around_second, together))", "around_second))", "figures"),
     ("comparison/pairs.py", "clusters=clusters, parts=parts)", "clusters=clusters)", "figures"),
     ("explanation/explain.py", "if clusters is None and by_sample and count > samples:", "if False:", "clustered_slices"),
     ("explanation/slices/clustered.py", "C = 1 / (2 * math.erfc(1.0))", "C = 1 / 2", "clustered_slices"),
     ("explanation/slices/questions.py", "return alone if part.lanes is None else", "return alone if True else", "clustered_slices"),
-    ("explanation/slices/questions.py", "found &= (more > 0) & (clustered.surprise(more**2 / squares) > self.drop)", "pass", "clustered_slices"),
+    ("explanation/slices/questions.py", "differs &= (more > 0) & (clustered.surprise(more**2 / squares) > self.drop)", "pass", "clustered_slices"),
     ("explanation/slices/table.py", "return np.asarray(self.weight**2 / self._squares)", "return self.count", "slices"),
     ("explanation/slices/questions.py", "return np.minimum(low, least), np.maximum(high, most)", "return low, high", "clustered_slices"),
     ("explanation/slices/table.py", "or 1.0", "or 0.0", "clustered_slices"),
@@ -224,7 +225,7 @@ MUTATIONS = (
 
 
 def caught(file: str, old: str, new: str, where: str) -> bool:
-    """Whether the tests in `test_{where}.py` fail with `new` in place of `old`."""
+    """Whether the tests in `test_{where}*.py` fail with `new` in place of `old`."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("src", "tests"):
             shutil.copytree(ROOT / name, Path(folder) / name)
@@ -237,7 +238,8 @@ def caught(file: str, old: str, new: str, where: str) -> bool:
         environment = {**os.environ, "PYTHONPATH": f"{folder}/src", "TORCHBCE_CACHE": f"{folder}/cache"}
         if "cpp_node" in file:
             subprocess.run([sys.executable, "-m", "torchbce", "build"], cwd=folder, env=environment, check=True)
-        command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", f"tests/test_{where}.py"]
+        files = sorted(Path(folder, "tests").rglob(f"test_{where}*.py"))
+        command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", "-m", SELECTED, *map(str, files)]
         try:
             run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
         except subprocess.TimeoutExpired:

@@ -10,10 +10,16 @@ from pathlib import Path
 
 import pytest
 
+import forked
 import torchbce
 
 SRC = Path(torchbce.__file__).parent
 FILES = {path.relative_to(SRC).as_posix(): path for path in sorted(SRC.rglob("*.py"))}
+TESTS = [
+    path
+    for path in sorted(Path(__file__).parent.rglob("*.py"))
+    if not {"public_bugs", "healthy_programs"} & {*path.parts}  # collections of other people's programs
+]
 
 # Each room and what it may import, besides itself. Nothing points up.
 ROOMS = {
@@ -220,7 +226,7 @@ def test_what_dir_shows_is_public():
 
 def test_a_name_whose_library_is_missing_says_what_to_install():
     script = "import sys; sys.modules['sklearn'] = None; import torchbce; torchbce.BCEClassifier"
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    found = forked.run(script)
     assert "torchbce.BCEClassifier needs sklearn" in found.stderr.splitlines()[-1]
     assert "pip install 'torchbce[train]'" in found.stderr.splitlines()[-1]
 
@@ -232,7 +238,8 @@ def test_imports_are_found():
 
 def loaded_by(code: str) -> set[str]:
     script = f"import sys\nimport torch\nbefore = set(sys.modules)\n{code}\nprint(*(set(sys.modules) - before))"
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    run = forked.run(script)
+    assert run.returncode == 0, run.stderr
     return {name.split(".")[0] for name in run.stdout.split()}
 
 
@@ -251,9 +258,9 @@ def test_what_is_loaded_is_seen():
     assert "polars" in loaded_by("import torchbce.io.files") & HEAVY
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_files_stay_small(file):
-    assert len(FILES[file].read_text().splitlines()) < 400
+@pytest.mark.parametrize("path", [*FILES.values(), *TESTS], ids=lambda path: path.name)
+def test_files_stay_small(path):
+    assert len(path.read_text().splitlines()) < 400
 
 
 def test_versions_agree():
@@ -282,6 +289,6 @@ def test_no_loss_of_torch_is_used():
 
 def test_the_command_says_what_to_install():
     code = "import sys; sys.modules['typer'] = None\nfrom torchbce.cli import main\nmain()"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    run = forked.run(code)
     assert run.returncode == 2
     assert "the command needs typer; install it with: pip install 'torchbce[train]'" in run.stderr

@@ -47,6 +47,7 @@ def names_b_better(found):
     return found.p_value is not None and found.p_value < 0.05 and found.difference < 0
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("n", [300, 1000, 10_000])
 @pytest.mark.parametrize(("said", "true"), RATES)
 def test_the_model_that_is_too_sure_is_never_called_better(n, said, true):
@@ -182,6 +183,7 @@ def test_a_loss_that_could_have_been_infinite_leaves_no_bound():
     assert found.to_dict()["interval"][1] is None
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize(("said", "true"), RATES)
 @pytest.mark.parametrize("n", [300, 1000])
 def test_the_mean_of_one_model_reaches_as_far_as_its_surest_items_may_cost(n, said, true):

@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import crafted
-from test_stream import few_rows_are_many, made, prepared, written  # noqa: F401 - a fixture that is always there
+from packed_tables import few_rows_are_many, made, prepared, written  # noqa: F401 - a fixture that is always there
 from torchbce import InputError, OutputError
 from torchbce.table.ensemble.block_fit import block_config, fit_blocks
 from torchbce.table.ensemble.config import UserOptions

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from torchbce import explain
-from torchbce.explanation.explain import explanation, sketched
+from torchbce.explanation.data.summarize import sketched
+from torchbce.explanation.explain import explanation
 from torchbce.explanation.sketch import cells, paired_sums
 from torchbce.explanation.sketch.cells import CellTable
 from torchbce.explanation.sketch.paired_sums import PairedSums, ranked

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import torchbce
-from torchbce.checks.findings import Level
+from torchbce.checks.catalogue.finding import Level
 
 LONG = ("BCE013",)  # some hundred steps, which are no part of this
 bce = F.binary_cross_entropy_with_logits

@@ -12,7 +12,7 @@ from torch import nn
 import torchbce
 from seeded import BUGS, KINDS, LOGITS, LOSSES, STEP_BUGS, STEPS, Wrapped, batch, healthy, net, ordered
 from torchbce import check
-from torchbce.checks.findings import Level
+from torchbce.checks.catalogue.finding import Level
 
 
 def codes(found):
@@ -48,6 +48,17 @@ def test_tips_are_no_issues():
     assert check(net(), batch(), torchbce.BCEWithLogitsLoss(reduction="sum"))["BCE008"].level is Level.TIP
     assert rare.ok
     assert doubled.ok
+
+
+@pytest.mark.parametrize(
+    "loss_func",
+    [nn.MSELoss(), lambda p, y: ((p - y) ** 2).mean(), lambda p, y: torchbce.focal_loss(p, y)],
+    ids=["of torch", "by hand", "focal"],
+)
+def test_what_the_base_rate_saves_of_bce_is_not_told_of_another_loss(loss_func):
+    model = nn.Sequential(net(), nn.Sigmoid())
+    assert check(model, batch(400, share=0.05), nn.BCELoss())["BCE012"].level is Level.TIP
+    assert check(model, batch(400, share=0.05), loss_func)["BCE012"].level is Level.NOT_APPLICABLE
 
 
 class Headed(nn.Module):
@@ -96,6 +107,7 @@ def test_items_of_several_labels_are_not_said_to_have_no_two_classes():
     assert found.message == "each item has 3 labels, and so no class of its own"
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.02])
@@ -150,6 +162,7 @@ def test_the_order_of_a_training_step_is_checked(name):
     assert codes(found) == ["BCE018"], str(found)
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", STEPS)
 def test_right_training_steps_pass_and_move_nothing(name, kind):

@@ -9,9 +9,9 @@ import torch
 from torch import nn, optim
 
 from torchbce import check
-from torchbce.checks.findings import Level
-from torchbce.checks.probing.trial import Own, trial
-from torchbce.checks.rule import looks
+from torchbce.checks.catalogue.finding import Level
+from torchbce.checks.probing.trial import UserObjects, trial
+from torchbce.checks.rules import rules_for
 from torchbce.checks.rules.frozen import _is_new, _weights
 
 LOGITS = nn.BCEWithLogitsLoss()
@@ -41,8 +41,8 @@ def normed():
 
 def look(code, model, data, loss_func=LOGITS, optimizer=None):
     """One check alone."""
-    with trial(Own(model, data, optimizer), loss_func) as t:
-        return looks("model")[code](t)
+    with trial(UserObjects(model, data, optimizer), loss_func) as t:
+        return rules_for("model")[code](t)
 
 
 def settings(model, kind, **options):

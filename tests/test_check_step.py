@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from torchbce import check
-from torchbce.checks.findings import Level
+from torchbce.checks.catalogue.finding import Level
 
 LOGITS = nn.BCEWithLogitsLoss()
 CLIP = nn.utils.clip_grad_norm_

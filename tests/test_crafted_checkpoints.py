@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import crafted
-from test_stream import made, prepared, written
+from packed_tables import made, prepared, written
 from test_trees import halves, table
 from torchbce import InputError
 from torchbce.checkpoint.keeper import Keeper

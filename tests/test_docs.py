@@ -5,12 +5,12 @@ from __future__ import annotations
 import doctest
 import importlib
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import forked
 import torchbce
 
 ROOT = Path(__file__).parent.parent
@@ -111,9 +111,7 @@ def test_docstring_examples(name):
 
 
 def test_the_articles_program_prints_the_same_three_times():
-    run = subprocess.run(
-        [sys.executable, ROOT / "examples" / "article.py"], capture_output=True, text=True, check=True
-    ).stdout
+    run = forked.program(ROOT / "examples" / "article.py").stdout
     assert "all 3 print the same: True" in run
     for text in (
         "-log(0.60)     =  0.51",

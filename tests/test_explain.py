@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import d2_log_loss_score, log_loss
 
 from torchbce import explain
-from torchbce.explanation.render.text import loss_text, probability_text
+from torchbce.common.text import loss_text, probability_text
 from torchbce.explanation.sketch.points import Points
 from torchbce.explanation.statistics import calibration as lines
 from torchbce.explanation.statistics import isotonic

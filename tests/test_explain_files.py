@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import forked
 from torchbce import explain
 from torchbce.common.errors import InputError
 from torchbce.io import scan
@@ -58,8 +59,7 @@ def test_every_format_says_the_same(command, table, tmp_path, monkeypatch):
 def test_standard_input_is_a_file(table, tmp_path):
     for write in (table.write_csv, table.write_parquet):
         write(tmp_path / "t")
-        command = [sys.executable, "-m", "torchbce", "explain", "-", *FLAGS, "--json"]
-        run = subprocess.run(command, input=(tmp_path / "t").read_bytes(), capture_output=True, check=True)
+        run = forked.run(forked.COMMAND, "explain", "-", *FLAGS, "--json", given=(tmp_path / "t").read_bytes())
         assert json.loads(run.stdout)["count"] == 5000
 
 

@@ -10,7 +10,8 @@ from scipy import stats
 
 from torchbce import compare, explain
 from torchbce.comparison.periods import what_changed
-from torchbce.explanation.explain import explanation, sketched
+from torchbce.explanation.data.summarize import sketched
+from torchbce.explanation.explain import explanation
 from torchbce.explanation.statistics.clustered import estimate, sizes_of
 from torchbce.explanation.statistics.verdict import verdict_on
 
@@ -173,8 +174,9 @@ def coverage(draw, sets, truths):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sets", [30, pytest.param(100, marks=pytest.mark.combination)])
 @pytest.mark.parametrize("sizes", [[20] * 40, [4, 9, 16, 80] * 10], ids=["equal", "unequal"])
-def test_intervals_of_clusters_hold(sizes):
+def test_intervals_of_clusters_hold(sizes, sets):
     """Groups and base rates of patients, of whom all visits have one answer."""
 
     def draw(seed):
@@ -198,11 +200,12 @@ def test_intervals_of_clusters_hold(sizes):
     z = 2 * ((2 * y - 1) + 1.4 * wide.normal(size=10**6)) / 1.4**2 + math.log(0.4 / 0.6)
     mean = (np.logaddexp(0, z) - y * z).mean()
     truths = {"base rate": 0.4, "group f": mean, "group m": mean, "difference f": 0.0, "difference m": 0.0}
-    coverage(draw, 100, truths)
+    coverage(draw, sets, truths)
 
 
 @pytest.mark.slow
-def test_periods_of_the_same_patients_are_no_change():
+@pytest.mark.parametrize("sets", [30, pytest.param(100, marks=pytest.mark.combination)])
+def test_periods_of_the_same_patients_are_no_change(sets):
     def draw(seed):
         z, y, patient, _ = visits([30] * 40, seed)
         early = np.arange(len(z)) % 2 == 0
@@ -216,7 +219,7 @@ def test_periods_of_the_same_patients_are_no_change():
         return {name: part.interval for name, part in named.items()}
 
     names = ("total", "base rate", "separation", "calibration", "mix", "within")
-    coverage(draw, 100, dict.fromkeys(names, 0.0))
+    coverage(draw, sets, dict.fromkeys(names, 0.0))
 
 
 @pytest.mark.slow

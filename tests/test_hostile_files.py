@@ -31,7 +31,9 @@ def answer(found, what):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize(  # each part has every command, four parts every kind of file
+    "part", [*range(4), *(pytest.param(part, marks=pytest.mark.combination) for part in range(4, PARTS))]
+)
 def test_tables_of_all_kinds_get_an_answer(part, command, trained):
     for seed in range(FIRST + part, FIRST + FILES, PARTS):
         name, content = hostile.file(seed)
@@ -49,7 +51,7 @@ def test_tables_of_all_kinds_get_an_answer(part, command, trained):
         assert not [path for path in Path().iterdir() if path.name.startswith(".")], name  # no draft, no lock
 
 
-@pytest.mark.parametrize("part", range(2))
+@pytest.mark.parametrize("part", [0, pytest.param(1, marks=pytest.mark.combination)])
 def test_damaged_sketches_are_refused(part, command):
     Path("t.csv").write_text("p,y\n" + "".join(f"0.{i}1,{i % 2}\n" for i in range(1, 10)))
     assert command("explain", "t.csv", "--prob", "p", "--target", "y", "--save", "whole").exit_code == 0
@@ -64,7 +66,7 @@ def test_damaged_sketches_are_refused(part, command):
     assert to_bytes(from_bytes(whole))
 
 
-@pytest.mark.parametrize("part", range(2))
+@pytest.mark.parametrize("part", [0, pytest.param(1, marks=pytest.mark.combination)])
 def test_damaged_runs_are_refused_with_their_own_status(part, command, trained, mixed, tmp_path):
     import shutil
 

@@ -10,7 +10,8 @@ import statsmodels.api as sm
 from scipy import stats
 
 from torchbce import explain
-from torchbce.explanation.explain import explanation, sketched
+from torchbce.explanation.data.summarize import sketched
+from torchbce.explanation.explain import explanation
 from torchbce.explanation.sketch.points import Points
 from torchbce.explanation.statistics.auc import auc, auc_interval
 from torchbce.explanation.statistics.intervals import interval_of_difference, interval_of_mean, quantile
@@ -112,9 +113,10 @@ def test_a_perfect_order_of_few_items_proves_little():
     assert auc_interval(Sample(Points.of(-z, y))) == pytest.approx((0.0, 1 - low))
 
 
+@pytest.mark.parametrize("sets", [80, pytest.param(400, marks=pytest.mark.combination)])
 @pytest.mark.parametrize(("n", "rate"), [(150, 0.5), (150, 0.1), (2000, 0.02)])
-def test_intervals_hold_about_95_times_of_100(n, rate):
-    sets, far = 400, predictions(400_000, rate, seed=10**6)
+def test_intervals_hold_about_95_times_of_100(n, rate, sets):
+    far = predictions(400_000, rate, seed=10**6)
     truth = losses_of(*far).mean()
     entropy = stats.bernoulli(far[1].mean()).entropy()
     inside = {"mean": 0, "d2": 0, "base_rate": 0, "slope": 0}

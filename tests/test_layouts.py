@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import forked
 import torchbce
 from torchbce.engine import layout, select
 
@@ -263,7 +263,5 @@ print("unharmed")
 @pytest.mark.parametrize("node", ["1", "0"])
 @pytest.mark.slow
 def test_nothing_beyond_a_tensor_is_touched(node):
-    run = subprocess.run(
-        [sys.executable, "-c", GUARDED], capture_output=True, text=True, env={**os.environ, "TORCHBCE_NODE": node}
-    )
+    run = forked.run(GUARDED, environment={"TORCHBCE_NODE": node})
     assert run.stdout == "unharmed\n", run.stderr[-2000:]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import torchbce
 from seen import MARKDOWN, Seen, check_page, is_safe
-from torchbce.checks.findings import Finding, Level
+from torchbce.checks.catalogue.finding import Finding, Level
+from torchbce.checks.rules import catalogue
 from torchbce.cli.shared.output import warning_line
 from torchbce.common.errors import InputError, OutputError
 from torchbce.common.markdown import code, escaped
@@ -263,5 +264,5 @@ def test_pages_show_names_as_they_are(name, tmp_path):
 
 @given(names)
 def test_findings_and_sentences_are_safe(name):
-    assert is_safe(str(Finding("BCE001", Level.FAIL, name, fix=f"{name}\nb")), "\n")
+    assert is_safe(str(Finding(catalogue()["BCE001"], Level.FAIL, name, fix=f"{name}\nb")), "\n")
     assert is_safe(Target(column="y", positive=visible(name, "\x1b\n\u202e\0"), negative="n").predicted)

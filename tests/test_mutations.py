@@ -16,4 +16,4 @@ SRC = Path(torchbce.__file__).parent
 def test_a_mutation_names_one_place_and_its_tests(file, old, new, where):
     assert (SRC / file).read_text().count(old) == 1, f"{file}: {old}"
     assert new != old
-    assert Path(__file__).with_name(f"test_{where}.py").exists()
+    assert any(Path(mutate.__file__).parent.rglob(f"test_{where}*.py"))

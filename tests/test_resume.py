@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 import torch
 
+from once import once
 from torchbce.checkpoint.keeper import Keeper
 from torchbce.checkpoint.record import DamagedError, read_record, write_record
 from torchbce.checkpoint.unfinished import Unfinished
@@ -144,10 +145,11 @@ def undisturbed(shop, tmp_path_factory) -> Path:
 
     from torchbce.cli.app import app
 
-    folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    result = CliRunner().invoke(app, ["train", str(shop), *map(str, SMALL), "--out", str(folder)])
-    assert result.exit_code == 0, result.output
-    return folder
+    def train(folder):
+        result = CliRunner().invoke(app, ["train", str(shop), *map(str, SMALL), "--out", f"{folder}/run"])
+        assert result.exit_code == 0, result.output
+
+    return once(tmp_path_factory, "undisturbed in memory", train) / "run"
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before it is written", "after it is written"])

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 import torch
 
+from once import once
 from torchbce.checkpoint.keeper import Keeper
 from torchbce.checkpoint.unfinished import Unfinished
 from torchbce.io import shards
@@ -66,12 +67,15 @@ def undisturbed(file, tmp_path_factory) -> tuple[Path, str]:
 
     from torchbce.cli.app import app
 
-    folder = tmp_path_factory.mktemp("undisturbed")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        result = CliRunner().invoke(app, ["train", str(file), *map(str, SMALL), "--out", "run"])
-    assert result.exit_code == 0, result.output
-    return folder / "run", result.output
+    def train(folder):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            result = CliRunner().invoke(app, ["train", str(file), *map(str, SMALL), "--out", "run"])
+        assert result.exit_code == 0, result.output
+        (folder / "output").write_text(result.output)
+
+    folder = once(tmp_path_factory, "undisturbed in blocks", train)
+    return folder / "run", (folder / "output").read_text()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

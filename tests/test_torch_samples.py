@@ -52,6 +52,7 @@ def test_sample_inputs(name, dtype):
             assert_as_close_to_exact_as_torch(mine.detach(), other.detach(), truth.detach())
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("engine", ["cpu", "gpu"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", LOSSES)
@@ -90,6 +91,7 @@ def test_sample_gradients_of_first_and_second_order(name):
         assert gradgradcheck(loss, inputs, check_fwd_over_rev=True, check_rev_over_rev=True, check_batched_grad=True)
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("engine", ["reference", "cpu", "gpu"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["BCELoss", "BCEWithLogitsLoss"])

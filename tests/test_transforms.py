@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch.autograd import forward_ad
 
 import torchbce
-from test_family import FAMILY
+from family_calls import FAMILY
 from torchbce import functional
 
 PAIRS = [

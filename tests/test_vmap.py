@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 import torchbce
-from test_family import FAMILY
+from family_calls import FAMILY
 from torchbce import functional
 
 TORCHS = {

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 import torch
 
+import forked
 import torchbce
 from torchbce.engine import select
 from torchbce.engine.numba_cpu import kernels
@@ -92,5 +91,5 @@ def test_what_is_quick_is_not_said(monkeypatch, caplog):
 
 def test_the_note_is_a_line_on_standard_error():
     script = "from torchbce.engine.numba_cpu import waiting; waiting._say(); waiting._say()"
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    run = forked.run(script)
     assert (run.stdout, run.stderr) == ("", f"{waiting.NOTE}\n")

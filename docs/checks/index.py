@@ -9,7 +9,7 @@ import re
 import runpy
 from pathlib import Path
 
-from torchbce.checks.rule import catalogue, looks
+from torchbce.checks.rules import catalogue, rules_for
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "checks.md"
@@ -48,7 +48,7 @@ def symptoms() -> str:
         for symptom, codes in seen.items():
             lines += [f"### {symptom}", ""]
             for code in codes:
-                by = ", ".join(f"`{FINDERS[subject]}`" for subject in FINDERS if code in looks(subject))  # type: ignore[arg-type]
+                by = ", ".join(f"`{FINDERS[subject]}`" for subject in FINDERS if code in rules_for(subject))  # type: ignore[arg-type]
                 link = f"[{code} {catalogue()[code].slug}](checks/{code}.md)"
                 lines.append(f"- {link}: {row(code, 'likely cause').rstrip('.')}. Found by {by}.")
             lines.append("")

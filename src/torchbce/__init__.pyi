@@ -3,7 +3,7 @@ from .checks.check_log import check_log as check_log
 from .checks.check_loss import check_loss as check_loss
 from .checks.check_model import check as check
 from .checks.check_predictions import check_predictions as check_predictions
-from .checks.findings import Report as Report
+from .checks.report import Report as Report
 from .common.errors import InputError as InputError
 from .common.errors import OutputError as OutputError
 from .common.errors import RunFolderError as RunFolderError

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import torchbce
-from torchbce.checks.findings import Report
+from torchbce.checks.report import Report
 
 from .data import Epochs, perceptron, table
 from .registry import bug, mended

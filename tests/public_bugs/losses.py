@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import torchbce
-from torchbce.checks.findings import Report
+from torchbce.checks.report import Report
 
 from .data import classifier, masks, perceptron, pictures, segmenter, series, table
 from .registry import bug, mended

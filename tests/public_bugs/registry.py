@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from torchbce.checks.findings import Report
+from torchbce.checks.report import Report
 
 
 @dataclass(frozen=True)

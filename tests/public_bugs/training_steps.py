@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import torchbce
-from torchbce.checks.findings import Report
+from torchbce.checks.report import Report
 
 from .data import perceptron, pictures, segmenter, table, tags
 from .registry import bug, mended

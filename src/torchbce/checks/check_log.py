@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from torchbce.checks.findings import Report, report
-from torchbce.checks.rule import looks
+from torchbce.checks.report import Report, report
+from torchbce.checks.rules import rules_for
 from torchbce.checks.rules.learning_curve import Log
 from torchbce.explanation.statistics.decomposition import Decomposition
 
@@ -29,7 +29,7 @@ def check_log(
     decompositions: Sequence[Decomposition] | None = None,
     ignore: Collection[str] = (),
 ) -> Report:
-    """What is wrong with training, seen from its loss per epoch; what else is known sharpens it.
+    """Say what is wrong with training, from its loss per epoch; what else is known sharpens it.
 
     Args:
         train: the loss of each epoch, as it was printed.
@@ -74,5 +74,5 @@ def check_log(
         running=running,
         decompositions=decompositions,
     )
-    findings = [look(log) for look in looks("log").values()]
+    findings = [check(log) for check in rules_for("log").values()]
     return report(findings, ignore=ignore, about=f"{len(losses)} epoch{'s' * (len(losses) != 1)}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from torchbce.checks.findings import Report, report
 from torchbce.checks.probing.fingerprint import fingerprint
 from torchbce.checks.probing.form import LossFunction
-from torchbce.checks.rule import looks
+from torchbce.checks.report import Report, report
+from torchbce.checks.rules import rules_for
 
 __all__ = ["check_loss"]
 
@@ -33,6 +33,6 @@ def check_loss(loss_func: LossFunction, *, columns: int | None = None, ignore: C
         >>> check_loss(torch.nn.BCEWithLogitsLoss(reduction="sum"))["BCE008"].level.value
         'tip'
     """
-    found = fingerprint(loss_func, columns=columns)
-    findings = [look(found) for look in looks("loss").values()]
-    return report(findings, ignore=ignore, about=str(found))
+    loss = fingerprint(loss_func, columns=columns)
+    findings = [check(loss) for check in rules_for("loss").values()]
+    return report(findings, ignore=ignore, about=str(loss))

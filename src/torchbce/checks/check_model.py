@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchbce.checks.findings import Finding, Level, Report, not_applicable, report, skipped
+from torchbce.checks.catalogue.finding import Finding, Level, not_applicable, skipped
 from torchbce.checks.probing.form import LossFunction
-from torchbce.checks.probing.trial import Own, Step, Trial, trial
-from torchbce.checks.rule import Look, looks
+from torchbce.checks.probing.trial import Step, Trial, UserObjects, trial
+from torchbce.checks.report import Report, report
+from torchbce.checks.rules import catalogue, rules_for
 from torchbce.checks.rules.shapes import UNKNOWN_LOSS
 
 __all__ = ["check"]
 
-BASIC = ("BCE001", "BCE002", "BCE032")  # where one of these fails, no other is tried, but for
-# which need no such loss
+BASIC = ("BCE001", "BCE002", "BCE032")  # where one of these fails, only the static ones are tried, which need no loss
 STATIC = ("BCE003", "BCE004", "BCE005", "BCE009", "BCE017", "BCE018", "BCE030", "BCE033", "BCE041", "BCE042")
-OF_OWN = ("BCE017", "BCE030", "BCE033")  # an error in what the user gave is the user's to see
+USERS_ERRORS = ("BCE017", "BCE030", "BCE033")  # errors in what the user gave are the user's to see
 
 
 def check(
@@ -61,27 +61,28 @@ def check(
         'BCE004'
     """
     report((), ignore=ignore)  # an unknown code is known before the work
-    with trial(Own(model, batch, optimizer, step, valid), loss_func) as t:
-        findings = [looks("model")[code](t) for code in BASIC]
+    with trial(UserObjects(model, batch, optimizer, step, valid), loss_func) as t:
+        findings = [rules_for("model")[code](t) for code in BASIC]
         broken = any(finding.level is Level.FAIL for finding in findings)
-        for code, look in looks("model").items():
+        for code in rules_for("model"):
             if code in ignore or code in BASIC:
                 continue
             runs = not broken or code in STATIC
-            reason = "targets, numbers or shapes are broken"
-            findings.append(_look(code, look, t) if runs else skipped(reason, code))
+            without = skipped("targets, numbers or shapes are broken")
+            findings.append(_checked(code, t) if runs else catalogue()[code].finding(without))
         for code in ("BCE006", "BCE008"):
-            look = looks("loss")[code]
-            findings.append(not_applicable(UNKNOWN_LOSS, code) if t.loss is None else look(t.loss))
+            unknown = catalogue()[code].finding(not_applicable(UNKNOWN_LOSS))
+            findings.append(unknown if t.loss is None else rules_for("loss")[code](t.loss))
         about = "" if t.loss is None else str(t.loss)
     return report(findings, ignore=ignore, about=about)
 
 
-def _look(code: str, look: Look, t: Trial) -> Finding:
+def _checked(code: str, t: Trial) -> Finding:
+    """Return what a rule finds; where the model or the loss raises, that it does not apply."""
     try:
-        return look(t)
+        return rules_for("model")[code](t)
     except Exception as error:  # a user's model may refuse what a check tries, such as half a batch
-        if code in OF_OWN:
+        if code in USERS_ERRORS:
             raise
         reason = f"the model or the loss refused: {type(error).__name__}: {error}"
-        return not_applicable(reason.split("\n")[0], code)
+        return catalogue()[code].finding(not_applicable(reason.split("\n")[0]))

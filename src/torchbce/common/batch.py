@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_origin
 
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ Batch = tuple[Any, Any]
 
 
 def unpack(batch: Any) -> Batch:
-    """(inputs, target) of a batch: a pair or longer sequence, its last part the target, or a dict with a target key.
+    """Return (inputs, target) of a batch: a sequence whose last part is the target, or a dict with a target key.
 
     Several inputs come as a tuple, those of a dict as a dict.
     """
@@ -39,12 +39,18 @@ def unpack(batch: Any) -> Batch:
     )
 
 
-def call(module: nn.Module, inputs: Any) -> Any:
-    """What a module makes of a batch's inputs.
+def with_targets(batch: Any, change: Callable[[Any], Any]) -> Any:
+    """Return the batch, a sequence or a dict, with its targets changed."""
+    if isinstance(batch, Mapping):
+        return {name: change(v) if str(name).lower() in TARGET_NAMES else v for name, v in batch.items()}
+    return type(batch)([*batch[:-1], change(batch[-1])])
 
-    A tuple is several arguments, unless `forward` takes one. Of a dict each entry is an argument where the names are
-    those of `forward`; where
-    `forward` takes one argument, that is the dict's only entry or, of several, the dict.
+
+def call(module: nn.Module, inputs: Any) -> Any:
+    """Call a module with a batch's inputs.
+
+    A tuple is several arguments, unless `forward` takes one. The entries of a dict are arguments where `forward` has
+    their names; where it takes one argument, it gets the dict's only entry or, of several, the dict.
     """
     if isinstance(inputs, Mapping):
         return _call_by_name(module, inputs)
@@ -78,7 +84,7 @@ def _call_by_name(module: nn.Module, inputs: Mapping[Any, Any]) -> Any:
 
 
 def swallowed_by(module: nn.Module, inputs: Any) -> list[str]:
-    """Entries of a dict that have no argument of their own, and go to ``**rest``."""
+    """Return the entries of a dict that have no argument of their own, and go to ``**rest``."""
     if not isinstance(inputs, Mapping):
         return []
     parameters = _parameters(module)
@@ -96,7 +102,7 @@ def _wants_a_dict(parameter: inspect.Parameter) -> bool:
 
 
 def _parameters(module: nn.Module) -> list[inspect.Parameter]:
-    """Of the user's own `forward`, inside of what torch wraps around it."""
+    """Return the parameters of the user's own `forward`, inside of what torch wraps around it."""
     inner = getattr(module, "_orig_mod", module)  # torch.compile
     inner = getattr(inner, "module", inner) if type(inner).__name__.endswith("DataParallel") else inner
     try:
@@ -106,7 +112,7 @@ def _parameters(module: nn.Module) -> list[inspect.Parameter]:
 
 
 def moved(inputs: Any, move: Any) -> Any:
-    """The same with every tensor as `move` returns it."""
+    """Return inputs with every tensor as `move` returns it."""
     if isinstance(inputs, Tensor):
         return move(inputs)
     if isinstance(inputs, Mapping):

@@ -13,5 +13,5 @@ _ENCODINGS = {
 
 def encoding(low: float, high: float, name: str = "targets") -> tuple[str, str] | None:
     """(what these look like, what to write with `name`); None where nothing is known."""
-    found = _ENCODINGS.get((low, high))
-    return None if found is None else (found[0].format(), found[1].format(name))
+    known = _ENCODINGS.get((low, high))
+    return None if known is None else (known[0].format(), known[1].format(name))

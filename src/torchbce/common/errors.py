@@ -32,6 +32,6 @@ class OutputError(OSError):
 
 
 def _safe(message: object) -> str:
-    """One line, and not the whole of a cell of a million characters."""
-    found = visible(str(message))
-    return found if len(found) <= MESSAGE + SLACK else shown(message, MESSAGE)
+    """Return the message in one line, cut where it holds a cell of a million characters."""
+    text = visible(str(message))
+    return text if len(text) <= MESSAGE + SLACK else shown(message, MESSAGE)

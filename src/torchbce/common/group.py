@@ -6,7 +6,9 @@ some of these variables for its own ends: only all of them, with the address of 
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 from torch import distributed
 
@@ -16,22 +18,22 @@ MEETING = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def is_joined() -> bool:
-    """Whether this process can talk to others now."""
+    """Return whether this process can talk to others now."""
     return distributed.is_available() and distributed.is_initialized()
 
 
 def count() -> int:
-    """Of the processes that are joined: 1 alone."""
+    """Return the number of processes; 1 without `torch.distributed`."""
     return distributed.get_world_size() if is_joined() else 1
 
 
 def number() -> int:
-    """Of this one among those that are joined, from 0."""
+    """Return this process's rank; 0 without `torch.distributed`."""
     return distributed.get_rank() if is_joined() else 0
 
 
 def number_and_count() -> tuple[int, int]:
-    """Of the processes that are joined, or that were started to join; (0, 1) alone.
+    """Return the rank and the number of processes that are joined, or that torchrun started to join; (0, 1) alone.
 
     Raises:
         InputError: variables that name no process.
@@ -49,6 +51,17 @@ def number_and_count() -> tuple[int, int]:
     return int(rank), int(size)
 
 
+@contextlib.contextmanager
+def joined() -> Iterator[None]:
+    """Join the processes that torchrun started for the block, if they are not joined already."""
+    started = not is_joined()
+    if started:
+        distributed.init_process_group("gloo")
+    yield
+    if started:
+        distributed.destroy_process_group()
+
+
 def number_here() -> int:
-    """Of this process among those on its machine, from 0."""
+    """Return this process's rank among those on its machine."""
     return int(os.environ.get("LOCAL_RANK", "0")) if number_and_count()[1] > 1 else 0

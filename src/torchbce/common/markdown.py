@@ -16,17 +16,17 @@ _SPECIAL = re.compile(r"[\\`*_\[\]<>&~|$@]|(?<=www)\.|:(?=//)", re.IGNORECASE)
 
 
 def escaped(text: object, limit: int = NAME) -> str:
-    """The text among other text, or in a cell of a table."""
+    """Escape text among other text, or in a cell of a table."""
     return _SPECIAL.sub(lambda special: f"\\{special[0]}", shown(text, limit))
 
 
 def code(text: object, *, in_table: bool = False) -> str:
-    """The text as code; in a table a bar must not end the cell, and is not one of code elsewhere."""
-    found = shown(text)
-    if not found.strip(" "):
-        return escaped(repr(found))
-    longest = max(map(len, re.findall("`+", found)), default=0)
-    if found[0] in "` " or found[-1] in "` ":  # one space on each side is taken away again
-        found = f" {found} "
+    """Return text as code; `in_table` escapes bars, which would end the cell."""
+    literal = shown(text)
+    if not literal.strip(" "):
+        return escaped(repr(literal))
+    longest = max(map(len, re.findall("`+", literal)), default=0)
+    if literal[0] in "` " or literal[-1] in "` ":  # one space on each side is taken away again
+        literal = f" {literal} "
     marks = "`" * (longest + 1)
-    return marks + (found.replace("|", "\\|") if in_table else found) + marks
+    return marks + (literal.replace("|", "\\|") if in_table else literal) + marks

@@ -19,12 +19,12 @@ ONE = 0.5  # seconds in which several are one: a terminal and torchrun both tell
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP came."""
+    """Raised where SIGTERM or SIGHUP came."""
 
 
 @dataclass
 class Came:
-    """asked: the number of the signal that came, 0 before; when: it did; held: blocks that want it kept."""
+    """What has come. asked: the signal's number, 0 for none; when: it came; held: how many blocks defer it."""
 
     asked: int = 0
     when: float = 0.0
@@ -32,7 +32,7 @@ class Came:
     active: bool = False
 
     def __bool__(self) -> bool:
-        """Whether one came."""
+        """Return whether one came."""
         return self.asked > 0
 
 
@@ -40,14 +40,14 @@ _watch = Came()
 
 
 def stopping() -> list[int]:
-    """The signals that end a program, without those that are ignored or that C code sees to."""
+    """Return the signals that end a program, without those that are ignored or that C code handles."""
     known = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     return [number for number in known if signal.getsignal(number) not in (signal.SIG_IGN, None)]
 
 
 @contextlib.contextmanager
 def signals_watched() -> Iterator[None]:
-    """For the block, in the first thread, they raise `KeyboardInterrupt` or `Terminated`: at once, or in `look`."""
+    """Let signals raise `KeyboardInterrupt` or `Terminated` in the block: at once, or in `look`."""
     if not _is_first_thread() or _watch.active:
         yield
         return
@@ -64,9 +64,9 @@ def signals_watched() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_held(*, hold: bool = True) -> Iterator[Came]:
-    """They wait for the end of the block, where what it is given is true once one came; another one ends it at once.
+    """Defer a signal to the end of the block, whose value is true once one came; a second ends the block at once.
 
-    Unless they are to be held, and in other threads than the first, they come as ever.
+    Without `hold`, and in other threads than the first, signals come as ever.
     """
     if not hold or not _is_first_thread():
         yield Came()
@@ -106,7 +106,7 @@ def _ending(number: int) -> BaseException:
 
 
 def _is_asked_for(kind: type[BaseException]) -> bool:
-    """Whether what was lost is what `look` raises again."""
+    """Return whether what was lost is what `look` raises again."""
     return _watch.asked > 0 and issubclass(kind, KeyboardInterrupt | Terminated)
 
 

@@ -14,7 +14,7 @@ GOLDEN = 0x9E3779B97F4A7C15
 
 
 def hashed(numbers: np.ndarray, key: int) -> np.ndarray:
-    """A uint64 for each integer that looks like chance; another key gives others."""
+    """Return a uint64 for each integer that looks like chance; another key gives others."""
     z = numbers.astype(np.uint64) * np.uint64(GOLDEN) + np.uint64(key)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -22,7 +22,7 @@ def hashed(numbers: np.ndarray, key: int) -> np.ndarray:
 
 
 def key_of(*numbers: int) -> int:
-    """A key for `hashed`, of a seed and of what it is used for."""
+    """Return a key for `hashed`, of a seed and of what it is used for."""
     key = 0
     for number in numbers:
         key = int(hashed(np.array([number & ALL], np.uint64), key)[0])

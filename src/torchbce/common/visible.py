@@ -21,18 +21,18 @@ _UNSEEN = re.compile(
 
 
 def visible(text: str, keep: str = "") -> str:
-    """The whole text with what cannot be seen as escapes, but for the characters in `keep`."""
+    """Return the whole text with what cannot be seen as escapes, but for the characters in `keep`."""
     return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
 
 
 def shown(text: object, limit: int = NAME) -> str:
-    """The text in one line, with what cannot be seen as escapes; beyond `limit` its two ends alone.
+    """Return the text in one line, with what cannot be seen as escapes; beyond `limit` its two ends alone.
 
     Between these stands how many characters there are, where the limit leaves room for it.
     """
     whole = str(text)
-    if len(whole) <= limit and len(found := visible(whole)) <= limit:
-        return found
+    if len(whole) <= limit and len(escaped := visible(whole)) <= limit:
+        return escaped
     between = f"… ({len(whole):,} characters) …" if limit >= NAME else "…"
     room = limit - len(between)
     first = _fitting(whole[:room], room - room // 2)
@@ -41,11 +41,11 @@ def shown(text: object, limit: int = NAME) -> str:
 
 
 def _fitting(characters: Iterable[str], room: int) -> list[str]:
-    """The first of them, as they are shown, none of whose escapes is cut."""
-    found: list[str] = []
+    """Return the first characters that fit, as they are shown, with no escape cut."""
+    parts: list[str] = []
     for character in characters:
         room -= len(visible(character))
         if room < 0:
             break
-        found.append(visible(character))
-    return found
+        parts.append(visible(character))
+    return parts

@@ -20,23 +20,23 @@ __all__ = ["is_same_file", "is_utf8", "obstacle", "sync", "whole_file"]
 
 @contextlib.contextmanager
 def whole_file(path: Path, mode: int = 0o666, *, durable: bool = False) -> Iterator[IO[bytes]]:
-    """A file to write into, which becomes `path` at the end of the block; after an error nothing has changed.
+    """Open a file to write into, which becomes `path` at the end of the block; after an error nothing has changed.
 
     `durable`: it is on the disk, not only in the system's memory, before it gets its name.
 
     Raises:
         OSError: it cannot be written.
     """
-    place = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(path))
     try:
-        before = place.stat().st_mode
+        before = target.stat().st_mode
     except FileNotFoundError:
         before = None
     if before is not None and not stat.S_ISREG(before):
-        with place.open("wb") as file:
+        with target.open("wb") as file:
             yield file
         return
-    draft = place.with_name(f".torchbce-{secrets.token_hex(8)}.draft")
+    draft = target.with_name(f".torchbce-{secrets.token_hex(8)}.draft")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -46,9 +46,9 @@ def whole_file(path: Path, mode: int = 0o666, *, durable: bool = False) -> Itera
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(draft, place)
+        os.replace(draft, target)
         if durable:
-            sync(place.parent)
+            sync(target.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(draft)
@@ -56,30 +56,30 @@ def whole_file(path: Path, mode: int = 0o666, *, durable: bool = False) -> Itera
 
 
 def obstacle(path: Path) -> str | None:
-    """Why a file cannot be written, as far as it shows before anything is; None where nothing is in the way."""
-    place = Path(os.path.realpath(path))
+    """Return why a file cannot be written, as far as it shows beforehand; None where nothing is in the way."""
+    target = Path(os.path.realpath(path))
     try:
-        mode = place.stat().st_mode
+        mode = target.stat().st_mode
     except FileNotFoundError:
-        return _obstacle_in(place.parent)
+        return _obstacle_in(target.parent)
     except OSError as error:
         return error.strerror
     if stat.S_ISDIR(mode):
         return "it is a folder"
     if stat.S_ISREG(mode):
-        return _obstacle_in(place.parent)
-    return None if os.access(place, os.W_OK) else "it may not be written"
+        return _obstacle_in(target.parent)
+    return None if os.access(target, os.W_OK) else "it may not be written"
 
 
 def _obstacle_in(folder: Path) -> str | None:
-    """Why no file can be made in a folder."""
+    """Return why no file can be made in a folder."""
     if not folder.exists():
         return f"the folder {folder} does not exist"
     return None if os.access(folder, os.W_OK | os.X_OK) else f"the folder {folder} may not be written"
 
 
 def sync(path: Path) -> None:
-    """A file, or the names in a folder, are on the disk and not only in the system's memory; where it can be asked."""
+    """Put a file, or the names in a folder, on the disk and not only into the system's memory, on POSIX."""
     if os.name != "posix":
         return
     handle = os.open(path, os.O_RDONLY)
@@ -90,7 +90,7 @@ def sync(path: Path) -> None:
 
 
 def is_utf8(path: Path) -> bool:
-    """Whether the name can be given to libraries that take UTF-8 alone."""
+    """Return whether the name can be given to libraries that take UTF-8 alone."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -99,7 +99,7 @@ def is_utf8(path: Path) -> bool:
 
 
 def is_same_file(one: Path, other: Path) -> bool:
-    """Whether both names lead to one file that exists."""
+    """Return whether both names lead to one file that exists."""
     try:
         return os.path.samefile(one, other)
     except OSError:

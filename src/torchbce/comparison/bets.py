@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from torchbce.explanation.render.text import counted
+from torchbce.common.text import counted
 from torchbce.explanation.sketch.keyed_sums import Array, KeyedSums
 from torchbce.explanation.statistics.intervals import Interval
 from torchbce.explanation.statistics.unseen import CHANCE, COLUMNS, LEVELS, NO_GAP, SURE, Gap, add_levels, widest_gap
@@ -23,25 +23,25 @@ SHAPE = (2, len(LEVELS), len(COLUMNS))  # the bets of a, and those of b
 
 
 class Gaps(NamedTuple):
-    """Of b - a: what unseen outcomes may take off, by the bets of a; and what they may add, by the bets of b."""
+    """What unseen outcomes may take off b - a, by the bets of a, and what they may add, by the bets of b."""
 
     below: Gap
     above: Gap
 
     def around(self, interval: Interval, mean: float) -> Interval:
-        """The interval, and as far as unseen outcomes may carry the mean."""
+        """Widen the interval as far as unseen outcomes may carry the mean."""
         return interval.holding(mean - self.below.reach).holding(mean + self.above.reach)
 
     def beyond(self, reach: float) -> Gaps:
-        """Those that carry the mean farther than this."""
+        """Return the gaps that carry the mean farther than this."""
         return Gaps(*(gap if gap.reach > reach else NO_GAP for gap in self))
 
     def against(self, mean: float) -> Gap:
-        """What could turn the sign of the mean."""
+        """Return the gap that could turn the sign of the mean."""
         return self.above if mean < 0 else self.below
 
     def reason(self, mean: float) -> str:
-        """Why the sign of the mean cannot be told; empty where the outcomes that were seen can tell it."""
+        """Return why the sign of the mean cannot be told; empty where the outcomes that were seen can tell it."""
         gap = self.against(mean)
         if not gap.reach >= abs(mean):
             return ""
@@ -75,11 +75,11 @@ class Bets(KeyedSums):
         self.add([names[code] for code in used], sums[:, used].swapaxes(0, 1).reshape(len(used), self.sums.shape[1]))
 
     def gaps(self, name: str, weight: float, factor: float) -> Gaps:
-        """Of one name, in a mean that is divided by `weight`; see `widest_gap`."""
-        place = self.place(name)
-        if place is None:
+        """Return the gaps of one name, in a mean that is divided by `weight`; see `widest_gap`."""
+        (row,) = self.places([name])
+        if row < 0:
             return NO_GAPS
-        a, b = self.sums[place].reshape(SHAPE)
+        a, b = self.sums[row].reshape(SHAPE)
         return gaps(a, b, weight, factor=factor)
 
 
@@ -96,5 +96,5 @@ def add_bets(sums: Array, codes: Array, mine: Array, other: Array, targets: Arra
 
 
 def gaps(a: Array, b: Array, weight: float, *, chance: float = CHANCE, factor: float = 1.0) -> Gaps:
-    """From the sums of the bets of each."""
+    """Return the gaps, from the sums of the bets of each model."""
     return Gaps(*(widest_gap(one, weight, chance=chance, factor=factor) for one in (a, b)))

@@ -7,11 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from torchbce.explanation.sketch.columns import Array, concatenated, ordered
 from torchbce.explanation.sketch.worst_items import candidates
 
 KEPT = 100  # each way
-
-Array = np.ndarray
 
 
 class Changed(NamedTuple):
@@ -29,15 +28,16 @@ class Changed(NamedTuple):
         return cls(*(np.zeros(0, np.int64 if name in ("source", "row") else np.float64) for name in cls._fields))
 
     def and_(self, other: Changed) -> Changed:
-        """The most changed of both; of equal ones the earlier."""
-        joined = Changed(*map(np.concatenate, zip(self, other, strict=True)))
-        order = np.lexsort((joined.row, joined.source, -np.abs(joined.change)))[:KEPT]
-        return Changed(*(column[order] for column in joined))
+        """Return the most changed of both; of equal ones the earlier."""
+        joined = concatenated(self, other)
+        return ordered(joined, (joined.row, joined.source, -np.abs(joined.change)), KEPT)
 
 
 def most(change: Tensor, rows: Array, source: int, outputs: tuple[Tensor, Tensor], targets: Tensor) -> Changed:
-    """The items of a batch with the largest `change`."""
-    found = candidates(change, 0.0, KEPT)
-    found = found[change.numpy()[found] > 0]
-    columns = (column.double().numpy()[found] for column in (*outputs, targets))
-    return Changed(change.numpy()[found], np.full(len(found), source), np.asarray(rows, np.int64)[found], *columns)
+    """Return the items of a batch with the largest `change`."""
+    positions = candidates(change, 0.0, KEPT)
+    positions = positions[change.numpy()[positions] > 0]
+    columns = (column.double().numpy()[positions] for column in (*outputs, targets))
+    return Changed(
+        change.numpy()[positions], np.full(len(positions), source), np.asarray(rows, np.int64)[positions], *columns
+    )

@@ -11,10 +11,12 @@ import torch
 from torchbce.comparison.evidence import evidence, too_few, unless_unseen
 from torchbce.comparison.pairs import BANDS, WHOLE, Pairs, is_finite
 from torchbce.comparison.parts import parts
-from torchbce.comparison.result import ChangedItem, Comparison, Slot
+from torchbce.comparison.record import ChangedItem, Slot
+from torchbce.comparison.result import Comparison
 from torchbce.explanation.explain import explanation
-from torchbce.explanation.items import as_items
 from torchbce.explanation.sketch.groups import Group
+from torchbce.explanation.sketch.items import as_items
+from torchbce.explanation.sketch.logits import probabilities_of
 from torchbce.explanation.statistics.calibration import has_enough_items
 from torchbce.explanation.statistics.group_means import design_effect_of, mean_of
 from torchbce.explanation.statistics.intervals import quantile
@@ -86,34 +88,36 @@ def compare(
 
 
 def comparison(pairs: Pairs) -> Comparison:
-    """Of what the pairs have seen.
+    """Compare two models by what the pairs have seen.
 
     Raises:
         ValueError: they have seen nothing, or all weights are 0.
     """
     explanations = explanation(pairs.a, bands=False), explanation(pairs.b, bands=False)
     (whole,) = pairs.changes.rows()
-    found = mean_of(whole)
+    estimate = mean_of(whole)
     clusters = None if whole.parts is None else np.stack([whole.parts.weight, whole.parts.positive], 1)
     finite = is_finite(pairs)
     mean = whole.mean if finite else math.nan
     zeros, ones = (explanations[0].points or pairs.a.distribution()).counts  # soft targets leave no points
     reason = too_few(zeros, ones, clusters) if finite else "a loss is infinite"
     gaps = pairs.bets["changes"].gaps(WHOLE[0], whole.weight, design_effect_of(whole))
-    if not math.isnan(found.standard_error):
-        gaps = gaps.beyond(quantile(found.freedom) * found.standard_error)
-    shown = evidence(mean, found.standard_error, found.freedom, whole.count, reason, gaps=gaps)
+    if not math.isnan(estimate.standard_error):
+        gaps = gaps.beyond(quantile(estimate.freedom) * estimate.standard_error)
+    shown = evidence(mean, estimate.standard_error, estimate.freedom, whole.count, reason, gaps=gaps)
     a, b = explanations
-    told = None
+    split = None
     # Of the points that were explained, as their recalibration is known.
     if finite and a.points is not None and b.points is not None and has_enough_items(zeros, ones):
-        told = parts(a.points, b.points, pairs.sample.points(), (a.weighted_mean, b.weighted_mean), (zeros, ones), gaps)
+        split = parts(
+            a.points, b.points, pairs.sample.points(), (a.weighted_mean, b.weighted_mean), (zeros, ones), gaps
+        )
     return Comparison(
         names=pairs.names,
         count=whole.count,
         means=(a.weighted_mean, b.weighted_mean),
         evidence=unless_unseen(shown, gaps, whole.count, shown.p_value),
-        parts=told,
+        parts=split,
         aucs=(a.auc, b.auc),
         base_rate=whole.base_rate,
         better=pairs.better / whole.count,
@@ -147,22 +151,22 @@ def _slots(pairs: Pairs, name: str, whole: Group) -> list[Slot]:
 
 
 def _changed(pairs: Pairs, name: str, sign: int) -> tuple[ChangedItem, ...]:
-    """The items of `gained` or `lost`, whose changes are kept without a sign."""
-    kept = getattr(pairs, name)
+    """Return the items of `gained` or `lost`, whose changes are stored without a sign."""
+    items = getattr(pairs, name)
     a, b = (
-        (torch.sigmoid(torch.from_numpy(values)) if logits else torch.from_numpy(values)).tolist()
-        for values, logits in zip((kept.a, kept.b), pairs.from_logits, strict=True)
+        probabilities_of(torch.from_numpy(values), logits).tolist()
+        for values, logits in zip((items.a, items.b), pairs.from_logits, strict=True)
     )
     several = len(pairs.a.sources) > 1
     return tuple(
         ChangedItem(
-            row=int(kept.row[i]),
-            target=float(kept.target[i]),
+            row=int(items.row[i]),
+            target=float(items.target[i]),
             probability_a=a[i],
             probability_b=b[i],
-            change=sign * float(kept.change[i]),
-            source=pairs.a.sources[kept.source[i]] if several else "",
-            key=pairs.key_values.get((pairs.a.sources[kept.source[i]], int(kept.row[i]))),
+            change=sign * float(items.change[i]),
+            source=pairs.a.sources[items.source[i]] if several else "",
+            key=pairs.key_values.get((pairs.a.sources[items.source[i]], int(items.row[i]))),
         )
-        for i in range(len(kept.change))
+        for i in range(len(items.change))
     )

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from torchbce.common.text import counted
 from torchbce.comparison.bets import NO_GAPS, Gaps
-from torchbce.explanation.render.text import counted
 from torchbce.explanation.statistics.clustered import FEWEST as FEWEST_CLUSTERS
 from torchbce.explanation.statistics.clustered import sizes_of
 from torchbce.explanation.statistics.intervals import LEVEL, NOTHING, Interval, quantile
@@ -27,7 +27,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Evidence:
-    """For a mean difference.
+    """What is known of a mean difference.
 
     interval: 95 %. p_value: how often two models that are equally good differ as much by luck; None where there is too
     little to tell, and then `reason` says why. freedom: degrees of freedom. decided_by: how many items like these would
@@ -53,7 +53,7 @@ def evidence(
     gaps: Gaps = NO_GAPS,
     at_once: int = 1,
 ) -> Evidence:
-    """For a mean difference of `count` items; `reason` is why there is too little to tell, or empty.
+    """Weigh a mean difference of `count` items; `reason` is why there is too little to tell, or empty.
 
     gaps: what outcomes of which too few were seen may add; see `unless_unseen`.
     at_once: how many differences are looked at together; the interval is wide enough for all (Bonferroni).
@@ -75,23 +75,23 @@ def evidence(
 
 @functools.lru_cache(maxsize=64)
 def _quantile_of_many(freedom: float, at_once: int) -> float:
-    """What so many of Student's t all stay below in size, 95 times of 100."""
+    """Return what so many of Student's t all stay below in size, 95 times of 100."""
     from scipy.stats import t
 
     return float(t.ppf(1 - (1 - LEVEL) / 2 / at_once, freedom))
 
 
-def unless_unseen(found: Evidence, gaps: Gaps, count: int, p_value: float | None) -> Evidence:
-    """The same; without its p-value where this, adjusted for many, shows a sign that unseen outcomes could turn."""
-    reason = gaps.reason(found.mean) if p_value is not None and p_value < SIGNIFICANT else ""
+def unless_unseen(known: Evidence, gaps: Gaps, count: int, p_value: float | None) -> Evidence:
+    """Take the p-value away where it, adjusted for many, shows a sign that unseen outcomes could turn."""
+    reason = gaps.reason(known.mean) if p_value is not None and p_value < SIGNIFICANT else ""
     if not reason:
-        return found
-    needed = count * gaps.against(found.mean).reach / abs(found.mean)
-    return replace(found, p_value=None, reason=reason, decided_by=max(found.decided_by, needed))
+        return known
+    needed = count * gaps.against(known.mean).reach / abs(known.mean)
+    return replace(known, p_value=None, reason=reason, decided_by=max(known.decided_by, needed))
 
 
 def too_few(zeros: float, ones: float, clusters: np.ndarray | None) -> str:
-    """Why a comparison cannot be told from luck; empty where it can.
+    """Return why a comparison cannot be told from luck; empty where it can.
 
     zeros, ones: how many of each class, of equal weight. clusters: the weight of each, and that of its ones.
     """
@@ -101,7 +101,7 @@ def too_few(zeros: float, ones: float, clusters: np.ndarray | None) -> str:
             return f"{counted(both, 'cluster')} with items of the rarer class: too few, it takes {FEWEST_CLUSTERS}"
         sizes = sizes_of(clusters[:, 0])
         if not sizes.say_enough:
-            return sizes.in_words
+            return sizes.summary()
     count = round(zeros + ones)
     if count < FEWEST_ITEMS:
         return f"{counted(count, 'item')} {'is' if count == 1 else 'are'} too few; it takes {FEWEST_ITEMS}"
@@ -112,10 +112,10 @@ def too_few(zeros: float, ones: float, clusters: np.ndarray | None) -> str:
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """Adjusted so that one of many falls below 0.05 by luck 5 times of 100 (Holm 1979)."""
+    """Adjust p-values so that one of many falls below 0.05 by luck 5 times of 100 (Holm 1979)."""
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
     adjusted, most = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        most = max(most, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = most
+    for rank, at in enumerate(order):
+        most = max(most, min(1.0, (len(p_values) - rank) * p_values[at]))
+        adjusted[at] = most
     return adjusted

@@ -18,7 +18,7 @@ CHANGED = ("gained", "lost")
 
 
 def to_bytes(pairs: Pairs) -> bytes:
-    """The content of a file."""
+    """Serialize pairs to the content of a file."""
     tables = {name: getattr(pairs, name) for name in GROUPED}
     tables |= {BETS + name: table for name, table in pairs.bets.items()}
     texts = {
@@ -45,7 +45,7 @@ def to_bytes(pairs: Pairs) -> bytes:
 
 
 def from_bytes(content: bytes) -> Pairs:
-    """The pairs again.
+    """Restore pairs.
 
     Raises:
         ValueError: the content is something else, is damaged, or is of another version.
@@ -76,11 +76,11 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Pairs:
     pairs.sample.clustered = bool(texts["clustered"])
     pairs.better, pairs.worse = int(texts["better"]), int(texts["worse"])
     for which in CHANGED:
-        kept = Changed(*(arrays[f"{which}_{name}"] for name in Changed._fields))
-        sizes = {len(column) for column in kept}
-        if len(sizes) > 1 or max(sizes) > KEPT or not ((kept.source >= 0) & (kept.source < len(a.sources))).all():
+        changed = Changed(*(arrays[f"{which}_{name}"] for name in Changed._fields))
+        sizes = {len(column) for column in changed}
+        if len(sizes) > 1 or max(sizes) > KEPT or not ((changed.source >= 0) & (changed.source < len(a.sources))).all():
             raise ValueError(f"its items that {which} most cannot be")
-        setattr(pairs, which, kept)
+        setattr(pairs, which, changed)
     if texts.get("key") is not None:  # files of older versions have none
         values = {(str(source), int(row)): str(value) for source, row, value in texts["key_values"]}
         pairs.name_items(str(texts["key"]), values)

@@ -8,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from torchbce.comparison.parts import Part
-from torchbce.explanation.result import Explanation, GroupLoss
+from torchbce.explanation.data.record import GroupLoss
+from torchbce.explanation.result import Explanation
 from torchbce.explanation.statistics import clustered
 from torchbce.explanation.statistics.intervals import NOTHING, Interval, quantile
 
 
 class Sides(NamedTuple):
-    """A group in both periods: what is known of it, its shares of the weight, and its mean loss over both.
+    """A group in both periods: its losses, its shares of the weight, and its mean loss over both.
 
     change: of its mean loss, 0 where it is in one period only.
     """
@@ -27,17 +28,17 @@ class Sides(NamedTuple):
 
     @property
     def grown(self) -> float:
-        """By how much its share is larger after."""
+        """Return by how much its share is larger after."""
         return self.shares[1] - self.shares[0]
 
     @property
     def share(self) -> float:
-        """The mean of both."""
+        """Return the mean of both shares."""
         return sum(self.shares) / 2
 
 
 def by_groups(before: Explanation, after: Explanation) -> tuple[Part, Part]:
-    """The parts of mix and within. A group of one period only belongs to the mix."""
+    """Return the parts of mix and within; a group of one period only belongs to the mix."""
     sides = _sides(before, after)
     mix, within = sum(side.grown * side.middle for side in sides), sum(side.change * side.share for side in sides)
     if before.cluster_sizes is not None and after.cluster_sizes is not None:
@@ -55,18 +56,18 @@ def by_groups(before: Explanation, after: Explanation) -> tuple[Part, Part]:
 def _sides(before: Explanation, after: Explanation) -> list[Sides]:
     tables: list[dict[str, GroupLoss]] = [{group.name: group for group in one.groups} for one in (before, after)]
     weights = [sum(group.weight for group in table.values()) for table in tables]
-    found = []
+    sides = []
     for name in sorted(tables[0].keys() | tables[1].keys()):
         both = (tables[0].get(name), tables[1].get(name))
         first, second = (group.weight / weight if group else 0.0 for group, weight in zip(both, weights, strict=True))
         losses = [group.mean for group in both if group]
         change = losses[1] - losses[0] if len(losses) == 2 else 0.0
-        found.append(Sides(both, (first, second), sum(losses) / len(losses), change, len(losses)))
-    return found
+        sides.append(Sides(both, (first, second), sum(losses) / len(losses), change, len(losses)))
+    return sides
 
 
 def _variances(sides: list[Sides]) -> tuple[float, float]:
-    """Of mix and of within, where items are independent."""
+    """Return the variances of mix and of within, where items are independent."""
     noise = spread = 0.0
     squares, means = [0.0, 0.0], [0.0, 0.0]
     for side in sides:
@@ -75,26 +76,29 @@ def _variances(sides: list[Sides]) -> tuple[float, float]:
         if side.periods == 2:
             spread += side.share**2 * square
         noise += (side.grown / side.periods) ** 2 * square
-        for place, share in enumerate(side.shares):
-            squares[place] += share * side.middle**2
-            means[place] += share * side.middle
-    for place in (0, 1):
-        known = [side.groups[place] for side in sides]
+        for period, share in enumerate(side.shares):
+            squares[period] += share * side.middle**2
+            means[period] += share * side.middle
+    for period in (0, 1):
+        known = [side.groups[period] for side in sides]
         weight = sum(one.weight for one in known if one)
         count = weight**2 / sum(one.weight**2 / one.equal_count for one in known if one and one.equal_count)
-        noise += max(squares[place] - means[place] ** 2, 0.0) / count
+        noise += max(squares[period] - means[period] ** 2, 0.0) / count
     return noise, spread
 
 
 def _clustered_part(value: float, sides: list[Sides], slopes: list[list[tuple[float, float]]]) -> Part:
-    """By what each cluster adds. slopes: for each period, by the mean loss and by the share of each group in it."""
+    """Return a part with its error by clusters.
+
+    slopes: for each period, by the mean loss and by the share of each group.
+    """
     pulls: dict[int, float] = {}
     freedom = math.inf
-    for place, by_group in enumerate(slopes):
+    for period, by_group in enumerate(slopes):
         known = [
-            (group, group.parts, by_mean, by_share, side.shares[place])
+            (group, group.parts, by_mean, by_share, side.shares[period])
             for side, (by_mean, by_share) in zip(sides, by_group, strict=True)
-            if (group := side.groups[place]) is not None and group.parts is not None
+            if (group := side.groups[period]) is not None and group.parts is not None
         ]
         numbers = np.unique(np.concatenate([parts.clusters for _, parts, *_ in known]))
         weights, rests = np.zeros(len(numbers)), np.zeros(len(numbers))
@@ -105,11 +109,11 @@ def _clustered_part(value: float, sides: list[Sides], slopes: list[list[tuple[fl
             weights[at] += parts.weight
             rests[at] += by_mean * (parts.total - group.mean * parts.weight) * whole / group.weight
             rests[at] += (by_share - average) * parts.weight
-        found = clustered.estimate(0.0, rests, weights, numbers)
-        if found.pulls is None:
+        estimate = clustered.estimate(0.0, rests, weights, numbers)
+        if estimate.pulls is None:
             return Part(value, NOTHING)
-        freedom = min(freedom, found.freedom)
-        for number, pull in zip(found.pulls.clusters.tolist(), found.pulls.values.tolist(), strict=True):
+        freedom = min(freedom, estimate.freedom)
+        for number, pull in zip(estimate.pulls.clusters.tolist(), estimate.pulls.values.tolist(), strict=True):
             pulls[number] = pulls.get(number, 0.0) + pull
     array = np.array(list(pulls.values()))
     return _part(value, float(array @ array), freedom)

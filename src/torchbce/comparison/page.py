@@ -5,23 +5,23 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from torchbce.common.text import around, percent
 from torchbce.common.visible import shown
 from torchbce.comparison.over_time import OverTime
 from torchbce.comparison.periods import Change
-from torchbce.comparison.result import Comparison
-from torchbce.comparison.wording import p_text
+from torchbce.comparison.record import ComparisonRecord
+from torchbce.comparison.wording import facts, p_text, verdict
 from torchbce.explanation.render.html import render_page
-from torchbce.explanation.render.text import around, percent
 from torchbce.explanation.statistics.intervals import Interval
 
 
-def write_page(path: Path, found: Comparison, title: str) -> None:
-    """The verdict, the numbers, a picture of all differences, groups and items; the file appears whole or not."""
+def write_page(path: Path, found: ComparisonRecord, title: str) -> None:
+    """Write the verdict, the numbers, a picture, groups and items; the file appears whole or not at all."""
     from torchbce.comparison.plots import ComparisonDisplay
     from torchbce.explanation.plots.figure import to_svg
 
     told = [
-        (name, text) for name, text in found.facts if not name.startswith(("group", "confidence", "gained", "lost"))
+        (name, text) for name, text in facts(found) if not name.startswith(("group", "confidence", "gained", "lost"))
     ]
     render_page(
         path,
@@ -29,6 +29,7 @@ def write_page(path: Path, found: Comparison, title: str) -> None:
         "comparison",
         title=title,
         found=found,
+        verdict=verdict(found),
         numbers=_numbers(found),
         told=told,
         figure=to_svg(ComparisonDisplay.from_comparison(found).plot().figure_),
@@ -36,7 +37,7 @@ def write_page(path: Path, found: Comparison, title: str) -> None:
 
 
 def write_periods(path: Path, found: Change | OverTime, title: str) -> None:
-    """The verdict, a picture of the periods, and a table; the file appears whole or not."""
+    """Write the verdict, a picture of the periods, and a table; the file appears whole or not at all."""
     from torchbce.comparison.plots import OverTimeDisplay
     from torchbce.explanation.plots.figure import to_svg
 
@@ -53,8 +54,8 @@ def write_periods(path: Path, found: Change | OverTime, title: str) -> None:
     render_page(path, "torchbce.comparison", "periods", title=title, found=found, figure=figure, head=head, rows=rows)
 
 
-def _numbers(found: Comparison) -> list[tuple[str, str, str]]:
-    """What is read first: a name, a number and a note under it."""
+def _numbers(found: ComparisonRecord) -> list[tuple[str, str, str]]:
+    """Return what is read first: for each card a name, a number and a note."""
     a, b = map(shown, found.names)
     p = "no p-value" if found.p_value is None else p_text(found.p_value)
     return [

@@ -15,8 +15,10 @@ from torchbce.comparison.sample import PairSample, hashed
 from torchbce.explanation.sketch.clusters import numbers_of
 from torchbce.explanation.sketch.groups import MOST as MOST_GROUPS
 from torchbce.explanation.sketch.groups import TOO_MANY as TOO_MANY_GROUPS
-from torchbce.explanation.sketch.groups import Codes, Groups
-from torchbce.explanation.sketch.losses import BLOCK, finite, item_losses, weighted
+from torchbce.explanation.sketch.groups import Groups
+from torchbce.explanation.sketch.items import Codes
+from torchbce.explanation.sketch.logits import finite, logits_of
+from torchbce.explanation.sketch.losses import BLOCK, item_losses, weighted
 from torchbce.explanation.sketch.points import FOLDS
 from torchbce.explanation.sketch.sketch import Sketch
 
@@ -85,7 +87,7 @@ class Pairs:
             )
 
     def merge(self, other: Pairs) -> None:
-        """Add what others have seen."""
+        """Add what other pairs have seen."""
         if bool(len(self.groups)) != bool(len(other.groups)) and self.a.sums.count and other.a.sums.count:
             raise ValueError("one part has groups and the other none; make both with the same --by, or without")
         if self.key is not None and other.key is not None and self.key != other.key:
@@ -107,17 +109,17 @@ class Pairs:
 
     @property
     def most_changed(self) -> set[tuple[str, int]]:
-        """The source and row of each item that is kept."""
+        """Return the source and row of each of the most changed items."""
         return {
             (self.a.sources[source], int(row))
-            for kept in (self.gained, self.lost)
-            for source, row in zip(kept.source, kept.row, strict=True)
+            for items in (self.gained, self.lost)
+            for source, row in zip(items.source, items.row, strict=True)
         }
 
     def name_items(self, key: str | None, values: dict[tuple[str, int], str]) -> None:
-        """Messages then call the most changed items by their key, and not by their row."""
-        kept = self.most_changed if values else set()
-        self.key, self.key_values = key, {item: value for item, value in values.items() if item in kept}
+        """Name the most changed items by their key, and not by their row."""
+        named = self.most_changed if values else set()
+        self.key, self.key_values = key, {item: value for item, value in values.items() if item in named}
 
     def _add(
         self,
@@ -132,7 +134,7 @@ class Pairs:
         y = targets.double()
         given = [(values.double(), logits) for values, logits in zip(outputs, self.from_logits, strict=True)]
         loss_a, loss_b = (item_losses(x, y, logits) for x, logits in given)
-        a, b = (finite(x if logits else torch.logit(x), logits) for x, logits in given)
+        a, b = (finite(logits_of(x, logits), logits) for x, logits in given)
         change = weighted(loss_b - loss_a, weights)
         numbers = None if clusters is None else numbers_of(*clusters)
         self.sample.add(a, b, y, weights, rows, self.a.sources[source], numbers)
@@ -151,10 +153,10 @@ class Pairs:
 
 
 def bets_of_groups() -> Bets:
-    """For as many groups as `Groups`."""
+    """Return empty bets for as many groups as `Groups` has."""
     return Bets(MOST_GROUPS, TOO_MANY_GROUPS)
 
 
 def is_finite(pairs: Pairs) -> bool:
-    """Whether both losses are."""
+    """Return whether both losses are finite."""
     return math.isfinite(pairs.a.sums.total) and math.isfinite(pairs.b.sums.total)

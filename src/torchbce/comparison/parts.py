@@ -26,7 +26,7 @@ class Part:
 
     @property
     def is_certain(self) -> bool:
-        """Whether its sign is known."""
+        """Return whether its sign is known."""
         return self.interval.low > 0 or self.interval.high < 0
 
 
@@ -47,7 +47,7 @@ def parts(
     counts: tuple[float, float],
     gaps: Gaps = NO_GAPS,
 ) -> Parts | None:
-    """From the points of each and of both; None where one of them cannot be recalibrated.
+    """Split a difference by the points of each model and of both; None where one cannot be recalibrated.
 
     What differs after both were recalibrated by what happened, on items that this was not fitted on, is separation, and
     the rest calibration. The errors are those of the items' own differences.
@@ -81,8 +81,8 @@ def parts(
 
 
 def _placed(a: Points, b: Points, joint: PairPoints, counts: tuple[float, float]) -> tuple[Array, Array]:
-    """What a zero and a one add to the difference of AUCs: placements of the same items, subtracted (DeLong)."""
-    found, both = [], sum(counts)
+    """Return what a zero and a one add to the difference of AUCs: placements of the same items, subtracted (DeLong)."""
+    added, both = [], sum(counts)
     negative = joint.weight - joint.positive
     (above_a, below_a), (above_b, below_b) = placements(a), placements(b)
     kinds = ((negative, below_a, below_b, counts[0]), (joint.positive, above_a, above_b, counts[1]))
@@ -90,12 +90,12 @@ def _placed(a: Points, b: Points, joint: PairPoints, counts: tuple[float, float]
         rest = np.interp(joint.b, b.logits, in_b) - np.interp(joint.a, a.logits, in_a)
         share = weight / weight.sum()
         freedom = math.sqrt(count / (count - 1) * (both - 1) / both)
-        found.append((rest - share @ rest) * freedom * joint.weight.sum() / weight.sum())
-    return found[0], found[1]
+        added.append((rest - share @ rest) * freedom * joint.weight.sum() / weight.sum())
+    return added[0], added[1]
 
 
 def _estimate(value: float, joint: PairPoints, each: Array, count: float) -> Estimate:
-    """Of the mean of what each pair adds, from those that were kept."""
+    """Estimate the mean of what each pair adds, from the pairs in the sample."""
     total = joint.weight.sum()
     rest = each - joint.weight @ each / total
     square = float(joint.square @ rest**2) / total**2 * count / (count - 1)
@@ -103,9 +103,9 @@ def _estimate(value: float, joint: PairPoints, each: Array, count: float) -> Est
         return Estimate(value, math.sqrt(square), 0.0, count - 1)
     numbers, which = np.unique(joint.clusters, return_inverse=True)
     weights, rests = (np.bincount(which, values, len(numbers)) for values in (joint.weight, joint.weight * rest))
-    found = clustered.estimate(value, rests, weights, numbers)
+    estimate = clustered.estimate(value, rests, weights, numbers)
     if joint.kept.min() == 1:
-        return found
+        return estimate
     # Pairs that were left out make the sums of clusters vary more than those of all pairs do.
     more = float(joint.square * (1 - joint.kept) / joint.kept @ rest**2) / total**2
-    return found._replace(standard_error=math.sqrt(max(found.standard_error**2 - more, square)))
+    return estimate._replace(standard_error=math.sqrt(max(estimate.standard_error**2 - more, square)))

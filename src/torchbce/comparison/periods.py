@@ -6,17 +6,16 @@ up to the change. Another, with groups: their mix changed, or the loss within th
 
 from __future__ import annotations
 
-import html
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from torchbce.common.json_values import plain
+from torchbce.common.text import PrintedInNotebooks, around, counted, percent
 from torchbce.common.visible import shown
 from torchbce.comparison.mix import by_groups
 from torchbce.comparison.parts import Part
 from torchbce.explanation.explain import Explanation
-from torchbce.explanation.render.text import around, counted, percent
 from torchbce.explanation.statistics.clustered import correlation
 from torchbce.explanation.statistics.intervals import Interval, interval_of_difference
 
@@ -24,8 +23,8 @@ LN2 = math.log(2)
 
 
 @dataclass(frozen=True)
-class Change:
-    """From one sample of items to another. All in nats per item, after - before, with 95 % intervals.
+class Change(PrintedInNotebooks):
+    """The change from one sample of items to another, after - before, in nats per item, with 95 % intervals.
 
     base_rate + separation + calibration = total, where these are known. mix + within = total, where groups are.
     """
@@ -44,7 +43,7 @@ class Change:
 
     @property
     def verdict(self) -> str:
-        """What to conclude, in one sentence."""
+        """Return what to conclude, in one sentence."""
         low, high = self.total.interval
         size = f"{around(self.total.nats, self.total.interval, '+.2g')} nats per item"
         if not math.isfinite(self.total.nats):
@@ -65,7 +64,7 @@ class Change:
 
     @property
     def parts(self) -> list[tuple[str, Part]]:
-        """A name and a part for all that is known."""
+        """Return a name and a part for all that is known."""
         named = {
             "total": self.total,
             "its cost": self.base_rate,
@@ -77,7 +76,7 @@ class Change:
         return [(name, part) for name, part in named.items() if part is not None]
 
     def to_dict(self) -> dict[str, Any]:
-        """Every number, for JSON."""
+        """Return every number, for JSON."""
         return plain(asdict(self) | {"verdict": self.verdict})  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
@@ -92,12 +91,9 @@ class Change:
             lines.append(f"{name:<11} {text}")
         return "\n".join([self.verdict, "", *lines])
 
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
-
 
 def what_changed(before: Explanation, after: Explanation, names: tuple[str, str] = ("before", "after")) -> Change:
-    r"""Why the mean loss of ``after`` is not that of ``before``: two samples of different items.
+    r"""Return why the mean loss of ``after`` is not that of ``before``: two samples of different items.
 
     With UNC the entropy of the base rate, DSC what separation earns and MCB what miscalibration loses, the mean is
     ``UNC - DSC + MCB``, and so is its change. With groups, the change is also that of their shares (at the mean loss of

@@ -7,7 +7,7 @@ from typing import Any
 
 from torchbce.common.visible import shown
 from torchbce.comparison.over_time import OverTime
-from torchbce.comparison.result import Comparison
+from torchbce.comparison.record import ComparisonRecord
 from torchbce.explanation.plots.figure import BLUE, GREEN, GREY, LITERAL, ORANGE, SHORT, add_legend, axes_or_new
 from torchbce.explanation.statistics.intervals import Interval
 
@@ -31,7 +31,7 @@ class ComparisonDisplay:
         self.rows, self.label = rows, label
 
     @classmethod
-    def from_comparison(cls, found: Comparison) -> ComparisonDisplay:
+    def from_comparison(cls, found: ComparisonRecord) -> ComparisonDisplay:
         """The result of :func:`torchbce.compare`."""
         rows = [("all items", found.difference, found.interval)]
         if found.parts is not None:
@@ -47,11 +47,11 @@ class ComparisonDisplay:
         self.ax_ = axes_or_new(ax, 4.8, 1.0 + 0.3 * len(self.rows))
         self.figure_ = self.ax_.figure
         self.ax_.axvline(0, color=GREY, linewidth=1, linestyle="--")
-        for place, (_, value, interval) in enumerate(self.rows):
+        for height, (_, value, interval) in enumerate(self.rows):
             color = GREEN if interval.high < 0 else ORANGE if interval.low > 0 else GREY
             if not math.isnan(interval.low):
-                self.ax_.plot(interval, [place, place], color=color, linewidth=1.6)
-            self.ax_.plot([value], [place], "o", color=color, markersize=7 if place == 0 else 5)
+                self.ax_.plot(interval, [height, height], color=color, linewidth=1.6)
+            self.ax_.plot([value], [height], "o", color=color, markersize=7 if height == 0 else 5)
         self.ax_.set_yticks(range(len(self.rows)), [shown(name, 32) for name, _, _ in self.rows], **LITERAL)
         self.ax_.invert_yaxis()
         self.ax_.set_xlabel(self.label, **LITERAL)

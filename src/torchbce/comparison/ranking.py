@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import math
 from collections.abc import Mapping
@@ -14,14 +13,15 @@ import torch
 from torch import Tensor
 
 from torchbce.common.json_values import plain
+from torchbce.common.text import PrintedInNotebooks
 from torchbce.common.visible import shown
 from torchbce.comparison.bets import SHAPE, Gaps, add_bets, gaps
 from torchbce.comparison.evidence import SIGNIFICANT, Evidence, evidence, holm, too_few, unless_unseen
-from torchbce.explanation.items import as_items
 from torchbce.explanation.sketch.clusters import MOST, TOO_MANY
-from torchbce.explanation.sketch.groups import Codes
+from torchbce.explanation.sketch.items import Codes, as_items
 from torchbce.explanation.sketch.keyed_sums import KeyedSums
-from torchbce.explanation.sketch.losses import BLOCK, finite, item_losses, weighted
+from torchbce.explanation.sketch.logits import finite, logits_of
+from torchbce.explanation.sketch.losses import BLOCK, item_losses, weighted
 from torchbce.explanation.statistics import clustered
 from torchbce.explanation.statistics.intervals import Interval
 from torchbce.explanation.statistics.unseen import CHANCE, SURE
@@ -45,7 +45,7 @@ class Ranked:
 
 
 @dataclass(frozen=True)
-class Ranking:
+class Ranking(PrintedInNotebooks):
     """Models on the same items, the best first. `reason`: why there is no p-value, where there is none."""
 
     models: tuple[Ranked, ...]
@@ -56,7 +56,7 @@ class Ranking:
 
     @property
     def verdict(self) -> str:
-        """Which models the best cannot be told from."""
+        """Return which models the best cannot be told from."""
         best, *others = self.models
         name = shown(best.name)
         if self.reason:
@@ -69,7 +69,7 @@ class Ranking:
         return f"{name} has the least loss; these items do not show that it is better than {listed}.{why}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Every number, for JSON."""
+        """Return every number, for JSON."""
         return plain(asdict(self) | {"verdict": self.verdict})  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
@@ -88,9 +88,6 @@ class Ranking:
                 line += f"  {model.difference:18.6f}   {bounds}  {p}"
             lines.append(line)
         return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 @dataclass
@@ -144,7 +141,7 @@ class LossMatrix:
 
     def _add_bets(self, outputs: list[Tensor], y: Tensor, w: Tensor) -> None:
         each = zip(outputs, self.from_logits, strict=True)
-        logits = [finite(x if known else torch.logit(x), known).numpy() for x, known in each]
+        logits = [finite(logits_of(x, known), known).numpy() for x, known in each]
         for i, mine in enumerate(logits):
             sure = np.flatnonzero(np.abs(mine) >= SURE[0])
             rest = y.numpy()[sure], w.numpy()[sure]
@@ -153,7 +150,7 @@ class LossMatrix:
                     add_bets(self.bets[i, j], np.zeros(len(sure), np.int64), mine[sure], other[sure], *rest)
 
     def ranking(self, names: list[str]) -> Ranking:
-        """The best first."""
+        """Rank the models, the best first."""
         if not self.weight:
             raise ValueError("all weights are 0: nothing is left to compare")
         means = (self.total + self.changes) / self.weight
@@ -170,8 +167,8 @@ class LossMatrix:
         pairs = list(itertools.combinations(order, 2))
         both = [self._evidence(*pair, reason, len(pairs)) for pair in pairs]
         p_values = _adjusted([one for one, _ in both])
-        found = [unless_unseen(*one, self.count, p) for one, p in zip(both, p_values, strict=True)]
-        p_values = _adjusted(found)
+        evidences = [unless_unseen(*one, self.count, p) for one, p in zip(both, p_values, strict=True)]
+        p_values = _adjusted(evidences)
         models = [Ranked(names[best], float(means[best]), 0.0, Interval(0.0, 0.0), None)]
         models += [
             Ranked(
@@ -182,12 +179,12 @@ class LossMatrix:
                 p,
                 one.reason,
             )
-            for place, one, p in zip(order[1:], found, p_values, strict=False)  # the pairs of the best come first
+            for place, one, p in zip(order[1:], evidences, p_values, strict=False)  # the pairs of the best come first
         ]
         return Ranking(tuple(models), self.count, share, None if clusters is None else len(clusters), reason)
 
     def _evidence(self, first: int, second: int, reason: str, at_once: int) -> tuple[Evidence, Gaps]:
-        """Of the mean loss of the second less that of the first; `reason` is why nothing can be told, or empty."""
+        """Weigh the mean loss of the second less that of the first; `reason` is why nothing can be told, or empty."""
         with np.errstate(invalid="ignore"):  # an infinite loss
             mean = float((self.changes[second] - self.changes[first]) / self.weight)
         alone = self._error(second, first, mean)
@@ -202,22 +199,22 @@ class LossMatrix:
         why = reason if math.isfinite(mean) else "its loss is infinite"
         return evidence(mean, error, freedom, self.count, why, gaps=unseen, at_once=at_once), unseen
 
-    def _error(self, place: int, best: int, mean: float) -> float:
-        """The standard error of the mean difference of two models."""
+    def _error(self, other: int, best: int, mean: float) -> float:
+        """Return the standard error of the mean difference of two models."""
         if self.count < 2:
             return math.nan
         if not math.isfinite(mean):
             return math.nan
-        squares = self.products[place, place] - 2 * self.products[place, best] + self.products[best, best]
-        cross = self.cross[place] - self.cross[best]
+        squares = self.products[other, other] - 2 * self.products[other, best] + self.products[best, best]
+        cross = self.cross[other] - self.cross[best]
         square = float(squares - 2 * mean * cross + mean * mean * self.weight_squared)
         return math.sqrt(max(square, 0.0) * self.count / (self.count - 1)) / self.weight
 
 
-def _adjusted(found: list[Evidence]) -> list[float | None]:
-    """The p-values by Holm, where there are any."""
-    p_values = holm([1.0 if one.p_value is None else one.p_value for one in found])
-    return [None if one.p_value is None else p for one, p in zip(found, p_values, strict=True)]
+def _adjusted(evidences: list[Evidence]) -> list[float | None]:
+    """Return the p-values by Holm, where there are any."""
+    p_values = holm([1.0 if one.p_value is None else one.p_value for one in evidences])
+    return [None if one.p_value is None else p for one, p in zip(evidences, p_values, strict=True)]
 
 
 def compare_all(
@@ -228,7 +225,7 @@ def compare_all(
     weight: Any = None,
     cluster: Any = None,
 ) -> Ranking:
-    r"""Which of several models is best, and which cannot be told from it?
+    r"""Return which of several models is best, and which cannot be told from it?
 
     Paired differences to the model of least mean loss, with intervals that hold together and p-values that allow for
     looking at many (Holm 1979). The best was chosen on these items, so every pair of models counts as looked at: of

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-KEPT = 32_768  # of each class: a variance is then known to a percent or two
+from torchbce.common import splitmix
+from torchbce.explanation.sketch.columns import Array, concatenated, ordered
 
-Array = np.ndarray
+KEPT = 32_768  # of each class: a variance is then known to a percent or two
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,13 @@ class Kept(NamedTuple):
         return cls(np.zeros(0, np.uint64), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
 
     def and_(self, other: Kept) -> Kept:
-        """Those of both with the least keys."""
-        joined = Kept(*map(np.concatenate, zip(self, other, strict=True)))
-        order = np.lexsort((joined.b, joined.a, joined.key))[:KEPT]
-        return Kept(*(column[order] for column in joined))
+        """Return the items of both with the least keys."""
+        joined = concatenated(self, other)
+        return ordered(joined, (joined.b, joined.a, joined.key), KEPT)
 
 
 class PairSample:
-    """Pairs that are being collected: of zeros and of ones, and what all items of each class weigh."""
+    """Collects pairs of zeros and of ones, and what all items of each class weigh."""
 
     def __init__(self) -> None:
         self.kept = [Kept.none(), Kept.none()]
@@ -74,7 +74,7 @@ class PairSample:
         source: str,
         clusters: Array | None = None,
     ) -> None:
-        """All are float64 and finite; soft targets are left out."""
+        """Add items; all are float64 and finite, and soft targets are left out."""
         keys = hashed(rows, source)
         y, w = targets.numpy(), np.ones(len(rows)) if weights is None else weights.numpy()
         numbers = np.zeros(len(rows), np.int64) if clusters is None else clusters
@@ -82,41 +82,38 @@ class PairSample:
         for label in (0, 1):
             mine = y == label
             self.weights[label] += float(w[mine].sum())
-            kept = self.kept[label]
+            least = self.kept[label]
             chosen = mine & (w > 0)
             self.counts[label] += int(chosen.sum())
-            if len(kept.key) == KEPT:
-                chosen &= keys <= kept.key[-1]
+            if len(least.key) == KEPT:
+                chosen &= keys <= least.key[-1]
             if chosen.any():
-                found = Kept(keys[chosen], a.numpy()[chosen], b.numpy()[chosen], w[chosen], numbers[chosen])
-                self.kept[label] = kept.and_(found)
+                more = Kept(keys[chosen], a.numpy()[chosen], b.numpy()[chosen], w[chosen], numbers[chosen])
+                self.kept[label] = least.and_(more)
 
     def merge(self, other: PairSample) -> None:
-        """Add what others have collected."""
+        """Add what another sample has collected."""
         self.kept = [mine.and_(theirs) for mine, theirs in zip(self.kept, other.kept, strict=True)]
         self.weights = [mine + theirs for mine, theirs in zip(self.weights, other.weights, strict=True)]
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.clustered = self.clustered or other.clustered
 
     def points(self) -> PairPoints:
-        """What was kept, each class with the weight of all of its items."""
+        """Return the pairs in the sample, each class with the weight of all of its items."""
         weights, squares, shares = [], [], []
-        for kept, weight, count in zip(self.kept, self.weights, self.counts, strict=True):
-            share = len(kept.key) / count if count else 1.0
-            weights.append(kept.weight * (weight / kept.weight.sum() if len(kept.weight) else 0.0))
-            squares.append(kept.weight**2 / share)
-            shares.append(np.full(len(kept.key), share))
-        a, b, clusters = (np.concatenate([getattr(kept, name) for kept in self.kept]) for name in ("a", "b", "cluster"))
+        for items, weight, count in zip(self.kept, self.weights, self.counts, strict=True):
+            share = len(items.key) / count if count else 1.0
+            weights.append(items.weight * (weight / items.weight.sum() if len(items.weight) else 0.0))
+            squares.append(items.weight**2 / share)
+            shares.append(np.full(len(items.key), share))
+        a, b, clusters = (
+            np.concatenate([getattr(items, name) for items in self.kept]) for name in ("a", "b", "cluster")
+        )
         positive = np.concatenate([np.zeros(len(weights[0])), weights[1]])
         each, square, part = (np.concatenate(columns) for columns in (weights, squares, shares))
         return PairPoints(a, b, each, positive, square, part, clusters if self.clustered else None)
 
 
 def hashed(rows: Array, source: str) -> Array:
-    """A number for each row that looks like chance (splitmix64, Steele et al. 2014)."""
-    seed = np.uint64(zlib.crc32(source.encode("utf-8", "surrogatepass")) << 32)
-    with np.errstate(over="ignore"):
-        z = np.asarray(rows).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + seed
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return np.asarray(z ^ (z >> np.uint64(31)))
+    """Return a number for each row of a source that looks like chance."""
+    return splitmix.hashed(np.asarray(rows), zlib.crc32(source.encode("utf-8", "surrogatepass")) << 32)

@@ -1,105 +1,27 @@
-"""Explanation: the frozen result of `explain`. Everything in it is computed when it is made."""
+"""Explanation: the frozen result of `explain`, with everything that shows it."""
 
 from __future__ import annotations
 
-import contextlib
-import html
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torchbce.common.json_values import plain
-from torchbce.explanation.ledger import Ledger, ledger
+from torchbce.common.optional import needed
+from torchbce.common.text import PrintedInNotebooks
+from torchbce.explanation.data.record import ExplanationRecord
 from torchbce.explanation.render import text as wording
-from torchbce.explanation.sketch.groups import Parts
-from torchbce.explanation.sketch.points import Points
-from torchbce.explanation.slices.result import Slices
-from torchbce.explanation.statistics.calibration import Calibration
-from torchbce.explanation.statistics.clustered import Pulls, Sizes
 from torchbce.explanation.statistics.decision import Decided, Decision, decided
-from torchbce.explanation.statistics.decomposition import Decomposition
-from torchbce.explanation.statistics.intervals import Interval
-from torchbce.explanation.statistics.isotonic import ReliabilityCurve
-from torchbce.explanation.statistics.verdict import Verdict, verdict_on
 
 if TYPE_CHECKING:
     import polars
     from matplotlib.figure import Figure
 
-LN2 = math.log(2)
-
-
-@contextlib.contextmanager
-def needed(what: str, packages: str) -> Iterator[None]:
-    """A library that only some results need: its absence is said with what to install."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{what} needs {packages}; pip install {packages.replace(' and', '')}") from error
-
 
 @dataclass(frozen=True)
-class Item:
-    """One loss term.
-
-    row: counted from 1 along the first dimension. place: the same as text, with more dimensions as "row, column".
-    """
-
-    row: int
-    target: float
-    probability: float
-    logit: float | None
-    loss: float
-    weight: float = 1.0
-    source: str = ""
-    place: str = ""
-
-    @property
-    def name(self) -> str:
-        """Where the item is from."""
-        return f"{self.source} {self.place or self.row}".strip()
-
-    @property
-    def formula(self) -> str:
-        """The loss as the article writes it."""
-        return wording.formula(self.probability, self.target)
-
-
-@dataclass(frozen=True)
-class GroupLoss:
-    """The part of a loss that one group of items has."""
-
-    name: str
-    count: int
-    mean: float
-    share: float  # of the total
-    base_rate: float
-    baseline: float  # what answering the group's own base rate costs, by its weights
-    weight: float  # of its items, together
-    equal_count: float  # as many items of equal weight tell as much
-    standard_error: float  # of the mean; by clusters, where these are known
-    interval: Interval  # 95 %, of the mean
-    parts: Parts | None = field(default=None, repr=False)  # in clusters
-
-    @property
-    def percent(self) -> float:
-        """The group's share of the total, in percent."""
-        return 100 * self.share
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """The means that other libraries print for the same numbers, because they clip probabilities."""
-
-    keras: float
-    sklearn: float
-    sklearn_epsilon: float
-
-
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(ExplanationRecord, PrintedInNotebooks):
     """What a BCE is made of and what it means. Losses are in nats; `print` it, or see :meth:`to_dict`.
 
     The figures of weighted items are weighted, like the loss: `mean` is torch's (divided by the items), `weighted_mean`
@@ -111,90 +33,12 @@ class Explanation:
     of how many of the surest items, where it is of them. `withheld`: why figures have no interval, by their names.
     """
 
-    count: int
-    total: float
-    mean: float
-    plain_mean: float
-    standard_error: float
-    weight_sum: float | None
-    from_logits: bool
-    dtype: str
-    base_rate: float
-    baseline_answer: float
-    baseline: float
-    floor: float | None
-    clamped: int
-    clamped_cost: float
-    saturated: int
-    worst_share: float
-    auc: float
-    elsewhere: Elsewhere | None
-    calibration: Calibration | None
-    decomposition: Decomposition | None
-    items: tuple[Item, ...]
-    intervals: dict[str, Interval] = field(default_factory=dict)
-    errors: float | None = None
-    errors_among: float | None = None
-    withheld: dict[str, str] = field(default_factory=dict)
-    cluster_sizes: Sizes | None = None
-    design_effect: float = 1.0
-    groups: tuple[GroupLoss, ...] = ()
-    reliability: ReliabilityCurve | None = field(default=None, repr=False)
-    histogram: tuple[tuple[float, int], ...] = field(default=(), repr=False)  # loss from, items
-    labels: dict[str, Explanation] = field(default_factory=dict, repr=False)  # of each column of 2-d targets
-    slices: Slices | None = None  # where features were given
-    points: Points | None = field(default=None, repr=False)  # of items with known classes, for decisions
-    pulls: dict[str, Pulls] = field(default_factory=dict, repr=False)  # of clusters on figures, by name
+    labels: Mapping[str, Explanation] = field(default_factory=dict, repr=False)  # of each column of 2-d targets
 
-    @property
-    def clusters(self) -> int | None:
-        """How many there are; None where items are taken for independent."""
-        return None if self.cluster_sizes is None else self.cluster_sizes.number
-
-    @property
-    def bits(self) -> float:
-        """The mean in bits: nats / log 2."""
-        return self.mean / LN2
-
-    @property
-    def weighted_mean(self) -> float:
-        """The total divided by the weights; the mean where there are none."""
-        return self.mean if self.weight_sum is None else self.total / self.weight_sum if self.weight_sum else math.nan
-
-    @property
-    def typical_probability(self) -> float:
-        """exp(-mean): the geometric mean of the probabilities given to what happened."""
-        return math.exp(-self.weighted_mean)
-
-    @property
-    def normalized_entropy(self) -> float:
-        """The loss divided by the baseline (He et al. 2014); NaN where there is no baseline."""
-        return self.weighted_mean / self.baseline if self.baseline > 0 else math.nan
-
-    @property
-    def d2(self) -> float:
-        """1 - normalized entropy: scikit-learn's D2, McFadden's pseudo R2."""
-        return 1 - self.normalized_entropy
-
-    @property
-    def clamped_share(self) -> float:
-        """The part of the total that clamped items have; 0 where the total is."""
-        return self.clamped_cost / self.total if self.total else 0.0
-
-    @property
-    def excess(self) -> float:
-        """What is above the least that soft targets allow."""
-        return self.weighted_mean - (self.floor or 0.0)
-
-    @property
-    def ledger(self) -> Ledger:
-        """The mean as an account whose lines add up to it."""
-        return ledger(self)
-
-    @property
-    def miscalibrated(self) -> Verdict | None:
-        """Whether the probabilities are right; None where there are too few items to tell."""
-        return None if self.calibration is None else verdict_on(self.calibration, self.baseline)
+    @classmethod
+    def of(cls, record: ExplanationRecord) -> Explanation:
+        """Return an explanation with the numbers of a record."""
+        return cls(**{column.name: getattr(record, column.name) for column in fields(record)})
 
     @property
     def verdict(self) -> str:
@@ -233,16 +77,16 @@ class Explanation:
     def to_dict(self) -> dict[str, Any]:
         """Every number, for JSON; what is not a finite number there is None."""
         groups = tuple(replace(group, parts=None) for group in self.groups)
-        kept = replace(
+        without_arrays = replace(
             self, groups=groups, pulls={}, reliability=None, histogram=(), points=None, labels={}, slices=None
         )
         left_out = ("reliability", "histogram", "points", "pulls", "cluster_sizes")
-        numbers = {name: value for name, value in asdict(kept).items() if name not in left_out}
+        numbers = {name: value for name, value in asdict(without_arrays).items() if name not in left_out}
         for group in numbers["groups"]:
             del group["parts"]
         sizes = self.cluster_sizes
         numbers["clusters"] = None if sizes is None else sizes._asdict()
-        numbers["labels"] = {name: found.to_dict() for name, found in self.labels.items()}
+        numbers["labels"] = {name: explained.to_dict() for name, explained in self.labels.items()}
         numbers["slices"] = None if self.slices is None else self.slices.to_dict()
         derived = ("bits", "weighted_mean", "typical_probability", "normalized_entropy", "d2", "excess", "verdict")
         numbers["ledger"] = asdict(self.ledger)
@@ -283,9 +127,6 @@ class Explanation:
         if self.slices is not None:
             parts.append(str(self.slices))
         return "\n\n".join(part for part in parts if part)
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
 
     @property
     def table(self) -> str:

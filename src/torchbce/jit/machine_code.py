@@ -124,6 +124,7 @@ def _target() -> Any:
         opt=3,
         jit=True,
         codemodel="small",
+        reloc="pic",  # so that a table of jumps is found wherever the code is loaded
     )
 
 

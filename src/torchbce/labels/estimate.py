@@ -34,7 +34,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Noise:
-    """What was estimated. Wrong labels among ones and zeros and all; the limits of the rates; the curve of items."""
+    """Estimates: wrong labels among ones, zeros and all; the limits of the rates; the curve of items."""
 
     curve: Curve
     least: tuple[float, float]
@@ -53,12 +53,12 @@ class Line:
     limit: float
 
     def logits(self, logits: Array) -> Array:
-        """Those of a model, calibrated."""
+        """Calibrate a model's logits."""
         return np.asarray(self.slope * np.clip(logits, -self.limit, self.limit) + self.shift)
 
 
 def calibrated(points: Points) -> Line:
-    """The line of least loss, or logits as they are: of few items, or if they point the wrong way.
+    """Return the line of least loss; for few items, or logits that point the wrong way, the identity.
 
     Two numbers from all items flatter none of them, so it is not cross-fitted.
     """
@@ -72,7 +72,7 @@ def calibrated(points: Points) -> Line:
 
 
 def estimated(points: Points, line: Line) -> Noise | str:
-    """The noise, or why it cannot be told."""
+    """Estimate the noise, or return why it cannot be told."""
     if not has_enough_items(*points.counts):
         return "there are too few items: 50 are needed, and 10 of each label"
     unit = float(sum(square.sum() for square in points.squares) / points.total_weight.sum())  # of an item, as a rule
@@ -108,7 +108,7 @@ def _unsure(label: int, tail: Tail) -> str:
 def _counts(
     z: Array, ones: Labelled, zeros: Labelled, curves: tuple[Curve, Curve, Curve], unit: float
 ) -> Iterator[Count]:
-    """Wrong among ones, among zeros and in all: the sums of the chances that items are given, and their limits.
+    """Yield the counts of wrong labels among ones, among zeros and in all: sums of items' chances, and their limits.
 
     What is not known of the rates and chance itself are independent.
     """

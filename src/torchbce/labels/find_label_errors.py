@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchbce.explanation.items import as_tensor, check_values, place
+from torchbce.explanation.sketch.items import as_tensor, check_values, place
+from torchbce.explanation.sketch.logits import logits_of
 from torchbce.explanation.sketch.losses import item_losses
 from torchbce.labels.estimate import Count, Line, Noise, calibrated, estimated
 from torchbce.labels.result import ClassErrors, LabelErrors, Suspect
@@ -28,7 +29,7 @@ def find_label_errors(
     rows: Any = None,
     top: int = 100,
 ) -> LabelErrors:
-    r"""Which labels are probably wrong, the likeliest first, and how many there are.
+    r"""Return which labels are probably wrong, the likeliest first, and how many there are.
 
     Labels are taken for noisy: ``P(label = 1 | x) = rho_0 + (1 - rho_0 - rho_1) P(true 1 | x)``, with one rate for all
     true zeros and one for all true ones. Predictions alone cannot tell noise from uncertainty, so the number lies
@@ -106,7 +107,7 @@ def find_label_errors(
 
 
 def _several(shape: tuple[int, ...]) -> str:
-    """Why the number is not told of outputs of several labels; empty where they are of one."""
+    """Return why the number is not told of outputs of several labels; empty where they are of one."""
     wide = [size for size in shape if size > 1]
     if len(wide) < 2:
         return ""
@@ -117,7 +118,7 @@ def _several(shape: tuple[int, ...]) -> str:
 
 
 def label_errors(seen: Contradicted) -> LabelErrors:
-    """What has been seen, judged.
+    """Estimate how many labels are wrong, and which, of what has been seen.
 
     Raises:
         ValueError: nothing has been seen, or one class only.
@@ -131,8 +132,8 @@ def label_errors(seen: Contradicted) -> LabelErrors:
     if not 0 < positive < weight:
         raise ValueError(f"every label is {int(positive > 0)}; wrong labels show only beside those of the other class")
     line = calibrated(points)
-    found = seen.several or estimated(points, line)
-    reason, noise = (found, None) if isinstance(found, str) else ("", found)
+    estimate = seen.several or estimated(points, line)
+    reason, noise = (estimate, None) if isinstance(estimate, str) else ("", estimate)
     both = UNKNOWN if noise is None else noise.both
     return LabelErrors(
         count=seen.count,
@@ -155,30 +156,30 @@ def _of_class(label: int, labelled: float, noise: Noise | None) -> ClassErrors:
 
 
 def _suspects(seen: Contradicted, line: Line, noise: Noise | None) -> tuple[Suspect, ...]:
-    """Those of the items kept that are likeliest wrong; without chances, those whose correction saves most."""
-    kept = seen.worst()
-    outputs, targets = torch.from_numpy(kept.output), torch.from_numpy(kept.target)
-    raw = outputs if seen.from_logits else torch.logit(outputs)
+    """Return the items likeliest to be wrong; without chances, those whose correction saves most."""
+    worst = seen.worst()
+    outputs, targets = torch.from_numpy(worst.output), torch.from_numpy(worst.target)
+    raw = logits_of(outputs, seen.from_logits)
     losses = item_losses(outputs, targets, seen.from_logits).numpy()
-    labelled_one = kept.target == 1
-    z = line.logits(np.where(labelled_one, -kept.loss, kept.loss))
+    labelled_one = worst.target == 1
+    z = line.logits(np.where(labelled_one, -worst.loss, worst.loss))
     saving = np.where(labelled_one, -z, z)  # the losses of the two labels differ by the logit
     if noise is None:
         chance, listed = np.full(len(z), math.nan), saving > 0
-        order = np.lexsort((kept.row, -kept.loss, -saving))
+        order = np.lexsort((worst.row, -worst.loss, -saving))
     else:
         chance = np.where(labelled_one, *noise.curve.chances(z))
-        order, listed = np.lexsort((kept.row, -kept.loss, -saving, -chance)), chance > 0
+        order, listed = np.lexsort((worst.row, -worst.loss, -saving, -chance)), chance > 0
     return tuple(
         Suspect(
-            row=int(kept.row[i]),
-            target=int(kept.target[i]),
+            row=int(worst.row[i]),
+            target=int(worst.target[i]),
             probability=float(torch.sigmoid(raw[i])),
             logit=float(raw[i]),
             loss=float(losses[i]),
             saving=float(saving[i]),
             chance=float(chance[i]),
-            weight=float(kept.weight[i]),
+            weight=float(worst.weight[i]),
         )
         for i in order[listed[order]][: seen.top]
     )

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from torchbce.explanation.statistics.calibration import RIDGE, sigmoid
+from torchbce.explanation.sketch.logits import sigmoid
+from torchbce.explanation.statistics.calibration import RIDGE
 from torchbce.labels.tails import Array
 
 BINS = 1024  # of equal weight: finer ones change no digit that is shown, and the cost stays the same for any n
@@ -36,7 +37,7 @@ class Bins:
 
     @classmethod
     def of(cls, logits: Array, weight: Array, positive: Array, squares: tuple[Array, Array]) -> Bins:
-        """At most `BINS` of equal weight, from logits in rising order."""
+        """Make at most `BINS` bins of equal weight, from logits in rising order."""
         upto = np.cumsum(weight)
         _, cells = np.unique(np.floor(BINS * (upto - weight / 2) / upto[-1]), return_inverse=True)
         total = np.bincount(cells, weight)
@@ -45,7 +46,7 @@ class Bins:
 
     @property
     def design(self) -> Array:
-        """What the slope below 0, the slope above and the shift multiply."""
+        """Return what the slope below 0, the slope above and the shift multiply."""
         return np.stack([np.minimum(self.logits, 0), np.maximum(self.logits, 0), np.ones(len(self.logits))])
 
 
@@ -65,7 +66,7 @@ class Curve:
         return self.false_ones, self.false_zeros
 
     def chances(self, z: Array) -> tuple[Array, Array]:
-        """The chance that a label 1 is wrong, and that a label 0 is: Bayes' theorem, in logits."""
+        """Return the chance that a label 1 is wrong, and that a label 0 is: Bayes' theorem, in logits."""
         t = self.below * np.minimum(z, 0) + self.above * np.maximum(z, 0) + self.shift
         with np.errstate(divide="ignore"):
             of_one, of_zero = np.log(self.rates) - np.log1p([-self.false_zeros, -self.false_ones])
@@ -73,7 +74,7 @@ class Curve:
 
 
 def fitted(bins: Bins, false_ones: Bounds, false_zeros: Bounds, near: Curve | None = None) -> Curve:
-    """The curve of most likelihood whose rates lie within bounds; equal bounds fix a rate. `near`: one much like it."""
+    """Fit the likeliest curve whose rates lie within bounds; equal bounds fix a rate. `near`: a curve to start at."""
     from scipy.optimize import minimize
 
     x, weight, positive = bins.design, bins.weight, bins.positive
@@ -102,7 +103,7 @@ def fitted(bins: Bins, false_ones: Bounds, false_zeros: Bounds, near: Curve | No
 
 
 def _starts(false_ones: Bounds, false_zeros: Bounds) -> Iterator[tuple[float, float]]:
-    """Rates to begin at: little noise, half of what is allowed, and much in one class."""
+    """Yield rates to begin at: little noise, half of what is allowed, and much in one class."""
     for parts in {(0.02, 0.02), (0.5, 0.5), (0.8, 0.1), (0.1, 0.8)}:
         low, high = np.array([false_ones, false_zeros]).T
         one, other = low + np.array(parts) * (high - low)
@@ -112,7 +113,7 @@ def _starts(false_ones: Bounds, false_zeros: Bounds) -> Iterator[tuple[float, fl
 
 
 def least_rates(bins: Bins, best: Curve, false_ones: Bounds, false_zeros: Bounds) -> tuple[float, float]:
-    """The lower ends of the profile-likelihood intervals (95 %) of both rates; 0 where no noise fits nearly as well.
+    """Return the lower ends of both rates' profile-likelihood intervals (95 %); 0 where no noise fits nearly as well.
 
     Weighted likelihoods fall faster or more slowly than those of items of one weight: by how much the variance of the
     rate is another, as its scores have it (Rotnitzky and Jewell 1990, https://doi.org/10.1093/biomet/77.3.485).
@@ -135,7 +136,7 @@ def least_rates(bins: Bins, best: Curve, false_ones: Bounds, false_zeros: Bounds
 
 
 def spread(bins: Bins, curve: Curve) -> tuple[float, float]:
-    """The variance of each rate, divided by what it would be if all items weighed 1."""
+    """Return the variance of each rate, divided by what it would be if all items weighed 1."""
     zero, one = curve.rates
     true = sigmoid(np.array([curve.below, curve.above, curve.shift]) @ bins.design)
     label = np.clip(zero + (1 - zero - one) * true, TINY, 1 - TINY)

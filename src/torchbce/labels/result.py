@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from torchbce.common.json_values import plain
-from torchbce.explanation.result import needed
+from torchbce.common.optional import needed
+from torchbce.common.text import PrintedInNotebooks
 from torchbce.labels import text as wording
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class ClassErrors:
 
 
 @dataclass(frozen=True)
-class LabelErrors:
+class LabelErrors(PrintedInNotebooks):
     """Which labels are probably wrong, the likeliest first, and how many there are.
 
     `labelled` is the number of labels, or the sum of their weights; `expected_count` and the counts of each class are
@@ -69,12 +69,12 @@ class LabelErrors:
     items: tuple[Suspect, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values; None for what is not known."""
-        found: dict[str, Any] = plain(asdict(self))
-        return found
+        """Return everything as plain values; None for what is not known."""
+        values: dict[str, Any] = plain(asdict(self))
+        return values
 
     def frame(self) -> polars.DataFrame:
-        """The items as a table, the first to look at first."""
+        """Return the items as a table, the first to look at first."""
         with needed("frame()", "polars"):
             import polars
 
@@ -86,6 +86,3 @@ class LabelErrors:
     def __str__(self) -> str:
         lines = [f"{name:<11} {sentence}" for name, sentence in wording.facts(self)]
         return "\n".join([*wording.item_lines(self), "", *lines])
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from torchbce.explanation.sketch.losses import BLOCK, finite
+from torchbce.explanation.sketch.columns import concatenated
+from torchbce.explanation.sketch.logits import finite, logits_of
+from torchbce.explanation.sketch.losses import BLOCK
 from torchbce.explanation.sketch.points import Points, PointTable
 from torchbce.explanation.sketch.worst_items import Worst
 
@@ -41,28 +42,28 @@ class Contradicted:
             )
 
     def points(self) -> Points:
-        """The logits that occur, with the weights of items and positives."""
+        """Return the logits that occur, with the weights of items and positives."""
         return self._table.points()
 
     def worst(self) -> Worst:
-        """The items kept; `loss` is how far the logit lies on the side of the other class."""
-        return Worst(*map(np.concatenate, zip(self._worst[0], self._worst[1], strict=True)))
+        """Return the most contradicted items; `loss` is how far the logit lies on the side of the other class."""
+        return concatenated(self._worst[0], self._worst[1])
 
     def _add(self, x: Tensor, y: Tensor, w: Tensor | None, rows: np.ndarray) -> None:
-        logits = finite(x if self.from_logits else torch.logit(x), self.from_logits)
+        logits = finite(logits_of(x, self.from_logits), self.from_logits)
         self.count += len(x)
         self._table.add(logits, y, w)
         weight = np.ones(len(x)) if w is None else w.numpy()
-        for label, kept in self._worst.items():
+        for label, worst in self._worst.items():
             against = (-logits if label else logits).numpy()
-            least = kept.loss[-1] if len(kept.loss) == self.top > 0 else -math.inf
-            found = np.flatnonzero((y.numpy() == label) & (against >= least) & (weight > 0))
+            least = worst.loss[-1] if len(worst.loss) == self.top > 0 else -math.inf
+            positions = np.flatnonzero((y.numpy() == label) & (against >= least) & (weight > 0))
             here = Worst(
-                against[found],
-                np.zeros(len(found), np.int64),
-                rows[found],
-                x.numpy()[found],
-                np.full(len(found), float(label)),
-                weight[found],
+                against[positions],
+                np.zeros(len(positions), np.int64),
+                rows[positions],
+                x.numpy()[positions],
+                np.full(len(positions), float(label)),
+                weight[positions],
             )
-            self._worst[label] = kept.and_(here, self.top)
+            self._worst[label] = worst.and_(here, self.top)

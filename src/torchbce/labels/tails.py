@@ -21,7 +21,7 @@ LEVEL = 0.025
 
 @dataclass(frozen=True)
 class Tail:
-    """Of the items surest to be of a class: the share of the other label, and its upper limit (97.5 %).
+    """The share of the other label among the items surest to be of a class, and its upper limit (97.5 %).
 
     The share is Jeffreys' estimate: none seen among few does not mean that there are none.
     """
@@ -39,7 +39,7 @@ class Labelled:
 
     @property
     def usual(self) -> float:
-        """What one item of the label weighs, as a rule."""
+        """Return the typical weight of an item with the label."""
         return float(self.square.sum() / self.weight.sum())
 
     def backwards(self) -> Labelled:
@@ -47,7 +47,7 @@ class Labelled:
 
 
 def surest(logits: Array, own: Labelled, other: Labelled) -> Tail:
-    """The tail with the least limit among items below 0.
+    """Return the tail with the least limit among items below 0.
 
     Items of unequal weight tell as much as (sum w)^2 / sum w^2 of equal weight (Kish), of each label for itself: where
     one label was sampled more thinly than the other, few items of it stand for many.
@@ -61,7 +61,7 @@ def surest(logits: Array, own: Labelled, other: Labelled) -> Tail:
 
     items, side = np.cumsum(own.weight + other.weight), float((own.weight + other.weight)[logits < 0].sum())
     sums = [np.cumsum(values) for values in (own.weight, own.square, other.weight, other.square)]
-    found = [Tail(1.0, 1.0)]
+    tails = [Tail(1.0, 1.0)]
     for fraction in FRACTIONS if side else ():
         # Equal logits stay together: whole points up to the fraction.
         last = min(int(np.searchsorted(items, fraction * side * (1 - 1e-12))), len(items) - 1)
@@ -75,5 +75,5 @@ def surest(logits: Array, own: Labelled, other: Labelled) -> Tail:
             above, below = odd * its_square / one_more, (1 - odd) * heavy
             limit = above / (above + below)
         half = wrong + other.usual / 2
-        found.append(Tail(half / (half + right + own.usual / 2), limit))
-    return min(found, key=lambda tail: tail.limit)
+        tails.append(Tail(half / (half + right + own.usual / 2), limit))
+    return min(tails, key=lambda tail: tail.limit)

@@ -1,11 +1,11 @@
-"""How label errors read."""
+"""The text of label errors."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
-from torchbce.explanation.render.text import counted, loss_text, percent, probability_text
+from torchbce.common.text import counted, loss_text, percent, probability_text
 
 if TYPE_CHECKING:
     from torchbce.labels.result import ClassErrors, Interval, LabelErrors
@@ -14,14 +14,14 @@ SHOWN = 20
 LEAST_CHANCE = 0.01  # of a label that is printed
 
 
-def item_lines(found: LabelErrors) -> list[str]:
-    """The first items as a table: those that are wrong with a chance that is worth a look, where chances are known."""
-    worth = [item for item in found.items if not item.chance < LEAST_CHANCE]  # NaN is not known
+def item_lines(result: LabelErrors) -> list[str]:
+    """Return the first items as a table: those with a chance worth a look, where chances are known."""
+    worth = [item for item in result.items if not item.chance < LEAST_CHANCE]  # NaN is not known
     shown = worth[:SHOWN]
     if not shown:
         return [
             f"no label is wrong with a chance of {100 * LEAST_CHANCE:.0f} % or more"
-            if found.items
+            if result.items
             else "no prediction contradicts its label"
         ]
     rows = max(4, *(len(str(item.row)) for item in shown))
@@ -32,23 +32,23 @@ def item_lines(found: LabelErrors) -> list[str]:
             f"{item.row:>{rows + 1}}  {item.target:>6}  {probability_text(item.probability):>6}  "
             f"{loss_text(item.loss):>5}  {loss_text(item.saving):>16}  {chance:>17}"
         )
-    if len(found.items) > len(shown):
-        lines.append(f"and {len(found.items) - len(shown):,} more, in to_dict() and frame()")
+    if len(result.items) > len(shown):
+        lines.append(f"and {len(result.items) - len(shown):,} more, in to_dict() and frame()")
     return lines
 
 
-def facts(found: LabelErrors) -> list[tuple[str, str]]:
-    """A name and a sentence for each thing that is known."""
-    if found.reason:
-        return [("wrong", f"how many of {counted(found.count, 'label')} cannot be told: {found.reason}")]
+def facts(result: LabelErrors) -> list[tuple[str, str]]:
+    """Return a name and a sentence for each known figure."""
+    if result.reason:
+        return [("wrong", f"how many of {counted(result.count, 'label')} cannot be told: {result.reason}")]
     return [
         (
             "wrong",
-            f"about {_number(found.expected_count)} of {_number(found.labelled)} labels "
-            f"(95 % from {_ends(found.interval)}){_listed(found)}",
+            f"about {_number(result.expected_count)} of {_number(result.labelled)} labels "
+            f"(95 % from {_ends(result.interval)}){_listed(result)}",
         ),
-        ("among ones", _class(found.ones)),
-        ("among zeros", _class(found.zeros)),
+        ("among ones", _class(result.ones)),
+        ("among zeros", _class(result.zeros)),
         (
             "assuming",
             "that the predictions are out of fold, that somewhere each class is certain, and that labels are wrong one "
@@ -57,13 +57,13 @@ def facts(found: LabelErrors) -> list[tuple[str, str]]:
     ]
 
 
-def _listed(found: LabelErrors) -> str:
-    """How many of them are in the list, by the same chances."""
-    if not found.items:
+def _listed(result: LabelErrors) -> str:
+    """Return how many of them are in the list, by the same chances."""
+    if not result.items:
         return ""
-    held = sum(item.weight * item.chance for item in found.items)
-    which = "the one" if len(found.items) == 1 else f"the {len(found.items):,}"
-    return f"; {which} listed hold{'s' * (len(found.items) == 1)} about {_number(held)} of them"
+    held = sum(item.weight * item.chance for item in result.items)
+    which = "the one" if len(result.items) == 1 else f"the {len(result.items):,}"
+    return f"; {which} listed hold{'s' * (len(result.items) == 1)} about {_number(held)} of them"
 
 
 def _class(errors: ClassErrors) -> str:

@@ -31,7 +31,7 @@ CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 
 @dataclass(frozen=True)
 class Convention:
-    """Of one loss.
+    """What is known of one loss.
 
     Attributes:
         name: the loss with its options, by which meters know that they may be merged; None where no loss was given.
@@ -53,7 +53,7 @@ class Convention:
 
     @classmethod
     def of(cls, loss_func: object) -> Convention:
-        """The convention of a loss: a module, a function, or a `functools.partial` of one with its options."""
+        """Read the convention of a loss: a module, a function, or a `functools.partial` of one with its options."""
         if loss_func is None:
             return cls()
         inner, bound = _unwrapped(loss_func)
@@ -72,21 +72,21 @@ class Convention:
 
     @property
     def counts_all(self) -> bool:
-        """Whether every target is an item that counts, as it is."""
+        """Return whether every target is an item that counts, as it is."""
         return not self.by_class and not (self.options.keys() - {"weight", "normalize", "class_dim"})
 
     @property
     def needs_targets(self) -> bool:
-        """Whether a number of items does not say what a mean divides by."""
+        """Return whether a number of items does not say what a mean divides by."""
         return not self.counts_all or "normalize" in self.options
 
     @property
     def tells_count(self) -> bool:
-        """Whether targets say what a mean divides by."""
+        """Return whether targets say what a mean divides by."""
         return self.known and self.labels is None
 
     def divides_by(self, reduction: str, *, masked: bool) -> Normalize | None:
-        """What the mean divides by; None where the loss does not tell."""
+        """Return what the mean divides by; None where the loss does not tell."""
         if reduction != "mean":
             return "valid"  # a sum, or single losses, divide by nothing yet: the mean is of the items that count
         if self.by_class:
@@ -104,7 +104,7 @@ def _uncompiled(loss: object) -> object:
 
 
 def _unwrapped(loss_func: object) -> tuple[object, dict[str, Any]]:
-    """The loss inside what torch.compile and functools.partial made of it, and the options that those bind."""
+    """Return the loss inside torch.compile and functools.partial, and the options that those bind."""
     inner: Any = _uncompiled(loss_func)
     bound: dict[str, Any] = {}
     while isinstance(inner, functools.partial):
@@ -117,15 +117,15 @@ def _unwrapped(loss_func: object) -> tuple[object, dict[str, Any]]:
 
 
 def _options(loss: object) -> dict[str, Any]:
-    """What a loss says of itself: its attributes and torchbce's options."""
-    kept = getattr(loss, "options", None)
-    found = dict(kept) if isinstance(loss, nn.Module) and isinstance(kept, dict) else {}
-    found |= {name: getattr(loss, name, None) for name in ("reduction", *READ) if name not in found}
-    return {name: value for name, value in found.items() if value is not None and not callable(value)}
+    """Return the options of a loss: its attributes and torchbce's options."""
+    own = getattr(loss, "options", None)
+    options = dict(own) if isinstance(loss, nn.Module) and isinstance(own, dict) else {}
+    options |= {name: getattr(loss, name, None) for name in ("reduction", *READ) if name not in options}
+    return {name: value for name, value in options.items() if value is not None and not callable(value)}
 
 
 def _is_plain(loss: object, options: Mapping[str, Any]) -> bool:
-    """A loss that says nothing of itself, such as a function of the user's own, is taken for BCE."""
+    """Return whether it is plain BCE; a loss without a known name, such as a user's function, is taken for it."""
     if any(_changes(options.get(name)) for name in CHANGES) or not is_plain_bce(loss):
         return False
     if _module(loss).startswith(("torch.", "torchbce.")):
@@ -135,7 +135,7 @@ def _is_plain(loss: object, options: Mapping[str, Any]) -> bool:
 
 
 def _keeps_options(loss: object) -> bool:
-    """A module of torchbce's or of torch's binary cross-entropy, or of a class made from one."""
+    """Return whether it is a module of torchbce's or of torch's binary cross-entropy, or of a class made from one."""
     return isinstance(loss, LossModule) or any(kind.__name__ in PLAIN for kind in type(loss).__mro__)
 
 
@@ -144,10 +144,10 @@ def _changes(value: object) -> bool:
 
 
 def _described(loss: object, options: Mapping[str, Any]) -> str:
-    """The same words for losses whose values may be added up; BCE of logits and of probabilities is one loss."""
+    """Describe a loss, alike where values may be added up; BCE of logits and of probabilities is one loss."""
     name = "BCE" if _name(loss) in PLAIN else _name(loss)
-    kept = {name: value for name, value in sorted(options.items()) if name not in SILENT}
-    words = ", ".join(f"{name}={_value(value)}" for name, value in kept.items())
+    shown = {name: value for name, value in sorted(options.items()) if name not in SILENT}
+    words = ", ".join(f"{name}={_value(value)}" for name, value in shown.items())
     return f"{name}({words})" if words else name
 
 
@@ -161,7 +161,7 @@ def _value(value: object) -> str:
 
 
 def _named(loss: object) -> object:
-    """What has the loss's name: a function, a module's class, the function of a module that a fused loss made."""
+    """Return what has the loss's name: a function, a module's class, or the function of a module of a fused loss."""
     if type(loss) is LossModule:
         loss = loss.function
     return loss if hasattr(loss, "__name__") else type(loss)

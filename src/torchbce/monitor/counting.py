@@ -22,7 +22,7 @@ UNITS = {"batch": "row", "weight": "unit of weight"}  # of a mean that is not on
 
 
 class Batch(NamedTuple):
-    """What a batch's targets say: its values, those that count, the sum of their targets, rows, and weight."""
+    """The counts of a batch: its values, those that count, the sum of their targets, rows, and weight."""
 
     size: int
     counted: Number
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Divided:
-    """What a batch's mean was divided by, and what the epoch's is to be; the number that it is over, and of what."""
+    """The divisors of a batch's mean and of the epoch's, and the number of units that the mean is over."""
 
     factor: Number
     divisor: Number
@@ -44,7 +44,7 @@ class Divided:
 def counted(
     targets: Tensor, convention: Convention, mask: Tensor | None, weight: Weight, *, weighs: bool = False
 ) -> Batch:
-    """What a batch's targets say. `weighs`: whether the weight is asked for.
+    """Count a batch by its targets; `weighs`: whether the weight is asked for.
 
     Raises:
         ValueError, RuntimeError, TypeError: targets, mask or weights that do not fit each other, as for the loss.
@@ -76,7 +76,7 @@ def counted(
 
 
 def _of_classes(targets: Tensor, convention: Convention) -> Batch:
-    """Of torch's cross-entropy: targets are class numbers, or the probabilities of the classes, along dimension 1."""
+    """Count a batch of torch's cross-entropy: targets are class numbers, or probabilities along dimension 1."""
     rows = targets.size(0) if targets.ndim else 1
     if targets.is_floating_point():
         items = targets.numel() // max(1, targets.size(min(1, targets.ndim - 1)))
@@ -90,7 +90,7 @@ def _of_classes(targets: Tensor, convention: Convention) -> Batch:
 
 
 def divided(batch: Batch, normalize: Normalize) -> Divided:
-    """What a mean over a batch was divided by, by the loss's rule.
+    """Return what a mean over a batch was divided by, by the loss's rule.
 
     Raises:
         ValueError: a rule that is not known.
@@ -111,12 +111,12 @@ def divided(batch: Batch, normalize: Normalize) -> Divided:
 
 
 def read(value: Tensor) -> Number:
-    """A number where that costs no waiting."""
+    """Return a number, or a tensor where a number would cost waiting."""
     return value.item() if value.device.type == "cpu" else value
 
 
 def total_of(loss: Tensor, factor: Number | None) -> Number:
-    """The sum of losses: of single ones, or of a mean times what it was divided by; a sum has the factor None."""
+    """Return the sum of losses: of single ones, or of a mean times its divisor; a sum has the factor None."""
     wide = torch.float32 if loss.device.type == "mps" else torch.float64
     if loss.ndim:
         return read(loss.sum(dtype=wide))
@@ -129,7 +129,7 @@ def total_of(loss: Tensor, factor: Number | None) -> Number:
 
 
 def _shape(targets: Tensor, options: dict[str, Any]) -> tuple[int, ...]:
-    """Of the loss's input: class numbers lack the dimension of the classes."""
+    """Return the shape of the loss's input; class numbers lack the dimension of the classes."""
     classes, shape = options.get("num_classes"), list(targets.shape)
     if classes is None:
         return tuple(shape)

@@ -116,7 +116,7 @@ class EpochBCE:
         *,
         weighs: bool,
     ) -> Batch | None:
-        """What targets say, or the shape of the losses where these are single and the loss ignores no target."""
+        """Count the batch by its targets, or by the shape of single losses where the loss ignores no target."""
         convention = self._convention
         if targets is None:
             single = losses.ndim and "ignore_index" not in convention.options
@@ -126,7 +126,7 @@ class EpochBCE:
         return counted(targets, convention, mask, weight, weighs=weighs)
 
     def _divided(self, batch: Batch | None, count: int | None, rule: Normalize | None, form: str) -> Divided:
-        """What the loss was divided by, of which many items.
+        """Return what the loss was divided by, and its number of items.
 
         Raises:
             ValueError: that cannot be told, or is said twice and differently.
@@ -179,7 +179,7 @@ class EpochBCE:
         self._assumed |= other._assumed
 
     def _takes(self, other: EpochBCE) -> bool:
-        """Whether one was given no loss, and has seen nothing, or what is taken for the plain BCE of the other."""
+        """Return whether one meter has no loss, and has seen nothing, or what passes for the plain BCE of the other."""
         pairs = ((self, other), (other, self))
         return any(one._loss is None and (not one._unit or two._is_without_options) for one, two in pairs)
 
@@ -188,7 +188,7 @@ class EpochBCE:
         return self._plain and not (self._loss or "").endswith(")")
 
     def gathered(self) -> EpochBCE:
-        """The meter of all processes of `torch.distributed`, the same in each; of this one where there are no others.
+        """Merge the meters of all processes of `torch.distributed`; every process gets the same.
 
         Every process counts what it has seen: a sampler that pads its part repeats items, and they would count twice.
 
@@ -209,7 +209,7 @@ class EpochBCE:
         return whole
 
     def state_dict(self) -> dict[str, Any]:
-        """What it has seen, in numbers, and of which loss, in words."""
+        """Return what it has seen, in numbers, and the name of the loss."""
         return {
             "loss": self._loss,
             "plain": self._plain,
@@ -224,7 +224,7 @@ class EpochBCE:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` was taken of.
+        """Restore from `state_dict`.
 
         Raises:
             ValueError: the state of a meter of another loss.
@@ -241,32 +241,32 @@ class EpochBCE:
 
     @property
     def count(self) -> int:
-        """Items that the mean is over; rows, where the loss divides by them."""
+        """Return the number of items that the mean is over; rows, where the loss divides by them."""
         return int(self._count)
 
     @property
     def total(self) -> float:
-        """The sum of the loss over all items, in nats."""
+        """Return the sum of the loss over all items, in nats."""
         return float(self._total)
 
     def compute(self) -> float:
-        """The mean loss over all items, in nats; NaN where there are none."""
+        """Return the mean loss over all items, in nats; NaN where there are none."""
         divisor = float(self._divisor)
         return self.total / divisor if divisor else math.nan
 
     @property
     def share(self) -> float:
-        """The mean of the targets that count, the base rate; NaN unless every update gave targets."""
+        """Return the base rate, the mean of the targets that count; NaN unless every update gave targets."""
         items = 0 if self._blind else int(self._counted)
         return float(self._ones) / items if items else math.nan
 
     @property
     def baseline(self) -> float:
-        """What always answering the base rate would cost, in nats; NaN where that is not known, or of another loss."""
+        """Return the loss of always answering the base rate, in nats; NaN where not known, or for another loss."""
         return self.cost_of(self.share) if self._plain else math.nan
 
     def cost_of(self, answer: float, share: float | None = None) -> float:
-        """What always answering one probability would cost, in nats, by the loss's own mean; NaN where not known.
+        """Return the loss of always answering one probability, in nats, by the loss's own mean; NaN where not known.
 
         Args:
             answer: the probability.

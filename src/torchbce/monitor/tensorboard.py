@@ -13,14 +13,14 @@ __all__ = ["write_explanation", "write_meter"]
 
 
 def write_meter(writer: Any, meter: EpochBCE, step: int, name: str = "bce") -> None:
-    """The mean in nats and, where targets were seen, its share of the baseline; `writer` is a `SummaryWriter`."""
+    """Write the mean in nats and, where targets were seen, its share of the baseline; `writer` is a `SummaryWriter`."""
     writer.add_scalar(f"{name}/nats", meter.compute(), step)
     if meter.baseline > 0:
         writer.add_scalar(f"{name}/of_baseline", meter.compute() / meter.baseline, step)
 
 
 def write_explanation(writer: Any, found: Explanation, step: int, name: str = "bce") -> None:
-    """The parts of the loss as scalars, the reliability diagram, the histogram of losses, and the text."""
+    """Write the parts of the loss as scalars, the reliability diagram, the histogram of losses, and the text."""
     writer.add_scalar(f"{name}/nats", found.mean, step)
     writer.add_scalar(f"{name}/of_baseline", found.normalized_entropy, step)
     if found.decomposition is not None:

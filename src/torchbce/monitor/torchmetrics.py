@@ -60,7 +60,7 @@ class BinaryCrossEntropy(Metric):
         self.count += batch.counted
 
     def compute(self) -> Tensor:
-        """The mean, a float64 scalar; NaN without items."""
+        """Return the mean, a float64 scalar; NaN without items."""
         mean = self.total / self.count
         if not self.normalized:
             return mean

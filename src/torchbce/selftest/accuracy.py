@@ -64,8 +64,8 @@ def _measure(loss: str, dtype: torch.dtype, engine: select.Name) -> Accuracy:
         loss,
         dtype,
         engine,
-        *(_worst(found, exact) for found, exact in zip(ours, (values, gradients), strict=True)),
-        *(_worst(found, exact) for found, exact in zip(theirs, (values, gradients), strict=True)),
+        *(_worst(computed, exact) for computed, exact in zip(ours, (values, gradients), strict=True)),
+        *(_worst(computed, exact) for computed, exact in zip(theirs, (values, gradients), strict=True)),
     )
 
 
@@ -86,8 +86,8 @@ def _gold(loss: str, dtype: torch.dtype) -> tuple[Tensor, Tensor, list[Fraction]
     return x, y, [Fraction(row["value"]) for row in rows], [Fraction(row["slope"]) for row in rows]
 
 
-def _worst(found: Tensor, exact: list[Fraction]) -> float:
-    return max(ulps(value, truth, found.dtype) for value, truth in zip(found.tolist(), exact, strict=True))
+def _worst(values: Tensor, exact: list[Fraction]) -> float:
+    return max(ulps(value, truth, values.dtype) for value, truth in zip(values.tolist(), exact, strict=True))
 
 
 def ulps(value: float, exact: Fraction, dtype: torch.dtype) -> float:

@@ -12,7 +12,7 @@ ITEMS = 10
 
 
 class Built(NamedTuple):
-    """Where the node is kept, and microseconds of a mean of ten logits with its gradient."""
+    """The path of the node, and the microseconds of a mean of ten logits with its gradient."""
 
     file: Path
     ours: float
@@ -20,12 +20,12 @@ class Built(NamedTuple):
 
 
 def build_node() -> Built:
-    """Compile it for this machine's torch and Python, if that has not been done.
+    """Compile the node for this machine's torch and Python, if that has not been done.
 
     Raises:
         BuildError: it cannot be compiled.
     """
     file = build.build()
-    found = compare(Case("logits", backward=True), ITEMS)
-    ours, torch = (found[name] * ITEMS / 1000 for name in ("torchbce", "torch"))
+    times = compare(Case("logits", backward=True), ITEMS)
+    ours, torch = (times[name] * ITEMS / 1000 for name in ("torchbce", "torch"))
     return Built(file, ours, torch)

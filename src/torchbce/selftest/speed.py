@@ -97,7 +97,7 @@ def eager(case: Case, inputs: Inputs) -> Run:
 
 
 def limit(case: Case, inputs: Inputs) -> Run:
-    """Only moving the bytes: reading input and target, and writing one tensor where there is one to write."""
+    """Only move the bytes: read input and target, and write one tensor where there is one to write."""
     if case.backward or case.reduction == "none":
         out = torch.empty_like(inputs.input)
         return lambda: torch.add(inputs.input, inputs.target, out=out)
@@ -113,15 +113,15 @@ def compare(
     contestants: Mapping[str, Callable[[Case, Inputs], Run | None]] = CONTESTANTS,
     seconds: float = 0.5,
 ) -> dict[str, float]:
-    """Nanoseconds per item of each contestant that has this case: medians of rounds in which all take turns."""
+    """Return nanoseconds per item of each contestant that has this case: medians of rounds in which all take turns."""
     inputs = make(case, n)
     made = {name: contestant(case, inputs) for name, contestant in contestants.items()}
     runs = {name: run for name, run in made.items() if run is not None}
-    return {name: found / n * 1e9 for name, found in medians(runs, seconds).items()}
+    return {name: seconds_of / n * 1e9 for name, seconds_of in medians(runs, seconds).items()}
 
 
 def medians(runs: Mapping[str, Run], seconds: float, rounds: int = 5) -> dict[str, float]:
-    """Seconds of each, over at least so many rounds in which all take turns."""
+    """Return each one's median seconds, over at least so many rounds in which all take turns."""
     repeats = {name: max(1, int(0.002 / _once(run))) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     end, done = time.perf_counter() + seconds, 0
@@ -132,11 +132,11 @@ def medians(runs: Mapping[str, Run], seconds: float, rounds: int = 5) -> dict[st
             for _ in range(repeats[name]):
                 run()
             times[name].append((time.perf_counter() - start) / repeats[name])
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(of_run) for name, of_run in times.items()}
 
 
 def _once(run: Run) -> float:
-    """Seconds of one call, after one that compiles and allocates what is kept."""
+    """Return the seconds of one call, after one that compiles and allocates."""
     run()
     start = time.perf_counter()
     run()
@@ -144,7 +144,7 @@ def _once(run: Run) -> float:
 
 
 def bench(sizes: tuple[int, ...] = SIZES, seconds: float = 0.5) -> Iterator[tuple[Case, int, dict[str, float]]]:
-    """Every case at every size, as it is measured."""
+    """Yield every case at every size, as it is measured."""
     for case in CASES:
         for n in sizes:
             yield case, n, compare(case, n, seconds=seconds)

@@ -39,7 +39,7 @@ TENSORS = ("weight", "pos_weight", "mask")
 def warm_up(
     losses: Sequence[str], dtypes: Sequence[str], targets: Sequence[str], tensors: Sequence[str]
 ) -> Iterator[str]:
-    """Compile every kind of call of these losses, with and without gradients; what each is, before it is compiled.
+    """Compile every kind of call of these losses, with and without gradients; yield the name of each before.
 
     Args:
         losses: keys of `LOSSES`.
@@ -59,13 +59,13 @@ def warm_up(
 
 
 def why_not() -> str | None:
-    """Why nothing can be compiled here."""
+    """Return why nothing can be compiled here."""
     engine = engine_for(torch.zeros(1), torch.zeros(1))
     return engine.reason if engine.name == "reference" else None
 
 
 def folder() -> Path | None:
-    """Where compiled code is kept; None where each process compiles for itself."""
+    """Return where compiled code is kept; None where each process compiles for itself."""
     return machine_code.folder()
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 import torchbce
 from public_bugs.data import Epochs, fit, perceptron, table
-from torchbce.checks.findings import Report
+from torchbce.checks.report import Report
 
 from .seen import thread, unclaimed
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 import torchbce
 from public_bugs.data import classifier, perceptron, pictures, table, tags
-from torchbce.checks.findings import Report
+from torchbce.checks.report import Report
 
 from .seen import thread, unclaimed
 

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import torchbce
 from public_bugs.data import classifier, masks, perceptron, pictures, segmenter, series, table, tags
-from torchbce.checks.findings import Report
+from torchbce.checks.report import Report
 
 from .seen import thread, unclaimed
 

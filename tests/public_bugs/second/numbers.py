@@ -6,7 +6,7 @@ import torch
 
 import torchbce
 from public_bugs.data import Epochs
-from torchbce.checks.findings import Report
+from torchbce.checks.report import Report
 
 from .seen import thread
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import torchbce
 from public_bugs.data import perceptron, table
-from torchbce.checks.findings import Report
+from torchbce.checks.report import Report
 
 from .seen import thread, unclaimed
 

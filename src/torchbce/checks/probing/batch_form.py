@@ -73,10 +73,10 @@ def batch_gradient(batch: Batch) -> Tensor | None:
         loss = batch.loss_of(outputs, batch.targets, None)
         if not loss.requires_grad:
             return torch.zeros_like(outputs)
-        (found,) = torch.autograd.grad(loss.sum(), outputs, allow_unused=True)
+        (gradient,) = torch.autograd.grad(loss.sum(), outputs, allow_unused=True)
     except Exception:  # a loss that fails is BCE032
         return None
-    return torch.zeros_like(outputs) if found is None else found
+    return torch.zeros_like(outputs) if gradient is None else gradient
 
 
 class _Layout:
@@ -97,7 +97,7 @@ class _Layout:
         return whole.reshape(len(chosen), *self._outputs.shape[1:])
 
     def targets(self, labels: Tensor) -> Tensor:
-        """Labels as the targets that the loss takes."""
+        """Return labels as the targets that the loss takes."""
         labels = labels if self._order is None else labels.permute(0, *self._order)
         return labels.reshape(len(labels), *self._targets.shape[1:])
 
@@ -141,11 +141,11 @@ def _orders(batch: Batch) -> list[tuple[int, ...] | None]:
 
 
 def _class_dim(outputs: Tensor, targets: Tensor) -> int | None:
-    """Where the scores of classes are, if whole targets can be the numbers of these."""
+    """Return where the scores of classes are, if whole targets can be the numbers of these."""
     for dim in dict.fromkeys((outputs.ndim - 1, 1)):
         if outputs.ndim < 2 or outputs.shape[dim] < 2:
             continue
-        others = [size for place, size in enumerate(outputs.shape) if place != dim]
+        others = [size for axis, size in enumerate(outputs.shape) if axis != dim]
         alike = others == list(targets.shape) or [*others, 1] == list(targets.shape)
         if alike and bool(((targets == targets.round()) & (targets >= 0) & (targets < outputs.shape[dim])).all()):
             return dim

@@ -31,7 +31,7 @@ def one_class_by_design(t: Trial) -> str:
 
 
 def last_is_not_trained(t: Trial) -> bool:
-    """Whether the parameters nearest to the outputs are frozen or left to another optimizer, and earlier ones not."""
+    """Return whether the parameters nearest to the outputs are frozen or another optimizer's, and earlier ones not."""
     known = {id(p): name for name, p in t.model.named_parameters()}
     trained = _trained(t)
     order = list(dict.fromkeys(known[id(p)] for p in _by_distance(t) if id(p) in known))
@@ -45,24 +45,24 @@ def last_is_not_trained(t: Trial) -> bool:
 def _trained(t: Trial) -> set[str]:
     """The names of the parameters that the optimizer has."""
     held = None
-    if t.own.optimizer is not None:
-        held = {id(p) for group in t.own.optimizer.param_groups for p in group["params"]}
-    return {name for name, p in t.own.model.named_parameters() if p.requires_grad and (held is None or id(p) in held)}
+    if t.user.optimizer is not None:
+        held = {id(p) for group in t.user.optimizer.param_groups for p in group["params"]}
+    return {name for name, p in t.user.model.named_parameters() if p.requires_grad and (held is None or id(p) in held)}
 
 
 def _by_distance(t: Trial) -> list[Tensor]:
     """The parameters in the graph of the outputs, those of the last operations first."""
-    found, todo, seen = list[Tensor](), [t.outputs.grad_fn], set[Any]()
+    nodes, todo, seen = list[Tensor](), [t.outputs.grad_fn], set[Any]()
     while todo:
         further = []
         for node in todo:
             if node is None or node in seen:
                 continue
             seen.add(node)
-            found += _weights(node)
+            nodes += _weights(node)
             further += [part for part, _ in node.next_functions]
         todo = further
-    return found
+    return nodes
 
 
 def _weights(node: Any) -> list[Tensor]:
@@ -70,7 +70,7 @@ def _weights(node: Any) -> list[Tensor]:
 
 
 def _is_a_difference(t: Trial) -> bool:
-    """Whether the loss begins with f(a) - f(b): both sides by the same parameters, but for those of one side."""
+    """Return whether the loss begins with f(a) - f(b): both sides by the same parameters, but for those of one side."""
     try:
         start = t.loss_func(t.returned, t.targets).grad_fn
     except Exception:  # a loss that fails is BCE032
@@ -94,7 +94,7 @@ def _loss_has_a_network(t: Trial) -> bool:
 
 
 def _targets_matter(t: Trial) -> bool:
-    """Whether other targets give another loss."""
+    """Return whether other targets give another loss."""
     with torch.no_grad():
         try:
             outputs = t.outputs.detach()

@@ -41,7 +41,7 @@ def copied(thing: T) -> T:
 
 
 def copied_if_possible(thing: T) -> T:
-    """Functions stay what they are, and so does what cannot be copied."""
+    """Copy what can be copied; functions, and what cannot be copied, stay what they are."""
     try:
         return copied(thing)
     except Exception:  # whatever a user's object raises

@@ -61,24 +61,24 @@ class Fingerprint:
 
     @property
     def is_proper(self) -> bool | None:
-        """Whether a loss that is not BCE is lowest at the right probability; None where that is not known."""
+        """Return whether a loss that is not BCE is lowest at the right probability; None where that is not known."""
         if not self.lowest:
             return None
-        return all(abs(found - share) < CLOSE for found, share in zip(self.lowest, SHARES, strict=True))
+        return all(abs(lowest - share) < CLOSE for lowest, share in zip(self.lowest, SHARES, strict=True))
 
     @property
     def is_cross_entropy(self) -> bool:
-        """BCE, or its focal variant: logits belong to a sigmoid in the loss, or probabilities to none."""
+        """Return whether it is BCE or its focal variant, which take logits with a sigmoid inside, or probabilities."""
         return self.family == "bce" or self.family.startswith("focal")
 
     @property
     def smoothing(self) -> float:
-        """Label smoothing: targets become (1 - smoothing) y + smoothing / 2."""
+        """Return the label smoothing: targets become (1 - smoothing) y + smoothing / 2."""
         return self.low + 1 - self.high
 
     @property
     def turned(self) -> bool:
-        """Whether targets are flipped."""
+        """Return whether targets are flipped."""
         return self.high < self.low
 
     def __str__(self) -> str:
@@ -123,7 +123,7 @@ def fingerprint(loss_func: LossFunction, *, columns: int | None = None) -> Finge
 
 
 def identified(forms: Sequence[Form]) -> Fingerprint:
-    """What a loss turns out to be in the first of these forms that it does not refuse.
+    """Identify a loss in the first of these forms that it does not refuse.
 
     Raises:
         ValueError: it fails in every form; its own error is the cause.
@@ -134,16 +134,16 @@ def identified(forms: Sequence[Form]) -> Fingerprint:
         refused = False
         for takes in ("logits", "probabilities"):
             try:
-                found = replace(_identify(Probe(form, takes)), takes_classes=form.exclusive)
+                result = replace(_identify(Probe(form, takes)), takes_classes=form.exclusive)
             except Exception as error:  # whatever a user's function raises, another kind of outputs may be right
                 failure, refused = error, True
                 continue
-            certain = found.family != "not bce" if takes == "logits" or refused else found.family == "bce"
+            certain = result.family != "not bce" if takes == "logits" or refused else result.family == "bce"
             if certain:
-                return found
+                return result
             # Only what refuses logits is known to take probabilities.
             if unknown is None:
-                unknown = replace(found, takes="probabilities" if refused and takes == "probabilities" else "")
+                unknown = replace(result, takes="probabilities" if refused and takes == "probabilities" else "")
     if unknown is not None and unknown.family != "not bce":
         return unknown
     if _is_exchanged(forms[0]):
@@ -154,7 +154,7 @@ def identified(forms: Sequence[Form]) -> Fingerprint:
 
 
 def _is_exchanged(form: Form) -> bool:
-    """Whether it is BCE if the targets come first."""
+    """Return whether it is BCE if the targets come first."""
     if form.exclusive:
         return False
     for takes in ("logits", "probabilities"):
@@ -182,7 +182,7 @@ def _identify(probe: Probe) -> Fingerprint:
 
 
 def _of_each(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> Fingerprint:
-    """What it is where each output meets its own target only."""
+    """Identify a loss where each output meets its own target only."""
     counts = probe.form.counts
     solved = _solved(z, y, g, counts)
     if solved is None:
@@ -226,13 +226,13 @@ def _other(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> Fingerprint:
 
 
 def _is_line(x: Tensor, g: Tensor) -> bool:
-    """Whether gradients are these, up to a positive factor."""
+    """Return whether gradients are these, up to a positive factor."""
     factor = (g * x).sum() / (x * x).sum()
     return bool(factor > 0) and bool((g - factor * x).abs().max() <= EXACT * g.abs().max())
 
 
 def _weighs_items(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> bool:
-    """Whether it is BCE with a weight for each item: other outputs leave gradient / (sigmoid - label) as it is."""
+    """Return whether it is BCE with a weight for each item: then gradient / (sigmoid - label) is the same elsewhere."""
     if probe.form.exclusive:
         return False
     first, second = g / (torch.sigmoid(z) - y), probe(z + 1.5, y) / (torch.sigmoid(z + 1.5) - y)
@@ -241,13 +241,13 @@ def _weighs_items(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> bool:
 
 
 def _one_or_all(columns: Sequence[float]) -> tuple[float, ...]:
-    """One value where all are alike."""
+    """Return one value where all are alike."""
     tidy = tuple(map(_tidy, columns))
     return tidy[:1] if len(set(tidy)) == 1 else tidy
 
 
 def _solved(z: Tensor, y: Tensor, g: Tensor, counts: Tensor | None) -> list[tuple[float, float, float, float]] | None:
-    """Scale, pos_weight and the targets of all outputs, or of each column, where these are gradients of BCE."""
+    """Solve for scale, pos_weight and targets, of all outputs or of each column, where these are gradients of BCE."""
     if counts is not None:
         together = _column(z[counts], y[counts], g[counts])
         return None if together is None else [together]
@@ -258,15 +258,15 @@ def _solved(z: Tensor, y: Tensor, g: Tensor, counts: Tensor | None) -> list[tupl
         parts = list(zip(*(values.unbind(dim) for values in (z, y, g)), strict=True))
         if min(min((y_k == 0).sum(), (y_k == 1).sum()) for _, y_k, _ in parts) < FEWEST:
             continue
-        found = [_column(*part) for part in parts]
-        solved = [column for column in found if column is not None]
-        if len(solved) == len(found):
+        solutions = [_column(*part) for part in parts]
+        solved = [column for column in solutions if column is not None]
+        if len(solved) == len(solutions):
             return solved
     return None
 
 
 def _column(z: Tensor, y: Tensor, g: Tensor) -> tuple[float, float, float, float] | None:
-    """Scale, pos_weight and the targets, where these are gradients of BCE."""
+    """Solve for scale, pos_weight and the targets, where these are gradients of BCE."""
     zeros, ones = (_line(torch.sigmoid(z[y == label]), g[y == label]) for label in (0.0, 1.0))
     return None if zeros is None or ones is None else _solve(*zeros, *ones)
 
@@ -284,7 +284,7 @@ def _reduction(probe: Probe, z: Tensor, y: Tensor, g: Tensor, times: float) -> s
 
 
 def _cross_talk(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> tuple[float, float, bool]:
-    """How much flipping a target moves other items' gradients, next to its own: the least and the most.
+    """Return how much flipping a target moves other items' gradients, next to its own: the least and the most.
 
     Also whether a target that is raised raises its own gradient, each time.
     """
@@ -302,7 +302,7 @@ def _cross_talk(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> tuple[float, f
 
 
 def _meets_all(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> bool:
-    """Whether it does not matter which target is flipped: every output meets every target, in any loss."""
+    """Return whether it does not matter which target is flipped: every output meets every target, in any loss."""
     if probe.form.exclusive:
         return False
     moved = []
@@ -315,7 +315,7 @@ def _meets_all(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> bool:
 
 
 def _line(sigmoid: Tensor, g: Tensor) -> tuple[float, float] | None:
-    """(a, b) where g = b sigmoid - a (1 - sigmoid) exactly; None where it is no such line."""
+    """Fit (a, b) of g = b sigmoid - a (1 - sigmoid); None where it is no such line."""
     x = torch.stack([sigmoid.flatten(), -(1 - sigmoid.flatten())], 1)
     b, a = torch.linalg.lstsq(x, g.flatten()[:, None]).solution.flatten().tolist()
     rest = (x @ torch.tensor([b, a], dtype=x.dtype) - g.flatten()).abs().max().item()
@@ -323,7 +323,7 @@ def _line(sigmoid: Tensor, g: Tensor) -> tuple[float, float] | None:
 
 
 def _solve(a0: float, b0: float, a1: float, b1: float) -> tuple[float, float, float, float] | None:
-    """c, w and the targets t0, t1 from b = c (1 - t), a = c w t."""
+    """Solve b = c (1 - t), a = c w t for c, w and the targets t0, t1."""
     size = max(map(abs, (a0, b0, a1, b1)))
     if size == 0 or abs(a1) < EXACT * size or abs(b0) < EXACT * size:
         # Targets flipped: what should be 0 is 1.
@@ -340,7 +340,7 @@ def _solve(a0: float, b0: float, a1: float, b1: float) -> tuple[float, float, fl
 
 
 def _lowest(probe: Probe) -> tuple[float, ...]:
-    """Where the loss is lowest, from its gradients along a line of logits."""
+    """Return where the loss is lowest, from its gradients along a line of logits."""
     if probe.form.exclusive:
         return ()
     line = torch.linspace(-FARTHEST, FARTHEST, 12 * ITEMS + 1, dtype=torch.float64)
@@ -364,5 +364,5 @@ def _of_the_mean(z: Tensor, y: Tensor, g: Tensor, probe: Probe) -> bool:
 
 
 def _tidy(value: float) -> float:
-    """Without the last digits, which are rounding."""
+    """Round the last digits away, which are rounding errors."""
     return round(value) + 0.0 if abs(value - round(value)) < EXACT else float(f"{value:.5g}")

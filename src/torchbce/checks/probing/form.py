@@ -45,7 +45,7 @@ class Probe:
         return self.form.rows
 
     def points(self) -> tuple[Tensor, Tensor]:
-        """Logits on both sides of 0 for both targets; some are not probabilities, which BCELoss refuses."""
+        """Return logits on both sides of 0 for both targets; some are not probabilities, which BCELoss refuses."""
         shape = (self.rows, *self.form.item)
         count = math.prod(shape)
         z = torch.linspace(-3.1, 2.9, count, dtype=torch.float64).reshape(shape)
@@ -57,18 +57,18 @@ class Probe:
         label = (torch.arange(self.rows)[:, None] + places) % 3 != 0
         return z, label.double().reshape(shape)
 
-    def turned(self, y: Tensor, place: int) -> tuple[Tensor, Tensor]:
-        """The labels with another one at this place, and which outputs are its own."""
+    def turned(self, y: Tensor, item: int) -> tuple[Tensor, Tensor]:
+        """Return the labels with one item's flipped, and which outputs are its own."""
         own = torch.zeros_like(y, dtype=torch.bool)
         turned = y.clone()
         if self.form.exclusive:
             classes = y.shape[-1]
-            row = place // classes
+            row = item // classes
             turned.view(-1, classes)[row] = turned.view(-1, classes)[row].roll(1)
             own.view(-1, classes)[row] = True
         else:
-            turned.view(-1)[place] = 1 - turned.view(-1)[place]
-            own.view(-1)[place] = True
+            turned.view(-1)[item] = 1 - turned.view(-1)[item]
+            own.view(-1)[item] = True
         return turned, own
 
     def __call__(self, z: Tensor, y: Tensor) -> Tensor:
@@ -79,23 +79,23 @@ class Probe:
             raise ValueError("it is not finite")
         if not loss.requires_grad:
             return torch.zeros_like(z, dtype=torch.float64)
-        (found,) = torch.autograd.grad(loss.sum(), z, allow_unused=True)
-        gradients = torch.zeros_like(z) if found is None else found
+        (gradient,) = torch.autograd.grad(loss.sum(), z, allow_unused=True)
+        gradients = torch.zeros_like(z) if gradient is None else gradient
         if not gradients.isfinite().all():
             raise ValueError("its gradient is not finite")
         return gradients.double()
 
     def along(self, line: Tensor, label: float) -> Tensor:
-        """The gradients along a line of logits, of items that all have this label, each at a place that counts."""
+        """Return the gradients along a line of logits, of items that count and all have this label."""
         shape = (self.rows, *self.form.item)
         places = (
             torch.arange(math.prod(shape)) if self.form.counts is None else self.form.counts.flatten().nonzero()[:, 0]
         )
-        found = []
+        gradients = []
         for start in range(0, len(line), len(places)):
             part = line[start : start + len(places)]
             z = torch.zeros(math.prod(shape), dtype=torch.float64)
             z[places[: len(part)]] = part
             z = z.reshape(shape)
-            found.append(self(z, torch.full_like(z, label)).flatten()[places[: len(part)]])
-        return torch.cat(found)
+            gradients.append(self(z, torch.full_like(z, label)).flatten()[places[: len(part)]])
+        return torch.cat(gradients)

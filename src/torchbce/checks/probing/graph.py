@@ -59,22 +59,22 @@ def name_of(node: Any) -> str:
 
 def last_operations(outputs: Tensor, count: int = 2, passed_over: set[str] = TRANSPARENT) -> list[tuple[str, Any]]:
     """The last operations and their nodes, the very last first; views and copies are passed over."""
-    node, found = outputs.grad_fn, list[tuple[str, Any]]()
-    while node is not None and len(found) < count:
+    node, operations = outputs.grad_fn, list[tuple[str, Any]]()
+    while node is not None and len(operations) < count:
         name = name_of(node)
         if name not in passed_over:
-            found.append((name, node))
+            operations.append((name, node))
         node = node.next_functions[0][0] if node.next_functions else None
-    return found
+    return operations
 
 
 def last_operation(outputs: Tensor) -> str:
-    """Such as "Sigmoid"; "" where there is no graph."""
+    """Return the name of the last operation, such as "Sigmoid"; "" where there is no graph."""
     return next((name for name, _ in last_operations(outputs, 1)), "")
 
 
 def is_square(node: Any) -> bool:
-    """Whether this is an even power, or a product of a value with itself."""
+    """Return whether this is an even power, or a product of a value with itself."""
     name = name_of(node)
     if name == "Pow":
         exponent = getattr(node, "_saved_exponent", None)
@@ -84,7 +84,7 @@ def is_square(node: Any) -> bool:
 
 
 def is_free_layer(node: Any) -> bool:
-    """Whether this is a linear layer with weights of its own, whose outputs may be any number."""
+    """Return whether this is a linear layer with weights of its own, whose outputs may be any number."""
     return name_of(node).startswith(LINEAR) and any(
         part is not None and any(True for _ in parameters_of(part, TRANSPARENT)) for part, _ in node.next_functions
     )

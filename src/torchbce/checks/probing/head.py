@@ -12,7 +12,7 @@ KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def last_layer(t: Trial) -> str | None:
-    """As code, such as ``model.head``: the last layer that runs, has a bias and gives as many numbers as an item has.
+    """Return as code, such as ``model.head``, the last layer to run that has a bias and an item's number of outputs.
 
     None where there is none, as in a model whose last layer has no bias.
     """
@@ -29,7 +29,7 @@ def last_layer(t: Trial) -> str | None:
 
 
 def _fits(layer: nn.Module, t: Trial) -> bool:
-    """Whether it has a bias for each of an item's outputs."""
+    """Return whether it has a bias for each of an item's outputs."""
     if not isinstance(layer.bias, nn.Parameter):
         return False
     places = 1 if t.outputs.ndim < 2 else t.outputs.shape[-1 if isinstance(layer, nn.Linear) else 1]

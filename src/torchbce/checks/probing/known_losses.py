@@ -41,29 +41,29 @@ def lowest_at(z: Tensor, zeros: Tensor, ones: Tensor) -> tuple[float, ...]:
 
     zeros, ones: the gradients at the logits `z`, which rise, of items with target 0 and with target 1.
     """
-    found = []
+    lowest = []
     for share in SHARES:
         gradient = share * ones + (1 - share) * zeros
         size = 1e-12 * gradient.abs().max()
         falling, rising = (gradient < -size).nonzero().flatten(), (gradient > size).nonzero().flatten()
         if not len(falling) and not len(rising):
-            found.append(float("nan"))
+            lowest.append(float("nan"))
             continue
         if not len(falling):  # it is lowest where it is flat, as below a clamp, or nowhere
-            found.append(float(torch.sigmoid(z[rising[0]])) if rising[0] > 0 else 0.0)
+            lowest.append(float(torch.sigmoid(z[rising[0]])) if rising[0] > 0 else 0.0)
             continue
         if not len(rising):
-            found.append(float(torch.sigmoid(z[falling[-1]])) if falling[-1] < len(z) - 1 else 1.0)
+            lowest.append(float(torch.sigmoid(z[falling[-1]])) if falling[-1] < len(z) - 1 else 1.0)
             continue
         left, right = int(falling[-1]), int(rising[0])
         if left > right:  # several valleys: it falls again further out
             left = int(falling[falling < right][-1]) if bool((falling < right).any()) else right
-        found.append(float(torch.sigmoid((z[left] + z[right]) / 2)))
-    return tuple(found)
+        lowest.append(float(torch.sigmoid((z[left] + z[right]) / 2)))
+    return tuple(lowest)
 
 
 def _focal(z: Tensor, y: Tensor, gamma: float, alpha: float | None, twice: bool = False) -> Tensor:
-    """Its gradients; with `twice`, of a BCE of probabilities that are taken for logits."""
+    """Return focal gradients; with `twice`, of a BCE of probabilities that are taken for logits."""
     z = z.clone().requires_grad_()
     sign = 2 * y - 1
     weight = 1.0 if alpha is None else alpha * y + (1 - alpha) * (1 - y)

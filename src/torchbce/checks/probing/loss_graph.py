@@ -12,7 +12,7 @@ LOGITS, PROBABILITIES = "BinaryCrossEntropyWithLogits", "BinaryCrossEntropy"
 
 
 def takes(loss: Tensor, outputs: Tensor) -> str:
-    """What torch's own BCE takes in it, if it gets the outputs as they are: "logits", "probabilities", or ""."""
+    """Return what torch's own BCE in the loss takes of the plain outputs: "logits", "probabilities" or ""."""
     for node in nodes_from(loss.grad_fn):
         name = name_of(node)
         if name in (LOGITS, PROBABILITIES) and getattr(_first(node), "variable", None) is outputs:
@@ -31,7 +31,7 @@ def squashes(loss: Tensor) -> str:
 
 
 def _first(node: Any) -> Any:
-    """What a node takes first, behind views and copies."""
+    """Return what a node takes first, behind views and copies."""
     node = node.next_functions[0][0]
     while node is not None and name_of(node) in TRANSPARENT:
         node = node.next_functions[0][0]

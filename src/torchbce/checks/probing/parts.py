@@ -14,22 +14,22 @@ from torchbce.checks.probing.form import LossFunction
 
 
 def tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """All tensors in what a model takes or returns, each with a name."""
+    """Return all tensors in what a model takes or returns, each with a name."""
     if isinstance(value, Tensor):
         yield name, value
     elif isinstance(value, Mapping):
         for key, part in value.items():
             yield from tensors_in(part, f"{name}[{key!r}]")
     elif isinstance(value, list | tuple):
-        for place, part in enumerate(value):
-            yield from tensors_in(part, f"{name}[{place}]")
+        for number, part in enumerate(value):
+            yield from tensors_in(part, f"{name}[{number}]")
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
             yield from tensors_in(getattr(value, field.name), f"{name}.{field.name}")
 
 
 def take_rows(inputs: Any, rows: Tensor) -> Any:
-    """Some rows of the inputs; what has another length than the batch is taken whole."""
+    """Return some rows of the inputs; what has another length than the batch is taken whole."""
     sizes = [len(tensor) for _, tensor in tensors_in(inputs) if tensor.ndim]
     return _rows(inputs, rows, max(set(sizes), key=sizes.count)) if sizes else inputs
 
@@ -46,9 +46,9 @@ def targets_of(given: Any, returned: Any) -> Tensor:
     """The targets themselves; of several things that a loss takes as such, the one of an output's size."""
     if isinstance(given, Tensor):
         return given
-    found = [tensor for _, tensor in tensors_in(given)]
+    tensors = [tensor for _, tensor in tensors_in(given)]
     sizes = {tensor.numel() for _, tensor in tensors_in(returned)}
-    fitting = [tensor for tensor in found if tensor.numel() in sizes] or found
+    fitting = [tensor for tensor in tensors if tensor.numel() in sizes] or tensors
     if not fitting:
         what = type(given).__name__
         raise ValueError(
@@ -68,7 +68,7 @@ def with_all_targets(loss_func: LossFunction, given: Any, main: Tensor) -> LossF
     return of_one
 
 
-def outputs_place(returned: Any, targets: Tensor, loss_func: LossFunction) -> str:
+def outputs_path(returned: Any, targets: Tensor, loss_func: LossFunction) -> str:
     """The name of the tensor that is compared with the targets: the only one, or the first of their size that counts.
 
     That is: in which the loss has a gradient. A parameter that is returned beside the outputs is none of them.
@@ -95,20 +95,20 @@ def reached_by_loss(returned: Any, targets: Tensor, loss_func: LossFunction) -> 
         return set()
     try:
         loss = loss_func(returned, targets)
-        found = torch.autograd.grad(loss.sum(), list(tensors.values()), allow_unused=True, retain_graph=True)
+        gradients = torch.autograd.grad(loss.sum(), list(tensors.values()), allow_unused=True, retain_graph=True)
     except Exception:  # which is BCE032; or a checkpoint, which knows backward alone
         return set()
-    return {name for name, gradient in zip(tensors, found, strict=True) if gradient is not None}
+    return {name for name, gradient in zip(tensors, gradients, strict=True) if gradient is not None}
 
 
-def at_place(returned: Any, place: str) -> Tensor:
+def at_path(returned: Any, path: str) -> Tensor:
     """The tensor of that name; the first where there is none, as of another number of items."""
-    found = dict(tensors_in(returned))
-    return found[place] if place in found else next(iter(found.values()))
+    by_name = dict(tensors_in(returned))
+    return by_name[path] if path in by_name else next(iter(by_name.values()))
 
 
 def replaced(value: Any, old: Tensor, new: Tensor, rows: Tensor | None) -> Any:
-    """What a model returned, with another tensor in place of its outputs, and these rows of the others."""
+    """Return what a model returned, with another tensor in place of its outputs, and these rows of the others."""
     if value is old:
         return new
     if isinstance(value, Tensor):
@@ -126,7 +126,7 @@ def replaced(value: Any, old: Tensor, new: Tensor, rows: Tensor | None) -> Any:
 
 
 def _like(value: Mapping[Any, Any], parts: dict[Any, Any]) -> Any:
-    twin = copy.copy(value)
+    changed = copy.copy(value)
     for name, part in parts.items():
-        twin[name] = part  # type: ignore[index]
-    return twin
+        changed[name] = part  # type: ignore[index]
+    return changed

@@ -23,7 +23,7 @@ class Range:
 
     @property
     def is_unlimited(self) -> bool:
-        """Whether every number may occur, as far as is known."""
+        """Return whether every number may occur, as far as is known."""
         return self.low == -math.inf and self.high == math.inf
 
 
@@ -78,11 +78,11 @@ def _range(node: Any, depth: int) -> Range:
         low, high = min(part.low for part in parts), max(part.high for part in parts)
         return Range(low, high, next((part.by for part in parts if part.by), ""))
     if name in ("Sum", "NativeDropout", "Neg"):
-        found = _range(before[0], depth + 1)
+        inner = _range(before[0], depth + 1)
         if name == "Neg":
-            return Range(-found.high, -found.low, found.by)
-        low = 0.0 if found.low >= 0 else -math.inf  # only the sign is kept
-        return Range(low, 0.0 if found.high <= 0 else math.inf, found.by)
+            return Range(-inner.high, -inner.low, inner.by)
+        low = 0.0 if inner.low >= 0 else -math.inf  # only the sign is kept
+        return Range(low, 0.0 if inner.high <= 0 else math.inf, inner.by)
     if name in ("Add", "Sub") and len(before) == 2 and None not in before:
         return _added(node, name, *(_range(part, depth + 1) for part in before))
     if name in ("Mul", "Div"):
@@ -103,27 +103,27 @@ def _scaled(node: Any, name: str, before: list[Any], depth: int) -> Range:
     """A range times a constant."""
     if len(before) != 2 or (before[0] is None) == (before[1] is None):
         return ANY
-    place = 0 if before[1] is None else 1
-    other = _saved(node, "_saved_other" if place == 0 else "_saved_self")
-    if other is None or not other.numel() or (name == "Div" and place == 1):
+    side = 0 if before[1] is None else 1
+    other = _saved(node, "_saved_other" if side == 0 else "_saved_self")
+    if other is None or not other.numel() or (name == "Div" and side == 1):
         return ANY
     least, most = (bound.item() for bound in other.detach().double().aminmax())
     if least < 0 or (name == "Div" and least == 0):
         return ANY
-    found = _range(before[place], depth + 1)
+    inner = _range(before[side], depth + 1)
     factors = (1 / most, 1 / least) if name == "Div" else (least, most)
-    low = min(_times(found.low, factor) for factor in factors)
-    return Range(low, max(_times(found.high, factor) for factor in factors), found.by)
+    low = min(_times(inner.low, factor) for factor in factors)
+    return Range(low, max(_times(inner.high, factor) for factor in factors), inner.by)
 
 
-def _clamped(node: Any, name: str, found: Range) -> Range:
+def _clamped(node: Any, name: str, inner: Range) -> Range:
     low, high = getattr(node, "_saved_min", None), getattr(node, "_saved_max", None)
     low, high = getattr(node, "_saved_min_val", low), getattr(node, "_saved_max_val", high)
     if isinstance(low, Tensor) or isinstance(high, Tensor):
         return ANY
-    by = found.by if found.low >= 0 and found.high <= 1 else name  # a sigmoid stays what it is
-    low = found.low if low is None else max(found.low, float(low))
-    return Range(low, found.high if high is None else min(found.high, float(high)), by)
+    by = inner.by if inner.low >= 0 and inner.high <= 1 else name  # a sigmoid stays what it is
+    low = inner.low if low is None else max(inner.low, float(low))
+    return Range(low, inner.high if high is None else min(inner.high, float(high)), by)
 
 
 def _times(bound: float, factor: float) -> float:
@@ -131,7 +131,7 @@ def _times(bound: float, factor: float) -> float:
 
 
 def _saved(node: Any, name: str) -> Tensor | None:
-    """What autograd keeps for the way back; None where it has been freed."""
+    """Return what autograd saved for the backward pass; None where it has been freed."""
     try:
         value = getattr(node, name, None)
     except RuntimeError:

@@ -76,7 +76,7 @@ def _parts_of_function(function: types.FunctionType) -> list[object]:
 
 
 def _kept(thing: object) -> list[Callable[[], None]]:
-    """What puts a thing back, but for what hangs on it."""
+    """Return what puts an object back, but for what hangs on it."""
     if isinstance(thing, Tensor):
         return _kept_tensor(thing)
     if isinstance(thing, types.FunctionType):
@@ -123,7 +123,7 @@ def _kept_tensor(tensor: Tensor) -> list[Callable[[], None]]:
 
 
 def _kept_names(function: types.FunctionType) -> list[Callable[[], None]]:
-    """What its closure and its globals are bound to."""
+    """Return what puts back the names in a function's closure and globals."""
     bound: list[Callable[[], None]] = []
     for cell in function.__closure__ or ():
         if _is_filled(cell):
@@ -155,7 +155,7 @@ def _globals_of(function: types.FunctionType) -> set[str]:
 
 
 def _is_looked_into(thing: object) -> bool:
-    """Whether its attributes are looked at: a module, what torch trains with, or an object of the user's own class.
+    """Return whether attributes are looked at: of modules, what torch trains with, and objects of the user's classes.
 
     Others, such as a writer of logs with its threads, are not to be touched.
     """
@@ -169,7 +169,7 @@ def _is_looked_into(thing: object) -> bool:
 
 @functools.cache
 def _is_users(module: str | None) -> bool:
-    """Whether a module is the user's own, and neither installed nor ours."""
+    """Return whether a module is the user's own, and neither installed nor ours."""
     if module is None or module.split(".")[0] in ("torch", "torchbce", "builtins"):
         return False
     file = getattr(sys.modules.get(module), "__file__", None)

@@ -21,8 +21,8 @@ from torchbce.checks.probing.copies import copied, copied_if_possible, gradients
 from torchbce.checks.probing.fingerprint import Fingerprint, fingerprint, identified
 from torchbce.checks.probing.form import LossFunction
 from torchbce.checks.probing.parts import (
-    at_place,
-    outputs_place,
+    at_path,
+    outputs_path,
     reached_by_loss,
     replaced,
     targets_of,
@@ -40,8 +40,8 @@ Step = Callable[[nn.Module, Any, torch.optim.Optimizer], object]
 
 
 @dataclass(frozen=True)
-class Own:
-    """What the user gave, to be looked at only."""
+class UserObjects:
+    """The objects that the user gave, which are read only."""
 
     model: nn.Module
     batch: Any
@@ -55,7 +55,7 @@ class Trial:
     """A copy of a model and what it makes of a batch in training mode, without dropout.
 
     Attributes:
-        own: the user's own objects.
+        user: the user's own objects.
         returned, outputs: what the model returns, and the tensor in it that is compared with the targets.
         counts: which items count, as a loss may leave some out; None where that cannot be told.
         loss: how the loss function is identified; None where it fails in every form.
@@ -63,11 +63,11 @@ class Trial:
         maps: whether the loss turns the batch's own values of targets into probabilities.
         graph_takes, squashes: what torch's own BCE in the loss takes, "" where that is not known, and the activation
             that the loss itself puts before it.
-        place: of the outputs in what the model returns, as `at_place` takes it.
-        reached: the places of all that the loss takes.
+        path: of the outputs in what the model returns, as `at_path` takes it.
+        reached: the paths of all that the loss takes.
     """
 
-    own: Own
+    user: UserObjects
     model: nn.Module
     inputs: Any
     targets: Tensor
@@ -80,25 +80,25 @@ class Trial:
     maps: bool = False
     graph_takes: str = ""
     squashes: str = ""
-    place: str = ""
+    path: str = ""
     reached: frozenset[str] = frozenset()
 
     @property
     def takes(self) -> str:
-        """What kind of outputs a cross-entropy takes: "logits", "probabilities", or "" for other losses."""
+        """Return what outputs a cross-entropy takes: "logits", "probabilities", or "" for other losses."""
         if self.graph_takes:
             return self.graph_takes
         return self.loss.takes if self.loss is not None and self.loss.is_cross_entropy else ""
 
     def copy(self) -> nn.Module:
-        """A model to train or to change."""
+        """Return a copy of the model, to train or to change."""
         return copied(self.model)
 
     def gradients(self, model: nn.Module, loss: Tensor) -> None:
         """Set the gradients of the model's parameters."""
         parameters = [p for p in model.parameters() if p.requires_grad]
         try:
-            found = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
+            computed = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
         except RuntimeError as error:
             if "checkpoint" not in str(error).lower():
                 raise
@@ -106,34 +106,34 @@ class Trial:
                 parameter.grad = None
             loss.backward()  # type: ignore[no-untyped-call]
             return
-        for parameter, gradient in zip(parameters, found, strict=True):
+        for parameter, gradient in zip(parameters, computed, strict=True):
             parameter.grad = gradient
 
     def value(self, model: nn.Module, inputs: Any = None, targets: Tensor | None = None) -> Tensor:
-        """The loss of a model, here or on other items; its mean where it is not reduced."""
+        """Return the loss of a model, here or on other items; its mean where it is not reduced."""
         returned = call(model, self.inputs if inputs is None else inputs)
         loss = self.loss_func(returned, self.targets if targets is None else targets)
         return loss if not isinstance(loss, Tensor) or loss.ndim == 0 else loss.mean()
 
     def loss_of(self, outputs: Tensor, targets: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
-        """The loss of other outputs in place of the model's, of all items or some; summed where it is not reduced."""
+        """Return the loss of other outputs than the model's, of all items or some; summed where it is not reduced."""
         returned = replaced(self.returned, self.outputs, outputs, rows)
         loss = self.loss_func(returned, self.targets if targets is None else targets)
         return loss if loss.ndim == 0 else loss.sum()
 
     @property
     def reduces(self) -> bool:
-        """Whether the loss is one number."""
+        """Return whether the loss is one number."""
         return self.loss_func(self.returned, self.targets).ndim == 0
 
     @property
     def can_be_cut(self) -> bool:
-        """Whether every input has as many rows as there are items."""
+        """Return whether every input has as many rows as there are items."""
         parts = [part for _, part in tensors_in(self.inputs)]
         return bool(parts) and all(part.ndim and len(part) == len(self.targets) for part in parts)
 
     def is_bounded(self) -> bool:
-        """Whether the loss of this batch has a lowest value, seen from outputs far out; False where it refuses them.
+        """Return whether the loss has a lowest value on this batch, by outputs far out; False where it refuses them.
 
         BCE of targets that lie outside of [0, 1] has none.
         """
@@ -158,20 +158,20 @@ class Trial:
 
     @property
     def labels(self) -> Tensor:
-        """The targets of the items that count."""
+        """Return the targets of the items that count."""
         return self.targets if self.counts is None else self.targets[self.counts]
 
     @property
     def probabilities(self) -> Tensor:
-        """The outputs as float64 probabilities."""
+        """Return the outputs as float64 probabilities."""
         takes_logits = self.takes != "probabilities" and (self.loss is None or self.loss.takes != "probabilities")
         x = self.outputs.detach().double()
         return torch.sigmoid(x) if takes_logits else x
 
 
 @contextlib.contextmanager
-def trial(own: Own, loss_func: LossFunction) -> Iterator[Trial]:
-    """Everything inside runs on copies, and leaves the random numbers as they were.
+def trial(user: UserObjects, loss_func: LossFunction) -> Iterator[Trial]:
+    """Try copies of the user's objects; everything in the block leaves the random numbers as they were.
 
     Losses take the reference meanwhile: compiling kernels for a few small calls would take most of the time.
 
@@ -179,44 +179,44 @@ def trial(own: Own, loss_func: LossFunction) -> Iterator[Trial]:
         ValueError: the batch has no inputs and targets.
     """
     with (
-        randomness_kept(getattr(own.batch, "generator", None)),
-        gradients_kept(own.model, loss_func),
+        randomness_kept(getattr(user.batch, "generator", None)),
+        gradients_kept(user.model, loss_func),
         torch.enable_grad(),
         select.forced("reference"),
         torch.compiler.set_stance("force_eager"),  # whose graph can be read, and differentiated twice
     ):
-        inputs, given = copied(unpack(first_batch(own.batch)))
+        inputs, given = copied(unpack(first_batch(user.batch)))
         loss_func = copied_if_possible(loss_func)
         seed()
-        twin = copied(own.model).train()
-        for module in twin.modules():
+        model_copy = copied(user.model).train()
+        for module in model_copy.modules():
             if isinstance(module, DROPOUTS):
                 module.eval()
-        returned = call(twin, inputs)
+        returned = call(model_copy, inputs)
         targets = targets_of(given, returned)
         if targets is not given:
             loss_func = with_all_targets(loss_func, given, targets)
-        place = outputs_place(returned, targets, loss_func)
-        outputs, reached = at_place(returned, place), frozenset(reached_by_loss(returned, targets, loss_func))
-        found = Trial(
-            own, twin, inputs, targets, loss_func, returned, outputs, None, None, place=place, reached=reached
+        path = outputs_path(returned, targets, loss_func)
+        outputs, reached = at_path(returned, path), frozenset(reached_by_loss(returned, targets, loss_func))
+        tried = Trial(
+            user, model_copy, inputs, targets, loss_func, returned, outputs, None, None, path=path, reached=reached
         )
-        found = dataclasses.replace(found, counts=_counting(found))
-        yield _identified(_read(found))
+        tried = dataclasses.replace(tried, counts=_counting(tried))
+        yield _identified(_read(tried))
 
 
 def first_batch(batch: Any) -> Any:
-    """A batch as it is, or the first one of a loader."""
+    """Return a batch as it is, or the first one of a loader."""
     return batch if isinstance(batch, list | tuple | Mapping) else next(iter(batch))
 
 
 def forward(model: nn.Module, inputs: Any, like: Trial) -> Tensor:
-    """The model's outputs."""
-    return at_place(call(model, inputs), like.place)
+    """Return the model's outputs."""
+    return at_path(call(model, inputs), like.path)
 
 
 def _read(t: Trial) -> Trial:
-    """With what the graph of its loss says."""
+    """Add what the graph of the loss says."""
     try:
         outputs = t.outputs.detach().clone().requires_grad_()
         loss = t.loss_of(outputs)
@@ -228,24 +228,24 @@ def _read(t: Trial) -> Trial:
 
 
 def _identified(t: Trial) -> Trial:
-    """With its loss, as one of targets 0 and 1; or, if it is not BCE of these, of the batch's own two values.
+    """Identify the loss, by targets 0 and 1 or, if it is not BCE of these, by the batch's own two values.
 
     These are two values such as -1 and 1, or the least and the greatest where some are outside of [0, 1].
     """
     values = torch.unique(t.labels.detach())
-    found = _fingerprint(t, 0.0, 1.0)
+    loss = _fingerprint(t, 0.0, 1.0)
     outside = bool(((values < 0) | (values > 1)).any())
     if not len(values) or not (outside or (len(values) == 2 and values.tolist() != [0, 1])):
-        return dataclasses.replace(t, loss=found)
+        return dataclasses.replace(t, loss=loss)
     low, high = float(values[0]), float(values[-1])
-    if found is not None and found.takes_classes:
-        return dataclasses.replace(t, loss=found, maps=True)
-    own = _fingerprint(t, low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
-    if outside and own is not None and own.family == "bce" and _are_shares(own.low, own.high):
-        return dataclasses.replace(t, loss=own, maps=True)
-    if (found is None or not found.is_cross_entropy) and len(values) == 2:
-        return dataclasses.replace(t, loss=own, recoded=True)
-    return dataclasses.replace(t, loss=found)
+    if loss is not None and loss.takes_classes:
+        return dataclasses.replace(t, loss=loss, maps=True)
+    in_batch = _fingerprint(t, low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
+    if outside and in_batch is not None and in_batch.family == "bce" and _are_shares(in_batch.low, in_batch.high):
+        return dataclasses.replace(t, loss=in_batch, maps=True)
+    if (loss is None or not loss.is_cross_entropy) and len(values) == 2:
+        return dataclasses.replace(t, loss=in_batch, recoded=True)
+    return dataclasses.replace(t, loss=loss)
 
 
 def _are_shares(*targets: float) -> bool:
@@ -253,25 +253,25 @@ def _are_shares(*targets: float) -> bool:
 
 
 def _fingerprint(t: Trial, low: float, high: float) -> Fingerprint | None:
-    """In the form in which the batch has it, or with plain outputs where that form is not known."""
+    """Identify the loss in the batch's form, or with plain outputs where that form is not known."""
     batch = Batch(t.outputs, t.targets, lambda outputs, targets, rows: t.loss_of(outputs, targets, rows))
     forms = batch_forms(batch, low, high)
-    found = _unless_refused(lambda: identified(forms)) if forms else None
-    if found is not None:
-        gradient = batch_gradient(batch) if found.family == "constant" else None
-        return found if gradient is None or not gradient.any() else None
+    loss = _unless_refused(lambda: identified(forms)) if forms else None
+    if loss is not None:
+        gradient = batch_gradient(batch) if loss.family == "constant" else None
+        return loss if gradient is None or not gradient.any() else None
     columns = t.outputs.shape[1] if t.outputs.ndim == 2 and t.outputs.shape[1] > 1 else None
     function = copied_if_possible(t.loss_func)
-    found = _unless_refused(
+    loss = _unless_refused(
         lambda: fingerprint(lambda outputs, y: function(outputs, low + (high - low) * y), columns=columns)
     )
     # Plain outputs may be none that this loss is meant for: then it may well be constant in them, or mix them.
     meant = t.outputs.numel() == t.targets.numel()
-    return found if meant or found is None or found.family not in ("constant", "cross-talk") else None
+    return loss if meant or loss is None or loss.family not in ("constant", "cross-talk") else None
 
 
 def _unless_refused(identify: Callable[[], Fingerprint]) -> Fingerprint | None:
-    """What a loss turns out to be; None where it fails in every form."""
+    """Identify a loss; None where it fails in every form."""
     try:
         return identify()
     except (ValueError, RuntimeError):
@@ -279,7 +279,7 @@ def _unless_refused(identify: Callable[[], Fingerprint]) -> Fingerprint | None:
 
 
 def _counting(t: Trial) -> Tensor | None:
-    """Which items count, by whether the loss has a gradient there; None where all have, or that cannot be told.
+    """Return which items count, by whether the loss has a gradient there; None where all have, or that cannot be told.
 
     A target that is not a probability and has a gradient is a mistake; one without is a label that is missing.
     """

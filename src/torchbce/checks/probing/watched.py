@@ -31,7 +31,7 @@ class Pass:
 
     Attributes:
         call: which call of step it belongs to.
-        outputs: their values, where the tensor itself may be changed in place.
+        tensor, outputs: the outputs, and a copy of their values, as the tensor may be changed in place.
         rows: which items of the batch it sees, in which order; None where its inputs are others.
         gradients: those that came back to the outputs, one by one.
         learnt: whether parameters got a gradient from it.
@@ -40,7 +40,7 @@ class Pass:
     call: int
     inputs: Any
     returned: Any
-    place: Tensor
+    tensor: Tensor
     outputs: Tensor
     training: bool
     rows: Tensor | None
@@ -57,8 +57,8 @@ class Window:
         lost: those whose gradients were cleared before.
         repeats: how many times as large a gradient is after a second backward pass of the same outputs; 0 for one.
         clipped: whether gradients were clipped "before" the last backward pass only, "after" it, or "".
-    clips: how often they were clipped with a backward pass in between.
-    turned: whether the optimizer finds the opposite of what the backward passes left.
+        clips: how often they were clipped with a backward pass in between.
+        turned: whether the optimizer finds the opposite of what the backward passes left.
         scaled: by how much a GradScaler has multiplied the loss, where it has.
         gradient: what the optimizer finds, in one row.
     """
@@ -77,7 +77,7 @@ class Window:
 
 @dataclass
 class Watched:
-    """All of it.
+    """What a few calls of the user's step do.
 
     Attributes:
         windows: one for each step of the optimizer.
@@ -91,7 +91,7 @@ class Watched:
 
 
 class _Seen(Exception):
-    """What a closure does was seen, and its optimizer need not go on."""
+    """Raised when what a closure does was seen, and its optimizer need not go on."""
 
 
 def watched(t: Trial, calls: int = CALLS, *, batch: Any = None, start: int = 0) -> Watched:
@@ -99,23 +99,23 @@ def watched(t: Trial, calls: int = CALLS, *, batch: Any = None, start: int = 0) 
 
     batch: other data than the user's. start: another one draws other random numbers.
     """
-    step, optimizer = t.own.step, t.own.optimizer
+    step, optimizer = t.user.step, t.user.optimizer
     assert step is not None
     assert optimizer is not None
-    data = first_batch(t.own.batch) if batch is None else batch
-    with surroundings_kept(step, t.own.model, optimizer):
-        twin, twin_optimizer = copied((t.own.model, optimizer))
-        if not twin.training:
-            twin.train()
-        for group in twin_optimizer.param_groups:
+    data = first_batch(t.user.batch) if batch is None else batch
+    with surroundings_kept(step, t.user.model, optimizer):
+        model_copy, optimizer_copy = copied((t.user.model, optimizer))
+        if not model_copy.training:
+            model_copy.train()
+        for group in optimizer_copy.param_groups:
             group["lr"] = 0 * group["lr"]
-        watch = _Watch(t, twin, twin_optimizer)
+        watch = _Watch(t, model_copy, optimizer_copy)
         with watch.going_on():
             for call in range(MOST_CALLS):
                 watch.call = call
                 seed(start + call)
                 try:
-                    step(twin, copy.deepcopy(data), twin_optimizer)
+                    step(model_copy, copy.deepcopy(data), optimizer_copy)
                 except _Seen:
                     break
                 if call + 1 >= calls and (calls < CALLS or len(watch.windows) >= 2):
@@ -124,11 +124,11 @@ def watched(t: Trial, calls: int = CALLS, *, batch: Any = None, start: int = 0) 
 
 
 class _Watch:
-    def __init__(self, t: Trial, twin: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self.t, self.twin, self.optimizer = t, twin, optimizer
+    def __init__(self, t: Trial, model_copy: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.t, self.model_copy, self.optimizer = t, model_copy, optimizer
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self.own = {id(p) for p in twin.parameters()}
-        self.place = [tensor is t.outputs for _, tensor in tensors_in(t.returned)].index(True)
+        self.ours = {id(p) for p in model_copy.parameters()}
+        self.position = [tensor is t.outputs for _, tensor in tensors_in(t.returned)].index(True)
         self.windows: list[Window] = []
         self.passes: list[Pass] = []
         self.blind = self.call = self.judged = 0
@@ -139,7 +139,7 @@ class _Watch:
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
-        self.twin.register_forward_hook(self.forward, with_kwargs=True)
+        self.model_copy.register_forward_hook(self.forward, with_kwargs=True)
         for parameter in self.parameters:
             if parameter.requires_grad and parameter.is_leaf:
                 parameter.register_post_accumulate_grad_hook(self.accumulated)
@@ -153,22 +153,22 @@ class _Watch:
 
     def forward(self, module: nn.Module, args: Any, kwargs: Any, returned: Any) -> None:
         tensors = [tensor for _, tensor in tensors_in(returned)]
-        if self.place >= len(tensors):
+        if self.position >= len(tensors):
             return
-        outputs = tensors[self.place]
+        outputs = tensors[self.position]
         if not outputs.requires_grad:
             self.blind += 1
             return
         inputs = kwargs or args
         rows = _rows_of(inputs, self.t.inputs, len(self.t.targets) if self.t.targets.ndim else 0)
-        found = Pass(self.call, inputs, returned, outputs, outputs.detach().clone(), module.training, rows)
-        outputs.register_hook(lambda gradient: self.arrived(found, gradient))  # type: ignore[no-untyped-call]
-        self.passes.append(found)
+        ran = Pass(self.call, inputs, returned, outputs, outputs.detach().clone(), module.training, rows)
+        outputs.register_hook(lambda gradient: self.arrived(ran, gradient))  # type: ignore[no-untyped-call]
+        self.passes.append(ran)
 
-    def arrived(self, found: Pass, gradient: Tensor) -> None:
+    def arrived(self, ran: Pass, gradient: Tensor) -> None:
         """A gradient is at the outputs, and not yet at the parameters."""
-        found.gradients.append(gradient.detach().clone())
-        self.last = found
+        ran.gradients.append(gradient.detach().clone())
+        self.last = ran
         if self.now.passes and all(p.grad is None or not bool(p.grad.to_dense().any()) for p in self.parameters):
             self.now.lost += self.now.passes  # cleared since
             self.now.passes = []
@@ -201,7 +201,7 @@ class _Watch:
         before = torch.cat([gradient.double().flatten() for gradient in left])
         self.now.turned = float(before @ self.now.gradient) < TURNED * float(before.norm() * self.now.gradient.norm())
         if not self.now.passes and bool(self.now.gradient.any()):  # by autograd.grad, and put into .grad
-            self.now.passes = [found for found in self.passes[self.judged :] if found.gradients]
+            self.now.passes = [ran for ran in self.passes[self.judged :] if ran.gradients]
         self.judged = len(self.passes)
         self.windows.append(self.now)
         self.now, self.first_gradient, self.left, self.last = Window(), {}, {}, None
@@ -223,18 +223,18 @@ class _Watch:
                 self.now.unscaled = True
 
     def clips(self, seen: Mapping[str, Any]) -> bool:
-        """Whether these are gradients of the model's, from what a function that clips has in its hands."""
+        """Return whether these are gradients of the model's, from what a function that clips has in its hands."""
         gradients = {id(gradient) for gradient in seen.get("grads") or ()}
         if gradients:
             return any(id(p.grad) in gradients for p in self.parameters if p.grad is not None)
         parameters = seen.get("parameters")  # none of which has a gradient
         if isinstance(parameters, Tensor):
-            return id(parameters) in self.own
-        return not isinstance(parameters, list | tuple) or any(id(p) in self.own for p in parameters)
+            return id(parameters) in self.ours
+        return not isinstance(parameters, list | tuple) or any(id(p) in self.ours for p in parameters)
 
 
 def _rows_of(inputs: Any, batch: Any, items: int) -> Tensor | None:
-    """Which items of a batch these inputs are; None where they are others, or equal items leave it open."""
+    """Return which items of a batch these inputs are; None where they are others, or equal items leave it open."""
     ours = [part for _, part in tensors_in(batch) if part.ndim and len(part) == items]
     theirs = [part for _, part in tensors_in(inputs) if part.ndim]
     count = len(theirs[0]) if theirs else 0
@@ -248,15 +248,15 @@ def _rows_of(inputs: Any, batch: Any, items: int) -> Tensor | None:
     if count == items and all(torch.equal(a.detach(), b.detach()) for a, b in zip(ours, theirs, strict=True)):
         return torch.arange(items)
     places: dict[bytes, int] = {}
-    for place, row in enumerate(_bytes(ours)):
+    for number, row in enumerate(_bytes(ours)):
         if row in places:
             return None
-        places[row] = place
-    found = [places.get(row) for row in _bytes(theirs)]
-    return None if None in found or not found else torch.tensor(found)
+        places[row] = number
+    rows = [places.get(row) for row in _bytes(theirs)]
+    return None if None in rows or not rows else torch.tensor(rows)
 
 
 def _bytes(parts: list[Tensor]) -> list[bytes]:
-    """What each item consists of."""
+    """Return the bytes of each item."""
     rows = [part.detach().cpu().double().reshape(len(part), -1).numpy() for part in parts]
     return [b"".join(row[i].tobytes() for row in rows) for i in range(len(rows[0]))]

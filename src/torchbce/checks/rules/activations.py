@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from torchbce.checks.findings import Finding, Level, fail, not_applicable, passed, warn
+from torchbce.checks.catalogue.finding import Level, Outcome, fail, not_applicable, passed, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.fingerprint import SOFTMAX
 from torchbce.checks.probing.graph import (
     AVERAGING,
@@ -21,7 +22,6 @@ from torchbce.checks.probing.graph import (
 )
 from torchbce.checks.probing.ranges import Range, range_of
 from torchbce.checks.probing.trial import Trial, forward
-from torchbce.checks.rule import rule
 from torchbce.checks.rules import loss_function
 from torchbce.checks.rules.targets import are_probabilities
 
@@ -34,10 +34,10 @@ STEPS = 60
     "BCE004",
     "sigmoid-twice",
     "no activation comes before a loss that has its own",
-    on="model",
+    target="model",
     explains=("BCE007", "BCE013", "BCE015", "BCE016", "BCE020"),
 )
-def activation_before_logits(t: Trial) -> Finding:
+def activation_before_logits(t: Trial) -> Outcome:
     """BCE004: read off autograd's graph, and tried out where that does not tell; not guessed from the outputs."""
     loss = t.loss
     if _softmax_of_one(t):
@@ -89,7 +89,7 @@ def activation_before_logits(t: Trial) -> Finding:
     return passed()
 
 
-def _activation_before_sigmoid(t: Trial) -> Finding:
+def _activation_before_sigmoid(t: Trial) -> Outcome:
     """A ReLU and then a sigmoid: no probability below one half."""
     names = last_operations(t.outputs, 2)
     if len(names) == 2 and names[0][0] in SIGMOIDS:
@@ -112,7 +112,7 @@ def _activation_before_sigmoid(t: Trial) -> Finding:
 
 
 def _softmax_of_one(t: Trial) -> bool:
-    """Whether the last operation is a softmax along a dimension of one value."""
+    """Return whether the last operation is a softmax along a dimension of one value."""
     for name, _ in last_operations(t.outputs, 1):
         if name in ("Softmax", "LogSoftmax"):
             constant = t.outputs.detach().exp() if name == "LogSoftmax" else t.outputs.detach()
@@ -142,7 +142,7 @@ def _squashing(t: Trial, last: str, seen: Range) -> str:
 
 
 def _stays_within(t: Trial, sign: float) -> bool:
-    """Whether outputs stay within [0, 1] though the parameters are trained to raise, or lower, them, and they move."""
+    """Return whether outputs stay within [0, 1] though training raises, or lowers, them, and they move."""
     model = t.copy()
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
@@ -164,10 +164,10 @@ def _stays_within(t: Trial, sign: float) -> bool:
     "BCE005",
     "missing-sigmoid",
     "a loss of probabilities gets probabilities",
-    on="model",
+    target="model",
     explains=("BCE002", "BCE010", "BCE011", "BCE013", "BCE016", "BCE032"),
 )
-def missing_sigmoid(t: Trial) -> Finding:
+def missing_sigmoid(t: Trial) -> Outcome:
     """BCE005: by the values of the outputs, and by the operation that they come from, which may give any others."""
     if t.takes != "probabilities" and (
         t.loss is None or t.loss.takes != "probabilities" or t.loss.family in ("constant", "cross-talk")
@@ -195,7 +195,7 @@ def missing_sigmoid(t: Trial) -> Finding:
 
 
 def _may_be_anything(t: Trial) -> bool:
-    """Whether the outputs come from a linear layer, and through activations that do not keep them within [0, 1]."""
+    """Return whether the outputs come from a linear layer, by activations that do not keep them within [0, 1]."""
     for name, node in last_operations(t.outputs, 3, TRANSPARENT | AVERAGING):
         if name.startswith(LINEAR):
             return is_free_layer(node)

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from torchbce.checks.findings import Finding, not_applicable, passed, warn
-from torchbce.checks.rule import rule
+from torchbce.checks.catalogue.finding import Outcome, not_applicable, passed, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.rules.learning_curve import LN2, Log
 from torchbce.explanation.statistics.entropy import cross_entropy
 
@@ -18,8 +18,8 @@ SLOWER = 0.5  # times the first half's fall; a small learning rate falls as fast
 ONE, ZERO = math.log1p(math.exp(-1)), math.log1p(math.e)  # what targets 1 and 0 cost at a logit of 1
 
 
-@rule("BCE035", "above-base-rate", "the loss comes below what the base rate costs", on="log")
-def above_base_rate(log: Log) -> Finding:
+@rule("BCE035", "above-base-rate", "the loss comes below what the base rate costs", target="log")
+def above_base_rate(log: Log) -> Outcome:
     """BCE035: a constant answer reaches the entropy of the base rate, so a loss that stays above it has a reason."""
     share = log.base_rate
     if share is None or not 0 < share < 1:
@@ -54,7 +54,7 @@ def sigmoid_twice_floor(share: float) -> float:
 
 
 def fits_sigmoid_twice(losses: np.ndarray, share: float) -> bool:
-    """Whether every loss lies between the least and the most that logits in [0, 1] can cost.
+    """Return whether every loss lies between the least and the most that logits in [0, 1] can cost.
 
     The batches of an epoch need not have exactly the base rate: it may be off by a hundredth.
     """
@@ -63,12 +63,12 @@ def fits_sigmoid_twice(losses: np.ndarray, share: float) -> bool:
 
 
 def _stays_above(losses: np.ndarray, entropy: float) -> bool:
-    """Whether no epoch comes down near the entropy, and it does not look as if later ones would.
+    """Return whether no epoch comes down near the entropy, and it does not look as if later ones would.
 
     A fall that slows down ends at the limit of a geometric series; one that hardly slows down may go anywhere.
     """
-    place = ABOVE * entropy
-    if not (np.isfinite(losses).all() and (losses > place).all()):
+    level = ABOVE * entropy
+    if not (np.isfinite(losses).all() and (losses > level).all()):
         return False
     if losses[-3] - losses[-1] > SLOW * (losses[-1] - entropy):
         return False
@@ -78,4 +78,4 @@ def _stays_above(losses: np.ndarray, entropy: float) -> bool:
     before, after = first - half, half - last
     if after <= 0:
         return True
-    return after <= SLOWER * before and last - after * after / (before - after) > place
+    return after <= SLOWER * before and last - after * after / (before - after) > level

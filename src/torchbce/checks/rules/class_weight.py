@@ -6,17 +6,17 @@ import math
 
 import torch
 
-from torchbce.checks.findings import Finding, not_applicable, passed, warn
+from torchbce.checks.catalogue.finding import Outcome, not_applicable, passed, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.trial import Trial
-from torchbce.checks.rule import rule
 
 RARE = 2.5  # times as many of the other class
 NEAR = 0.25  # of the logarithm of the ratio, beside what chance does in a batch
 SURE = 5.0  # standard errors, to tell a weight from its inverse
 
 
-@rule("BCE040", "pos-weight-inverted", "pos_weight lifts the rare class", on="model")
-def pos_weight_inverted(t: Trial) -> Finding:
+@rule("BCE040", "pos-weight-inverted", "pos_weight lifts the rare class", target="model")
+def pos_weight_inverted(t: Trial) -> Outcome:
     """BCE040: a weight that is the ratio of the batch's ones to its zeros; that of zeros to ones balances them."""
     if t.loss is None or t.loss.family != "bce" or t.recoded:
         return not_applicable("the loss is not BCE, or fails on plain outputs")
@@ -28,11 +28,11 @@ def pos_weight_inverted(t: Trial) -> Finding:
         return not_applicable("pos_weight has another length than there are labels")
     if len(weights) == 1:
         ones, zeros = [sum(ones)], [sum(zeros)]
-    told = [_is_inverted(w, p, n) for w, p, n in zip(weights, ones, zeros, strict=True)]
-    telling = [found for found in told if found is not None]
+    inverted = [_is_inverted(w, p, n) for w, p, n in zip(weights, ones, zeros, strict=True)]
+    telling = [is_inverted for is_inverted in inverted if is_inverted is not None]
     if not telling or sum(telling) < 0.8 * len(telling):
         return passed()
-    k = told.index(True)
+    k = inverted.index(True)
     where = f" of label {k + 1}" if len(weights) > 1 else ""
     share, right = ones[k] / (ones[k] + zeros[k]), zeros[k] / ones[k]
     return warn(
@@ -44,7 +44,7 @@ def pos_weight_inverted(t: Trial) -> Finding:
 
 
 def _counts(t: Trial) -> tuple[list[int], list[int]]:
-    """How many ones and zeros each label has, of the targets that count."""
+    """Return how many ones and zeros each label has, of the targets that count."""
     y = t.targets.detach()
     counts = torch.ones_like(y, dtype=torch.bool) if t.counts is None else t.counts
     columns = y.shape[1] if y.ndim == 2 else 1
@@ -54,7 +54,7 @@ def _counts(t: Trial) -> tuple[list[int], list[int]]:
 
 
 def _is_inverted(weight: float, ones: int, zeros: int) -> bool | None:
-    """Whether a weight is the ratio of ones to zeros, or the share of ones; None where a batch cannot tell."""
+    """Return whether a weight is the ratio of ones to zeros, or the share of ones; None where a batch cannot tell."""
     if not ones or not zeros or weight <= 0:
         return None
     ratio, error = math.log(ones / zeros), math.sqrt(1 / ones + 1 / zeros)

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from torchbce.checks.findings import Finding, not_applicable, passed, tip, warn
+from torchbce.checks.catalogue.finding import Outcome, not_applicable, passed, tip, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.trial import Trial
-from torchbce.checks.rule import rule
 from torchbce.common.batch import call
 
 FEWEST = 64  # weights, to see a distribution
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
 
 
-@rule("BCE042", "frozen-at-random", "what is frozen was trained before", on="model", explains=("BCE013", "BCE016"))
-def frozen_at_random(t: Trial) -> Finding:
+@rule("BCE042", "frozen-at-random", "what is frozen was trained before", target="model", explains=("BCE013", "BCE016"))
+def frozen_at_random(t: Trial) -> Outcome:
     """BCE042: weights of frozen layers, beside the distributions that torch draws its first weights from.
 
     A warning where it is the only one and what is trained comes before it, or where other frozen layers were trained.
@@ -69,7 +69,7 @@ def _weights(layer: nn.Module) -> Iterator[tuple[Tensor, float]]:
 
 
 def _is_new(weight: Tensor, limit: float) -> bool:
-    """Whether these are draws of that distribution: Kolmogorov's distance, and no weight beyond the limit."""
+    """Return whether these are draws of that distribution: Kolmogorov's distance, and no weight beyond the limit."""
     w = weight.detach().double().flatten()
     if weight.dtype in (torch.float16, torch.bfloat16) or not bool(w.isfinite().all()):
         return False

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import nn
 
-from torchbce.checks.findings import Finding, Level, fail, finding, not_applicable, passed, warn
+from torchbce.checks.catalogue.finding import Level, Outcome, fail, not_applicable, outcome, passed, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.by_design import last_is_not_trained
 from torchbce.checks.probing.copies import seed
 from torchbce.checks.probing.graph import name_of, nodes_from
 from torchbce.checks.probing.trial import Trial
-from torchbce.checks.rule import rule
 from torchbce.checks.rules.targets import is_binary
 from torchbce.common.batch import call
 
@@ -21,8 +21,8 @@ ROUNDING = 1e-5  # times the usual gradient
 DRAWS = 24  # of what is random in a model, of its weights and of its inputs, for a layer that is used at times
 
 
-@rule("BCE016", "dead-gradient", "every parameter gets a gradient", on="model", explains=("BCE013",))
-def dead_gradient(t: Trial) -> Finding:
+@rule("BCE016", "dead-gradient", "every parameter gets a gradient", target="model", explains=("BCE013",))
+def dead_gradient(t: Trial) -> Outcome:
     """BCE016: on the batch and after a step, as a layer may be 0 at the start on purpose; then with other draws of what
     is random, and with other weights, as a layer may be used for some items only.
     """
@@ -56,17 +56,17 @@ def dead_gradient(t: Trial) -> Finding:
 
 def _to_train(t: Trial) -> set[str]:
     """The names of the parameters that are looked at: those that the optimizer has, which is BCE017's business."""
-    names = {name for name, p in t.own.model.named_parameters() if p.requires_grad}
-    if t.own.optimizer is None:
+    names = {name for name, p in t.user.model.named_parameters() if p.requires_grad}
+    if t.user.optimizer is None:
         return names
-    held = {id(p) for group in t.own.optimizer.param_groups for p in group["params"]}
-    return {name for name, p in t.own.model.named_parameters() if name in names and id(p) in held} or names
+    held = {id(p) for group in t.user.optimizer.param_groups for p in group["params"]}
+    return {name for name, p in t.user.model.named_parameters() if name in names and id(p) in held} or names
 
 
-def _unreached(t: Trial, seen: dict[str, float]) -> Finding:
+def _unreached(t: Trial, seen: dict[str, float]) -> Outcome:
     missing = [name for name, size in seen.items() if size < 0]
     if missing:
-        return finding(
+        return outcome(
             Level.FAIL if len(missing) == len(seen) else Level.WARN,
             f"{len(missing)} of {len(seen)} parameters get no gradient: {_some(missing)}",
             "use these layers, or freeze them: requires_grad_(False); look for detach() and no_grad()",
@@ -83,8 +83,8 @@ def _unreached(t: Trial, seen: dict[str, float]) -> Finding:
     )
 
 
-def _without_effect(t: Trial, seen: dict[str, float]) -> Finding:
-    """Weights that may be any others, and have no gradient but by rounding: of scores that are equal in a softmax."""
+def _without_effect(t: Trial, seen: dict[str, float]) -> Outcome:
+    """Find weights with no gradient but rounding errors, as of scores that are equal in a softmax."""
     usual = sorted(seen.values())[len(seen) // 2]
     small = [name for name, size in seen.items() if size < ROUNDING * usual and "bias" not in name]
     idle = [name for name in small if _moves_nothing(t, name)]
@@ -98,7 +98,7 @@ def _without_effect(t: Trial, seen: dict[str, float]) -> Finding:
 
 
 def _moves_nothing(t: Trial, name: str) -> bool:
-    """Whether the loss stays as it is whatever a parameter is, and whatever the others are, as experts have items."""
+    """Return whether no value of a parameter moves the loss, whatever the others are, as experts have items."""
     model = t.copy()
     with torch.no_grad():
         for draw in range(DRAWS // 2):
@@ -115,7 +115,7 @@ def _moves_nothing(t: Trial, name: str) -> bool:
 
 
 def _cancels(t: Trial, name: str, seen: dict[str, float]) -> bool:
-    """Whether this is the bias of a layer that is trained, and no value of it moves the loss: as before BatchNorm."""
+    """Return whether this is the bias of a trained layer and no value of it moves the loss, as before BatchNorm."""
     layer, _, last = name.rpartition(".")
     if "bias" not in last or not any(size > 0 for other, size in seen.items() if other.rpartition(".")[0] == layer):
         return False
@@ -123,7 +123,7 @@ def _cancels(t: Trial, name: str, seen: dict[str, float]) -> bool:
 
 
 def _only_padding(t: Trial, name: str) -> bool:
-    """Whether this is the table of an embedding that was asked for nothing but padding."""
+    """Return whether this is the table of an embedding that was asked for nothing but padding."""
     model = t.copy()
     layer = model.get_submodule(name.rpartition(".")[0])
     padding = getattr(layer, "padding_idx", None)
@@ -144,10 +144,10 @@ def _shake(model: nn.Module) -> None:
                 parameter.add_(torch.randn_like(parameter) * parameter.std())
 
 
-@rule("BCE017", "optimizer-coverage", "the optimizer has every parameter", on="model")
-def optimizer_coverage(t: Trial) -> Finding:
+@rule("BCE017", "optimizer-coverage", "the optimizer has every parameter", target="model")
+def optimizer_coverage(t: Trial) -> Outcome:
     """BCE017: on the user's own objects, which are only looked at."""
-    model, optimizer, hidden = t.own.model, t.own.optimizer, _unregistered(t)
+    model, optimizer, hidden = t.user.model, t.user.optimizer, _unregistered(t)
     if hidden:
         return fail(
             f"model.parameters() does not know the layers in {_some(hidden)}, which the outputs depend on: they are "
@@ -175,7 +175,7 @@ def optimizer_coverage(t: Trial) -> Finding:
 
 
 def _left_to_another(t: Trial, left: list[str]) -> bool:
-    """Whether parameters that an optimizer does not have are those of an adversary, or get no gradient anyway."""
+    """Return whether parameters that no optimizer has are an adversary's, or get no gradient anyway."""
     parameters = dict(t.model.named_parameters())
     if len(left) < len(parameters) and not any(name in _in_the_graph(t) for name in left):
         return True
@@ -197,24 +197,24 @@ def _in_the_graph(t: Trial) -> set[str]:
 
 
 def _unregistered(t: Trial) -> list[str]:
-    """Attributes with layers in plain lists and dicts that the loss depends on."""
+    """Return the attributes with layers in plain lists and dicts that the loss depends on."""
     known = {id(p) for p in t.model.parameters()}
-    found = {}
+    layers = {}
     for name, module in t.model.named_modules():
         for attribute, value in vars(module).items():
             if not attribute.startswith("_"):
                 parameters = [p for p in _parameters_in(value) if p.requires_grad and id(p) not in known]
                 if parameters:
-                    found[f"{name}.{attribute}".lstrip(".")] = parameters
-    if not found or not t.outputs.requires_grad:
+                    layers[f"{name}.{attribute}".lstrip(".")] = parameters
+    if not layers or not t.outputs.requires_grad:
         return []
-    everything = [p for parameters in found.values() for p in parameters]
+    everything = [p for parameters in layers.values() for p in parameters]
     try:
         gradients = torch.autograd.grad(t.outputs.sum(), everything, allow_unused=True, retain_graph=True)
     except RuntimeError:  # reentrant checkpoints
         return []
     used = {id(p) for p, gradient in zip(everything, gradients, strict=True) if gradient is not None}
-    return [name for name, parameters in found.items() if any(id(p) in used for p in parameters)]
+    return [name for name, parameters in layers.items() if any(id(p) in used for p in parameters)]
 
 
 def _parameters_in(value: object) -> Iterator[nn.Parameter]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchbce.checks.findings import Finding, fail, not_applicable, passed, warn
+from torchbce.checks.catalogue.finding import Outcome, fail, not_applicable, passed, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.parts import tensors_in
 from torchbce.checks.probing.trial import Trial
-from torchbce.checks.rule import rule
 
 FEWEST = 8  # items, and values
 STILL = 1e-4  # of a number's size; float32 has seven digits
@@ -20,10 +20,10 @@ BYTE = 255.0
     "BCE041",
     "inputs-alike",
     "inputs differ, and are scaled once",
-    on="model",
+    target="model",
     explains=("BCE011", "BCE013", "BCE014", "BCE015", "BCE016"),
 )
-def inputs_alike(t: Trial) -> Finding:
+def inputs_alike(t: Trial) -> Outcome:
     """BCE041: all items equal or nearly so, and pictures of bytes that are divided by 255 twice."""
     parts = [part.detach() for _, part in tensors_in(t.inputs, "inputs") if part.ndim and len(part) == len(t.targets)]
     parts = [part for part in parts if part[:1].numel()]
@@ -60,13 +60,13 @@ def inputs_alike(t: Trial) -> Finding:
 
 
 def _spread(part: Tensor) -> float:
-    """How far items differ, in the place where they differ most, beside the size of the numbers there."""
+    """Return how far items differ, in the place where they differ most, beside the size of the numbers there."""
     rows = part.double().reshape(len(part), -1)
     return float((rows.std(0) / rows.abs().amax(0).clamp(min=1e-300)).max())
 
 
 def _is_divided_twice(part: Tensor) -> bool:
-    """Whether all numbers are a byte / 255 / 255, or a picture's numbers just fill 0 to 1 / 255."""
+    """Return whether all numbers are a byte / 255 / 255, or a picture's numbers just fill 0 to 1 / 255."""
     low, high = (bound.item() for bound in part.aminmax())
     if low < 0 or not 0 < high <= (1 + 1e-3) / BYTE or part[0].numel() < 16:
         return False

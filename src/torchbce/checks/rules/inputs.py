@@ -8,20 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchbce.checks.findings import Finding, Level, fail, finding, not_applicable, passed, warn
+from torchbce.checks.catalogue.finding import Level, Outcome, fail, not_applicable, outcome, passed, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.by_design import one_class_by_design
 from torchbce.checks.probing.copies import copied, seed
 from torchbce.checks.probing.parts import take_rows, tensors_in
 from torchbce.checks.probing.trial import Trial, forward
-from torchbce.checks.rule import rule
 from torchbce.checks.rules.targets import is_binary
 from torchbce.common.batch import call, swallowed_by
 
 ROUNDINGS = 8
 
 
-@rule("BCE015", "input-ignored", "outputs depend on the inputs", on="model", explains=("BCE013", "BCE016"))
-def input_ignored(t: Trial) -> Finding:
+@rule("BCE015", "input-ignored", "outputs depend on the inputs", target="model", explains=("BCE013", "BCE016"))
+def input_ignored(t: Trial) -> Outcome:
     """BCE015: all inputs together, then each of several."""
     if t.outputs.ndim == 0 or t.outputs.shape[0] < 2:
         return not_applicable("one item only")
@@ -49,7 +49,7 @@ def input_ignored(t: Trial) -> Finding:
     masks = all(
         len(torch.unique(parts[str(name)])) <= 2 and not parts[str(name)].is_floating_point() for name in ignored
     )
-    return finding(
+    return outcome(
         Level.TIP if masks else Level.WARN,
         f"the outputs stay the same whatever {names} {'is' if len(ignored) == 1 else 'are'}: nothing is learned "
         "from it",
@@ -59,13 +59,13 @@ def input_ignored(t: Trial) -> Finding:
 
 
 def _ignored_in_both(model: nn.Module, t: Trial, names: list[str]) -> list[str | None]:
-    """In training and in evaluation: before any training a deep network with BatchNorm is alive in the first only."""
+    """Return the inputs ignored in both modes: a new network with BatchNorm may be alive in training only."""
     ignored = _ignored(copied(model).eval(), t, names)
     return [name for name in ignored if name in _ignored(copied(model), t, names)] if ignored else []
 
 
 def _ignored(model: nn.Module, t: Trial, names: list[str]) -> list[str | None]:
-    """Inputs that may be exchanged between the items; None for all of them together."""
+    """Return the inputs that may be exchanged between the items; None stands for all of them together."""
     with torch.no_grad():
         outputs = _answers(model, t.inputs, t)
         rows = torch.arange(len(t.targets))
@@ -82,14 +82,14 @@ def _ignored(model: nn.Module, t: Trial, names: list[str]) -> list[str | None]:
 
 
 def _answers(model: nn.Module, inputs: Any, t: Trial) -> list[Tensor]:
-    """All that the loss takes of what a model returns, with the same random numbers each time."""
+    """Return all that the loss takes of what a model returns, with the same random numbers each time."""
     seed()
-    found = dict(tensors_in(call(model, inputs)))
-    return [found[name] for name in (t.reached or {t.place}) if name in found] or [*found.values()][:1]
+    by_name = dict(tensors_in(call(model, inputs)))
+    return [by_name[name] for name in (t.reached or {t.path}) if name in by_name] or [*by_name.values()][:1]
 
 
 def _alike(first: list[Tensor], second: list[Tensor]) -> bool:
-    """Whether tensors are the same but for rounding."""
+    """Return whether tensors are the same but for rounding."""
     for one, other in zip(first, second, strict=True):
         if one.shape != other.shape:
             return False
@@ -123,8 +123,14 @@ def _take_steps(model: nn.Module, t: Trial) -> None:
         optimizer.step()
 
 
-@rule("BCE019", "batch-mixing", "in evaluation an item does not depend on the others", on="model", explains=("BCE013",))
-def batch_mixing(t: Trial) -> Finding:
+@rule(
+    "BCE019",
+    "batch-mixing",
+    "in evaluation an item does not depend on the others",
+    target="model",
+    explains=("BCE013",),
+)
+def batch_mixing(t: Trial) -> Outcome:
     """BCE019: in evaluation, when BatchNorm too treats items alone."""
     if t.outputs.ndim == 0 or len(t.outputs) != len(t.targets) or not t.can_be_cut:
         return not_applicable("inputs or outputs are not one per item")
@@ -148,8 +154,8 @@ def batch_mixing(t: Trial) -> Finding:
     return passed()
 
 
-def _two_passes_differ(t: Trial) -> Finding:
-    """Because something is drawn at random, or because something is kept from the first pass."""
+def _two_passes_differ(t: Trial) -> Outcome:
+    """Find why two passes differ, by random numbers or by what the first pass leaves."""
     model = t.copy().eval()
     with torch.no_grad():
         seed()
@@ -171,10 +177,10 @@ def _two_passes_differ(t: Trial) -> Finding:
 
 
 def _samples(model: nn.Module, t: Trial) -> bool:
-    """Whether the loss takes two and more other tensors, which do not change: a mean and a variance, as in a VAE."""
+    """Return whether the loss takes two or more other tensors that do not change: mean and variance, as in a VAE."""
     with torch.no_grad():
         first, second = (dict(tensors_in(call(model, t.inputs))) for _ in range(2))
-    others = [name for name in t.reached if name != t.place and name in first and name in second]
+    others = [name for name in t.reached if name != t.path and name in first and name in second]
     return len(others) > 1 and all(torch.equal(first[name], second[name]) for name in others)
 
 

@@ -7,15 +7,15 @@ import itertools
 import torch
 from torch import Tensor
 
-from torchbce.checks.findings import Finding, fail, not_applicable, passed
+from torchbce.checks.catalogue.finding import Outcome, fail, not_applicable, passed
 from torchbce.checks.rules.targets import is_binary
 
 CERTAIN = 8.0  # standard errors by which targets in another order go with the outputs
 CHANCE = 4.0  # standard errors within which those as they are do not
 
 
-def transposed(outputs: Tensor, targets: Tensor) -> Finding:
-    """Targets that do not go with their outputs, and do in another order of dimensions."""
+def transposed(outputs: Tensor, targets: Tensor) -> Outcome:
+    """Find targets that do not go with their outputs, and do in another order of dimensions."""
     if outputs.ndim < 2 or outputs.ndim > 4 or min(outputs.shape) < 2 or not is_binary(targets):
         return not_applicable("outputs have one dimension, or targets are not 0 and 1")
     shape = outputs.shape
@@ -42,7 +42,7 @@ def transposed(outputs: Tensor, targets: Tensor) -> Finding:
 
 
 def _association(x: Tensor, y: Tensor) -> float:
-    """How far the mean output of targets 1 is above that of targets 0, in standard errors."""
+    """Return how far the mean output of targets 1 is above that of targets 0, in standard errors."""
     ones, zeros = x[y == 1], x[y == 0]
     if len(ones) < 2 or len(zeros) < 2:
         return 0.0

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from torchbce.checks.findings import Finding, Level, fail, finding, not_applicable, passed, tip, warn
-from torchbce.checks.rule import rule
+from torchbce.checks.catalogue.finding import Level, Outcome, fail, not_applicable, outcome, passed, tip, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.explanation.statistics.decomposition import Decomposition
 from torchbce.explanation.statistics.entropy import cross_entropy
 
@@ -44,10 +44,10 @@ class Log:
     "BCE021",
     "impossible-loss",
     "the loss is possible",
-    on="log",
+    target="log",
     explains=("BCE020", "BCE023", "BCE025", "BCE026", "BCE035"),
 )
-def impossible_loss(log: Log) -> Finding:
+def impossible_loss(log: Log) -> Outcome:
     """BCE021."""
     train, valid, from_logits = log.train, log.valid, log.from_logits
     for name, values in (("train", train), ("valid", valid)):
@@ -68,8 +68,8 @@ def impossible_loss(log: Log) -> Finding:
     return passed()
 
 
-@rule("BCE020", "stuck", "the loss moves", on="log", explains=("BCE025", "BCE026", "BCE035"))
-def stuck(log: Log) -> Finding:
+@rule("BCE020", "stuck", "the loss moves", target="log", explains=("BCE025", "BCE026", "BCE035"))
+def stuck(log: Log) -> Outcome:
     """BCE020: the two places where losses get stuck mean different things."""
     train, base_rate = log.train, log.base_rate
     if len(train) < FEWEST_EPOCHS:
@@ -94,41 +94,41 @@ def stuck(log: Log) -> Finding:
             places = [(at_zero, LN2, why)]
         words = f"{entropy:.4f}, what always answering {100 * base_rate:.4g} % costs: only the base rate was learned"
         places.append((words, entropy, "are the inputs used? run check(model, batch, loss_func, optimizer)"))
-    for words, place, fix in places:
-        epochs = _stays_at(train, place)
-        if epochs and (log.valid is None or not _came_below(log.valid, place)):
+    for words, level, fix in places:
+        epochs = _stays_at(train, level)
+        if epochs and (log.valid is None or not _came_below(log.valid, level)):
             return warn(
                 f"the last {epochs} epochs stand near {words}, and do not fall ({train[-epochs]:.4f} to "
                 f"{train[-1]:.4f})",
                 fix,
-                {"place": place},
+                {"place": level},
             )
-        if (np.abs(last - place) < 0.005 * place / LN2).all():  # rare events cost little, and so does learning them
+        if (np.abs(last - level) < 0.005 * level / LN2).all():  # rare events cost little, and so does learning them
             return warn(
                 f"the last {FEWEST_EPOCHS} epochs stand at {words} ({', '.join(f'{loss:.4f}' for loss in last)})",
                 fix,
-                {"place": place},
+                {"place": level},
             )
     return passed()
 
 
-def _stays_at(losses: np.ndarray, place: float) -> int:
-    """For how many epochs, up to the last, a loss is near a place, the later ones no lower; 0 where that is not so."""
-    away = np.flatnonzero(np.abs(losses / place - 1) > NEAR)
+def _stays_at(losses: np.ndarray, level: float) -> int:
+    """Return for how many epochs, up to the last, a loss is near a level, the later ones no lower; 0 where none is."""
+    away = np.flatnonzero(np.abs(losses / level - 1) > NEAR)
     tail = losses[away[-1] + 1 :] if len(away) else losses
     if len(tail) < 2 * FEWEST_EPOCHS:
         return 0
     third = len(tail) // 3
     fall = float(tail[:third].mean() - tail[-third:].mean())
-    return len(tail) if fall < NO_FALL * place or fall < np.abs(np.diff(tail)).mean() else 0
+    return len(tail) if fall < NO_FALL * level or fall < np.abs(np.diff(tail)).mean() else 0
 
 
-def _came_below(losses: np.ndarray, place: float) -> bool:
-    return bool(losses.min() < (1 - NEAR) * place)
+def _came_below(losses: np.ndarray, level: float) -> bool:
+    return bool(losses.min() < (1 - NEAR) * level)
 
 
-@rule("BCE022", "epoch-average", "the epoch's loss is the mean over items", on="log", explains=("BCE035",))
-def epoch_average(log: Log) -> Finding:
+@rule("BCE022", "epoch-average", "the epoch's loss is the mean over items", target="log", explains=("BCE035",))
+def epoch_average(log: Log) -> Outcome:
     """BCE022: what is printed beside the mean over items, and which other number of these batches it is."""
     train, batch_losses, batch_counts = log.train, log.batch_losses, log.batch_counts
     if batch_losses is None or batch_counts is None:
@@ -154,7 +154,7 @@ def epoch_average(log: Log) -> Finding:
     )
     what = name or "which is no sum or mean of these batches that is known"
     sizes = f": the last batch has {counts[-1]:g} items and the weight of {counts[0]:g}" if name == BATCH_MEANS else ""
-    return finding(
+    return outcome(
         Level.FAIL if name else Level.WARN,
         f"epoch {epoch + 1} prints {printed:.6f}, {what}; the mean over its items is {right:.6f}{sizes}",
         "meter = torchbce.EpochBCE(loss_func)\nmeter.update(loss, targets)  # in each batch\nprint(meter)",
@@ -186,15 +186,19 @@ BOOKS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 
 def _rounding(printed: float) -> float:
-    """Half a unit of the last digit that was printed, and at least what adding up in float32 loses."""
+    """Return half a unit of the last digit that was printed, and at least what adding up in float32 loses."""
     digits = len(repr(float(printed)).partition(".")[2]) if "e" not in repr(float(printed)) else 17
     return max(0.5001 * 10.0**-digits, 1e-6 * abs(printed))
 
 
 @rule(
-    "BCE023", "other-unit", "losses that are compared have one unit and one objective", on="log", explains=("BCE035",)
+    "BCE023",
+    "other-unit",
+    "losses that are compared have one unit and one objective",
+    target="log",
+    explains=("BCE035",),
 )
-def other_unit(log: Log) -> Finding:
+def other_unit(log: Log) -> Outcome:
     """BCE023: a constant ratio of two curves is a unit; that of the first epochs says which."""
     train, valid, batch_size = log.train, log.valid, log.batch_size
     if valid is None or len(train) < FEWEST_EPOCHS:
@@ -223,7 +227,7 @@ def other_unit(log: Log) -> Finding:
     return passed()
 
 
-def _other_unit(ratio: float, exact: bool, words: str) -> Finding:
+def _other_unit(ratio: float, exact: bool, words: str) -> Outcome:
     return warn(
         f"valid / train is {'' if exact else 'about '}{ratio:.4f} in every epoch: {words}",
         "print both in nats per item: total / items",
@@ -231,8 +235,8 @@ def _other_unit(ratio: float, exact: bool, words: str) -> Finding:
     )
 
 
-@rule("BCE024", "counted-twice", "every item is counted once", on="log")
-def counted_twice(log: Log) -> Finding:
+@rule("BCE024", "counted-twice", "every item is counted once", target="log")
+def counted_twice(log: Log) -> Outcome:
     """BCE024."""
     seen, size = log.items_seen, log.dataset_size
     if seen is None or size is None:
@@ -250,8 +254,8 @@ def counted_twice(log: Log) -> Finding:
     )
 
 
-@rule("BCE025", "validation-below-train", "training loss is measured like validation loss", on="log")
-def validation_below_train(log: Log) -> Finding:
+@rule("BCE025", "validation-below-train", "training loss is measured like validation loss", target="log")
+def validation_below_train(log: Log) -> Outcome:
     """BCE025."""
     train, valid, running = log.train, log.valid, log.running
     if valid is None:
@@ -267,8 +271,8 @@ def validation_below_train(log: Log) -> Finding:
     return passed()
 
 
-@rule("BCE026", "overfitting", "validation loss does not rise for long", on="log")
-def overfitting(log: Log) -> Finding:
+@rule("BCE026", "overfitting", "validation loss does not rise for long", target="log")
+def overfitting(log: Log) -> Outcome:
     """BCE026: persistence and size, since one epoch up is noise."""
     valid, decompositions = log.valid, log.decompositions
     if valid is not None and decompositions is not None and len(decompositions) != len(valid):
@@ -289,7 +293,7 @@ def overfitting(log: Log) -> Finding:
 
 
 def _rise(valid: np.ndarray, best: int) -> tuple[float, bool]:
-    """How far the loss has risen since its best epoch, and whether that is not chance.
+    """Return how far the loss has risen since its best epoch, and whether that is not chance.
 
     The rank test of Mann and Kendall on the epochs after the best: in a curve that only scatters they do not rise. The
     best epoch is the luckiest, so it is left out, and the rise is counted from its neighbours.
@@ -309,8 +313,8 @@ def _rise(valid: np.ndarray, best: int) -> tuple[float, bool]:
     return end - start, (score - 1) / error > 3.1  # p < 0.001
 
 
-@rule("BCE034", "diverging", "the training loss falls", on="log", explains=("BCE026", "BCE035"))
-def diverging(log: Log) -> Finding:
+@rule("BCE034", "diverging", "the training loss falls", target="log", explains=("BCE026", "BCE035"))
+def diverging(log: Log) -> Outcome:
     """BCE034: one epoch up is noise; several to twice the best are not."""
     train = log.train
     if len(train) <= FEWEST_EPOCHS:
@@ -354,7 +358,7 @@ def _exploded(losses: np.ndarray) -> int | None:
 
 
 def _part_that_rose(decompositions: Sequence[Decomposition] | None, best: int) -> tuple[str, str, dict[str, float]]:
-    """In words, what to do, and the numbers."""
+    """Return in words which part rose, what to do, and the numbers."""
     if decompositions is None:
         return "", "where only calibration got worse (torchbce.explain shows it), calibrate instead of stopping", {}
     first, last = decompositions[best], decompositions[-1]

@@ -5,20 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchbce.checks.findings import Finding, Level, fail, not_applicable, passed
+from torchbce.checks.catalogue.finding import Level, Outcome, fail, not_applicable, passed
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.parts import tensors_in
 from torchbce.checks.probing.trial import Trial
-from torchbce.checks.rule import rule
 
 
 @rule(
     "BCE002",
     "non-finite",
     "numbers are finite",
-    on="model",
+    target="model",
     explains=("BCE010", "BCE021", "BCE027", "BCE028", "BCE030", "BCE031", "BCE032"),
 )
-def all_finite(t: Trial) -> Finding:
+def all_finite(t: Trial) -> Outcome:
     """BCE002: where the outputs or the loss are not finite, the first tensor on the way to them that is not.
 
     A model or a loss may leave out what is not finite.
@@ -38,10 +38,10 @@ def all_finite(t: Trial) -> Finding:
     "BCE032",
     "loss-runs",
     "the loss can be computed and differentiated",
-    on="model",
+    target="model",
     explains=("BCE013", "BCE015", "BCE016", "BCE019"),
 )
-def loss_runs(t: Trial) -> Finding:
+def loss_runs(t: Trial) -> Outcome:
     """BCE032: as in a training step."""
     model = t.copy()
     try:
@@ -64,8 +64,8 @@ def _advice(t: Trial) -> str:
     return "call it as loss_func(outputs, targets), with tensors of one shape and dtype"
 
 
-def finite(**tensors: Tensor) -> Finding:
-    """NaN and infinities, in the first tensor that has any."""
+def finite(**tensors: Tensor) -> Outcome:
+    """Find NaN and infinities, in the first tensor that has any."""
     for name, tensor in tensors.items():
         values = tensor.detach().flatten()
         wrong = (~values.isfinite()).nonzero().flatten() if values.is_floating_point() else torch.zeros(0)

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchbce.checks.findings import Finding, fail, not_applicable, passed, warn
+from torchbce.checks.catalogue.finding import Outcome, fail, not_applicable, passed, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.copies import copied, seed
 from torchbce.checks.probing.parts import take_rows
 from torchbce.checks.probing.trial import DROPOUTS, Trial
 from torchbce.checks.probing.watched import watched
-from torchbce.checks.rule import rule
 from torchbce.checks.rules.step_loss import judged
 from torchbce.explanation.statistics.entropy import cross_entropy
 
@@ -32,7 +32,7 @@ PLAIN = 1e-3  # the learning rate of Adam
 
 @dataclass(frozen=True)
 class Run:
-    """Some steps of a copy.
+    """The losses of some steps of a copy, and how far its weights moved.
 
     Attributes:
         losses: before each step, as far as they are finite.
@@ -46,50 +46,50 @@ class Run:
 
     @property
     def lowest(self) -> float:
-        """Of the last ten losses, as a loss may jump."""
+        """Return the lowest of the last ten losses, as a loss may jump."""
         return min(self.losses[-10:])
 
 
-@rule("BCE039", "optimizer-settings", "the optimizer lowers the loss", on="model")
-def optimizer_settings(t: Trial) -> Finding:
+@rule("BCE039", "optimizer-settings", "the optimizer lowers the loss", target="model")
+def optimizer_settings(t: Trial) -> Outcome:
     """BCE039: what is said rests on the losses of copies and on how far weights move, not on the settings' values."""
-    optimizer = t.own.optimizer
+    optimizer = t.user.optimizer
     if optimizer is None:
         return not_applicable("needs the optimizer")
     groups = optimizer.param_groups
     held = {id(p) for group in groups for p in group["params"]}
-    if not any(p.requires_grad and id(p) in held for p in t.own.model.parameters()):
+    if not any(p.requires_grad and id(p) in held for p in t.user.model.parameters()):
         return not_applicable("the optimizer has no parameter of the model that is trained")
     if any(not isinstance(group.get("lr"), float | int | Tensor) for group in groups):
         return not_applicable("the optimizer has no learning rate")
-    if any(group.get("maximize") for group in groups) and (found := _maximizes(t)) is not None:
-        return found
+    if any(group.get("maximize") for group in groups) and (outcome := _maximizes(t)) is not None:
+        return outcome
     if isinstance(optimizer, torch.optim.LBFGS):
         return not_applicable("LBFGS chooses its own steps, and cannot be copied")
     if all(float(group["lr"]) == 0 for group in groups):
         return not_applicable("the learning rate is 0 now")
-    run, plain = _run(t, lambda model, twin: twin), _run(t, lambda model, twin: _plain(model))
+    run, plain = _run(t, lambda model, model_copy: model_copy), _run(t, lambda model, model_copy: _plain(model))
     if len(plain.losses) < STEPS or plain.losses[0] - plain.lowest < 0.01 * max(1.0, plain.losses[0]):
         return passed("a plain optimizer hardly lowers the loss either")
-    found = _diverged(t, run, plain) or _stands(groups, run) or _decayed(t, groups)
-    return found or passed(f"{run.losses[0]:.4f} to {run.losses[-1]:.4f} in {STEPS} steps")
+    outcome = _diverged(t, run, plain) or _stands(groups, run) or _decayed(t, groups)
+    return outcome or passed(f"{run.losses[0]:.4f} to {run.losses[-1]:.4f} in {STEPS} steps")
 
 
-def _maximizes(t: Trial) -> Finding | None:
-    """maximize=True, unless step gives it the negative of the loss."""
-    if not all(group.get("maximize") for group in t.own.optimizer.param_groups):  # type: ignore[union-attr]
+def _maximizes(t: Trial) -> Outcome | None:
+    """Find maximize=True, unless step gives it the negative of the loss."""
+    if not all(group.get("maximize") for group in t.user.optimizer.param_groups):  # type: ignore[union-attr]
         return None
     if t.loss is None or t.loss.family != "bce" or t.loss.scale < 0:
         return None
-    if t.own.step is not None:
+    if t.user.step is not None:
         windows = watched(t).windows
-        kinds = {judged(t, found).kind for found in windows[0].passes} if windows else set()
+        kinds = {judged(t, ran).kind for ran in windows[0].passes} if windows else set()
         if kinds != {"given"}:
             return None
     return fail("the optimizer has maximize=True: its steps raise the loss", "maximize=False")
 
 
-def _diverged(t: Trial, run: Run, plain: Run) -> Finding | None:
+def _diverged(t: Trial, run: Run, plain: Run) -> Outcome | None:
     """The loss does not come down again, or it jumps and weights become many times as large as they were."""
     start = max(run.losses[0], LN2)
     higher = len(run.losses) < STEPS or run.lowest > RISEN * start
@@ -103,13 +103,13 @@ def _diverged(t: Trial, run: Run, plain: Run) -> Finding | None:
     return warn(
         f"in {STEPS} steps of the optimizer, on a copy, the loss of this batch is {run.losses[0]:.4f} and {end}; "
         f"Adam with a learning rate of {PLAIN:g} brings it to {plain.lowest:.4f}",
-        f"a smaller learning rate than {_rates(t.own.optimizer)}, such as 0.001 for Adam and 0.01 for SGD",
+        f"a smaller learning rate than {_rates(t.user.optimizer)}, such as 0.001 for Adam and 0.01 for SGD",
         {"start": run.losses[0], "end": run.losses[-1], "highest": max(run.losses), "Adam": plain.lowest},
     )
 
 
-def _stands(groups: list[dict[str, Any]], run: Run) -> Finding | None:
-    """Weights that do not move, where no schedule will come to a larger rate."""
+def _stands(groups: list[dict[str, Any]], run: Run) -> Outcome | None:
+    """Find weights that do not move, where no schedule will come to a larger rate."""
     if run.moved > STILL or any(_later(group) > float(group["lr"]) for group in groups):
         return None
     return warn(
@@ -120,18 +120,18 @@ def _stands(groups: list[dict[str, Any]], run: Run) -> Finding | None:
     )
 
 
-def _decayed(t: Trial, groups: list[dict[str, Any]]) -> Finding | None:
+def _decayed(t: Trial, groups: list[dict[str, Any]]) -> Outcome | None:
     """A weight decay that does not let weights grow, at a rate at which thirty steps show where that ends."""
     heaviest = max(float(group.get("weight_decay") or 0) for group in groups)
     if heaviest < HEAVY:
         return None
 
     def with_decay(share: float) -> Run:
-        def change(_: nn.Module, twin: torch.optim.Optimizer) -> torch.optim.Optimizer:
-            for group in twin.param_groups:
+        def change(_: nn.Module, model_copy: torch.optim.Optimizer) -> torch.optim.Optimizer:
+            for group in model_copy.param_groups:
                 group["lr"] = 0.3 / heaviest + 0 * group["lr"]
                 group["weight_decay"] = share * float(group.get("weight_decay") or 0)
-            return twin
+            return model_copy
 
         return _run(t, change)
 
@@ -152,8 +152,8 @@ def _decayed(t: Trial, groups: list[dict[str, Any]]) -> Finding | None:
 
 
 def _run(t: Trial, change: Callable[[nn.Module, torch.optim.Optimizer], torch.optim.Optimizer]) -> Run:
-    """Thirty steps of a copy without dropout, on the batch's first items; fewer where the loss is no number."""
-    model, optimizer = copied((t.own.model, t.own.optimizer))
+    """Run thirty steps of a copy without dropout, on the batch's first items; fewer where the loss is no number."""
+    model, optimizer = copied((t.user.model, t.user.optimizer))
     assert optimizer is not None
     if not model.training:
         model.train()
@@ -188,7 +188,7 @@ def _plain(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def _constant(t: Trial) -> float:
-    """What always answering the base rate costs, where the targets are 0 and 1; otherwise no bound."""
+    """Return what always answering the base rate costs, where the targets are 0 and 1; otherwise infinity."""
     if not bool(((t.labels == 0) | (t.labels == 1)).all()):
         return math.inf
     share = t.labels.double().mean().item()

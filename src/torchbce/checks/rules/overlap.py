@@ -9,41 +9,41 @@ from typing import Any
 
 import torch
 
-from torchbce.checks.findings import Finding, not_applicable, passed, warn
+from torchbce.checks.catalogue.finding import Outcome, not_applicable, passed, warn
+from torchbce.checks.catalogue.registry import also_checks
 from torchbce.checks.probing.parts import tensors_in
 from torchbce.checks.probing.trial import Trial, first_batch
-from torchbce.checks.rule import finds
 from torchbce.common.batch import unpack
 
 MOST_ITEMS = 100_000  # of each part, as a loader may never end
 LEAST_SHARE = 0.01
 
 
-@finds("BCE030", on="model")
-def shared_items(t: Trial) -> Finding:
+@also_checks("BCE030", target="model")
+def shared_items(t: Trial) -> Outcome:
     """BCE030: equal inputs in both parts, beside how many are equal within the training items anyway."""
-    train, valid = t.own.batch, t.own.valid
+    train, valid = t.user.batch, t.user.valid
     if valid is None:
         return not_applicable("needs valid, a batch or a loader")
     ours, theirs = Counter(_hashes(train)), list(_hashes(valid))
     distinct = set(theirs)
-    found = sum(digest in ours for digest in theirs)
-    share = found / len(theirs) if theirs else 0.0
+    shared = sum(digest in ours for digest in theirs)
+    share = shared / len(theirs) if theirs else 0.0
     repeated = sum(count for count in ours.values() if count > 1) / max(1, ours.total())
-    evidence = {"shared": found, "valid": len(theirs), "train": ours.total(), "repeated in train": repeated}
+    evidence = {"shared": shared, "valid": len(theirs), "train": ours.total(), "repeated in train": repeated}
     # Rows of few different values repeat by themselves. Where numbers hardly ever do, a row that does is a copy.
     if share > LEAST_SHARE and (share > 2 * repeated or _never_equal(valid, len(distinct))):
         return warn(
-            f"{found:,} of {len(theirs):,} validation items have the inputs of one of {ours.total():,} training items; "
-            f"{100 * repeated:.3g} % of the training items repeat among themselves",
+            f"{shared:,} of {len(theirs):,} validation items have the inputs of one of {ours.total():,} training "
+            f"items; {100 * repeated:.3g} % of the training items repeat among themselves",
             "split once, before shuffling or augmenting, and by person or group where items belong together",
             evidence,
         )
-    return passed(f"{found:,} of {len(theirs):,} validation items are training items")
+    return passed(f"{shared:,} of {len(theirs):,} validation items are training items")
 
 
 def _never_equal(valid: Any, distinct: int) -> bool:
-    """Whether one number of an item, all by itself, is another in nearly every item; looked for in the first batch."""
+    """Return whether one number of an item differs between nearly all items; looked for in the first batch."""
     inputs, targets = unpack(first_batch(valid))
     for _, part in tensors_in(inputs):
         if part.is_floating_point() and part.ndim and len(part) == len(targets) >= 8:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 
-from torchbce.checks.findings import Finding, not_applicable, passed, tip, warn
-from torchbce.checks.rule import finds, rule
+from torchbce.checks.catalogue.finding import Outcome, not_applicable, passed, tip, warn
+from torchbce.checks.catalogue.registry import also_checks, rule
 from torchbce.explanation.result import Explanation
 
 TOO_FEW = 100
 
 
-@finds("BCE010", on="predictions")
-def saturation(shown: Explanation) -> Finding:
+@also_checks("BCE010", target="predictions")
+def saturation(shown: Explanation) -> Outcome:
     share = shown.clamped / shown.count
     if share > 0.01:
         return warn(
@@ -24,8 +24,8 @@ def saturation(shown: Explanation) -> Finding:
     return passed()
 
 
-@rule("BCE027", "no-better-than-base-rate", "predictions beat a constant", on="predictions")
-def base_rate(shown: Explanation) -> Finding:
+@rule("BCE027", "no-better-than-base-rate", "predictions beat a constant", target="predictions")
+def base_rate(shown: Explanation) -> Outcome:
     """BCE027: worse than a constant for certain, or so many items that a difference would show, and none does."""
     error = auc_error(shown)
     if shown.floor is not None or shown.count < TOO_FEW or not shown.baseline > 0:
@@ -44,14 +44,14 @@ def base_rate(shown: Explanation) -> Finding:
 
 
 def _why_unknown(shown: Explanation) -> str:
-    """Why nothing can be said of how good predictions are."""
+    """Return why nothing can be said of how good predictions are."""
     if shown.floor is not None:
         return "targets are soft"
     return "all targets are alike" if not shown.baseline > 0 else f"fewer than {TOO_FEW} items"
 
 
-@finds("BCE033", on="predictions")
-def one_class(shown: Explanation) -> Finding:
+@also_checks("BCE033", target="predictions")
+def one_class(shown: Explanation) -> Outcome:
     """BCE033."""
     if shown.floor is not None or shown.count < TOO_FEW:
         return not_applicable("targets are soft" if shown.floor is not None else f"fewer than {TOO_FEW} items")
@@ -71,27 +71,27 @@ def auc_error(shown: Explanation) -> float:
     return math.sqrt(shown.design_effect * (shown.count + 1) / (12 * pairs)) if pairs > 0 else math.inf
 
 
-@rule("BCE028", "miscalibrated", "probabilities are right on the whole", on="predictions")
-def calibration(shown: Explanation) -> Finding:
-    found, told = shown.calibration, shown.miscalibrated
-    if found is None or told is None:
+@rule("BCE028", "miscalibrated", "probabilities are right on the whole", target="predictions")
+def calibration(shown: Explanation) -> Outcome:
+    line, verdict = shown.calibration, shown.miscalibrated
+    if line is None or verdict is None:
         return not_applicable(shown.withheld.get("slope", "there is one class"))
-    if not told.is_off:
-        return passed(str(told))
-    fix = f"logits = {found.slope:.3f} * logits {found.shift:+.3f}"
-    if not told.by_line:
+    if not verdict.is_off:
+        return passed(str(verdict))
+    fix = f"logits = {line.slope:.3f} * logits {line.shift:+.3f}"
+    if not verdict.by_line:
         fix = "sklearn.isotonic.IsotonicRegression(out_of_bounds='clip'), fitted on predictions of other items"
-    elif found.shift < -0.3 and 0.8 < found.slope < 1.25:
+    elif line.shift < -0.3 and 0.8 < line.slope < 1.25:
         fix += (
-            f"\nwas it trained with pos_weight={math.exp(-found.shift):.3g}, or with negatives left out? "
-            f"then subtract log({math.exp(-found.shift):.3g})"
+            f"\nwas it trained with pos_weight={math.exp(-line.shift):.3g}, or with negatives left out? "
+            f"then subtract log({math.exp(-line.shift):.3g})"
         )
-    values = {"slope": found.slope, "shift": found.shift, "gain": found.gain, "p": found.p_value}
-    return warn(str(told), fix, values | {"miscalibration": found.miscalibration})
+    values = {"slope": line.slope, "shift": line.shift, "gain": line.gain, "p": line.p_value}
+    return warn(str(verdict), fix, values | {"miscalibration": line.miscalibration})
 
 
-@rule("BCE030", "too-good", "predictions are not too good to be true", on="predictions")
-def too_good(shown: Explanation) -> Finding:
+@rule("BCE030", "too-good", "predictions are not too good to be true", target="predictions")
+def too_good(shown: Explanation) -> Outcome:
     if shown.floor is not None or shown.count < TOO_FEW or not shown.baseline > 0:
         return not_applicable(_why_unknown(shown))
     if shown.normalized_entropy < 0.02:
@@ -103,8 +103,8 @@ def too_good(shown: Explanation) -> Finding:
     return passed()
 
 
-@rule("BCE031", "few-items-carry-the-loss", "no handful of items carries the loss", on="predictions")
-def few_items(shown: Explanation) -> Finding:
+@rule("BCE031", "few-items-carry-the-loss", "no handful of items carries the loss", target="predictions")
+def few_items(shown: Explanation) -> Outcome:
     if shown.count < 1000:
         return not_applicable("fewer than 1,000 items")
     rare = min(shown.base_rate, 1 - shown.base_rate) < 0.02  # then the loss is where the few of the rarer class are

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from torchbce.checks.findings import Finding, fail, not_applicable, passed
-from torchbce.checks.rule import rule
+from torchbce.checks.catalogue.finding import Outcome, fail, not_applicable, passed
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.rules.predictions import TOO_FEW, auc_error
 from torchbce.checks.rules.targets import are_probabilities, is_binary
 from torchbce.explanation.result import Explanation
@@ -23,7 +23,7 @@ def without_certain_logits(x: Tensor, y: Tensor) -> Tensor:
     return torch.where(right, 0.0, x)
 
 
-def scale(x: Tensor, y: Tensor, from_logits: bool) -> Finding:
+def scale(x: Tensor, y: Tensor, from_logits: bool) -> Outcome:
     """BCE029: the range says what numbers are. Nothing is converted: `from_logits` has to say it."""
     low, high = (bound.item() for bound in x.aminmax())
     evidence = {"lowest": low, "highest": high}
@@ -50,8 +50,8 @@ def scale(x: Tensor, y: Tensor, from_logits: bool) -> Finding:
     return passed()
 
 
-def _outside(x: Tensor, evidence: dict[str, float]) -> Finding:
-    """What numbers may be that are said to be probabilities and are not."""
+def _outside(x: Tensor, evidence: dict[str, float]) -> Outcome:
+    """Return what numbers may be that are said to be probabilities and are not."""
     low, high = evidence["lowest"], evidence["highest"]
     outside = int(((x < 0) | (x > 1)).sum())
     if not outside:
@@ -65,7 +65,7 @@ def _outside(x: Tensor, evidence: dict[str, float]) -> Finding:
 
 
 def _mean_loss(probabilities: Tensor, y: Tensor) -> float:
-    """NaN, which compares with nothing, where targets are not allowed."""
+    """Return the mean loss; NaN, which compares with nothing, where targets are not allowed."""
     return binary_cross_entropy(probabilities, y.double()).item() if is_binary(y) else math.nan
 
 
@@ -73,10 +73,10 @@ def _mean_loss(probabilities: Tensor, y: Tensor) -> float:
     "BCE029",
     "wrong-scale",
     "outputs are what they are said to be",
-    on="predictions",
+    target="predictions",
     explains=("BCE010", "BCE027", "BCE028"),
 )
-def direction(shown: Explanation) -> Finding:
+def direction(shown: Explanation) -> Outcome:
     """An AUC so far below one half is not chance."""
     error = auc_error(shown)
     if shown.floor is None and shown.auc < 0.5 - 5 * error and shown.auc < 0.45:
@@ -88,10 +88,9 @@ def direction(shown: Explanation) -> Finding:
     return passed()
 
 
-def two_columns(x: Tensor, y: Tensor) -> Finding:
-    """BCE029 for outputs of both classes."""
+def two_columns(x: Tensor, y: Tensor) -> Outcome:
+    """Return BCE029 for outputs of both classes."""
     return fail(
         f"outputs has two columns, one per class: shape {tuple(x.shape)} for {y.numel()} targets",
         "outputs = outputs[:, 1]  # of the positive class",
-        code="BCE029",
     )

@@ -7,9 +7,9 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from torchbce.checks.findings import Finding, fail, not_applicable, passed, warn
+from torchbce.checks.catalogue.finding import Outcome, fail, not_applicable, passed, warn
+from torchbce.checks.catalogue.registry import also_checks, rule
 from torchbce.checks.probing.trial import Trial
-from torchbce.checks.rule import finds, rule
 from torchbce.checks.rules import loss_function
 
 UNKNOWN_LOSS = "the loss fails on plain outputs"
@@ -17,29 +17,29 @@ PROBES = 9  # targets that are flipped
 STRANGER = 1e-3  # an own target that moves the gradient less than this, beside what it moves elsewhere, is none
 
 
-@finds("BCE003", on="model")
-def cross_talk(t: Trial) -> Finding:
+@also_checks("BCE003", target="model")
+def cross_talk(t: Trial) -> Outcome:
     """BCE003 on the batch's own shapes; else as the loss alone shows it."""
     if t.loss is not None and t.loss.is_paired:
         return passed()
     try:
-        found = compares_one(t) or compares_all(t) or compares_others(t)
+        outcome = compares_one(t) or compares_all(t) or compares_others(t)
     except Exception:  # shapes that differ and that the loss refuses
-        found = None
-    if found is not None:
-        return found
+        outcome = None
+    if outcome is not None:
+        return outcome
     return not_applicable(UNKNOWN_LOSS) if t.loss is None else loss_function.cross_talk(t.loss)
 
 
-def compares_one(t: Trial) -> Finding | None:
-    """BCE003 of a model that returns one row for the whole batch, which broadcasts against all of them."""
+def compares_one(t: Trial) -> Outcome | None:
+    """Find BCE003 of a model that returns one row for the whole batch, which broadcasts against all of them."""
     rows = len(t.targets) if t.targets.ndim else 0
     if t.outputs.ndim != t.targets.ndim or rows < 2 or len(t.outputs) != 1:
         return None
     if t.outputs.shape[1:] != t.targets.shape[1:]:
         return None
     places = 0, t.targets.numel() - t.targets[0].numel()  # the same place of the first item and of the last
-    if not all((moved := _moved_by(t, place)) is not None and moved.flatten()[0] > 0 for place in places):
+    if not all((moved := _moved_by(t, item)) is not None and moved.flatten()[0] > 0 for item in places):
         return None
     return fail(
         f"outputs have the shape {list(t.outputs.shape)} and targets {list(t.targets.shape)}, which broadcast: one row "
@@ -49,8 +49,8 @@ def compares_one(t: Trial) -> Finding | None:
     )
 
 
-def compares_all(t: Trial) -> Finding | None:
-    """BCE003 on the batch itself: outputs and targets of different shapes, which the loss lets broadcast."""
+def compares_all(t: Trial) -> Outcome | None:
+    """Find BCE003 on the batch itself: outputs and targets of different shapes, which the loss lets broadcast."""
     if t.outputs.shape == t.targets.shape or t.outputs.numel() != t.targets.numel() or t.targets.numel() < 2:
         return None
     moved = _moved_by(t, 0)
@@ -70,7 +70,7 @@ def _alike(moved: Tensor) -> bool:
 
 
 def _reaches_all(t: Trial, moved: Tensor) -> bool:
-    """Whether a target moves the gradients of all items, and its own alone once it has the shape of the outputs.
+    """Return whether a target moves the gradients of all items, and its own alone once it has the shape of the outputs.
 
     Outputs (N, 1, H, W) and targets (N, H, W) become (N, N, H, W).
     """
@@ -87,8 +87,8 @@ def _reaches_all(t: Trial, moved: Tensor) -> bool:
     return bool((everywhere > STRANGER * everywhere.max()).all()) and bool((own[1:] == 0).all()) and bool(own[0] > 0)
 
 
-def compares_others(t: Trial) -> Finding | None:
-    """BCE003 too: an item's own target hardly moves its gradient, and that of another item does."""
+def compares_others(t: Trial) -> Outcome | None:
+    """Find BCE003 where an item's own target hardly moves its gradient, and that of another item does."""
     if (
         t.outputs.numel() != t.targets.numel()
         or t.outputs.ndim == 0
@@ -99,18 +99,18 @@ def compares_others(t: Trial) -> Finding | None:
     size = t.targets.numel() // len(t.targets)
     rows, places, steps = [], [], set()
     generator = torch.Generator().manual_seed(0)
-    for place in torch.randint(t.targets.numel(), (PROBES,), generator=generator).tolist():
-        moved = _moved_by(t, place)
+    for item in torch.randint(t.targets.numel(), (PROBES,), generator=generator).tolist():
+        moved = _moved_by(t, item)
         if moved is None:
             return None
         if not moved.max() > 0:  # a target that has no say
             continue
         moved = moved.reshape(len(t.outputs), -1)
         most, largest = int(moved.argmax()), STRANGER * moved.max().item()
-        if moved[place // size].max().item() < largest:
-            rows.append((place // size + 1, most // size + 1))
-        places.append(moved.flatten()[place].item() < largest)
-        steps.add(most - place)
+        if moved[item // size].max().item() < largest:
+            rows.append((item // size + 1, most // size + 1))
+        places.append(moved.flatten()[item].item() < largest)
+        steps.add(most - item)
     if len(places) < 3:
         return None
     if len(rows) > len(places) / 2:
@@ -122,8 +122,8 @@ def compares_others(t: Trial) -> Finding | None:
     return None
 
 
-@rule("BCE009", "pos-weight-shape", "pos_weight is one weight per class", on="model", explains=("BCE013",))
-def pos_weight_shape(t: Trial) -> Finding:
+@rule("BCE009", "pos-weight-shape", "pos_weight is one weight per class", target="model", explains=("BCE013",))
+def pos_weight_shape(t: Trial) -> Outcome:
     """BCE009: torch takes pos_weight as classes, also where it was meant as items."""
     weight = getattr(t.loss_func, "pos_weight", None)
     if not isinstance(weight, Tensor):
@@ -137,22 +137,22 @@ def pos_weight_shape(t: Trial) -> Finding:
     return passed()
 
 
-def _moved_by(t: Trial, place: int) -> Tensor | None:
-    """How far each output's gradient moves if one target, by its number, is flipped; None without gradients."""
+def _moved_by(t: Trial, item: int) -> Tensor | None:
+    """Return how far each output's gradient moves if one target, by its number, is flipped; None without gradients."""
     gradients = []
-    first = t.targets.reshape(-1)[place]
+    first = t.targets.reshape(-1)[item]
     for value in (first, 1 - first):
         targets = t.targets.clone(memory_format=torch.contiguous_format)
-        targets.view(-1)[place] = value
+        targets.view(-1)[item] = value
         outputs = t.outputs.detach().clone().requires_grad_()
-        found = torch.autograd.grad(t.loss_of(outputs, targets), outputs, allow_unused=True)[0]
-        if found is None or not found.isfinite().all():
+        gradient = torch.autograd.grad(t.loss_of(outputs, targets), outputs, allow_unused=True)[0]
+        if gradient is None or not gradient.isfinite().all():
             return None
-        gradients.append(found.double())
+        gradients.append(gradient.double())
     return (gradients[1] - gradients[0]).abs()
 
 
-def _misplaced(t: Trial, text: str) -> Finding:
+def _misplaced(t: Trial, text: str) -> Outcome:
     return fail(
         f"flipping a target does not move the gradient of its own output, but that of another: {text}",
         "look for a shift such as outputs[:-1] beside targets[1:], and for view() or reshape() where transpose() or "

@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor
 
-from torchbce.checks.findings import Finding, not_applicable, passed, tip, warn
+from torchbce.checks.catalogue.finding import Outcome, not_applicable, passed, tip, warn
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.graph import SIGMOIDS, last_operation
 from torchbce.checks.probing.head import last_layer
 from torchbce.checks.probing.parts import take_rows, tensors_in
 from torchbce.checks.probing.trial import Trial
-from torchbce.checks.rule import rule
 from torchbce.checks.rules.targets import are_probabilities, is_binary
 from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.explanation.statistics.plain_bce import is_plain_bce
@@ -24,8 +24,8 @@ ITEMS = 8
 STEPS = 300
 
 
-@rule("BCE010", "saturation", "outputs are not so far out that there is no gradient", on="model")
-def saturated_at_start(t: Trial) -> Finding:
+@rule("BCE010", "saturation", "outputs are not so far out that there is no gradient", target="model")
+def saturated_at_start(t: Trial) -> Outcome:
     """BCE010."""
     p = t.probabilities.to(t.outputs.dtype)
     share = ((p == 0) | (p == 1)).double().mean().item()
@@ -42,10 +42,10 @@ def saturated_at_start(t: Trial) -> Finding:
     "BCE011",
     "loss-at-start",
     "a new network costs about log 2",
-    on="model",
+    target="model",
     explains=("BCE010", "BCE012", "BCE013"),
 )
-def loss_at_start(t: Trial) -> Finding:
+def loss_at_start(t: Trial) -> Outcome:
     """BCE011: healthy networks on scaled inputs start within 0.1 of log 2."""
     if t.outputs.numel() != t.targets.numel() or not is_binary(t.labels) or not are_probabilities(t.probabilities):
         return not_applicable("targets or outputs are not probabilities")
@@ -67,8 +67,8 @@ def loss_at_start(t: Trial) -> Finding:
     )
 
 
-@rule("BCE012", "head-bias", "the last bias starts at the base rate", on="model")
-def head_bias(t: Trial) -> Finding:
+@rule("BCE012", "head-bias", "the last bias starts at the base rate", target="model")
+def head_bias(t: Trial) -> Outcome:
     """BCE012."""
     if not is_binary(t.labels):
         return not_applicable("targets are not 0 and 1")
@@ -76,7 +76,7 @@ def head_bias(t: Trial) -> Finding:
     too_few = not any(0 < share < 1 for share in shares) or t.labels.numel() < 32
     if too_few or (layer := last_layer(t)) is None:  # which runs the model
         return not_applicable("no last bias, one class only, or fewer than 32 items")
-    if not is_plain_bce(t.loss_func):
+    if t.loss is None or t.loss.family != "bce" or not is_plain_bce(t.loss_func):
         return not_applicable("the loss is weighted or not BCE, and so is the best start")
     gain = sum(LN2 - cross_entropy(share, share) for share in shares) / len(shares)
     mean = t.probabilities.mean().item()
@@ -106,8 +106,8 @@ def _base_rates(t: Trial) -> list[float]:
     return (ones[known > 0] / known[known > 0]).tolist()
 
 
-@rule("BCE013", "overfits-one-batch", "a few items can be memorized", on="model")
-def overfits_one_batch(t: Trial) -> Finding:
+@rule("BCE013", "overfits-one-batch", "a few items can be memorized", target="model")
+def overfits_one_batch(t: Trial) -> Outcome:
     """BCE013: with a capable optimizer any working network memorizes eight items."""
     why = _why_not_cut(t)
     if why:
@@ -147,7 +147,7 @@ def overfits_one_batch(t: Trial) -> Finding:
 
 
 def _lowest(t: Trial, rows: Tensor) -> float:
-    """What the loss comes down to for free outputs; above 0 with smoothed targets."""
+    """Return what the loss comes down to for free outputs; above 0 with smoothed targets."""
     takes_probabilities = t.loss is not None and t.loss.takes == "probabilities"
     free = torch.zeros_like(t.outputs[rows]).detach().requires_grad_()
     optimizer = torch.optim.Adam([free], lr=0.1)
@@ -161,8 +161,8 @@ def _lowest(t: Trial, rows: Tensor) -> float:
     return lowest
 
 
-@rule("BCE014", "conflicting-items", "equal inputs have equal labels", on="model", explains=("BCE013",))
-def conflicting_items(t: Trial) -> Finding:
+@rule("BCE014", "conflicting-items", "equal inputs have equal labels", target="model", explains=("BCE013",))
+def conflicting_items(t: Trial) -> Outcome:
     """BCE014: equal inputs with both labels put a floor under the loss."""
     if not isinstance(t.inputs, Tensor) or not is_binary(t.targets) or t.targets.numel() != len(t.inputs):
         return not_applicable("inputs are not one tensor, or there are several targets per item")
@@ -184,7 +184,7 @@ def conflicting_items(t: Trial) -> Finding:
 
 
 def _why_not_cut(t: Trial) -> str:
-    """Why no eight items of two classes can be taken from the batch, if so."""
+    """Return why no eight items of two classes can be taken from the batch; empty where they can."""
     if t.targets.ndim > 1 and t.targets.numel() != len(t.targets):
         return f"each item has {t.targets[0].numel()} labels, and so no class of its own"
     if t.targets.ndim == 0 or not t.can_be_cut:
@@ -195,23 +195,23 @@ def _why_not_cut(t: Trial) -> str:
 
 
 def _few_distinct(t: Trial) -> Tensor | None:
-    """Up to eight items, of both classes, whose inputs differ."""
+    """Return up to eight items, of both classes, whose inputs differ."""
     y = t.targets.flatten()
     chosen: list[int] = []
     for label in (0, 1):
-        found: list[int] = []
+        of_label: list[int] = []
         for i in (y == label).nonzero().flatten().tolist():
-            if not any(_same(t.inputs, i, j) for j in chosen + found):
-                found.append(i)
-            if len(found) == ITEMS // 2:
+            if not any(_same(t.inputs, i, j) for j in chosen + of_label):
+                of_label.append(i)
+            if len(of_label) == ITEMS // 2:
                 break
-        if not found:
+        if not of_label:
             return None
-        chosen += found
+        chosen += of_label
     return torch.tensor(chosen)
 
 
 def _same(inputs: object, i: int, j: int) -> bool:
-    """Whether two items have equal inputs."""
+    """Return whether two items have equal inputs."""
     parts = [part for _, part in tensors_in(inputs) if part.ndim and len(part) > max(i, j)]
     return all(torch.equal(part[i], part[j]) for part in parts)

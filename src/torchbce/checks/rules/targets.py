@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from torchbce.checks.findings import Finding, Level, fail, finding, not_applicable, passed
+from torchbce.checks.catalogue.finding import Level, Outcome, fail, not_applicable, outcome, passed
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.by_design import one_class_by_design
 from torchbce.checks.probing.trial import Trial
-from torchbce.checks.rule import rule
 from torchbce.checks.rules.training_step import passes_of_a_step
 from torchbce.common.batch import unpack
 from torchbce.common.encodings import encoding
@@ -21,8 +21,8 @@ FEWEST_ZEROS = 256
 MOST_BATCHES = 50  # of a loader, that are looked through for the other class
 
 
-def targets_range(targets: Tensor, counts: Tensor | None = None) -> Finding:
-    """Below 0 or above 1 the loss has no lowest value: training it away makes it ever more negative.
+def targets_range(targets: Tensor, counts: Tensor | None = None) -> Outcome:
+    """Find targets outside [0, 1], for which the loss has no lowest value and training makes it ever more negative.
 
     Targets where `counts` is False are labels that are missing, which the loss leaves out.
     """
@@ -52,12 +52,12 @@ def targets_range(targets: Tensor, counts: Tensor | None = None) -> Finding:
 
 
 def is_binary(targets: Tensor) -> bool:
-    """Every target is 0 or 1."""
+    """Return whether every target is 0 or 1."""
     return bool(((targets == 0) | (targets == 1)).all())
 
 
 def are_probabilities(values: Tensor) -> bool:
-    """Every value lies in [0, 1]; NaN does not."""
+    """Return whether every value lies in [0, 1]; NaN does not."""
     return bool(((values >= 0) & (values <= 1)).all())
 
 
@@ -65,24 +65,24 @@ def are_probabilities(values: Tensor) -> bool:
     "BCE001",
     "targets-range",
     "targets lie in [0, 1]",
-    on="model",
+    target="model",
     explains=("BCE007", "BCE021", "BCE027", "BCE028", "BCE029"),
 )
-def allowed(t: Trial) -> Finding:
+def allowed(t: Trial) -> Outcome:
     """BCE001, unless the loss is another, for which such targets are right."""
-    found = targets_range(t.targets, t.counts)
+    outcome = targets_range(t.targets, t.counts)
     is_bce = t.loss is not None and t.loss.is_cross_entropy and not t.recoded
-    if found.level is Level.FAIL and t.maps:
+    if outcome.level is Level.FAIL and t.maps:
         return passed("the loss turns these targets into probabilities")
-    if found.level is Level.FAIL and not is_bce and t.is_bounded():
+    if outcome.level is Level.FAIL and not is_bce and t.is_bounded():
         return passed("the loss has a lowest value for these targets, so it is one that takes them")
-    return found
+    return outcome
 
 
-@rule("BCE033", "one-class", "both targets occur", on="model", explains=("BCE027", "BCE030"))
-def both_classes(t: Trial) -> Finding:
+@rule("BCE033", "one-class", "both targets occur", target="model", explains=("BCE027", "BCE030"))
+def both_classes(t: Trial) -> Outcome:
     """BCE033: in the batch, or in the next ones of a loader."""
-    labels, batch = t.labels, t.own.batch
+    labels, batch = t.labels, t.user.batch
     if not is_binary(labels) or labels.numel() < FEWEST_ITEMS:
         return not_applicable(f"targets are not 0 and 1, or fewer than {FEWEST_ITEMS}")
     first = labels.flatten()[0].item()
@@ -100,7 +100,7 @@ def both_classes(t: Trial) -> Finding:
         return passed(why or "the step runs the model several times, so it may have others of its own")
     # A batch without a positive is nothing special where they are rare.
     certain = first == 1 or seen >= FEWEST_ZEROS
-    return finding(
+    return outcome(
         Level.WARN if certain else Level.TIP,
         f"all {seen:,} targets are {first:g}: nothing can be learned from them, and little be checked",
         "give check a batch, or a loader, with both; look at whether the data are sorted by target",

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from torchbce.checks.findings import Finding, fail, not_applicable, passed
+from torchbce.checks.catalogue.finding import Outcome, fail, not_applicable, passed
+from torchbce.checks.catalogue.registry import rule
 from torchbce.checks.probing.copies import copied, seed
 from torchbce.checks.probing.surroundings import surroundings_kept
 from torchbce.checks.probing.trial import Step, Trial, first_batch
-from torchbce.checks.rule import rule
-from torchbce.common.batch import TARGET_NAMES
+from torchbce.common.batch import with_targets
 
 MOST_CALLS = 16  # of a step that accumulates gradients, and takes its time before the optimizer moves
 
@@ -24,23 +24,23 @@ class _OwnOptimizer(Exception):
     """The step moved the user's optimizer instead of the one that it was given."""
 
 
-@rule("BCE018", "gradient-order", "each optimizer step gets the gradient of its own batch", on="model")
-def fresh_gradients(t: Trial) -> Finding:
+@rule("BCE018", "gradient-order", "each optimizer step gets the gradient of its own batch", target="model")
+def fresh_gradients(t: Trial) -> Outcome:
     """BCE018: on copies that cannot move, as the learning rate is 0, the same batch gives the same gradient again."""
-    model, batch, step, optimizer = t.own.model, t.own.batch, t.own.step, t.own.optimizer
+    model, batch, step, optimizer = t.user.model, t.user.batch, t.user.step, t.user.optimizer
     if step is None or optimizer is None:
         return not_applicable("needs step and the optimizer")
     try:
         with _untouched(model, optimizer), surroundings_kept(step):
-            seen, kept = _gradients(model, first_batch(batch), step, optimizer)
+            seen, counts_all = _gradients(model, first_batch(batch), step, optimizer)
     except _OwnOptimizer:
         return not_applicable("step moves an optimizer of its own; write step(model, batch, optimizer)")
-    return _judged(seen, kept)
+    return _judged(seen, counts_all)
 
 
 @contextlib.contextmanager
 def _untouched(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """The user's own model and optimizer stay as they are, though a step may know them.
+    """Leave the user's own model and optimizer as they are, though a step may know them.
 
     Raises:
         _OwnOptimizer: the step moved that optimizer.
@@ -59,28 +59,28 @@ def _untouched(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[N
 
 
 def _gradients(model: nn.Module, batch: Any, step: Step, optimizer: torch.optim.Optimizer) -> tuple[list[Tensor], bool]:
-    """All gradients in one row, as the optimizer finds them in its first two steps, or in fewer.
+    """Return all gradients in one row, as the optimizer finds them in its first two steps, or in fewer.
 
     Also whether earlier batches of several count: whether the next step finds another gradient if they have other
     targets.
     """
-    twin, twin_optimizer = copied((model, optimizer))
-    for group in twin_optimizer.param_groups:
+    model_copy, optimizer_copy = copied((model, optimizer))
+    for group in optimizer_copy.param_groups:
         group["lr"] = 0 * group["lr"]
     seen: list[Tensor] = []
 
     def look(_: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if len(args) > 1 or kwargs.get("closure") is not None:
             raise TypeError("the optimizer computes its gradients itself, by a closure")
-        parameters = [p for group in twin_optimizer.param_groups for p in group["params"]]
+        parameters = [p for group in optimizer_copy.param_groups for p in group["params"]]
         rows = [torch.zeros_like(p) if p.grad is None else p.grad.detach().to_dense() for p in parameters]
         seen.append(torch.cat([row.double().flatten() for row in rows]))
 
     def go(data: Any) -> None:
         seed()  # the same dropout
-        step(twin, copy.deepcopy(data), twin_optimizer)
+        step(model_copy, copy.deepcopy(data), optimizer_copy)
 
-    twin_optimizer.register_step_pre_hook(look)
+    optimizer_copy.register_step_pre_hook(look)
     between = 0
     for _ in range(MOST_CALLS):
         between = between + 1 if len(seen) == 1 else 0
@@ -89,7 +89,7 @@ def _gradients(model: nn.Module, batch: Any, step: Step, optimizer: torch.optim.
             break
     if len(seen) != 2 or between < 2:
         return seen, True
-    other = _other_targets(batch)
+    other = with_targets(batch, lambda y: 1 - y)
     for _ in range(between - 1):
         go(other)
     go(batch)
@@ -97,28 +97,21 @@ def _gradients(model: nn.Module, batch: Any, step: Step, optimizer: torch.optim.
 
 
 def passes_of_a_step(t: Trial) -> int:
-    """How often the user's own step runs the model; 0 where that is not known."""
-    if t.own.step is None or t.own.optimizer is None:
+    """Return how often the user's own step runs the model; 0 where that is not known."""
+    if t.user.step is None or t.user.optimizer is None:
         return 0
-    twin, twin_optimizer = copied((t.own.model, t.own.optimizer))
+    model_copy, optimizer_copy = copied((t.user.model, t.user.optimizer))
     ran: list[object] = []
-    twin.register_forward_hook(lambda *_: ran.append(None))
+    model_copy.register_forward_hook(lambda *_: ran.append(None))
     try:
-        with _untouched(t.own.model, t.own.optimizer), surroundings_kept(t.own.step):
-            t.own.step(twin, copy.deepcopy(first_batch(t.own.batch)), twin_optimizer)
+        with _untouched(t.user.model, t.user.optimizer), surroundings_kept(t.user.step):
+            t.user.step(model_copy, copy.deepcopy(first_batch(t.user.batch)), optimizer_copy)
     except Exception:  # a step that fails, or moves another optimizer, is the business of BCE018
         return 0
     return len(ran)
 
 
-def _other_targets(batch: Any) -> Any:
-    """The batch with its targets flipped."""
-    if isinstance(batch, Mapping):
-        return {name: 1 - v if str(name).lower() in TARGET_NAMES else v for name, v in batch.items()}
-    return type(batch)([*batch[:-1], 1 - batch[-1]])
-
-
-def _judged(seen: list[Tensor], kept: bool) -> Finding:
+def _judged(seen: list[Tensor], counts_all: bool) -> Outcome:
     order = "optimizer.zero_grad()\nloss.backward()\noptimizer.step()"
     if len(seen) < 2:
         text = f"optimizer.step() was called {len(seen)} times in {MOST_CALLS} calls of step"
@@ -135,7 +128,7 @@ def _judged(seen: list[Tensor], kept: bool) -> Finding:
             order,
             {"ratio": ratio},
         )
-    if not kept:
+    if not counts_all:
         return fail(
             "of the batches between two optimizer steps only the last counts: zero_grad() throws the gradients of "
             "the others away",

@@ -10,7 +10,7 @@ import typer
 
 from torchbce.checks.check_log import check_log
 from torchbce.checks.check_predictions import check_predictions
-from torchbce.checks.findings import Report, report
+from torchbce.checks.report import Report, report
 from torchbce.cli.check.options import CheckOptions
 from torchbce.cli.shared.options import TARGET
 from torchbce.cli.shared.output import print_out

@@ -11,8 +11,8 @@ from torchbce.cli.shared.files_out import check_outputs
 from torchbce.cli.shared.output import LAYOUT, print_err, require_stdout
 from torchbce.cli.shared.values import decision_of
 from torchbce.common.errors import OutputError
+from torchbce.common.text import counted
 from torchbce.common.visible import visible
-from torchbce.explanation.render.text import counted
 from torchbce.io.files import write_batches
 from torchbce.table.run.predict import Predictor
 

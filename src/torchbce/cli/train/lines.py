@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from torchbce.common.text import counted, percent
 from torchbce.common.visible import shown
 from torchbce.explanation.explain import Explanation
-from torchbce.explanation.render.text import counted, percent, thin, with_error
+from torchbce.explanation.render.text import thin, with_error
 from torchbce.io.yes_no import NO, YES
 from torchbce.table.ensemble.config import EnsembleConfig
 from torchbce.table.estimate import Difference, Estimate

@@ -85,9 +85,16 @@ def compiled() -> bytes:
 
 def _macros() -> list[str]:
     """What the sources take from Python's."""
-    values = {f"AT_{name.upper()}": place for name, place in arguments.AT._asdict().items()}
+    values = {f"OFFSET_{name.upper()}": place for name, place in arguments.OFFSET._asdict().items()}
+    values |= {f"RESULT_{name.upper()}": number for name, number in arguments.RESULTS._asdict().items()}
+    values |= {f"CODE_{str(dtype).removeprefix('torch.').upper()}": code for dtype, code in arguments.CODES.items()}
     values |= {
-        "PARAMETERS": arguments.PARAMETERS,
+        "ABSENT": arguments.ABSENT,
+        "NUMBER": arguments.NUMBER,
+        "FIRST_COLUMN": arguments.FIRST_COLUMN,
+        "COLUMN_SIZE": arguments.COLUMN_SIZE,
+        "COLUMNS": len(arguments.COLUMN),
+        "FEWEST_PARAMETERS": variant.FEWEST_PARAMETERS,
         "CHUNK": variant.CHUNK,
         "PIECE": launch.PIECE,
         "SLICE": launch.SLICE,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from torchbce.engine import reference
 from torchbce.engine.call import LossCall, TargetTransform, Weight
-from torchbce.engine.numba_cpu import buffers, kernels
-from torchbce.engine.numba_cpu.variant import Variant
+from torchbce.engine.numba_cpu import buffers
+from torchbce.engine.numba_cpu.options import address_of
+from torchbce.engine.numba_cpu.variant import Formula, Plain, general_variant
 from torchbce.engine.options import REDUCTIONS, Options
 from torchbce.engine.validate import checked, ignored, target_transform
 from torchbce.formula.loss import Loss
@@ -49,7 +49,6 @@ def _register(node: Any, loss: Loss, reduction: str, options: Options) -> int:
     plain = all(name in NUMBERS and type(v) in (int, float) and v == v for name, v in options.items())
     if reduction not in REDUCTIONS or not plain:
         return -1
-    transform, left_out = target_transform(options), ignored(options)
     call = LossCall(
         loss=loss,
         parameters=(),
@@ -57,44 +56,33 @@ def _register(node: Any, loss: Loss, reduction: str, options: Options) -> int:
         reduction=reduction,
         result_dtype=torch.float32,
         checked=checked(options, loss),
-        target_transform=transform,
-        ignored=left_out,
+        target_transform=target_transform(options),
+        ignored=ignored(options),
     )
-    exponents = [name in loss.exponents for name in loss.parameters]
-    numbers = [*(transform or TargetTransform()), left_out or 0.0]
-    return int(node.plan(Plan(call), REDUCTIONS.index(reduction), call.checked, exponents, numbers))
+    return int(node.plan(Plan(call)))
 
 
-class Plan(NamedTuple):
-    """A call without its tensors."""
+class Plan:
+    """A call without its tensors, by the names that the node reads."""
 
-    call: LossCall
+    def __init__(self, call: LossCall) -> None:
+        loss, transform = call.loss, call.target_transform
+        self.call = call
+        self.reduction = REDUCTIONS.index(call.reduction)
+        self.checked, self.may_be_product = call.checked, loss.factored is not None
+        self.is_plain = call.counts_all and call.checked == loss.checks_input
+        self.transformed, self.ignoring = transform is not None, call.ignored is not None
+        self.exponents = [name in loss.exponents for name in loss.parameters]
+        self.defaults = list(loss.defaults)
+        self.threshold, self.factor, self.shift = transform or TargetTransform()
+        self.ignored = call.ignored or 0.0
 
-    def address(
-        self,
-        name: str,
-        input: torch.dtype,
-        target: torch.dtype,
-        out: torch.dtype | None,
-        weight: torch.dtype | None,
-        grad_output: torch.dtype | None,
-        parameters: str,
-    ) -> int:
-        """Of the compiled pass for tensors of these dtypes."""
-        variant = Variant(
-            pass_name=name,
-            loss=self.call.loss,
-            input=input,
-            target=target,
-            out=out,
-            checked=self.call.checked,
-            weight=weight,
-            grad_output=grad_output,
-            parameters=parameters,
-            transformed=self.call.target_transform is not None,
-            ignoring=self.call.ignored is not None,
-        )
-        return ctypes.cast(kernels.function(variant), ctypes.c_void_p).value or 0
+    def addresses(self, is_plain: bool, wide: bool, kinds: str) -> tuple[int, int]:
+        """Of the compiled pass for parameters of these kinds, and of the formula that it calls."""
+        loss = self.call.loss
+        if is_plain:
+            return address_of(Plain(loss, torch.float64 if wide else torch.float32, kinds)), 0
+        return address_of(general_variant(wide, len(kinds))), address_of(Formula(loss, wide, kinds))
 
     def buffer(self, like: Tensor, dtype: torch.dtype) -> Tensor:
         """Memory for a large result."""

@@ -70,9 +70,9 @@ class EpochsDisplay:
 
     def __init__(self, decompositions: Sequence[Decomposition], *, epochs: Sequence[int] | None = None) -> None:
         self.epochs = list(epochs or range(1, 1 + len(decompositions)))
-        self.refinement = [found.uncertainty - found.discrimination for found in decompositions]
-        self.miscalibration = [found.miscalibration for found in decompositions]
-        self.uncertainty = [found.uncertainty for found in decompositions]
+        self.refinement = [parts.uncertainty - parts.discrimination for parts in decompositions]
+        self.miscalibration = [parts.miscalibration for parts in decompositions]
+        self.uncertainty = [parts.uncertainty for parts in decompositions]
 
     def plot(self, ax: Any = None) -> EpochsDisplay:
         """Draw; sets `ax_` and `figure_`."""

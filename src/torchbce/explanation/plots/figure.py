@@ -24,7 +24,7 @@ _COLOURS = re.compile("|".join(STYLES))
 
 
 def axes_or_new(ax: Any, width: float = 6.4, height: float = 4.0) -> Any:
-    """The axes given, or those of a new figure; needs no display and leaves pyplot's state alone."""
+    """Return the axes given, or those of a new figure; needs no display and leaves pyplot's state alone."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -41,13 +41,13 @@ LITERAL: dict[str, Any] = {"parse_math": False, "usetex": False}
 
 
 def add_legend(ax: Any, **more: Any) -> None:
-    """The labels of what is drawn, as they are."""
+    """Add a legend that shows labels as they are."""
     for text in ax.legend(frameon=False, fontsize=8, **more).get_texts():
         text.set(**LITERAL)
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as an SVG element in the page's own colours, the same bytes for the same picture."""
+    """Return the figure as an SVG element in the page's own colours, the same bytes for the same picture."""
     import matplotlib
 
     buffer = io.StringIO()
@@ -62,7 +62,7 @@ def to_svg(figure: Figure) -> str:
 
 
 def with_canvas(figure: Figure) -> Figure:
-    """The figure on a canvas whose pixels can be read."""
+    """Put the figure on a canvas whose pixels can be read."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)

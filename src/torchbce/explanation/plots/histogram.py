@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from torchbce.explanation.explain import explain
+from torchbce.explanation.data.record import ExplanationRecord
+from torchbce.explanation.data.summarize import summary_of
 from torchbce.explanation.plots.figure import BLUE, GREY, ORANGE, add_legend, axes_or_new
-from torchbce.explanation.result import Explanation
 
 
 class LossHistogramDisplay:
@@ -23,7 +23,7 @@ class LossHistogramDisplay:
         self.edges, self.counts, self.mean = edges, counts, mean
 
     @classmethod
-    def from_explanation(cls, found: Explanation) -> LossHistogramDisplay:
+    def from_explanation(cls, found: ExplanationRecord) -> LossHistogramDisplay:
         """The losses behind an explanation."""
         edges, counts = np.array(found.histogram).T
         return cls(edges, counts.astype(np.int64), found.mean)
@@ -31,7 +31,7 @@ class LossHistogramDisplay:
     @classmethod
     def from_predictions(cls, outputs: Any, targets: Any, *, from_logits: bool, ax: Any = None) -> LossHistogramDisplay:
         """Draw the losses of predictions; see :func:`torchbce.explain`."""
-        return cls.from_explanation(explain(outputs, targets, from_logits=from_logits)).plot(ax)
+        return cls.from_explanation(summary_of(outputs, targets, from_logits=from_logits)).plot(ax)
 
     def plot(self, ax: Any = None) -> LossHistogramDisplay:
         """Draw; sets `ax_` and `figure_`."""

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from torchbce.common.visible import shown
-from torchbce.explanation.explain import explain
+from torchbce.explanation.data.record import ExplanationRecord
+from torchbce.explanation.data.summarize import summary_of
 from torchbce.explanation.plots.figure import BLUE, GREY, LITERAL, ORANGE, SHORT, add_legend, axes_or_new
-from torchbce.explanation.result import Explanation
 
 LABELLED = 12
 
@@ -30,7 +30,7 @@ class ItemLossDisplay:
         self.probability, self.loss, self.row = probability, loss, row
 
     @classmethod
-    def from_explanation(cls, found: Explanation) -> ItemLossDisplay:
+    def from_explanation(cls, found: ExplanationRecord) -> ItemLossDisplay:
         """The items that an explanation shows; those with soft targets are not on the curve and are left out."""
         hard = [item for item in found.items if item.target in (0, 1)]
         probability = [item.probability if item.target == 1 else 1 - item.probability for item in hard]
@@ -42,7 +42,7 @@ class ItemLossDisplay:
         cls, outputs: Any, targets: Any, *, from_logits: bool, top: int = 30, ax: Any = None
     ) -> ItemLossDisplay:
         """Draw the items, or those that cost most; see :func:`torchbce.explain`."""
-        return cls.from_explanation(explain(outputs, targets, from_logits=from_logits, top=top)).plot(ax)
+        return cls.from_explanation(summary_of(outputs, targets, from_logits=from_logits, top=top)).plot(ax)
 
     def plot(self, ax: Any = None) -> ItemLossDisplay:
         """Draw; sets `ax_` and `figure_`."""
@@ -56,10 +56,10 @@ class ItemLossDisplay:
             self.ax_.axhline(self.loss.mean(), color=ORANGE, linestyle="--", label=f"their mean {self.loss.mean():.4f}")
         taken: list[tuple[float, float]] = []
         for q_item, loss, row in list(zip(self.probability, self.loss, self.row, strict=True))[:LABELLED]:
-            place = q_item / 1.02, loss / max(self.loss.max(), 1e-9)
-            if any(abs(place[0] - x) < 0.06 and abs(place[1] - y) < 0.05 for x, y in taken):
+            at = q_item / 1.02, loss / max(self.loss.max(), 1e-9)
+            if any(abs(at[0] - x) < 0.06 and abs(at[1] - y) < 0.05 for x, y in taken):
                 continue  # a label on another cannot be read
-            taken.append(place)
+            taken.append(at)
             name = shown(row, SHORT)
             self.ax_.annotate(name, (q_item, loss), (5, 5), textcoords="offset points", fontsize=8, **LITERAL)
         self.ax_.set(xlabel="q, the probability given to what happened", ylabel="loss, nats", xlim=(0, 1.02))

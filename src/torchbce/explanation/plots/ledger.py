@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torchbce.explanation.explain import explain
-from torchbce.explanation.ledger import LedgerLine
+from torchbce.explanation.data.ledger import LedgerLine
+from torchbce.explanation.data.record import ExplanationRecord
+from torchbce.explanation.data.summarize import summary_of
 from torchbce.explanation.plots.figure import BLUE, GREEN, GREY, ORANGE, axes_or_new
-from torchbce.explanation.result import Explanation
 
 
 class LedgerDisplay:
@@ -27,7 +27,7 @@ class LedgerDisplay:
         self.lines, self.total = lines, total
 
     @classmethod
-    def from_explanation(cls, found: Explanation) -> LedgerDisplay:
+    def from_explanation(cls, found: ExplanationRecord) -> LedgerDisplay:
         """The account of an explanation.
 
         Raises:
@@ -42,7 +42,7 @@ class LedgerDisplay:
         cls, outputs: Any, targets: Any, *, from_logits: bool, weight: Any = None, ax: Any = None
     ) -> LedgerDisplay:
         """Draw the ledger of predictions; see :func:`torchbce.explain`."""
-        return cls.from_explanation(explain(outputs, targets, from_logits=from_logits, weight=weight)).plot(ax)
+        return cls.from_explanation(summary_of(outputs, targets, from_logits=from_logits, weight=weight)).plot(ax)
 
     def plot(self, ax: Any = None) -> LedgerDisplay:
         """Draw; sets `ax_` and `figure_`."""
@@ -50,17 +50,17 @@ class LedgerDisplay:
         self.figure_ = self.ax_.figure
         start = 0.0
         names = [line.name for line in self.lines] + ["mean loss"]
-        for place, line in enumerate(self.lines):
-            color = GREY if place == 0 else GREEN if line.bits < 0 else ORANGE
-            self.ax_.barh(place, line.bits, left=start, color=color, height=0.6)
+        for height, line in enumerate(self.lines):
+            color = GREY if height == 0 else GREEN if line.bits < 0 else ORANGE
+            self.ax_.barh(height, line.bits, left=start, color=color, height=0.6)
             ends = [start, start + line.bits]
             if not math.isnan(line.interval.low):
                 reach = [start + bound for bound in line.interval]
-                self.ax_.plot(reach, [place, place], color="#000000", linewidth=1.2)
+                self.ax_.plot(reach, [height, height], color="#000000", linewidth=1.2)
                 ends += reach
-            self._number(place, max(ends), f"{line.bits:+.3f}" if place else f"{line.bits:.3f}")
+            self._number(height, max(ends), f"{line.bits:+.3f}" if height else f"{line.bits:.3f}")
             start += line.bits
-            self.ax_.plot([start, start], [place - 0.3, place + 1.3], color=GREY, linewidth=0.8)
+            self.ax_.plot([start, start], [height - 0.3, height + 1.3], color=GREY, linewidth=0.8)
         self.ax_.barh(len(self.lines), self.total, color=BLUE, height=0.6)
         self._number(len(self.lines), self.total, f"{self.total:.3f}")
         self.ax_.set_yticks(range(len(names)), names)
@@ -69,5 +69,5 @@ class LedgerDisplay:
         self.ax_.set_xlabel("bits per item")
         return self
 
-    def _number(self, place: int, end: float, text: str) -> None:
-        self.ax_.annotate(text, (end, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9)
+    def _number(self, height: int, end: float, text: str) -> None:
+        self.ax_.annotate(text, (end, height), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from torchbce.explanation.explain import explain
+from torchbce.explanation.data.record import ExplanationRecord
+from torchbce.explanation.data.summarize import summary_of
 from torchbce.explanation.plots.figure import BLUE, GREY, add_legend, axes_or_new
-from torchbce.explanation.result import Explanation
 from torchbce.explanation.statistics.isotonic import ReliabilityCurve
 
 RARE = 0.05  # below this base rate, or above 1 - it, the axes are logits
@@ -34,7 +34,7 @@ class ReliabilityDisplay:
         self.curve, self.base_rate = curve, base_rate
 
     @classmethod
-    def from_explanation(cls, found: Explanation) -> ReliabilityDisplay:
+    def from_explanation(cls, found: ExplanationRecord) -> ReliabilityDisplay:
         """The predictions behind an explanation."""
         if found.reliability is None:
             raise ValueError("there is no reliability diagram of soft targets: what happened is not known")
@@ -45,7 +45,7 @@ class ReliabilityDisplay:
         cls, outputs: Any, targets: Any, *, from_logits: bool, weight: Any = None, ax: Any = None
     ) -> ReliabilityDisplay:
         """Draw predictions; see :func:`torchbce.explain`."""
-        return cls.from_explanation(explain(outputs, targets, from_logits=from_logits, weight=weight)).plot(ax)
+        return cls.from_explanation(summary_of(outputs, targets, from_logits=from_logits, weight=weight)).plot(ax)
 
     def plot(self, ax: Any = None, *, logit_axes: bool | None = None) -> ReliabilityDisplay:
         """Draw; `logit_axes` spread out rare events, and are the default for them. Sets `ax_` and `figure_`."""
@@ -53,18 +53,18 @@ class ReliabilityDisplay:
         self.figure_ = self.ax_.figure
         curve = self.curve
         rare = min(self.base_rate, 1 - self.base_rate) < RARE
-        place = _logit if (rare if logit_axes is None else logit_axes) else np.asarray
-        line = np.linspace(-FARTHEST, FARTHEST) if place is _logit else np.linspace(0, 1)
+        scale = _logit if (rare if logit_axes is None else logit_axes) else np.asarray
+        line = np.linspace(-FARTHEST, FARTHEST) if scale is _logit else np.linspace(0, 1)
         self.ax_.plot(line, line, color=GREY, linewidth=1, linestyle="--", label="calibrated")
-        x, y = place(curve.predicted), place(curve.observed)
+        x, y = scale(curve.predicted), scale(curve.observed)
         if curve.low is not None and curve.high is not None:
             self.ax_.fill_between(
-                x, place(curve.low), place(curve.high), color=GREY, alpha=0.2, linewidth=0, label="chance, 90 %"
+                x, scale(curve.low), scale(curve.high), color=GREY, alpha=0.2, linewidth=0, label="chance, 90 %"
             )
         self.ax_.plot(x, y, color=BLUE, linewidth=1)
         area = 12 + 250 * curve.count / curve.count.sum()
         self.ax_.scatter(x, y, s=area, color=BLUE, alpha=0.7, clip_on=False, label="items, pooled (isotonic)")
-        self._label(place is _logit)
+        self._label(scale is _logit)
         return self
 
     def _label(self, logits: bool) -> None:

@@ -10,10 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from torchbce.common.text import loss_text, percent, probability_text
 from torchbce.common.visible import MESSAGE, shown
 from torchbce.common.writing import whole_file
-from torchbce.explanation.render.text import loss_text, percent, probability_text
-from torchbce.explanation.result import Explanation
+from torchbce.explanation.data.record import ExplanationRecord
+from torchbce.explanation.render import text as wording
 from torchbce.explanation.statistics.intervals import NOTHING
 
 LEDGER = "The ledger: from what the base rate costs to the mean loss"
@@ -24,11 +25,11 @@ def write_report(
     path: Path,
     *,
     title: str,
-    explanation: Explanation,
+    explanation: ExplanationRecord,
     facts: Mapping[str, str] | None = None,
     figures: Mapping[str, str] | None = None,
 ) -> None:
-    """The explanation, its items on a curve to explore, and figures; the file appears whole or not at all.
+    """Write the explanation, its items on a curve to explore, and figures; the file appears whole or not at all.
 
     Args:
         path: the file to make.
@@ -47,7 +48,7 @@ def write_report(
         facts=dict(facts or {}),
         explanation=explanation,
         numbers=_numbers(explanation),
-        told=[(name, text) for name, text in explanation.facts if not name.startswith("group ")],
+        told=[(name, text) for name, text in wording.facts(explanation) if not name.startswith("group ")],
         figures=_figures(explanation) if figures is None else dict(figures),
         explored=_explored(explanation),
     )
@@ -66,7 +67,12 @@ def render_page(path: Path, package: str, name: str, **values: Any) -> None:
         finalize=_safe,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"loss": loss_text, "probability": probability_text, "interval": _interval}
+    environment.filters |= {
+        "loss": loss_text,
+        "probability": probability_text,
+        "interval": _interval,
+        "verdict": wording.verdict,
+    }
     page = environment.get_template(f"{name}.html.j2").render(
         script=code, script_hash=base64.b64encode(hashlib.sha256(code.encode()).digest()).decode(), **values
     )
@@ -75,7 +81,7 @@ def render_page(path: Path, package: str, name: str, **values: Any) -> None:
 
 
 def _safe(value: Any) -> Any:
-    """Text as it is shown; what templates made, and figures, are no text from data."""
+    """Return text as it is shown, and what templates or figures made unchanged."""
     return value if not isinstance(value, str) or hasattr(value, "__html__") else shown(value, MESSAGE)
 
 
@@ -84,23 +90,23 @@ def _interval(bounds: tuple[float, float]) -> str:
     return "" if math.isnan(low) else f"{low:.4f} to {high:.4f}"
 
 
-def _numbers(found: Explanation) -> list[tuple[str, str, str]]:
-    """What is read first: a name, a number and a note under it."""
-    items = f"{found.count:,} items, {percent(found.base_rate)} ones"
-    mean = _interval(found.intervals.get("mean", NOTHING))
-    numbers = [("mean loss, nats per item", f"{found.mean:.4f}", f"95 %: {mean}" if mean else items)]
-    if found.baseline > 0:
-        numbers.append(("always the base rate", f"{found.baseline:.4f}", items))
-        d2 = found.intervals.get("d2", NOTHING)
+def _numbers(record: ExplanationRecord) -> list[tuple[str, str, str]]:
+    """Return what is read first: for each card a name, a number and a note."""
+    items = f"{record.count:,} items, {percent(record.base_rate)} ones"
+    mean = _interval(record.intervals.get("mean", NOTHING))
+    numbers = [("mean loss, nats per item", f"{record.mean:.4f}", f"95 %: {mean}" if mean else items)]
+    if record.baseline > 0:
+        numbers.append(("always the base rate", f"{record.baseline:.4f}", items))
+        d2 = record.intervals.get("d2", NOTHING)
         note = "" if math.isnan(d2.low) else f"95 %: {100 * d2.low:.1f} to {100 * d2.high:.1f} %"
-        numbers.append(("saved (D2)", f"{100 * found.d2:.1f} %", note))
-    if not math.isnan(found.auc):
-        auc = _interval(found.intervals.get("auc", NOTHING))
-        numbers.append(("AUC", f"{found.auc:.4f}", f"95 %: {auc}" if auc else ""))
+        numbers.append(("saved (D2)", f"{100 * record.d2:.1f} %", note))
+    if not math.isnan(record.auc):
+        auc = _interval(record.intervals.get("auc", NOTHING))
+        numbers.append(("AUC", f"{record.auc:.4f}", f"95 %: {auc}" if auc else ""))
     return numbers
 
 
-def _figures(explanation: Explanation) -> dict[str, str]:
+def _figures(explanation: ExplanationRecord) -> dict[str, str]:
     from torchbce.explanation.plots import LedgerDisplay, LossHistogramDisplay, ReliabilityDisplay
     from torchbce.explanation.plots.figure import to_svg
 
@@ -115,8 +121,8 @@ def _figures(explanation: Explanation) -> dict[str, str]:
     return {name: to_svg(display.plot().figure_) for name, display in displays.items()}
 
 
-def _explored(explanation: Explanation) -> dict[str, Any]:
-    """What the script needs to work out the loss again when an item is moved."""
+def _explored(explanation: ExplanationRecord) -> dict[str, Any]:
+    """Return what the script needs to work out the loss again when an item is moved."""
     items = explanation.items[:EXPLORED] if math.isfinite(explanation.total) else ()  # nothing moves an infinite total
     moved = sum(item.loss for item in items)
     return {

@@ -20,7 +20,7 @@ RATIO = 200  # names that repeat, as numpy has texts, are packed to a seventieth
 
 
 def unpacked_arrays(content: bytes) -> dict[str, np.ndarray]:
-    """By their names.
+    """Return the arrays by their names.
 
     Raises:
         ValueError: they would take too much memory, or are not what the archive says.
@@ -45,7 +45,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 
 
 def _header_bytes(file: IO[bytes]) -> int:
-    """The bytes of an array and of its header, as the header says."""
+    """Return how many bytes an array and its header take, as the header says."""
     version = npy.read_magic(file)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read(file)

@@ -45,7 +45,7 @@ class CellTable(PairedSums):
 
     @property
     def is_exact(self) -> bool:
-        """Whether all logits are kept as they are."""
+        """Return whether all logits are kept as they are."""
         self._settle()
         return self._dropped == 0
 
@@ -62,13 +62,13 @@ class CellTable(PairedSums):
         self.restore(other.state())
 
     def widen(self, columns: Sequence[int]) -> None:
-        """Rows get as many sums: copies of these of the present ones, unless they have them."""
+        """Give each row more sums, copies of its present sums at these positions, unless it has them."""
         if len(columns) != self.width:
             self._settle()
             self._sums = self._sums[:, [*columns, -1]]
 
     def cells(self) -> Cells:
-        """What has been collected."""
+        """Return the cells collected so far."""
         keys, others, sums = self.rows()
         logits = _logits(keys)
         if self._dropped:
@@ -132,14 +132,14 @@ class CellTable(PairedSums):
 
 
 def _lengths(numbers: Array) -> Array:
-    """How many binary digits each has; a negative one all 64."""
-    found = np.zeros(len(numbers), np.int64)
+    """Return how many binary digits each has; a negative one all 64."""
+    lengths = np.zeros(len(numbers), np.int64)
     rest = numbers.view(np.uint64).copy()
     for size in (32, 16, 8, 4, 2, 1):
         large = rest >> np.uint64(size) > 0
-        found[large] += size
+        lengths[large] += size
         rest[large] >>= np.uint64(size)
-    return found + (rest > 0)
+    return lengths + (rest > 0)
 
 
 def _keys(logits: Array) -> Array:

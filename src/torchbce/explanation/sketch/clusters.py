@@ -47,6 +47,6 @@ class Clusters(KeyedSums):
 
 
 def numbers_of(codes: Array, names: list[str]) -> Array:
-    """For each item a number that is the same for all of its cluster, in every file and process."""
+    """Return a number for each item that is the same for all of its cluster, in every file and process."""
     numbers = np.array([zlib.crc32(name.encode("utf-8", "surrogatepass")) for name in names], np.int64)
     return np.asarray(numbers[codes])

@@ -29,12 +29,12 @@ DTYPES = {str(dtype).removeprefix("torch.") for dtype in SATURATED}
 
 
 def to_bytes(sketch: Sketch) -> bytes:
-    """The content of a file."""
+    """Serialize a sketch to the content of a file."""
     return packed(MAGIC, *_state(sketch))
 
 
 def from_bytes(content: bytes) -> Sketch:
-    """The sketch again.
+    """Restore a sketch.
 
     Raises:
         ValueError: the content is not a sketch, is damaged, or is of another version.
@@ -43,7 +43,7 @@ def from_bytes(content: bytes) -> Sketch:
 
 
 def packed(magic: bytes, texts: dict[str, Any], arrays: dict[str, Any]) -> bytes:
-    """Texts and arrays, with a digest."""
+    """Serialize texts and arrays, with a digest."""
     file = io.BytesIO()
     np.savez_compressed(file, texts=np.array(json.dumps(texts)), **arrays)
     content = file.getvalue()
@@ -53,7 +53,7 @@ def packed(magic: bytes, texts: dict[str, Any], arrays: dict[str, Any]) -> bytes
 def unpacked(
     magic: bytes, content: bytes, what: str, restored: Callable[[dict[str, Any], dict[str, np.ndarray]], Result]
 ) -> Result:
-    """What `restored` makes of the texts and arrays again.
+    """Check the digest, and call `restored` with the texts and arrays.
 
     Raises:
         ValueError: the content is something else, is damaged, or is of another version.
@@ -106,18 +106,18 @@ def _of_name(what: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def parts_of(groups: Groups, what: str) -> dict[str, np.ndarray]:
-    """The sums over the parts of groups in clusters, as arrays of a file; empty where there are none."""
+    """Return the sums over the parts of groups in clusters, as arrays of a file; empty where there are none."""
     return {} if groups.parts is None else _named(what, groups.parts.state())
 
 
 def restore_parts(groups: Groups, what: str, arrays: dict[str, np.ndarray]) -> None:
-    """The same again, where there are any."""
-    found = _of_name(what, arrays)
-    if found:
-        first = found["first"]
+    """Restore the sums over the parts of groups in clusters, where there are any."""
+    state = _of_name(what, arrays)
+    if state:
+        first = state["first"]
         _require(first.dtype == np.int64 and bool(((first >= 0) & (first < len(groups))).all()), "groups in clusters")
         groups.parts = new_parts()
-        groups.parts.restore(found)
+        groups.parts.restore(state)
 
 
 def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sketch:
@@ -155,22 +155,20 @@ def _restored(texts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sketch:
 
 
 def add_rows(into: KeyedSums, names: list[str], sums: np.ndarray) -> None:
-    """Sums that were kept, once their shape is right."""
+    """Add sums from a file, once their shape is right."""
     _require(sums.dtype == np.float64 and sums.shape == (len(names), into.sums.shape[1]), "groups or clusters")
     into.add([str(name) for name in names], sums)
 
 
-def _numbers(kind: type[Any], found: dict[str, Any]) -> Any:
-    """A record of numbers, whole ones where its defaults are."""
+def _numbers(kind: type[Any], numbers: dict[str, Any]) -> Any:
+    """Restore a record of numbers, whole ones where its defaults are."""
     expected = {field.name: type(field.default) for field in fields(kind)}
-    _require(expected.keys() == found.keys(), kind.__name__)
-    for name, value in found.items():
+    _require(expected.keys() == numbers.keys(), kind.__name__)
+    for name, value in numbers.items():
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
         _require(whole or (expected[name] is float and isinstance(value, float)), name)
-        _require(
-            name in ("total", "plain_total", "clamped_cost", "moment", "third", "keras") or not math.isnan(value), name
-        )
-    return kind(**found)
+        _require(name in MAY_BE_NAN or not math.isnan(value), name)
+    return kind(**numbers)
 
 
 def _flag(value: object) -> bool:

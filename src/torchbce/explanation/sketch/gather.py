@@ -7,7 +7,7 @@ from typing import Protocol, Self, TypeVar
 
 import torch
 
-from torchbce.common.group import is_joined, number_and_count
+from torchbce.common import group
 
 
 class Mergeable(Protocol):
@@ -25,16 +25,12 @@ def merged(
     to_bytes: Callable[[Part], bytes],
     from_bytes: Callable[[bytes], Part],
 ) -> Part | str:
-    """What all processes have seen, in each of them; or the first failure, where one could not make its part."""
-    if number_and_count()[1] == 1:
+    """Merge the parts of all processes, in each of them; return the first failure where one could not make its part."""
+    if group.number_and_count()[1] == 1:
         return failure or part or ""
-    started = not is_joined()
-    if started:
-        torch.distributed.init_process_group("gloo")
-    parts: list[tuple[bytes | None, str | None]] = [(None, None)] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, (None if part is None else to_bytes(part), failure))
-    if started:
-        torch.distributed.destroy_process_group()
+    with group.joined():
+        parts: list[tuple[bytes | None, str | None]] = [(None, None)] * group.count()
+        torch.distributed.all_gather_object(parts, (None if part is None else to_bytes(part), failure))
     failures = [text for _, text in parts if text]
     if failures:
         return failures[0]

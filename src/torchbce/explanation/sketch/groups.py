@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from torchbce.explanation.sketch.clusters import numbers_of
+from torchbce.explanation.sketch.items import Codes
 from torchbce.explanation.sketch.keyed_sums import Array, KeyedSums
 from torchbce.explanation.sketch.paired_sums import PairedSums
 from torchbce.explanation.sketch.points import FOLDED
@@ -20,8 +21,6 @@ TOO_MANY = f"there are more than {MOST:,} groups; name a column with fewer value
 # With w the weight and x the weighted loss of an item: the sums that the squares and cubes of x - mean * w need.
 COLUMNS = ("count", "total", "weight", "positive", "ww", "wx", "xx", "www", "wwx", "wxx", "xxx")
 MOST_PARTS = 1 << 20
-
-Codes = tuple[Array, list[str]]  # a number for each item, and what each number is called
 
 
 class Parts(NamedTuple):
@@ -67,18 +66,18 @@ class Groups(KeyedSums):
             self.parts.restore(state | {"first": self.places(other.names)[state["first"]]})
 
     def rows(self) -> Iterator[Group]:
-        """Each group with its sums."""
-        found: list[Parts | None] = [None] * len(self)
+        """Yield each group with its sums."""
+        of_group: list[Parts | None] = [None] * len(self)
         if self.parts is not None:
             groups, clusters, sums = self.parts.rows()
             bounds = np.searchsorted(groups, np.arange(len(self) + 1))
-            found = [Parts(clusters[a:b], *sums[a:b].T) for a, b in itertools.pairwise(bounds.tolist())]
-        rows = zip(self.names, self.sums.tolist(), found, strict=True)
+            of_group = [Parts(clusters[a:b], *sums[a:b].T) for a, b in itertools.pairwise(bounds.tolist())]
+        rows = zip(self.names, self.sums.tolist(), of_group, strict=True)
         return (Group(name, parts, *row) for name, row, parts in rows)
 
 
 def new_parts() -> PairedSums:
-    """Of groups in clusters."""
+    """Return an empty table for the parts of groups in clusters."""
     return PairedSums(3, MOST_PARTS, FOLDED)
 
 

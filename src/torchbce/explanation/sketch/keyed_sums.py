@@ -28,20 +28,16 @@ class KeyedSums:
 
     @property
     def names(self) -> list[str]:
-        """In the order in which they came."""
+        """Return the names in the order in which they came."""
         return list(self._places)
-
-    def place(self, name: str) -> int | None:
-        """The row of a name; None where it has none."""
-        return self._places.get(name)
 
     @property
     def sums(self) -> Array:
-        """A row for each name."""
+        """Return a row of sums for each name."""
         return self._sums[: len(self)]
 
     def places(self, names: list[str]) -> Array:
-        """The row of each name; -1 where there is none."""
+        """Return the row of each name; -1 where there is none."""
         return np.array([self._places.get(name, -1) for name in names], np.int64)
 
     def add_items(self, codes: Array, names: list[str], columns: Sequence[Array | None]) -> None:

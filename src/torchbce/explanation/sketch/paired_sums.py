@@ -39,20 +39,20 @@ class PairedSums:
             self._settle()
 
     def rows(self) -> tuple[Array, Array, Array]:
-        """Both numbers and the sums of each row."""
+        """Return both numbers and the sums of each row."""
         self._settle()
         return self._first, self._second, self._sums
 
     def state(self) -> dict[str, Array]:
-        """What `restore` takes."""
+        """Return the arrays that `restore` takes."""
         self._settle()
         return {"first": self._first, "second": self._second, "sums": self._sums, "cut": np.array(self.cut)}
 
     def restore(self, state: dict[str, Array]) -> None:
-        """Add what `state` told.
+        """Add the rows of a `state`.
 
         Raises:
-            ValueError: nothing tells that.
+            ValueError: it is no state.
         """
         first, second, sums = (state[name] for name in ("first", "second", "sums"))
         whole = first.dtype == second.dtype == np.int64 and sums.dtype == np.float64
@@ -75,7 +75,7 @@ class PairedSums:
             self._shrink()
 
     def _fitting(self, part: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        """As the rows are kept by now."""
+        """Return items with their second number as coarse as the rows have it by now."""
         first, second, sums = part
         return first, second & (self._fewer - 1) if self.cut else second, sums
 
@@ -102,7 +102,7 @@ class PairedSums:
 
 
 def ranked(values: Array) -> tuple[Array, Array]:
-    """The different whole numbers in rising order, and the place of each among them."""
+    """Return the different whole numbers in rising order, and the position of each value among them."""
     if not len(values):
         return values, values
     least, most = int(values.min()), int(values.max())
@@ -110,5 +110,5 @@ def ranked(values: Array) -> tuple[Array, Array]:
         return np.unique(values, return_inverse=True)
     there = np.zeros(most - least + 1, bool)
     there[values - least] = True
-    place = np.cumsum(there) - 1
-    return there.nonzero()[0] + least, place[values - least]
+    rank = np.cumsum(there) - 1
+    return there.nonzero()[0] + least, rank[values - least]

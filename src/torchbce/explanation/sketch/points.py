@@ -41,7 +41,7 @@ class Points:
 
     @classmethod
     def of(cls, logits: Array, targets: Array, weights: Array | None = None) -> Points:
-        """The points of items in memory."""
+        """Return the points of items in memory."""
         table = PointTable()
         z, y, w = (
             None if a is None else torch.from_numpy(np.asarray(a, np.float64)) for a in (logits, targets, weights)
@@ -61,12 +61,12 @@ class Points:
 
     @property
     def by_class(self) -> tuple[Array, Array]:
-        """The weight of zeros and of ones."""
+        """Return the weight of zeros and of ones."""
         return self.weight - self.positive, self.positive
 
     @functools.cached_property
     def counts(self) -> tuple[float, float]:
-        """As many zeros and ones of equal weight tell as much (Kish): (sum w)^2 / sum w^2 of each."""
+        """Return the effective numbers of zeros and of ones, (sum w)^2 / sum w^2 of each (Kish)."""
         zeros, ones = (
             float(weight.sum() ** 2 / square.sum()) if square.sum() > 0 else 0.0
             for weight, square in zip(self.by_class, self.squares, strict=True)
@@ -85,7 +85,7 @@ class PointTable:
         return self._cells.is_exact
 
     def add(self, logits: Tensor, targets: Tensor, weights: Tensor | None, parts: Array | None = None) -> None:
-        """All are float64 and finite; `parts` are folds."""
+        """Add items; all are float64 and finite, and `parts` are folds."""
         y = targets.numpy()
         w = np.ones(len(y)) if weights is None else weights.numpy()
         used = w > 0
@@ -104,35 +104,35 @@ class PointTable:
         self._cells.merge(other._cells)
 
     def points(self) -> Points:
-        """What has been collected."""
+        """Return the points collected so far."""
         cells = self._cells.cells()
         _, zeros, ones, *powers = cells.sums.T
         number_of_zeros, number_of_ones, *powers = powers or (zeros, ones, zeros, ones, zeros, ones)
         first = np.r_[True, cells.logits[1:] != cells.logits[:-1]][: len(cells.logits)]
-        place, size = np.cumsum(first) - 1, int(first.sum())
+        point, size = np.cumsum(first) - 1, int(first.sum())
 
         def at_points(values: Array) -> Array:
-            return np.bincount(place, values, size).astype(np.float64)
+            return np.bincount(point, values, size).astype(np.float64)
 
         by_class = []
         # The same parts for the same items, and other ones for others: or a chance would befall every sample alike.
         alone, rng = cells.others == ALONE, np.random.default_rng(self._cells.digest)
         for weight, number in ((zeros, number_of_zeros), (ones, number_of_ones)):
             parts = np.zeros((size, FOLDS))
-            np.add.at(parts, (place[~alone], cells.others[~alone]), weight[~alone])
-            parts[place[alone]] += _dealt(weight[alone], number[alone], rng)
+            np.add.at(parts, (point[~alone], cells.others[~alone]), weight[~alone])
+            parts[point[alone]] += _dealt(weight[alone], number[alone], rng)
             by_class.append(parts)
         squared_zeros, squared_ones, cubed_zeros, cubed_ones = map(at_points, powers)
         squares, cubes = (squared_zeros, squared_ones), (cubed_zeros, cubed_ones)
         return Points(cells.logits[first], by_class[0] + by_class[1], by_class[1], squares, cubes)
 
     def state(self) -> dict[str, Array]:
-        """Arrays from which `restored` makes the table again."""
+        """Return the arrays from which `restored` makes the table again."""
         return self._cells.state()
 
     @classmethod
     def restored(cls, state: dict[str, Array]) -> PointTable:
-        """The table again.
+        """Restore a table.
 
         Raises:
             ValueError: these are no points.
@@ -147,15 +147,15 @@ class PointTable:
 
 
 def _dealt(weight: Array, number: Array, rng: np.random.Generator) -> Array:
-    """The weight of so many items at each place, dealt out to the folds by chance."""
+    """Deal the weight of so many items at each point out to the folds by chance."""
     left = np.ceil(number).astype(np.int64)  # soft targets make parts of items
     each = weight / np.maximum(left, 1)
-    found = np.empty((len(weight), FOLDS))
+    by_fold = np.empty((len(weight), FOLDS))
     for fold in range(FOLDS):
         dealt = rng.binomial(left, 1 / (FOLDS - fold))
-        found[:, fold] = dealt * each
+        by_fold[:, fold] = dealt * each
         left = left - dealt
-    return found
+    return by_fold
 
 
 @functools.cache
@@ -167,5 +167,5 @@ FOLDED = 4096  # numbers of clusters that are told apart in dealing them out
 
 
 def folds(clusters: Array) -> Array:
-    """The fold of each cluster, by its number: by chance, but the same wherever and however often it is read."""
+    """Return the fold of each cluster, by its number: by chance, but the same in every file and run."""
     return np.asarray(_fold_of()[clusters & (FOLDED - 1)])

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from torchbce.explanation.sketch.clusters import Clusters, numbers_of
-from torchbce.explanation.sketch.groups import Codes, Groups
-from torchbce.explanation.sketch.losses import BLOCK, finite, item_losses, weighted
+from torchbce.explanation.sketch.groups import Groups
+from torchbce.explanation.sketch.items import Codes
+from torchbce.explanation.sketch.logits import finite, logits_of
+from torchbce.explanation.sketch.losses import BLOCK, item_losses, weighted
 from torchbce.explanation.sketch.points import Points, PointTable, folds
 from torchbce.explanation.sketch.worst_items import KEPT, LossHistogram, Worst, candidates
 from torchbce.functional import binary_cross_entropy, binary_cross_entropy_with_logits
@@ -52,7 +54,7 @@ class Sums:
 
     @property
     def effective_count(self) -> float:
-        """As many items of equal weight tell as much (Kish): (sum w)^2 / sum w^2."""
+        """Return the effective number of items, (sum w)^2 / sum w^2 (Kish)."""
         return self.weight**2 / self.weight_squared if self.weight_squared else 0.0
 
     def add(self, other: Sums) -> None:
@@ -142,7 +144,7 @@ class Sketch:
         y = targets.double() if targets.is_floating_point() else targets
         plain = item_losses(x, y, self.from_logits)
         losses = weighted(plain, weights)
-        logits = x if self.from_logits else torch.logit(x)
+        logits = logits_of(x, self.from_logits)
         y = y.double()
         soft = 0 if not targets.is_floating_point() else int(((y != 0) & (y != 1)).sum())
         self.weighted = self.weighted or weights is not None
@@ -185,7 +187,7 @@ class Sketch:
         self.whole.merge(other.whole)
 
     def distribution(self) -> Points:
-        """The logits that occur, with the weights of items and positives."""
+        """Return the logits that occur, with the weights of items and positives."""
         return self.points.points()
 
     def _source(self, name: str) -> int:
@@ -199,14 +201,14 @@ class Sketch:
         least = float(self.worst.loss[-1]) if len(self.worst.loss) == KEPT else -math.inf
         if losses.max().item() < least:
             return
-        found = candidates(losses, least, KEPT)
-        weight = np.ones(len(found)) if weights is None else weights.numpy()[found]
+        positions = candidates(losses, least, KEPT)
+        weight = np.ones(len(positions)) if weights is None else weights.numpy()[positions]
         here = Worst(
-            losses.numpy()[found],
-            np.full(len(found), source),
-            np.asarray(rows, np.int64)[found],
-            outputs[torch.from_numpy(found)].double().numpy(),
-            y.numpy()[found],
+            losses.numpy()[positions],
+            np.full(len(positions), source),
+            np.asarray(rows, np.int64)[positions],
+            outputs[torch.from_numpy(positions)].double().numpy(),
+            y.numpy()[positions],
             weight,
         )
         self.worst = self.worst.and_(here, KEPT)
@@ -222,37 +224,37 @@ def _sums(
     soft: int,
     from_logits: bool,
 ) -> Sums:
-    """The sums over one batch. What is rare is looked for only where the extreme values allow it."""
+    """Return the sums over one batch; rare values are counted only where the extreme values allow them."""
     n = len(outputs)
     total = losses.sum().item()
     first, last = (bound.item() for bound in logits.aminmax())
-    found = Sums(
+    sums = Sums(
         n, total, plain.sum().item(), weight=float(n), weight_squared=float(n), positive=y.sum().item(), soft=soft
     )
-    found.moment = found.third = math.nan
+    sums.moment = sums.third = math.nan
     if math.isfinite(total):
         rest = losses - total / n
         squares = rest * rest
-        found.moment, found.third = squares.sum().item(), (squares * rest).sum().item()
+        sums.moment, sums.third = squares.sum().item(), (squares * rest).sum().item()
     if weights is not None:
-        found.weight, found.weight_squared = weights.sum().item(), (weights * weights).sum().item()
-        found.positive = (y * weights).sum().item()
+        sums.weight, sums.weight_squared = weights.sum().item(), (weights * weights).sum().item()
+        sums.positive = (y * weights).sum().item()
     if soft:
         floors = binary_cross_entropy(y, y, reduction="none")
-        found.entropy = (floors if weights is None else floors * weights).sum().item()
-    found.keras = _keras(outputs, y, plain, from_logits)
-    found.sklearn = _clipped(logits, y, plain, _epsilon(outputs.dtype, from_logits), soft)
+        sums.entropy = (floors if weights is None else floors * weights).sum().item()
+    sums.keras = _keras(outputs, y, plain, from_logits)
+    sums.sklearn = _clipped(logits, y, plain, _epsilon(outputs.dtype, from_logits), soft)
     below, above = SATURATED.get(outputs.dtype, SATURATED[torch.float64])
     if first <= below or last >= above:
-        found.saturated = int(((logits <= below) | (logits >= above)).sum())
+        sums.saturated = int(((logits <= below) | (logits >= above)).sum())
     if not from_logits and (math.isinf(first) or math.isinf(last)):  # a probability of 0 or 1
         clamped = ((outputs == 0) & (y > 0)) | ((outputs == 1) & (y < 1))
-        found.clamped, found.clamped_cost = int(clamped.sum()), losses[clamped].sum().item()
-    return found
+        sums.clamped, sums.clamped_cost = int(clamped.sum()), losses[clamped].sum().item()
+    return sums
 
 
 def sklearn_epsilon(sketch: Sketch) -> float:
-    """How far from 0 and 1 scikit-learn keeps probabilities of this dtype."""
+    """Return how far from 0 and 1 scikit-learn keeps probabilities of this dtype."""
     return _epsilon(getattr(torch, sketch.dtype), sketch.from_logits)
 
 
@@ -261,7 +263,7 @@ def _epsilon(dtype: torch.dtype, from_logits: bool) -> float:
 
 
 def _keras(outputs: Tensor, y: Tensor, plain: Tensor, from_logits: bool) -> float:
-    """Keras works in float32: it clips probabilities to [1e-7, 1 - 1e-7] there, and logits not at all."""
+    """Return the sum that Keras has: in float32 it clips probabilities to [1e-7, 1 - 1e-7], and logits not at all."""
     if from_logits:
         return plain.sum().item()
     low, high = torch.tensor([KERAS_EPSILON, 1 - KERAS_EPSILON]).double().tolist()  # as float32 has them
@@ -270,7 +272,7 @@ def _keras(outputs: Tensor, y: Tensor, plain: Tensor, from_logits: bool) -> floa
 
 
 def _clipped(logits: Tensor, y: Tensor, plain: Tensor, epsilon: float, soft: int) -> float:
-    """The sum of the losses of probabilities clipped to [epsilon, 1 - epsilon]."""
+    """Return the sum of the losses of probabilities clipped to [epsilon, 1 - epsilon]."""
     least, most = -math.log1p(-epsilon), -math.log(epsilon)
     if not soft:
         return plain.clamp(least, most).sum().item()

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchbce.explanation.sketch.columns import Array, concatenated, ordered
+
 KEPT = 1000  # the worst 1 % of 100,000 items
 BINS = 1 << 15  # the upper 16 bits of a float32 that is not negative
-
-Array = np.ndarray
 
 
 class Worst(NamedTuple):
@@ -31,21 +31,20 @@ class Worst(NamedTuple):
         return cls(*(np.zeros(0, np.int64 if name in ("source", "row") else np.float64) for name in cls._fields))
 
     def and_(self, other: Worst, most: int) -> Worst:
-        """The worst of both; of equal ones the earlier."""
-        joined = Worst(*map(np.concatenate, zip(self, other, strict=True)))
-        order = np.lexsort((joined.row, joined.source, -joined.loss))[:most]
-        return Worst(*(column[order] for column in joined))
+        """Return the worst of both; of equal ones the earlier."""
+        joined = concatenated(self, other)
+        return ordered(joined, (joined.row, joined.source, -joined.loss), most)
 
 
 def candidates(losses: Tensor, least: float, most: int) -> Array:
-    """Positions of items that may be among the `most` worst: no fewer than those that cost more than `least`."""
-    found = (losses >= least).nonzero().squeeze(1)
-    if len(found) > 4 * most:
+    """Return the positions of items that may be among the `most` worst, of those that cost `least` or more."""
+    positions = (losses >= least).nonzero().squeeze(1)
+    if len(positions) > 4 * most:
         # Those that cost more than the last of the worst here, and the first of those that cost the same.
-        chosen = losses[found]
+        chosen = losses[positions]
         edge = torch.topk(chosen, most, sorted=False).values.min()
-        found = torch.cat([found[chosen > edge], found[chosen == edge][:most]])
-    return np.asarray(found.numpy())
+        positions = torch.cat([positions[chosen > edge], positions[chosen == edge][:most]])
+    return np.asarray(positions.numpy())
 
 
 @dataclass
@@ -66,7 +65,7 @@ class LossHistogram:
         self.sums.scatter_add_(0, keys, losses)
 
     def coarse(self) -> tuple[tuple[float, int], ...]:
-        """Coarser, for a picture: the items in each fifth of a decade, as (loss from, items)."""
+        """Return the number of items in each fifth of a decade, as (loss from, items)."""
         counts = self.counts.numpy()
         filled = counts.nonzero()[0]
         losses = torch.from_numpy(filled << 16).int().view(torch.float32).double().numpy()
@@ -74,7 +73,7 @@ class LossHistogram:
         return tuple((float(10 ** (step / 5)), int(counts[filled[fifths == step]].sum())) for step in range(-40, 13))
 
     def share_of_worst(self, fraction: float, worst: Worst) -> float:
-        """The share of the loss that the worst `fraction` of the items has."""
+        """Return the share of the loss that the worst `fraction` of the items has."""
         count, total = int(self.counts.sum()), float(self.sums.sum())
         wanted = max(1, round(fraction * count))
         if total == 0:

@@ -25,18 +25,18 @@ class Ranges:
 
     @property
     def size(self) -> int:
-        """How many bins there are."""
+        """Return how many bins there are."""
         return len(self.edges) + 2
 
     def codes(self, column: np.ndarray) -> np.ndarray:
-        """The number of each value's bin, uint8; the last is that of missing values."""
+        """Return the number of each value's bin, uint8; the last is that of missing values."""
         values = _numbers(self.name, column)
-        found = np.searchsorted(np.array(self.edges), values, side="right").astype(np.uint8)
-        found[np.isnan(values)] = self.size - 1
-        return found
+        codes = np.searchsorted(np.array(self.edges), values, side="right").astype(np.uint8)
+        codes[np.isnan(values)] = self.size - 1
+        return codes
 
     def words(self, code: int) -> str:
-        """The condition that a bin stands for."""
+        """Return the condition that a bin stands for."""
         if code == self.size - 1:
             return f"{self.name} missing"
         low = _number(self.edges[code - 1]) if code else ""
@@ -55,16 +55,16 @@ class Values:
 
     @property
     def size(self) -> int:
-        """How many bins there are."""
+        """Return how many bins there are."""
         return len(self.values) + 2
 
     def codes(self, column: np.ndarray) -> np.ndarray:
-        """The number of each value's bin, uint8; the last is that of missing values."""
+        """Return the number of each value's bin, uint8; the last is that of missing values."""
         known = {value: code for code, value in enumerate(self.values)} | {None: self.size - 1}
         return np.fromiter(map(known.get, _keys(column), repeat(self.size - 2)), np.uint8, len(column))
 
     def words(self, code: int) -> str:
-        """The condition that a bin stands for."""
+        """Return the condition that a bin stands for."""
         if code == self.size - 1:
             return f"{self.name} missing"
         if code == self.size - 2:
@@ -80,7 +80,7 @@ Bins = Ranges | Values
 
 
 def choose_bins(name: str, column: np.ndarray, bins: int = 10) -> Bins | str:
-    """The bins of a column by a sample of it, or, in words, why it is left out.
+    """Choose the bins of a column by a sample of it, or return in words why it is left out.
 
     Numbers with no more distinct values than `bins`, categories and booleans have a bin for each value, categories for
     the 20 most frequent. Other numbers are cut at quantiles.
@@ -106,7 +106,7 @@ def choose_bins(name: str, column: np.ndarray, bins: int = 10) -> Bins | str:
 
 
 def _edges(present: np.ndarray, distinct: np.ndarray, bins: int) -> tuple[float, ...]:
-    """Where quantile bins begin: short numbers above the value before. A value that fills a bin has one of its own."""
+    """Return where quantile bins begin, as short numbers. A value that fills a bin has one of its own."""
     starts = present[np.arange(1, bins) * len(present) // bins]
     positions, times = np.unique(np.searchsorted(distinct, starts), return_counts=True)
     positions = np.union1d(positions, np.minimum(positions[times > 1] + 1, len(distinct) - 1))
@@ -114,11 +114,11 @@ def _edges(present: np.ndarray, distinct: np.ndarray, bins: int) -> tuple[float,
 
 
 def _short(low: float, high: float) -> float:
-    """The number of fewest digits above low and up to high, so that words say exactly what is meant."""
+    """Return the number of fewest digits above low and up to high, so that words say exactly what is meant."""
     for digits in range(1, 17):
-        found = float(f"{high:.{digits}g}")
-        if low < found <= high:
-            return found
+        rounded = float(f"{high:.{digits}g}")
+        if low < rounded <= high:
+            return rounded
     return high
 
 
@@ -127,7 +127,7 @@ def _number(value: float) -> str:
 
 
 def _holds_numbers(column: np.ndarray) -> bool:
-    """Whether an array of objects holds numbers, and None where one is missing."""
+    """Return whether an array of objects holds numbers, and None where one is missing."""
     return column.dtype == object and all(
         value is None or (isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_))
         for value in column.tolist()
@@ -144,7 +144,7 @@ def _numbers(name: str, column: np.ndarray) -> np.ndarray:
 
 
 def _keys(column: np.ndarray) -> list[Any]:
-    """Values that can be looked up: numbers, booleans and words as they are, None for what is missing."""
+    """Return values that can be looked up: numbers, booleans and words as they are, None for what is missing."""
     values = column.tolist()
     if column.dtype.kind == "f":
         for i in np.flatnonzero(np.isnan(column)):

@@ -31,12 +31,12 @@ class Candidates:
 
     @property
     def on_two(self) -> bool:
-        """Whether these are slices on two columns."""
+        """Return whether these are slices on two columns."""
         return bool((self.places[:, 1] != NONE).any())
 
 
 def _joined(parts: Sequence[Candidates]) -> Candidates:
-    """Several lots as one."""
+    """Concatenate candidates."""
     lanes = [part.sums.lanes for part in parts if part.sums.lanes is not None]
     sums = Sums(np.concatenate([part.sums.rows for part in parts]), np.concatenate(lanes) if lanes else None)
     return Candidates(np.concatenate([part.places for part in parts]), sums)
@@ -45,7 +45,7 @@ def _joined(parts: Sequence[Candidates]) -> Candidates:
 def chosen(
     table: SliceTable, *, top: int = 10, level: float = 0.05, left_out: Sequence[tuple[str, str]] = ()
 ) -> Slices:
-    """The slices of a table that stand out, in each list the `top` that carry most.
+    """Choose the slices of a table that stand out, in each list the `top` that carry most.
 
     A slice is found if its excess is above 0 at `level` after Bonferroni's correction (two-sided), and at least twice
     its root of the sum of squares, as it is not where a few items make it; if it differs as surely from the rest of all
@@ -76,23 +76,23 @@ def chosen(
 
 
 def _tests(table: SliceTable, level: float) -> tuple[int, float, float]:
-    """How many slices are looked at, how many clusters these have at least, inside and outside, and how many they need.
+    """Return the number of slices looked at, the fewest clusters in or outside of one, and how many it needs.
 
     A slice of few clusters cannot have a chance that is small enough for its being one of many, whatever the answers:
     it is left out, and the others need not allow for it (Tarone 1990).
     """
     clusters = [_clusters(table, sums[_items(table, sums)]) for _, sums in _all(table)]
-    found = -np.sort(-np.concatenate(clusters))
+    clusters_of_slices = -np.sort(-np.concatenate(clusters))
     if table.clusters is None:
-        return len(found), 0.0, 0.0
-    needed = np.maximum(least_ratio(np.log(2 * np.arange(1, len(found) + 2) / level)), FEWEST_CLUSTERS)
-    looked_at = int((found > needed[:-1]).sum())
+        return len(clusters_of_slices), 0.0, 0.0
+    needed = np.maximum(least_ratio(np.log(2 * np.arange(1, len(clusters_of_slices) + 2) / level)), FEWEST_CLUSTERS)
+    looked_at = int((clusters_of_slices > needed[:-1]).sum())
     last = max(looked_at - 1, 0)
-    return looked_at, float(found[last] if looked_at else math.inf), float(needed[last])
+    return looked_at, float(clusters_of_slices[last] if looked_at else math.inf), float(needed[last])
 
 
 def _all(table: SliceTable) -> Iterator[tuple[np.ndarray, Sums]]:
-    """All slices, by the column of the first bin: the places of their bins, shape (..., 2), and their sums."""
+    """Yield all slices, by the column of the first bin: the places of their bins, shape (..., 2), and their sums."""
     places = np.arange(len(table.ones.rows))
     yield np.stack([places, np.full_like(places, NONE)], -1), table.ones
     for column in range(len(table.columns) - 1):
@@ -101,12 +101,12 @@ def _all(table: SliceTable) -> Iterator[tuple[np.ndarray, Sums]]:
 
 
 def _items(table: SliceTable, sums: Sums) -> np.ndarray:
-    """Whether a slice and its rest have enough items."""
+    """Return whether a slice and its rest have enough items."""
     return np.asarray((sums.count >= SMALLEST) & (table.whole.count - sums.count >= SMALLEST))
 
 
 def _clusters(table: SliceTable, sums: Sums) -> np.ndarray:
-    """The effective number of clusters in a slice or outside it, whichever is less: by slope, not by the answers."""
+    """Return the effective number of clusters in a slice or outside it, whichever is less: by slope, not by answers."""
     if sums.lanes is None:
         return np.zeros(sums.rows.shape[:-1])
     inside = sums.lane(SLOPE)
@@ -114,13 +114,13 @@ def _clusters(table: SliceTable, sums: Sums) -> np.ndarray:
 
 
 def _enough(table: SliceTable, sums: Sums, least: float) -> np.ndarray:
-    """Whether a slice is looked at."""
+    """Return whether a slice is looked at."""
     return np.asarray(_items(table, sums) & (_clusters(table, sums) >= least))
 
 
 def _listed(table: SliceTable, question: Question, top: int, least: float) -> list[tuple[Places, Sums]]:
-    """The slices to which the answer is yes, without those that others explain; what carries most first."""
-    whole, kept = table.whole, []
+    """List the slices to which the answer is yes, without those that others explain; what carries most first."""
+    whole, parts = table.whole, []
     for places, sums in _all(table):
         enough = _enough(table, sums, least)
         part = Candidates(places[enough], sums[enough])
@@ -128,37 +128,37 @@ def _listed(table: SliceTable, question: Question, top: int, least: float) -> li
         part = part[question.differs(part.sums, whole)]
         for side in (0, 1) if part.on_two else ():
             part = part[question.differs(part.sums, table.ones[part.places[:, side]])]
-        kept.append(part)
-    ones, *pairs = kept
-    found = _joined([ones[_more_than(table, question, ones, _joined(pairs))], *pairs] if pairs else [ones])
+        parts.append(part)
+    ones, *pairs = parts
+    candidates = _joined([ones[_more_than(table, question, ones, _joined(pairs))], *pairs] if pairs else [ones])
     listed: list[tuple[Places, Sums]] = []
-    for i in np.argsort(-question.carries(found.sums, whole), kind="stable"):
+    for i in np.argsort(-question.carries(candidates.sums, whole), kind="stable"):
         if len(listed) == top:
             break
-        here: Places = tuple(int(place) for place in found.places[i] if place != NONE)
-        if not any(_shares(table, question, here, found.sums[i], other) for other, _ in listed):
-            listed.append((here, found.sums[i]))
+        here: Places = tuple(int(place) for place in candidates.places[i] if place != NONE)
+        if not any(_shares(table, question, here, candidates.sums[i], other) for other, _ in listed):
+            listed.append((here, candidates.sums[i]))
     return listed
 
 
 def _more_than(table: SliceTable, question: Question, ones: Candidates, pairs: Candidates) -> np.ndarray:
-    """Which slices on one column still stand out without the slices on two found inside of them.
+    """Return which slices on one column still stand out without the slices on two found inside of them.
 
     These are taken out one other column at a time: then they share no items.
     """
-    found = np.ones(len(ones.places), bool)
+    stands = np.ones(len(ones.places), bool)
     for column in range(len(table.columns)):
         inside = table.ones - table.ones
         for side in (0, 1):
             others = np.searchsorted(table.starts, pairs.places[:, 1 - side], side="right") - 1
             here = pairs[others == column]
             inside.add_at(here.places[:, side], here.sums)
-        found &= question.holds(ones.sums - inside[ones.places[:, 0]], table.whole)
-    return found
+        stands &= question.holds(ones.sums - inside[ones.places[:, 0]], table.whole)
+    return stands
 
 
 def _shares(table: SliceTable, question: Question, places: Places, sums: Sums, other: Places) -> bool:
-    """Whether a slice on one column stands out only by what it shares with another such slice."""
+    """Return whether a slice on one column stands out only by what it shares with another such slice."""
     if len(places) > 1 or len(other) > 1:
         return False  # what three bins share is not known
     shared = table.pair(*other, *places)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from torchbce.explanation.items import Codes
+from torchbce.explanation.sketch.items import Codes
+from torchbce.explanation.sketch.logits import probabilities_of
 from torchbce.explanation.sketch.losses import item_losses
 from torchbce.explanation.slices.bins import Bins, choose_bins
 from torchbce.explanation.slices.choose import chosen
@@ -40,10 +40,10 @@ class SliceCollector:
             self._table = SliceTable(self._bins, unit=typical(w), clustered=clusters is not None)
         x, y = outputs.double(), targets.double()
         loss = item_losses(x, y, self.from_logits)
-        p = torch.sigmoid(x) if self.from_logits else x
+        p = probabilities_of(x, self.from_logits)
         codes = [bins.codes(features[bins.name]) for bins in self._bins]
         self._table.add(codes, loss.numpy(), p.numpy(), w, clusters)
 
     def found(self) -> Slices | None:
-        """What stands out; None where there were no items."""
+        """Return what stands out; None where there were no items."""
         return None if self._table is None else chosen(self._table, left_out=self._left_out)

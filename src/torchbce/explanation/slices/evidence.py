@@ -42,11 +42,11 @@ def spreads(a: np.ndarray, q: np.ndarray, weights: np.ndarray | None) -> list[np
     A weight may carry t beyond 2, where K(t) / t^2 falls; it is held at its largest, so that the bound holds.
     """
     w = 1.0 if weights is None else weights
-    found = [np.asarray(q * (1 - q) * (w * a) ** 2)]
+    values = [np.asarray(q * (1 - q) * (w * a) ** 2)]
     for knot in KNOTS[1:]:
         t = np.minimum(knot * w, 2.0)
-        found.append(np.asarray(2 * (np.log1p(q * np.expm1(t * a)) - t * a * q) * (w / t) ** 2))
-    return found
+        values.append(np.asarray(2 * (np.log1p(q * np.expm1(t * a)) - t * a * q) * (w / t) ** 2))
+    return values
 
 
 def surprise(total: np.ndarray, spread: np.ndarray) -> np.ndarray:
@@ -58,12 +58,12 @@ def surprise(total: np.ndarray, spread: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         free = total**2 / (2 * upper)  # the best t is total / spread
         held = KNOTS[1:] * total - KNOTS[1:] ** 2 * upper / 2
-        found = np.where((total <= KNOTS[1:] * upper) | (KNOTS[1:] == 2), free, held).max(-1)
-    return np.where(total[..., 0] == 0, 0.0, found)
+        largest = np.where((total <= KNOTS[1:] * upper) | (KNOTS[1:] == 2), free, held).max(-1)
+    return np.where(total[..., 0] == 0, 0.0, largest)
 
 
 def best_tilt(total: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The t that maximises t T - K(t), and the maximum: how much less the logits times 1 - t would cost.
+    """Return the t that maximises t T - K(t), and the maximum: how much less the logits times 1 - t would cost.
 
     The spread is linear between knots, so K of two slices together is exactly the sum of theirs.
     """
@@ -89,7 +89,7 @@ def split_gain(
     parent_spread: np.ndarray,
     parent_variance: np.ndarray,
 ) -> np.ndarray:
-    """How much less a parent would cost with one factor for the slice and one for its rest, than with one for both.
+    """Return how much less a parent costs with a factor for the slice and one for its rest, than with one for both.
 
     A log likelihood ratio, 0 where the slice gains no more than its rest. It is divided by how many times the variance
     of the parent's excess is what its factor explains (quasi-likelihood; McCullagh and Nelder 1989, chapter 9): a few
@@ -107,7 +107,7 @@ def split_gain(
 
 
 def interval(total: np.ndarray, spread: np.ndarray, drop: float) -> tuple[np.ndarray, np.ndarray]:
-    """The sums of excess to be expected at the least and the largest t whose likelihood is within `drop` of the best.
+    """Return the sums of excess expected at the least and the largest t whose likelihood is within `drop` of the best.
 
     By the same bound, what is expected lies outside with probability at most 2 exp(-drop) if one factor of the logits
     holds in the slice. It leaves out 0 wherever :func:`surprise` is above `drop`.
@@ -133,7 +133,7 @@ def _likelihood(t: np.ndarray, total: np.ndarray, spread: np.ndarray) -> np.ndar
 
 
 def _line(t: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The spread at t and its slope there, linear between knots and level beyond them."""
+    """Return the spread at t and its slope there, linear between knots and level beyond them."""
     low = np.clip(np.searchsorted(KNOTS, t, side="right") - 1, 0, len(KNOTS) - 2)
     left, right = (np.take_along_axis(spread, (low + i)[..., None], -1)[..., 0] for i in (0, 1))
     slope = (right - left) / (KNOTS[low + 1] - KNOTS[low])

@@ -11,15 +11,15 @@ Columns = dict[str, np.ndarray]
 
 
 def columns_of(features: Any) -> Columns:
-    """The columns of a mapping, of a pandas or polars DataFrame, or of a 2-d array (x0, x1, ...).
+    """Return the columns of a mapping, of a pandas or polars DataFrame, or of a 2-d array (x0, x1, ...).
 
     Raises:
         ValueError: it is none of these, or its columns differ in length or have more than one dimension.
     """
     if isinstance(features, Mapping):
-        found = {str(name): _array(values) for name, values in features.items()}
+        columns = {str(name): _array(values) for name, values in features.items()}
     elif hasattr(features, "columns"):
-        found = {str(name): _array(features[name]) for name in features.columns}
+        columns = {str(name): _array(features[name]) for name in features.columns}
     else:
         table = np.asarray(features)
         if table.ndim != 2:
@@ -27,16 +27,16 @@ def columns_of(features: Any) -> Columns:
                 f"features is a {type(features).__name__} of shape {table.shape}; give a DataFrame, "
                 "a mapping of a name to a column, or an array of shape (items, columns)"
             )
-        found = {f"x{i}": column for i, column in enumerate(table.T)}
-    if not found:
+        columns = {f"x{i}": column for i, column in enumerate(table.T)}
+    if not columns:
         raise ValueError("features has no columns")
-    first, count = next((name, len(column)) for name, column in found.items())
-    for name, column in found.items():
+    first, count = next((name, len(column)) for name, column in columns.items())
+    for name, column in columns.items():
         if column.ndim != 1:
             raise ValueError(f"features: column {name!r} has the shape {column.shape}; one value for each item")
         if len(column) != count:
             raise ValueError(f"features: column {name!r} has {len(column)} values and {first!r} has {count}")
-    return found
+    return columns
 
 
 def _array(values: Any) -> np.ndarray:

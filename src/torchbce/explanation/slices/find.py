@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from torchbce.common.visible import shown
-from torchbce.explanation.items import codes_of
+from torchbce.explanation.sketch.items import codes_of
 from torchbce.explanation.slices.bins import MOST_BINS, Bins, choose_bins
 from torchbce.explanation.slices.choose import chosen
 from torchbce.explanation.slices.evidence import FARTHEST
@@ -78,16 +78,16 @@ def find_slices(
     weight = None if weights is None else _numbers("weights", weights, count)
     check_items(loss, p, weight)
     cut = {name: choose_bins(name, column, bins) for name, column in columns.items()}
-    used: list[Bins] = [found for found in cut.values() if not isinstance(found, str)]
+    used: list[Bins] = [column_bins for column_bins in cut.values() if not isinstance(column_bins, str)]
     codes = codes_of("clusters", clusters, count)
     table = SliceTable(used, unit=typical(weight), clustered=codes is not None)
-    table.add([found.codes(columns[found.name]) for found in used], loss, p, weight, codes)
+    table.add([column_bins.codes(columns[column_bins.name]) for column_bins in used], loss, p, weight, codes)
     left_out = [(name, why) for name, why in cut.items() if isinstance(why, str)]
     return chosen(table, top=top, level=level, left_out=left_out)
 
 
 def check_items(losses: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> None:
-    """Every value is allowed, and each loss one that its probability can have; the error names the first that is not.
+    """Raise a ValueError that names the first value not allowed, or the first loss that its probability cannot have.
 
     Raises:
         ValueError: what was given, and what is allowed.
@@ -126,11 +126,11 @@ def _numbers(name: str, values: Any, count: int) -> np.ndarray:
     try:
         if isinstance(values, Tensor):
             values = values.detach().cpu().double()
-        found = np.asarray(values, np.float64)
+        numbers = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} cannot be read as numbers: {shown(error)}") from error
-    if found.shape != (count,):
-        raise ValueError(f"{name} has the shape {found.shape}; features has {count} items, each of which has one")
+    if numbers.shape != (count,):
+        raise ValueError(f"{name} has the shape {numbers.shape}; features has {count} items, each of which has one")
     if not count:
         raise ValueError("there are no items to look at")
-    return found
+    return numbers

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from torchbce.explanation.items import Codes
+from torchbce.explanation.sketch.items import Codes
 
 
 class Lanes:
@@ -26,7 +26,7 @@ class Lanes:
         return len(self._places)
 
     def of(self, clusters: Codes) -> np.ndarray:
-        """The lane of each item, by its cluster's number and the clusters' names."""
+        """Return the lane of each item, by its cluster's number and the clusters' names."""
         codes, names = clusters
         lanes = np.zeros(len(names), np.int32)
         used, first = np.unique(codes, return_index=True)
@@ -35,10 +35,10 @@ class Lanes:
         return np.asarray(lanes[codes])
 
     def _lane(self, name: str) -> int:
-        place = self._places.get(name)
-        if place is None and len(self) < self.most:
-            place = self._places[name] = len(self)
-        if place is None:
+        lane = self._places.get(name)
+        if lane is None and len(self) < self.most:
+            lane = self._places[name] = len(self)
+        if lane is None:
             self.shared = True
-            place = zlib.crc32(name.encode("utf-8", "surrogatepass")) % self.most
-        return place
+            lane = zlib.crc32(name.encode("utf-8", "surrogatepass")) % self.most
+        return lane

@@ -26,13 +26,13 @@ class Question(Protocol):
     """What is asked of a slice; of many at a time."""
 
     def holds(self, part: Sums, whole: Sums) -> np.ndarray:
-        """Whether the slice stands out by itself."""
+        """Return whether the slice stands out by itself."""
 
     def differs(self, part: Sums, parent: Sums) -> np.ndarray:
-        """Whether it stands out from the rest of a slice that holds it."""
+        """Return whether it stands out from the rest of a slice that holds it."""
 
     def carries(self, part: Sums, whole: Sums) -> np.ndarray:
-        """What it carries in total, in nats, by which slices are ranked."""
+        """Return what the slice carries in total, in nats, by which slices are ranked."""
 
 
 @dataclass(frozen=True)
@@ -42,34 +42,34 @@ class Excess:
     drop: float
 
     def holds(self, part: Sums, whole: Sums) -> np.ndarray:
-        """By the bound on the chance of so much excess, which must not be the work of a few items."""
+        """Bound the chance of so much excess, which must not be the work of a few items."""
         some = (part.count >= SMALLEST) & (part.excess > 0) & (part.excess**2 >= FEWEST * part.excess_squared)
         return np.asarray(some & (surprise_of(part) > self.drop))
 
     def differs(self, part: Sums, parent: Sums) -> np.ndarray:
-        """By the likelihood ratio of two factors of the logits, in the slice and in the parent's rest, to one.
+        """Compare a factor of the logits for the slice and one for the parent's rest with one for both, by likelihood.
 
         With weights that differ between them it tells apart what has the same factor, so the factors must differ too.
         """
         more = split_gain(part.excess, part.spread, parent.excess, parent.spread, parent.excess_variance)
-        found = np.asarray(more > self.drop)
+        differs = np.asarray(more > self.drop)
         if part.weighted:
             rest = parent - part
             with np.errstate(invalid="ignore", divide="ignore"):
                 more = part.excess / part.slope - rest.excess / rest.slope
                 squares = part.excess_squared / part.slope**2 + rest.excess_squared / rest.slope**2
-                found &= (more > 0) & (clustered.surprise(more**2 / squares) > self.drop)
+                differs &= (more > 0) & (clustered.surprise(more**2 / squares) > self.drop)
         if part.lanes is not None:
             parts, _ = _contrast(part, parent, EXCESS, SLOPE)  # of the factors
-            found &= (parts.sum(-1) > 0) & (clustered.surprise(clustered.ratio(parts)) > self.drop)
-        return found
+            differs &= (parts.sum(-1) > 0) & (clustered.surprise(clustered.ratio(parts)) > self.drop)
+        return differs
 
     def carries(self, part: Sums, whole: Sums) -> np.ndarray:
-        """The lower end of the total excess."""
+        """Return the lower end of the total excess."""
         return self.interval(part)[0]
 
     def interval(self, part: Sums) -> Ends:
-        """The sums of excess to be expected."""
+        """Return the interval of the total excess."""
         low, high = interval(part.excess, part.spread, self.drop)
         if part.lanes is None:
             return low, high
@@ -78,7 +78,7 @@ class Excess:
 
 
 def surprise_of(part: Sums) -> np.ndarray:
-    """-log of the bound on the chance of so much excess."""
+    """Return -log of the bound on the chance of so much excess."""
     alone = surprise(part.excess, part.spread)
     return alone if part.lanes is None else np.minimum(alone, clustered.surprise(clustered.ratio(part.lane(EXCESS))))
 
@@ -90,22 +90,22 @@ class Hard:
     excess: Excess
 
     def holds(self, part: Sums, whole: Sums) -> np.ndarray:
-        """Harder than the rest, and no more so than expected."""
+        """Return whether it is harder than the rest, and no more so than expected."""
         return np.asarray(self.differs(part, whole) & ~self.excess.holds(part, whole))
 
     def differs(self, part: Sums, parent: Sums) -> np.ndarray:
-        """Significantly and by half: both the loss and what is expected of it."""
+        """Return whether both the loss and its expectation are significantly higher, and by half."""
         rest = parent - part
         enough = np.minimum(part.effective_count, rest.effective_count) >= SMALLEST
         large = (part.mean >= HARDER * rest.mean) & (part.expected >= HARDER * rest.expected)
         return np.asarray(enough & large & (self.interval(part, parent)[0] > 0))
 
     def carries(self, part: Sums, whole: Sums) -> np.ndarray:
-        """The loss above that of as many items of the rest."""
+        """Return the loss above that of as many items of the rest."""
         return np.asarray((part.mean - (whole - part).mean) * part.weight)
 
     def interval(self, part: Sums, parent: Sums) -> Ends:
-        """Of the difference of the mean loss to that of the parent's rest."""
+        """Return the interval of the mean loss less that of the parent's rest."""
         low, high = _welch(part, parent - part, self.excess.drop)
         if part.lanes is None:
             return low, high
@@ -114,7 +114,7 @@ class Hard:
 
 
 def _contrast(part: Sums, parent: Sums, what: int, size: int) -> Ends:
-    """By cluster, what adds up to the difference of two rates, in the slice and in the parent's rest, and the sizes.
+    """Return by cluster what adds up to the difference of two rates, of the slice and of the parent's rest, and sizes.
 
     Around the parent's rate, as it is where there is no difference; with the difference d times the sizes taken off, it
     is around two rates that differ by d.
@@ -130,7 +130,7 @@ def _contrast(part: Sums, parent: Sums, what: int, size: int) -> Ends:
 
 
 def _welch(part: Sums, rest: Sums, drop: float) -> Ends:
-    """Welch's interval of the difference of two means, which lies to either side of it with probability exp(-drop)."""
+    """Return Welch's interval of the difference of two means; the chance beyond each end is exp(-drop)."""
     from scipy.special import stdtrit
 
     here, there = part.error_squared, rest.error_squared

@@ -34,7 +34,7 @@ class Slice:
 
     @property
     def name(self) -> str:
-        """The conditions in words."""
+        """Return the conditions in words."""
         return " and ".join(map(shown, self.conditions)) or "all items"
 
 

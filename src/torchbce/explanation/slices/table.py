@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from torchbce.explanation.items import Codes
+from torchbce.explanation.sketch.items import Codes
 from torchbce.explanation.slices.bins import Bins
 from torchbce.explanation.slices.evidence import KNOTS, entropy, rarer_side, spreads
 from torchbce.explanation.slices.lanes import Lanes
@@ -49,24 +49,24 @@ class Sums:
             np.add.at(self.lanes, places, others.lanes)
 
     def lane(self, which: int) -> np.ndarray:
-        """One of the sums of each cluster, shape (..., lanes)."""
+        """Return one of the sums of each cluster, shape (..., lanes)."""
         if self.lanes is None:
             raise ValueError("these sums know no clusters")
         return np.asarray(self.lanes[..., which])
 
     @property
     def clusters(self) -> np.ndarray:
-        """Lanes with a weight above 0."""
+        """Return the number of lanes with a weight above 0."""
         return np.asarray((self.lane(WEIGHT) > 0).sum(-1))
 
     @property
     def count(self) -> np.ndarray:
-        """Items with a weight above 0."""
+        """Return the number of items with a weight above 0."""
         return np.asarray(self.rows[..., 0])
 
     @property
     def effective_count(self) -> np.ndarray:
-        """How many items of one weight tell as much: a weight is no repetition."""
+        """Return the effective number of items, (sum w)^2 / sum w^2: a weight is no repetition."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(self.weight**2 / self._squares)
 
@@ -108,7 +108,7 @@ class Sums:
 
     @property
     def mean(self) -> np.ndarray:
-        """Loss by weight; NaN where there is none."""
+        """Return the mean loss by weight; NaN where there is none."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(self.loss / self.weight)
 
@@ -134,17 +134,17 @@ class Sums:
 
     @property
     def weighted(self) -> bool:
-        """Whether items have weights."""
+        """Return whether items have weights."""
         return bool(self.rows.shape[-1] > SUMS)
 
 
 def typical(weights: np.ndarray | None) -> float | None:
-    """A unit for these weights; all of them may be 0."""
+    """Return a unit for these weights; all of them may be 0."""
     return None if weights is None else float(weights.mean()) or 1.0
 
 
 class _Kept:
-    """Sums of each of so many places, which grow by lanes as these come."""
+    """Sums at each position of an array, which gains lanes as clusters come."""
 
     def __init__(self, shape: tuple[int, ...], width: int, clustered: bool) -> None:
         self.shape = shape
@@ -153,11 +153,11 @@ class _Kept:
 
     @property
     def sums(self) -> Sums:
-        """By place."""
+        """Return the sums by position."""
         return Sums(self.rows, self.lanes)
 
     def add(self, places: np.ndarray, values: np.ndarray, lanes: np.ndarray | None) -> None:
-        """Add items, each of several places; values has the shape (items, sums)."""
+        """Add items, each at several positions; values has the shape (items, sums)."""
         size = math.prod(self.shape)
         self.rows += _sums_by_place(places, values, size).reshape(self.rows.shape)
         if lanes is None or self.lanes is None:
@@ -168,14 +168,14 @@ class _Kept:
             grown[..., : self.lanes.shape[-2], :] = self.lanes
             self.lanes = grown
         items = Sums(values)
-        kept = np.stack([items.excess, items.slope, items.loss, items.weight], 1)
-        self.lanes += _sums_by_place(places * np.int32(count) + lanes[:, None], kept, size * count).reshape(
+        clustered = np.stack([items.excess, items.slope, items.loss, items.weight], 1)
+        self.lanes += _sums_by_place(places * np.int32(count) + lanes[:, None], clustered, size * count).reshape(
             self.lanes.shape
         )
 
 
 class SliceTable:
-    """What is to be known of all slices of binned columns: for each bin, and each pair of bins of two columns, sums.
+    """Sums over all slices of binned columns: for each bin, and for each pair of bins of two columns.
 
     unit: a typical weight; without it there are no weights. clustered: whether sums are kept of each cluster too.
 
@@ -240,10 +240,10 @@ class SliceTable:
         lanes: np.ndarray | None,
     ) -> None:
         if weights is not None and not weights.all():
-            kept = weights > 0
-            codes, weights = [code[kept] for code in codes], weights[kept]
-            losses, probabilities = losses[kept], probabilities[kept]
-            lanes = None if lanes is None else lanes[kept]
+            weighs = weights > 0
+            codes, weights = [code[weighs] for code in codes], weights[weighs]
+            losses, probabilities = losses[weighs], probabilities[weighs]
+            lanes = None if lanes is None else lanes[weighs]
         if not len(losses):
             return
         values = _values(losses, probabilities, weights)
@@ -275,49 +275,49 @@ class SliceTable:
 
     @property
     def whole(self) -> Sums:
-        """Of all items."""
+        """Return the sums of all items."""
         return self._whole.sums[0]
 
     @property
     def ones(self) -> Sums:
-        """Of every bin of every column, in order."""
+        """Return the sums of every bin of every column, in order."""
         return self._ones.sums
 
     def pairs(self, column: int) -> Sums:
-        """Of every bin of a column with every bin of the columns after it, shape (bins, bins after, ...)."""
+        """Return the sums of a column's bins with every bin of the columns after it, shape (bins, bins after, ...)."""
         return self._pairs[column].sums
 
-    def column_of(self, place: int) -> int:
-        """The column of a bin, by the bin's place among all bins."""
-        return int(np.searchsorted(self.starts, place, side="right")) - 1
+    def column_of(self, bin: int) -> int:
+        """Return the column of a bin, by its position among all bins."""
+        return int(np.searchsorted(self.starts, bin, side="right")) - 1
 
-    def pair(self, place: int, other: int) -> Sums | None:
-        """Of items in both bins; None for two bins of one column."""
-        first, second = sorted((place, other))
+    def pair(self, bin: int, other: int) -> Sums | None:
+        """Return the sums of items in both bins; None for two bins of one column."""
+        first, second = sorted((bin, other))
         column = self.column_of(first)
         if second < self.starts[column + 1]:
             return None
         return self.pairs(column)[first - self.starts[column], second - self.starts[column + 1]]
 
-    def words(self, place: int) -> str:
+    def words(self, bin: int) -> str:
         """The condition that a bin stands for."""
-        column = self.column_of(place)
-        return self.columns[column].words(place - int(self.starts[column]))
+        column = self.column_of(bin)
+        return self.columns[column].words(bin - int(self.starts[column]))
 
 
 def _values(losses: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """What each item adds, shape (items, sums)."""
+    """Return what each item adds, shape (items, sums)."""
     a, q = rarer_side(probabilities)
     w = 1.0 if weights is None else weights
     excess = w * (losses - entropy(a, q))
-    found = [np.ones(len(losses)), w * losses, (w * losses) ** 2, excess, excess**2, *spreads(a, q, weights)]
+    values = [np.ones(len(losses)), w * losses, (w * losses) ** 2, excess, excess**2, *spreads(a, q, weights)]
     if weights is not None:
-        found += [weights, weights**2, weights**2 * losses, weights * q * (1 - q) * a**2]
-    return np.stack(found, 1)
+        values += [weights, weights**2, weights**2 * losses, weights * q * (1 - q) * a**2]
+    return np.stack(values, 1)
 
 
 def _sums_by_place(places: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
-    """values summed by place: places has the shape (items, several), values (items, sums), the result (size, sums)."""
+    """Sum values by position: places has the shape (items, several), values (items, sums), the result (size, sums)."""
     from scipy.sparse import csc_array
 
     # A product with a sparse matrix of ones takes all sums at once; benchmarks/slices.py has np.bincount beside it.

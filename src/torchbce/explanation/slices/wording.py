@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from torchbce.common.text import counted, percent
 from torchbce.common.visible import shown
-from torchbce.explanation.render.text import counted, percent
 from torchbce.explanation.slices.questions import SMALLEST
 
 if TYPE_CHECKING:
@@ -15,51 +15,51 @@ if TYPE_CHECKING:
 HEAD = ("slice", "items", "clusters", "of the loss", "mean", "expected", "excess", "p", "against the rest")
 
 
-def lines(found: Slices) -> list[str]:
-    """The whole text."""
-    among = f"among {counted(found.looked_at, 'slice')} of {counted(len(found.columns), 'column')}"
-    stands = "stands" if len(found.found) == 1 else "stand"
-    least = found.least_clusters
-    if least is not None and found.columns and not found.looked_at:
+def lines(slices: Slices) -> list[str]:
+    """Return the lines of the text."""
+    among = f"among {counted(slices.looked_at, 'slice')} of {counted(len(slices.columns), 'column')}"
+    stands = "stands" if len(slices.found) == 1 else "stand"
+    least = slices.least_clusters
+    if least is not None and slices.columns and not slices.looked_at:
         text = [
             f"no slice can be told from chance: it needs {SMALLEST} items and {least} clusters, inside and outside, "
-            f"counted as if all were of one size; there are {counted(found.clusters or 0, 'cluster')}"
+            f"counted as if all were of one size; there are {counted(slices.clusters or 0, 'cluster')}"
         ]
-    elif found.found:
-        text = [f"{counted(len(found.found), 'slice')} {stands} out {among}: more loss than the probabilities promise"]
-        text += ["", *_table(found.found), ""]
+    elif slices.found:
+        text = [f"{counted(len(slices.found), 'slice')} {stands} out {among}: more loss than the probabilities promise"]
+        text += ["", *_table(slices.found), ""]
         text.append("expected: the entropy of the slice's own probabilities; excess: what the mean is above it.")
         text.append(
-            f"Intervals and p-values allow for all {counted(found.looked_at, 'slice')} (Bonferroni, "
-            f"{percent(1 - found.level)}) and take {_independent(found)} for independent."
+            f"Intervals and p-values allow for all {counted(slices.looked_at, 'slice')} (Bonferroni, "
+            f"{percent(1 - slices.level)}) and take {_independent(slices)} for independent."
         )
     else:
         text = [
             f"none stands out {among}: nowhere is the loss above what the probabilities promise, more than elsewhere"
         ]
-    if least is not None and found.looked_at:
+    if least is not None and slices.looked_at:
         text.append(
             f"Each slice has {least} clusters or more inside and outside, counted as if all were of one size; fewer "
             "cannot be told from chance."
         )
-    if found.hard:
+    if slices.hard:
         text += ["", "hard by nature: the loss is high, and the probabilities say so"]
-        text += ["", *_table(found.hard)]
-    whole = found.whole
+        text += ["", *_table(slices.hard)]
+    whole = slices.whole
     text += [
         "",
         f"all {counted(whole.count, 'item')}: mean {whole.mean:.4f}, expected {whole.expected:.4f}, excess "
         f"{_with_interval(whole.excess, whole.excess_interval)}, p = {whole.p_value:.2g}",
     ]
-    text += [f"left out: {shown(name)} ({why})" for name, why in found.left_out]
+    text += [f"left out: {shown(name)} ({why})" for name, why in slices.left_out]
     return text
 
 
-def _independent(found: Slices) -> str:
-    """What is taken for independent."""
-    if found.clusters is None:
+def _independent(slices: Slices) -> str:
+    """Return what is taken for independent."""
+    if slices.clusters is None:
         return "items"
-    return f"{found.clusters:,} lots of clusters" if found.clusters_shared else "clusters"
+    return f"{slices.clusters:,} lots of clusters" if slices.clusters_shared else "clusters"
 
 
 def _table(slices: tuple[Slice, ...]) -> list[str]:
@@ -74,17 +74,17 @@ def _table(slices: tuple[Slice, ...]) -> list[str]:
     ]
 
 
-def _cells(one: Slice) -> tuple[str, ...]:
+def _cells(row: Slice) -> tuple[str, ...]:
     return (
-        one.name,
-        f"{one.count:,}",
-        f"{one.clusters or 0:,}",
-        percent(one.loss_share),
-        f"{one.mean:.4f}",
-        f"{one.expected:.4f}",
-        _with_interval(one.excess, one.excess_interval),
-        f"{one.p_value:.2g}",
-        _with_interval(one.difference, one.difference_interval),
+        row.name,
+        f"{row.count:,}",
+        f"{row.clusters or 0:,}",
+        percent(row.loss_share),
+        f"{row.mean:.4f}",
+        f"{row.expected:.4f}",
+        _with_interval(row.excess, row.excess_interval),
+        f"{row.p_value:.2g}",
+        _with_interval(row.difference, row.difference_interval),
     )
 
 

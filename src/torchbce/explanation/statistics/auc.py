@@ -18,14 +18,14 @@ SEPARATED = 0.999  # an AUC beyond is of classes that are told apart almost with
 
 
 def auc(points: Points) -> float:
-    """Ties count half; NaN where one class is missing."""
+    """Return the AUC, where ties count half; NaN where one class is missing."""
     above, _ = placements(points)
     positive = points.total_positive
     return float(positive @ above / positive.sum()) if positive.sum() > 0 else math.nan
 
 
 def placements(points: Points) -> tuple[Array, Array]:
-    """The share of zeros below each point and of ones above it, ties half (DeLong et al. 1988)."""
+    """Return the share of zeros below each point and of ones above it, ties half (DeLong et al. 1988)."""
     positive = points.total_positive
     negative = points.total_weight - positive
     with np.errstate(invalid="ignore"):
@@ -35,7 +35,7 @@ def placements(points: Points) -> tuple[Array, Array]:
 
 
 def influences(sample: Sample) -> tuple[Array, Array]:
-    """What an item with target 0 and one with 1 adds to the AUC, as a mean over all items (DeLong)."""
+    """Return what an item with target 0 and one with 1 adds to the AUC, as a mean over all items (DeLong)."""
     points, value = sample.points, auc(sample.points)
     positive, total = points.total_positive.sum(), points.total_weight.sum()
     above, below = placements(points)
@@ -45,20 +45,20 @@ def influences(sample: Sample) -> tuple[Array, Array]:
 
 
 def auc_estimate(sample: Sample) -> Estimate:
-    """By the influences of items. There are two of each class at least."""
+    """Estimate the AUC by the influences of items; there are two of each class at least."""
     return sample.estimate(auc(sample.points), *influences(sample))
 
 
 def auc_interval(sample: Sample) -> Interval:
-    """DeLong's, on the scale of log odds, which keeps it within 0 and 1. There are two items of each class at least."""
+    """Return DeLong's interval on the scale of log odds; there are two items of each class at least."""
     value = auc(sample.points)
     if value in (0.0, 1.0):
         # So many independent pairs of one and zero were all in order: an order that holds less often is refuted.
         least = ((1 - LEVEL) / 2) ** (1 / sample.rarer)
         return Interval(least, 1.0) if value else Interval(0.0, 1 - least)
-    found = auc_estimate(sample)
-    if math.isnan(found.standard_error):
+    estimate = auc_estimate(sample)
+    if math.isnan(estimate.standard_error):
         return NOTHING
-    reach = quantile(found.freedom) * found.standard_error / (value * (1 - value))
+    reach = quantile(estimate.freedom) * estimate.standard_error / (value * (1 - value))
     odds = math.log(value / (1 - value))
     return Interval(*(1 / (1 + math.exp(-bound)) for bound in (odds - reach, odds + reach)))

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from torchbce.explanation.sketch.logits import sigmoid
 from torchbce.explanation.sketch.points import Array
 from torchbce.explanation.statistics.intervals import NOTHING, Interval
 from torchbce.explanation.statistics.sample import Sample
-from torchbce.explanation.statistics.verdict import CERTAIN, WORTH_MENDING, verdict_on
+from torchbce.explanation.statistics.verdict import CERTAIN, WORTH_MENDING
 from torchbce.functional import binary_cross_entropy_with_logits
 
 # Pulls slope to 1 and shift to 0 as much as a thousandth of an item does, whatever the base rate: it is felt only where
@@ -44,16 +45,12 @@ class Calibration:
     miscalibration_interval: Interval = NOTHING
 
     def is_off(self, entropy: float) -> bool:
-        """Whether a line mends what is certain and worth mending: a gain above 1 % of the base rate's entropy."""
+        """Return whether a line gains certainly, and more than 1 % of the base rate's entropy."""
         return self.p_value < CERTAIN and self.gain > WORTH_MENDING * entropy
-
-    def in_words(self, entropy: float) -> str:
-        """What is wrong, how sure that is, and what mending it saves."""
-        return str(verdict_on(self, entropy))
 
     @property
     def direction(self) -> str:
-        """What is wrong with the probabilities, as the line has it; empty where it is little."""
+        """Return what is wrong with the probabilities, by the line; empty where it is little."""
         words = []
         if self.slope < 0:
             words.append("flipped: large logits go with target 0")
@@ -67,12 +64,12 @@ class Calibration:
 
 
 def has_enough_items(zeros: float, ones: float) -> bool:
-    """Whether there are items enough of both classes to say anything about calibration."""
+    """Return whether there are items enough of both classes to say anything about calibration."""
     return zeros + ones >= FEWEST_ITEMS and min(zeros, ones) >= FEWEST_OF_A_CLASS
 
 
 def calibration(sample: Sample, *, separated: bool = False) -> Calibration | None:
-    """The best line, by Newton's method (Platt, on logits); None where there are too few items to tell."""
+    """Fit the best line by Newton's method (Platt, on logits); None where there are too few items."""
     points = sample.points
     if not has_enough_items(sample.zeros, sample.ones):
         return None
@@ -100,7 +97,7 @@ def calibration(sample: Sample, *, separated: bool = False) -> Calibration | Non
 
 
 def line_cost(sample: Sample) -> float:
-    """What a line costs, per item, for being fitted on as many items as these: half the trace of H^-1 V.
+    """Return what a line costs per item for being fitted on as many items as these: half the trace of H^-1 V.
 
     With H the second derivatives of the mean loss and V the variance of its first; 1 / n of independent items where
     the predictions are right.
@@ -116,7 +113,7 @@ def line_cost(sample: Sample) -> float:
 
 
 def _p_value(sample: Sample, z: Array, gain: float) -> float:
-    """By likelihood ratio (Wilks), by the scores where items have clusters, and by both where they have weights."""
+    """Return the p-value by likelihood ratio (Wilks), by scores for clusters, or by both for weighted items."""
     by_likelihood = math.exp(-sample.count * gain)
     if sample.is_plain:
         return by_likelihood
@@ -125,7 +122,7 @@ def _p_value(sample: Sample, z: Array, gain: float) -> float:
 
 
 def _score_test(sample: Sample, z: Array) -> float:
-    """How often right predictions have so large a score of slope and shift by chance.
+    """Return how often right predictions have so large a score of slope and shift by chance.
 
     Hotelling's T^2; its F distribution with 2 and n - 2 degrees of freedom has this form.
     """
@@ -142,7 +139,7 @@ def _score_test(sample: Sample, z: Array) -> float:
 
 
 def for_lines(logits: Array, weight: Array) -> Array:
-    """Without outliers, such as infinite logits, which a straight line would bend to: within twenty times the usual."""
+    """Clip outliers, such as infinite logits, which a line would bend to, at twenty times the median or at 40."""
     order = np.argsort(np.abs(logits))
     before = np.cumsum(weight[order])
     usual = abs(float(logits[order][np.searchsorted(before, before[-1] / 2)]))
@@ -151,7 +148,7 @@ def for_lines(logits: Array, weight: Array) -> Array:
 
 
 def best_line(z: Array, weight: Array, positive: Array) -> tuple[float, float]:
-    """The slope and shift of least loss, with a ridge."""
+    """Return the slope and shift of least loss, with a ridge."""
     n = weight.sum()
     size = max(1.0, math.sqrt(float((z * z) @ weight) / float(n)))  # Newton's steps need logits near 1
     x = np.stack([z / size, np.ones(len(z))])
@@ -181,12 +178,8 @@ def best_line(z: Array, weight: Array, positive: Array) -> tuple[float, float]:
 
 
 def loss_at(z: Array, weight: Array, positive: Array) -> float:
-    """The total loss of logits that stand for `weight` items each, `positive` of them ones."""
+    """Return the total loss of logits that stand for `weight` items each, `positive` of them ones."""
     used = weight > 0
     logits, w, ones = (torch.from_numpy(np.ascontiguousarray(a[used])) for a in (z, weight, positive))
     share = (ones / w).clamp(0.0, 1.0)
     return float(binary_cross_entropy_with_logits(logits, share, w, reduction="sum"))
-
-
-def sigmoid(z: Array) -> Array:
-    return np.asarray(torch.sigmoid(torch.from_numpy(z)).numpy())

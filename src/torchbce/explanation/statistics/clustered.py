@@ -38,12 +38,12 @@ class Estimate(NamedTuple):
 
     @property
     def interval(self) -> Interval:
-        """Of 95 %, corrected for skewness."""
+        """Return the 95 % interval, corrected for skewness."""
         return interval_of_mean(self.value, self.standard_error, self.skew, self.freedom + 1)
 
     @property
     def students(self) -> Interval:
-        """Of 95 %, by Student's t alone."""
+        """Return the 95 % interval by Student's t alone."""
         if math.isnan(self.standard_error):
             return NOTHING
         reach = quantile(self.freedom) * self.standard_error
@@ -59,17 +59,16 @@ class Sizes(NamedTuple):
 
     @property
     def say_enough(self) -> bool:
-        """Whether their spread says how far a figure may be from the truth."""
+        """Return whether their spread says how far a figure may be from the truth."""
         return self.number >= FEWEST and self.equal >= FEWEST_EQUAL
 
     @property
     def are_few(self) -> bool:
-        """Or unequal, so that an interval rests on a few of them."""
+        """Return whether they are few or unequal, so that an interval rests on a few of them."""
         return self.number < FEW or self.largest > LARGE
 
-    @property
-    def in_words(self) -> str:
-        """What is wrong with them, and what follows."""
+    def summary(self) -> str:
+        """Return what is wrong with the clusters, and what follows."""
         large = (
             f", of which one holds {100 * self.largest:.0f} %," if self.largest > max(LARGE, 2 / self.number) else ""
         )
@@ -82,7 +81,7 @@ class Sizes(NamedTuple):
 
 
 def sizes_of(weights: Array) -> Sizes:
-    """Of clusters that weigh so much."""
+    """Return the sizes of clusters of these weights."""
     weights = weights[weights > 0]
     total = weights.sum()
     if not len(weights):
@@ -91,7 +90,7 @@ def sizes_of(weights: Array) -> Sizes:
 
 
 def estimate(value: float, rests: Array, weights: Array, numbers: Array | None = None) -> Estimate:
-    """Of a mean over items, where each cluster's sum of what its items differ from it is a rest."""
+    """Estimate a mean over items; a cluster's rest is the sum of what its items differ from the mean."""
     used = weights > 0
     rests, weights = rests[used], weights[used]
     sizes = sizes_of(weights)
@@ -105,7 +104,7 @@ def estimate(value: float, rests: Array, weights: Array, numbers: Array | None =
 
 
 def correlation(one: Pulls | None, other: Pulls | None) -> float:
-    """Of two figures, from the clusters that both have items of; 0 where there are none."""
+    """Return the correlation of two figures, from the clusters with items in both; 0 where there are none."""
     if one is None or other is None:
         return 0.0
     _, here, there = np.intersect1d(one.clusters, other.clusters, return_indices=True)

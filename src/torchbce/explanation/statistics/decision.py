@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from torchbce.common.json_values import plain
+from torchbce.explanation.sketch.logits import sigmoid
 from torchbce.explanation.sketch.points import Array, Points
 
 CURVE = 101  # thresholds of the curve
@@ -24,7 +25,7 @@ class Decision:
 
     @classmethod
     def by_cost(cls, false_positive: float, false_negative: float) -> Decision:
-        """The threshold that makes the expected cost of calibrated probabilities least (Elkan 2001)."""
+        """Return the threshold that makes the expected cost of calibrated probabilities least (Elkan 2001)."""
         return cls(false_positive / (false_positive + false_negative), (false_positive, false_negative))
 
 
@@ -52,13 +53,13 @@ class Decided:
 
     @property
     def precision(self) -> float:
-        """The share of ones among what was decided yes; NaN where nothing was."""
+        """Return the share of ones among what was decided yes; NaN where nothing was."""
         yes = self.true_positive + self.false_positive
         return self.true_positive / yes if yes else math.nan
 
     @property
     def recall(self) -> float:
-        """The share of the ones that was decided yes; NaN where there are none."""
+        """Return the share of the ones that was decided yes; NaN where there are none."""
         ones = self.true_positive + self.false_negative
         return self.true_positive / ones if ones else math.nan
 
@@ -83,12 +84,12 @@ class Decided:
 
 
 def decided(points: Points, decision: Decision, dtype: str = "float64") -> Decided:
-    """The decisions on the items of these points; `dtype` is that of the probabilities, so 0.3 is 0.3 in it."""
+    """Decide on the items of these points; `dtype` is that of the probabilities, so 0.3 is 0.3 in it."""
     wrong_yes, wrong_no = decision.costs or (1.0, 1.0)
     positive = points.total_positive
     negative = points.total_weight - positive
     total = float(points.total_weight.sum())
-    probabilities = torch.sigmoid(torch.from_numpy(points.logits)).numpy()
+    probabilities = sigmoid(points.logits)
     # After each point: what lies at or below it, so what is decided no by its probability as the threshold.
     ones_below = np.concatenate([[0.0], np.cumsum(positive)])
     zeros_below = np.concatenate([[0.0], np.cumsum(negative)])
@@ -98,16 +99,16 @@ def decided(points: Points, decision: Decision, dtype: str = "float64") -> Decid
         # On the scale of the points, where an item at the threshold itself is found to be there.
         return np.searchsorted(points.logits, torch.logit(torch.from_numpy(threshold)).numpy(), side="right")
 
-    place = int(below(np.array([_as(dtype, decision.threshold)]))[0])
+    cut = int(below(np.array([_as(dtype, decision.threshold)]))[0])
     best = int(np.argmin(costs))
     thresholds = np.linspace(0, 1, CURVE)
     return Decided(
         decision=decision,
-        true_positive=float(ones_below[-1] - ones_below[place]),
-        false_positive=float(zeros_below[-1] - zeros_below[place]),
-        false_negative=float(ones_below[place]),
-        true_negative=float(zeros_below[place]),
-        cost=float(costs[place]),
+        true_positive=float(ones_below[-1] - ones_below[cut]),
+        false_positive=float(zeros_below[-1] - zeros_below[cut]),
+        false_negative=float(ones_below[cut]),
+        true_negative=float(zeros_below[cut]),
+        cost=float(costs[cut]),
         cost_of_none=float(costs[-1]),
         cost_of_all=float(costs[0]),
         best_threshold=float(probabilities[best - 1]) if best else 0.0,

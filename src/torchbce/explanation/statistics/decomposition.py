@@ -55,7 +55,7 @@ def decomposition(
     factor: float = 1.0,
     reach: float = 0.0,
 ) -> tuple[Decomposition, dict[str, Pulls | None]] | None:
-    """The parts of the mean loss, and how clusters pull them; None where a class is missing or the loss is infinite.
+    """Split the mean loss, with the pulls of clusters; None where a class is missing or the loss is infinite.
 
     fits: what right predictions would give, see `isotonic.right_fits`. factor: how many times the variance of a mean is
     that of independent items. reach: what unseen items may add to the mean, as either part.
@@ -72,12 +72,12 @@ def decomposition(
     gain = mended.gain if mended else 0.0
     separated = uncertainty - (mean - gain)
     surprise = -math.log1p(-share), -math.log(share)  # what zeros and ones cost who answers the base rate
-    told = losses_at(points.logits[:, None])
-    after = mended.losses if mended else told
+    unmended = losses_at(points.logits[:, None])
+    after = mended.losses if mended else unmended
 
     # A line fitted on four fifths of the items costs the others so much more than the best line, on the average.
     bias = line_cost(sample) / (1 - 1 / FOLDS)
-    loses = _varying(sample.estimate(gain + bias, told[0] - after[0], told[1] - after[1]), bias)
+    loses = _varying(sample.estimate(gain + bias, unmended[0] - after[0], unmended[1] - after[1]), bias)
     few = factor / (2 * sample.count)  # the entropy of a share that was seen is so much too low, on the average
     earns = sample.estimate(separated + bias + few, surprise[0] - after[0], surprise[1] - after[1])
     earns = _varying(earns, bias)
@@ -95,13 +95,13 @@ def decomposition(
     return parts, {"miscalibration": loses.pulls, "discrimination": earns.pulls}
 
 
-def _varying(found: Estimate, bias: float) -> Estimate:
-    """With what a fitted line costs, which varies by as much as it is: a chi-square of two degrees of freedom."""
-    return found._replace(standard_error=math.hypot(found.standard_error, bias))
+def _varying(estimate: Estimate, bias: float) -> Estimate:
+    """Add the variance of what a fitted line costs, the square of the cost (a chi-square of two degrees of freedom)."""
+    return estimate._replace(standard_error=math.hypot(estimate.standard_error, bias))
 
 
 def _null_band(points: Points, fits: list[tuple[Array, Array]]) -> float:
-    """The 95 % quantile of in-sample miscalibration if the predictions were right."""
+    """Return the 95 % quantile of in-sample miscalibration if the predictions were right."""
     weight = points.total_weight
     excess = [
         (loss_at(points.logits, weight, positive) - _loss_of(shares, weight, positive)) / weight.sum()
@@ -111,7 +111,7 @@ def _null_band(points: Points, fits: list[tuple[Array, Array]]) -> float:
 
 
 def _loss_of(share: Array, weight: Array, positive: Array) -> float:
-    """The total loss of answering `share`; where no item contradicts 0 or 1, those cost nothing."""
+    """Return the total loss of answering `share`; where no item contradicts 0 or 1, those cost nothing."""
     with np.errstate(divide="ignore", invalid="ignore"):
         yes = np.where(positive > 0, -positive * np.log(share), 0.0)
         negative = weight - positive

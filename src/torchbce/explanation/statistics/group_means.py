@@ -10,7 +10,7 @@ from torchbce.explanation.statistics.clustered import Estimate
 
 
 def mean_of(group: Group) -> Estimate:
-    """By weight; by the clusters that have items in the group, where there are such."""
+    """Estimate the mean of a group by weight, with the error by clusters where these are known."""
     if group.parts is not None:
         _, weight, total, _ = parts = group.parts
         return clustered.estimate(group.mean, total - group.mean * weight, weight, parts.clusters)
@@ -22,7 +22,7 @@ def mean_of(group: Group) -> Estimate:
 
 
 def design_effect_of(group: Group) -> float:
-    """How many times the variance of its mean is that of independent items."""
+    """Return how many times the variance of its mean is that of independent items."""
     if group.parts is None or not group.square > 0:
         return 1.0
     error, alone = mean_of(group).standard_error, math.sqrt(group.square) / group.weight
@@ -30,7 +30,7 @@ def design_effect_of(group: Group) -> float:
 
 
 def rarer_of(group: Group) -> float:
-    """How many items of the rarer class there are; or clusters with such, where these are fewer."""
+    """Return how many items of the rarer class there are; or clusters with such, where these are fewer."""
     if not group.weight:
         return 0.0
     fewest = min(group.base_rate, 1 - group.base_rate) * group.count

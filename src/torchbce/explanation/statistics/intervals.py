@@ -20,17 +20,17 @@ FEWEST_OF_A_CLASS = 5  # with fewer, what the next of them will cost is anybody'
 
 
 class Interval(NamedTuple):
-    """From where to where a figure lies, 95 times of 100."""
+    """The bounds between which a figure lies, 95 times of 100."""
 
     low: float
     high: float
 
     def within(self, least: float, most: float) -> Interval:
-        """The part of it that the figure can reach."""
+        """Return the part of the interval that the figure can reach."""
         return Interval(*(min(max(bound, least), most) for bound in self))
 
     def holding(self, value: float) -> Interval:
-        """The same, and up to the value."""
+        """Return the interval, widened up to the value."""
         return Interval(min(self.low, value), max(self.high, value))
 
 
@@ -39,14 +39,14 @@ NOTHING = Interval(math.nan, math.nan)  # where nothing can be told
 
 @functools.lru_cache(maxsize=1024)
 def quantile(freedom: float) -> float:
-    """What Student's t stays below in size, 95 times of 100."""
+    """Return what Student's t stays below in size, 95 times of 100."""
     from scipy.stats import t
 
     return float(t.ppf((1 + LEVEL) / 2, float(freedom)))  # SciPy takes no whole number beyond 64 bits
 
 
 def interval_of_mean(mean: float, standard_error: float, skew: float, count: float) -> Interval:
-    """By Student's t with `count` - 1 degrees of freedom, corrected for skewness.
+    """Return the interval by Student's t with `count` - 1 degrees of freedom, corrected for skewness.
 
     skew: of the sum, so that of the items divided by the square root of their number.
     """
@@ -57,7 +57,7 @@ def interval_of_mean(mean: float, standard_error: float, skew: float, count: flo
 
 
 def _uncorrected(t: float, skew: float) -> float:
-    """The t statistic that Hall's cubic, t + k t^2 / 3 + k^2 t^3 / 27 + k / 6, turns into this one."""
+    """Return the t statistic that Hall's cubic, t + k t^2 / 3 + k^2 t^3 / 27 + k / 6, turns into this one."""
     if abs(skew) < 1e-8:
         return t
     return 3 / skew * (math.cbrt(1 + skew * (t - skew / 6)) - 1)
@@ -66,7 +66,7 @@ def _uncorrected(t: float, skew: float) -> float:
 def interval_of_difference(
     before: float, around: Interval, after: float, around_after: Interval, correlation: float = 0.0
 ) -> Interval:
-    """Of `after` - `before` from the interval of each (Zou and Donner 2008; correlated, Zou 2007)."""
+    """Return the interval of `after` - `before` from that of each (Zou and Donner 2008; correlated, Zou 2007)."""
 
     def reach(one: float, other: float) -> float:
         return math.sqrt(max(one * one + other * other - 2 * correlation * one * other, 0.0))
@@ -79,6 +79,6 @@ def interval_of_difference(
 
 
 def losses_at(logits: Array) -> tuple[Array, Array]:
-    """What items with target 0 and with 1 cost there, in nats."""
+    """Return what items with target 0 and with 1 cost at these logits, in nats."""
     both = np.logaddexp(0.0, logits)
     return both, both - logits

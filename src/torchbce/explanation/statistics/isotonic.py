@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from torchbce.explanation.sketch.logits import sigmoid
 from torchbce.explanation.sketch.points import Array, Points
-from torchbce.explanation.statistics.calibration import sigmoid
 
 REFITS = 100
 
@@ -31,19 +31,19 @@ class ReliabilityCurve:
 
 
 def recalibrated(points: Points) -> Array:
-    """For every logit the share of ones that isotonic regression finds."""
+    """Return for every logit the share of ones that isotonic regression fits."""
     return fit(points.total_weight, points.total_positive)
 
 
 def fit(weight: Array, positive: Array) -> Array:
-    """The rising shares of ones nearest to `positive / weight`, for points in rising order."""
+    """Fit the rising shares of ones nearest to `positive / weight`, for points in rising order."""
     from scipy.optimize import isotonic_regression
 
     return np.asarray(isotonic_regression(positive / weight, weights=weight).x)
 
 
 def reliability_curve(points: Points, fits: list[tuple[Array, Array]] | None = None) -> ReliabilityCurve:
-    """Mean prediction, share of ones and number of items of each block; with `right_fits`, the band."""
+    """Return mean prediction, share of ones and number of items of each block; with `right_fits`, the band."""
     from scipy.optimize import isotonic_regression
 
     weight, positive, p = points.total_weight, points.total_positive, sigmoid(points.logits)
@@ -58,7 +58,7 @@ def reliability_curve(points: Points, fits: list[tuple[Array, Array]] | None = N
 
 
 def right_fits(points: Points) -> list[tuple[Array, Array]]:
-    """Positives as they would fall if the predictions were right, and their isotonic fit, `REFITS` times.
+    """Draw positives as if the predictions were right, and fit them, `REFITS` times.
 
     For items without weights.
     """

@@ -11,7 +11,7 @@ from torchbce.explanation.statistics.group_means import mean_of
 
 
 def mean_loss(sketch: Sketch) -> dict[str, Estimate]:
-    """Of the "mean", the total divided by the items, and the "weighted_mean", divided by the weights."""
+    """Estimate the "mean", the total divided by the items, and the "weighted_mean", divided by the weights."""
     sums = sketch.sums
     if sketch.clusters is not None:
         count, total, weight, _ = sketch.clusters.sums.T
@@ -29,13 +29,13 @@ def mean_loss(sketch: Sketch) -> dict[str, Estimate]:
 
 
 def design_effect(sketch: Sketch, mean: Estimate) -> float:
-    """How many times the variance of the mean is that of independent items."""
+    """Return how many times the variance of the mean is that of independent items."""
     error, alone = mean.standard_error, _independent(sketch).standard_error
     return (error / alone) ** 2 if alone > 0 and not math.isnan(error) else 1.0
 
 
 def _independent(sketch: Sketch) -> Estimate:
-    """The mean, taking items for independent."""
+    """Estimate the mean, taking items for independent."""
     sums = sketch.sums
     error = math.sqrt(sums.moment / (sums.count - 1) / sums.count) if sums.count > 1 else math.nan
     skew = sums.third / sums.moment**1.5 if sums.moment > 0 else 0.0

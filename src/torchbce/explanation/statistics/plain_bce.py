@@ -7,9 +7,9 @@ CHANGES = ("weight", "pos_weight", "label_smoothing")  # each changes what an an
 
 
 def is_plain_bce(loss_func: object) -> bool:
-    """False where weights, smoothing, a focus or another formula of torchbce make it a number of another kind.
+    """Return False where weights, smoothing, a focus or another formula of torchbce make the loss another number.
 
-    A loss that says nothing of itself, such as a function of the user's own, is taken for BCE.
+    A loss without a known name, such as a function of the user's own, is taken for BCE.
     """
     options = {**getattr(loss_func, "options", {}), **{name: getattr(loss_func, name, None) for name in CHANGES[:2]}}
     if any(options.get(name) is not None and not _is_zero(options[name]) for name in CHANGES):

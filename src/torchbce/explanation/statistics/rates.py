@@ -11,25 +11,25 @@ from torchbce.explanation.statistics.sample import Sample
 
 
 def base_rate(sample: Sample) -> Estimate:
-    """The share of ones, by weight."""
+    """Estimate the share of ones, by weight."""
     points = sample.points
     return sample.estimate(float(points.total_positive.sum() / points.total_weight.sum()), 0.0, 1.0)
 
 
-def around_base_rate(found: Estimate, count: float) -> Interval:
-    """Wilson's, of as many items as tell as much; `count` are there."""
-    share, q = found.value, quantile(found.freedom) if found.freedom > 0 else math.nan
-    if math.isnan(found.standard_error) or math.isnan(q):
+def around_base_rate(rate: Estimate, count: float) -> Interval:
+    """Return Wilson's interval of the base rate, by the effective number of items; `count` are there."""
+    share, q = rate.value, quantile(rate.freedom) if rate.freedom > 0 else math.nan
+    if math.isnan(rate.standard_error) or math.isnan(q):
         return NOTHING
-    if found.standard_error > 0:
-        count = share * (1 - share) / found.standard_error**2
+    if rate.standard_error > 0:
+        count = share * (1 - share) / rate.standard_error**2
     middle = (share + q * q / count / 2) / (1 + q * q / count)
     reach = q * math.sqrt(share * (1 - share) / count + (q / count) ** 2 / 4) / (1 + q * q / count)
     return Interval(middle - reach, middle + reach).within(0.0, 1.0)
 
 
 def around_entropy(share: Interval) -> Interval:
-    """Of the entropy of a base rate within these bounds."""
+    """Return the interval of the entropy of a base rate within these bounds."""
     if math.isnan(share.low):
         return NOTHING
     ends = [cross_entropy(bound, bound) if 0 < bound < 1 else 0.0 for bound in share]
@@ -37,14 +37,14 @@ def around_entropy(share: Interval) -> Interval:
 
 
 def entropy_pulls(share: Estimate) -> Pulls | None:
-    """How clusters pull the entropy of a base rate: up while it is below a half."""
+    """Return how clusters pull the entropy of a base rate: up while it is below a half."""
     if share.pulls is None:
         return None
     return share.pulls._replace(values=share.pulls.values * (1 if share.value < 0.5 else -1))
 
 
 def d2(sample: Sample, answer: float) -> Estimate:
-    """1 - the mean loss / the baseline's, which answers a probability: by the first derivatives (delta method)."""
+    """Estimate 1 - mean loss / baseline, where the baseline answers a probability, by the delta method."""
     points = sample.points
     share = float(points.total_positive.sum() / points.total_weight.sum())
     baseline, slope = cross_entropy(share, answer), math.log((1 - answer) / answer)

@@ -33,7 +33,7 @@ class Recalibration:
 
 @functools.lru_cache(maxsize=4)  # an explanation and a comparison of the same points both need it
 def recalibration(points: Points) -> Recalibration | None:
-    """The best of all, fitted on four fifths of the items and judged on the fifth; None where a fifth has none."""
+    """Recalibrate by the best method, fitted on four fifths and judged on the fifth; None where a class is missing."""
     weight, positive = points.total_weight, points.total_positive
     sample_size = float(weight.sum() ** 2 / sum(squares.sum() for squares in points.squares))
     z = for_lines(points.logits, weight)
@@ -51,24 +51,24 @@ def recalibration(points: Points) -> Recalibration | None:
         by_isotonic.append((-np.log1p(-shares), -np.log(shares)))
         shares = _binned(rest_w, rest_ones, sample_size)
         by_bins.append((-np.log1p(-shares), -np.log(shares)))
-    found = []
+    methods = []
     # What a few items do in bins is mostly chance, and so is the best of several.
     curves = (by_isotonic, by_bins) if sample_size >= FEWEST_FOR_CURVES else ()
     for losses in (by_line, *curves):
         zeros, ones = (np.stack(columns, 1) for columns in zip(*losses, strict=True))
         total = float(((points.weight - points.positive) * zeros + points.positive * ones).sum())
-        found.append((total, (zeros, ones)))
-    total, mended = min(found, key=lambda one: one[0])
+        methods.append((total, (zeros, ones)))
+    total, mended = min(methods, key=lambda one: one[0])
     before = loss_at(points.logits, weight, positive)
     return Recalibration(total / float(weight.sum()), max(0.0, before - total) / float(weight.sum()), mended)
 
 
 def _binned(weight: Array, positive: Array, count: float) -> Array:
-    """The share of ones at each point, in bins of equal weight."""
+    """Return the share of ones at each point, in bins of equal weight."""
     bins = max(1, round(2 * count ** (1 / 3)))
     before = np.cumsum(weight) - weight / 2
-    place = np.minimum((bins * before / before[-1]).astype(np.int64) if before[-1] > 0 else 0, bins - 1)
-    inside, ones = (np.bincount(place, values, bins) for values in (weight, positive))
+    bin_index = np.minimum((bins * before / before[-1]).astype(np.int64) if before[-1] > 0 else 0, bins - 1)
+    inside, ones = (np.bincount(bin_index, values, bins) for values in (weight, positive))
     each = count / bins * inside / inside.mean()  # items of equal weight
     shares = (ones / np.maximum(inside, 1e-300) * each + 0.5) / (each + 1)
-    return np.asarray(shares[place])
+    return np.asarray(shares[bin_index])

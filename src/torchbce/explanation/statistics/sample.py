@@ -20,7 +20,7 @@ Values = Array | float  # at each point, or at each point in each fold
 
 
 class Sample:
-    """Points, and who has them.
+    """Points of items, and the clusters that these belong to.
 
     count: how many items, or items of equal weight of either class that tell as much.
     """
@@ -32,18 +32,18 @@ class Sample:
 
     @property
     def is_plain(self) -> bool:
-        """Whether items are independent and have no weights."""
+        """Return whether items are independent and have no weights."""
         whole = float(self.points.total_weight.sum())
         return self._clusters is None and math.isclose(self.count, whole, rel_tol=1e-9)
 
     @functools.cached_property
     def sizes(self) -> Sizes | None:
-        """Of the clusters."""
+        """Return the sizes of the clusters; None where items are independent."""
         return None if self._clusters is None else sizes_of(self._clusters.sums[:, 2])
 
     @functools.cached_property
     def rarer(self) -> float:
-        """How many items of the rarer class there are; or clusters with such, where these are fewer."""
+        """Return how many items of the rarer class there are; or clusters with such, where these are fewer."""
         fewest = min(self.zeros, self.ones)
         if self._clusters is not None:
             weight, positive = self._clusters.sums[:, 2:4].T
@@ -52,11 +52,11 @@ class Sample:
 
     @property
     def independent(self) -> float:
-        """How many items or clusters of them."""
+        """Return how many items or clusters of them."""
         return self.count if self.sizes is None else min(self.count, self.sizes.number)
 
     def estimate(self, value: float, zeros: Values, ones: Values) -> Estimate:
-        """Of a figure to which items with target 0 and with 1 add so much, up to a constant."""
+        """Estimate a figure to which items with target 0 and with 1 add so much, up to a constant."""
         both = self.points.by_class
         total = float(self.points.total_weight.sum())
         if self._clusters is not None:
@@ -83,7 +83,7 @@ class Sample:
         return Estimate(value, error, cube / square**1.5 if square > 0 else 0.0, self.count - 1)
 
     def covariance(self, first: tuple[Values, Values], second: tuple[Values, Values]) -> Array:
-        """Of two figures, shape (2, 2); NaN where nothing can be told."""
+        """Return the covariance of two figures, shape (2, 2); NaN where nothing can be told."""
 
         def variance(sign: float) -> float:
             zeros, ones = (np.asarray(a) + sign * np.asarray(b) for a, b in zip(first, second, strict=True))
@@ -94,27 +94,27 @@ class Sample:
         return np.array([[one, both], [both, other]])
 
     def _at_cells(self, zeros: Values, ones: Values) -> Array:
-        """What the items of each cell add."""
-        place, fold, of_zeros, of_ones = self._cells
+        """Return what the items of each cell add."""
+        point, fold, of_zeros, of_ones = self._cells
         values = []
         for weight, value in ((of_zeros, zeros), (of_ones, ones)):
             array = np.asarray(value)
-            at = array if array.ndim == 0 else array[place] if array.ndim == 1 else array[place, fold]
+            at = array if array.ndim == 0 else array[point] if array.ndim == 1 else array[point, fold]
             values.append(np.where(weight > 0, weight * np.where(weight > 0, at, 0.0), 0.0))
         return np.asarray(values[0] + values[1])
 
     @functools.cached_property
     def _cells(self) -> tuple[Array, Array, Array, Array]:
-        """For each cell its point, its fold, and the weight of zeros and of ones."""
+        """Return for each cell its point, its fold, and the weight of zeros and of ones."""
         assert self._clusters is not None
         logits, numbers, sums = self._clusters.cells.cells()
         known = self.points.logits
-        place = np.searchsorted((known[1:] + known[:-1]) / 2, logits)  # the nearest
+        point = np.searchsorted((known[1:] + known[:-1]) / 2, logits)  # the nearest
         self._numbers, self._cluster = np.unique(numbers, return_inverse=True)
-        return place, folds(numbers), sums[:, 1], sums[:, 2]
+        return point, folds(numbers), sums[:, 1], sums[:, 2]
 
     @functools.cached_property
     def _weight(self) -> Array:
-        """Of each cluster."""
+        """Return the weight of each cluster."""
         _, _, zeros, ones = self._cells
         return np.bincount(self._cluster, zeros + ones, len(self._numbers))

@@ -50,7 +50,9 @@ ENOUGH = Unseen(math.inf, 0.0)  # the items that were seen tell what the others 
 
 
 def unseen(points: Points, count: float, independent: float, factor: float = 1.0) -> Unseen:
-    """Of items of known classes. count: how many, or items of equal weight that tell as much; independent: how many of
+    """Return what unseen items of known classes may add to the mean.
+
+    count: how many there are, or the effective number of weighted items; independent: how many of
     these, or clusters of them, are independent. factor: how many times the variance of the mean is that of independent
     items.
     """
@@ -66,7 +68,7 @@ def unseen(points: Points, count: float, independent: float, factor: float = 1.0
 
 
 def _of_the_surest(points: Points, wrong: Array, count: float, factor: float) -> Unseen:
-    """Where their errors may cost more than the spread of all items shows; `wrong` counts them at each point."""
+    """Return where their errors may cost more than the spread of all items shows; `wrong` counts them at each point."""
     weight = points.total_weight
     items, swing = weight * (count / weight.sum()), np.abs(points.logits)
     levels = np.zeros((len(LEVELS), len(COLUMNS)))
@@ -79,7 +81,7 @@ def _of_the_surest(points: Points, wrong: Array, count: float, factor: float) ->
 
 
 def _spread(points: Points, count: float, factor: float) -> float:
-    """How far above the mean loss its interval reaches by the spread of the items that were seen."""
+    """Return how far above the mean loss its interval reaches by the spread of the items that were seen."""
     positive = points.total_positive
     share = np.stack([points.total_weight - positive, positive]) / points.total_weight.sum()
     loss = np.stack(losses_at(points.logits))
@@ -92,7 +94,7 @@ def _spread(points: Points, count: float, factor: float) -> float:
 
 
 class Gap(NamedTuple):
-    """What outcomes of which too few were seen may add to a mean.
+    """What rare outcomes may add to a mean of which too few were seen.
 
     reach: how much. items, seen: of so many items that could have had them, so many had. due: the most that may have
     been expected.
@@ -117,18 +119,18 @@ def add_levels(sums: Array, codes: Array, sureness: Array, columns: tuple[Array,
     if sure.any():
         cells = codes[sure] * len(LEVELS) + level[sure]
         rows = sums.reshape(-1, len(COLUMNS))
-        for place, column in enumerate(columns):
-            rows[:, place] += np.bincount(cells, column[sure], len(rows))
+        for number, column in enumerate(columns):
+            rows[:, number] += np.bincount(cells, column[sure], len(rows))
 
 
 def widest_gap(levels: Array, total: float, *, chance: float = CHANCE, factor: float = 1.0, least: float = 0.0) -> Gap:
-    """Of the sums of one table, in a mean that is divided by `total`.
+    """Return the widest gap of a table's levels, in a mean that is divided by `total`.
 
     chance: how often the reach may be too short. factor: how many times the variance of the mean is that of independent
     items; so many items then tell as much as one. least: how many items a level takes to be looked at.
     """
     factor = factor if factor > 1 else 1.0
-    found = NO_GAP
+    widest = NO_GAP
     for count, seen, swing, squared, lost in np.cumsum(levels[::-1], 0).tolist():
         size = squared / swing if swing > 0 else math.inf  # of most of what can be lost
         if not swing / size > least:
@@ -138,13 +140,13 @@ def widest_gap(levels: Array, total: float, *, chance: float = CHANCE, factor: f
             continue
         most = min(due(had, chance), swing / size / factor)
         reach = (most - had) * factor * size / total
-        if reach > found.reach:
-            found = Gap(reach if reach < INFINITE else math.inf, count, seen, most * factor)
-    return found
+        if reach > widest.reach:
+            widest = Gap(reach if reach < INFINITE else math.inf, count, seen, most * factor)
+    return widest
 
 
 def due(seen: float, chance: float = CHANCE) -> float:
-    """The largest expected count of which so few or fewer are seen with at least this chance."""
+    """Return the largest expected count of which so few or fewer are seen with at least this chance."""
     from scipy.special import gammainccinv
 
     return float(gammainccinv(seen + 1, chance))

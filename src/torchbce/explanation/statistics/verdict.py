@@ -19,7 +19,7 @@ WORTH_MENDING = 0.01  # of the entropy of the base rate
 
 @dataclass(frozen=True)
 class Verdict:
-    """finding: in a few words. numbers: what it follows from. is_off: it is certain, and worth mending. by_line: a line
+    """A finding in a few words, and the numbers it follows from. is_off: certain and worth mending. by_line: a line
     mends it.
     """
 
@@ -33,7 +33,7 @@ class Verdict:
 
 
 def verdict_on(line: Calibration, entropy: float) -> Verdict:
-    """`entropy` is that of the base rate, which says what is little."""
+    """Judge a calibration; `entropy` is that of the base rate, beside which a gain is little or not."""
     (a, b), (c, d) = line.slope_interval, line.shift_interval
     numbers = f"slope {line.slope:.2f} ({a:.2f} to {b:.2f}), shift {line.shift:+.2f} ({c:+.2f} to {d:+.2f})"
     if math.isnan(line.p_value):
@@ -59,5 +59,5 @@ def verdict_on(line: Calibration, entropy: float) -> Verdict:
 
 
 def nats(gain: float) -> str:
-    """Four digits behind the point, or the two that matter of what is smaller."""
+    """Return nats with four digits behind the point, or two significant ones where they are fewer."""
     return f"{gain:.4f}" if gain >= 0.001 or gain == 0 else f"{gain:.2g}"

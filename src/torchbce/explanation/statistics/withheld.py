@@ -14,20 +14,20 @@ ALL = (*MEANS, *ORDER, *PARTS)
 
 
 def reasons(sample: Sample, *, soft: bool, finite: bool) -> dict[str, str]:
-    """By the names of the figures that have none."""
+    """Return why figures have no interval, by their names."""
     sizes = sample.sizes
     if not finite:
         return dict.fromkeys(ALL, "the loss is not finite")
     if sizes is not None and not sizes.say_enough:
-        return dict.fromkeys(ALL, sizes.in_words)
+        return dict.fromkeys(ALL, sizes.summary())
     if soft:
         return dict.fromkeys(ALL[1:], "targets between 0 and 1 do not say what happened")
-    found: dict[str, str] = {}
+    why: dict[str, str] = {}
     of = "items" if sizes is None else "clusters with items"
     limits = ((MEANS[:1], FEWEST_OF_A_CLASS), (ORDER, FEWEST_FOR_ORDER), (PARTS, FEWEST_FOR_ORDER))
     for names, fewest in limits:
         if sample.rarer < fewest:
-            found |= dict.fromkeys(names, f"there are too few {of} of one class: {sample.rarer:.3g}, it takes {fewest}")
+            why |= dict.fromkeys(names, f"there are too few {of} of one class: {sample.rarer:.3g}, it takes {fewest}")
     if sample.count < FEWEST_ITEMS:
-        found |= dict.fromkeys(PARTS, f"{sample.count:.3g} items are too few: it takes {FEWEST_ITEMS}")
-    return found
+        why |= dict.fromkeys(PARTS, f"{sample.count:.3g} items are too few: it takes {FEWEST_ITEMS}")
+    return why

@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 
 from torchbce.common.markdown import code, escaped
-from torchbce.explanation.render.text import counted, percent, thin, with_error
+from torchbce.common.text import counted, percent
+from torchbce.explanation.render.text import thin, with_error
 from torchbce.table.columns.columns import CalendarColumn, CategoricalColumn, FittedColumn, NumericColumn
 from torchbce.table.estimate import Estimate
 from torchbce.table.run.folder import ModelFile

@@ -36,7 +36,7 @@ def as_items(
     labels: dict[str, Any],
     name: str = "outputs",
 ) -> Items:
-    """Every value is allowed, or a ValueError names the first that is not.
+    """Return items as columns of numbers; a ValueError names the first value that is not allowed.
 
     labels: a value per item that names its group or cluster, by the argument's name. name: that of `outputs`.
     """
@@ -70,7 +70,7 @@ def _weights(weight: Tensor, y: Tensor) -> Tensor:
 def check_values(
     x: Tensor, y: Tensor, w: Tensor | None, from_logits: bool, shape: tuple[int, ...], name: str = "outputs"
 ) -> None:
-    """Every value is allowed; the error names the first that is not."""
+    """Raise a ValueError that names the first value that is not allowed."""
     checks = [(name, x, (x >= 0) & (x <= 1), "probabilities lie in [0, 1]; logits need from_logits=True")]
     if from_logits:
         checks = [(name, x, ~x.isnan(), "a logit is a number")]
@@ -89,7 +89,7 @@ def check_values(
 
 
 def as_tensor(name: str, values: Any) -> Tensor:
-    """Numbers of any container, in their own floating-point dtype, else float64; a tensor is detached."""
+    """Return the numbers of any container in their own floating-point dtype, else float64; a tensor is detached."""
     if isinstance(values, Tensor):
         return values.detach().cpu()
     try:
@@ -100,7 +100,7 @@ def as_tensor(name: str, values: Any) -> Tensor:
 
 
 def codes_of(name: str, values: Any, count: int, shape: tuple[int, ...] = ()) -> Codes | None:
-    """The number of each item's name, and the names; of items in several dimensions one for each sample will do."""
+    """Return the number of each item's name, and the names; a sample of several items may have one for all."""
     if values is None:
         return None
     names, codes = np.unique(np.asarray(values).ravel().astype(str), return_inverse=True)
@@ -112,7 +112,7 @@ def codes_of(name: str, values: Any, count: int, shape: tuple[int, ...] = ()) ->
 
 
 def place(row: int, shape: tuple[int, ...]) -> str:
-    """Where the item with this number lay, counted from 1: a row, or "row, column" and so on."""
+    """Return where the item with this number lay, counted from 1: a row, or "row, column" and so on."""
     if math.prod(shape[1:]) <= 1:
         return str(row)
     return ", ".join(str(int(index) + 1) for index in np.unravel_index(row - 1, shape))

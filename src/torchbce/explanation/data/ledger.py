@@ -12,14 +12,14 @@ from torchbce.explanation.statistics.entropy import cross_entropy
 from torchbce.explanation.statistics.intervals import NOTHING, Interval
 
 if TYPE_CHECKING:
-    from torchbce.explanation.result import Explanation
+    from torchbce.explanation.data.record import ExplanationRecord
 
 LN2 = math.log(2)
 
 
 @dataclass(frozen=True)
 class LedgerLine:
-    """What adds so much to the mean loss, per item; `interval` is in bits, 95 %, NaN where nothing can be told."""
+    """A term of the mean loss, per item; `interval` is its 95 % interval in bits, NaN where there is none."""
 
     name: str
     nats: float
@@ -29,9 +29,9 @@ class LedgerLine:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The mean by weight, told three times.
+    """The mean by weight as three accounts.
 
-    lines: what the base rate costs, less what separation earns, plus what miscalibration loses. groups: what the items
+    lines: the entropy of the base rate, less separation, plus miscalibration. groups: what the items
     of each add. items: what the worst add, and all others. The lines of each account add up to the mean, in nats and in
     bits, exactly; where a line is more than twice the mean and is not followed by smaller ones, to its own last digit.
     """
@@ -43,12 +43,12 @@ class Ledger:
     bits: float
 
 
-def ledger(found: Explanation) -> Ledger:
-    """The account of an explanation."""
-    mean = found.weighted_mean
-    divisor = found.count if found.weight_sum is None else found.weight_sum
-    entropy = cross_entropy(found.base_rate, found.base_rate)
-    parts = found.decomposition
+def ledger(record: ExplanationRecord) -> Ledger:
+    """Return the account of an explanation."""
+    mean = record.weighted_mean
+    divisor = record.count if record.weight_sum is None else record.weight_sum
+    entropy = cross_entropy(record.base_rate, record.base_rate)
+    parts = record.decomposition
     if parts is not None:
         earned = parts.discrimination_interval
         lines = [
@@ -64,12 +64,12 @@ def ledger(found: Explanation) -> Ledger:
             group.share * mean,
             Interval(*(bound * group.weight / divisor for bound in group.interval)),
         )
-        for group in found.groups
+        for group in record.groups
     ]
-    items = [(f"item {item.name}", item.loss / divisor, NOTHING) for item in found.items]
-    if len(found.items) < found.count:
+    items = [(f"item {item.name}", item.loss / divisor, NOTHING) for item in record.items]
+    if len(record.items) < record.count:
         rest = mean - sum(nats for _, nats, _ in items)
-        items.append((f"the other {found.count - len(found.items):,} items", rest, NOTHING))
+        items.append((f"the other {record.count - len(record.items):,} items", rest, NOTHING))
     return Ledger(_account(lines, mean), _account(groups, mean), _account(items, mean), mean, mean / LN2)
 
 
@@ -83,12 +83,12 @@ def _account(lines: list[tuple[str, float, Interval]], mean: float) -> tuple[Led
 
 
 def _adding_up(values: Sequence[float], total: float) -> list[float]:
-    """The values, moved by rounding errors so that their sum, from first to last, is the total.
+    """Return the values, moved by rounding errors so that their sum, from first to last, is the total.
 
     As multiples of the last digit of the largest sum on the way, all sums but the last are exact, and it is too.
     """
     if not values or not math.isfinite(total):
         return list(values)
     digit = 2 * math.ulp(max(map(abs, itertools.accumulate(values))))
-    found = [round(value / digit) * digit for value in values[:-1]]
-    return [*found, total - sum(found)]
+    rounded = [round(value / digit) * digit for value in values[:-1]]
+    return [*rounded, total - sum(rounded)]
