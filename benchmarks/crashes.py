@@ -232,7 +232,7 @@ def main() -> None:
     import sklearn.ensemble  # noqa: F401 - loaded before processes are forked
     import torch
 
-    import torchbce.cli.train  # noqa: F401
+    import torchbce.cli.train.run  # noqa: F401
 
     torch.set_num_threads(1)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -219,7 +219,7 @@ MUTATIONS = (
     ("explanation/slices/questions.py", "return np.minimum(low, least), np.maximum(high, most)", "return low, high", "clustered_slices"),
     ("explanation/slices/table.py", "or 1.0", "or 0.0", "clustered_slices"),
     ("cli/explain/run.py", "batch.features, batch.clusters)", "batch.features)", "clustered_slices"),
-    ("table/ensemble/trainer.py", "if keeper.keeps and not self._ended:", "if signal:", "signals"),
+    ("table/ensemble/trainer.py", "if checkpointer.enabled and not self._ended:", "if signal:", "signals"),
     ("table/ensemble/trainer.py", "if checkpointer.enabled and not self._ended:", "if signal:", "signals"),
 )
 # fmt: on

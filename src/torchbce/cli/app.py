@@ -13,7 +13,7 @@ from torchbce.cli.labels.options import LabelsOptions
 from torchbce.cli.predict.options import PredictOptions
 from torchbce.cli.selftest.options import WarmupOptions
 from torchbce.cli.shared.exit_codes import ExitCode
-from torchbce.cli.train_options import TrainOptions
+from torchbce.cli.train.options import TrainOptions
 
 __all__ = ["app"]
 
@@ -21,9 +21,9 @@ __all__ = ["app"]
 @command(prints=False)
 def train(options: TrainOptions) -> None:
     """Train a classifier on a table, and say what its BCE is on rows that it has not seen."""
-    from torchbce.cli.train import run
+    from torchbce.cli.train.run import run
 
-    run(options.wanted)
+    run(options)
 
 
 @command(prints=False)

@@ -11,36 +11,24 @@ from typing import Any
 
 from torchbce.common.errors import RunFolderError
 from torchbce.common.versions import NUMBERS, TABLES, versions
-from torchbce.io.source import Format
-from torchbce.table.columns.roles import ColumnRoles
-from torchbce.table.ensemble.config import UserOptions
 from torchbce.table.run.folder import read_model_file
-from torchbce.table.splits.holdout import Holdout
+from torchbce.table.train_args import TrainArgs
 
 PROCESSOR = "the processor"
 RUN = "run"  # in a finished run's `training`: the digest of what it depended on
 
 
-def run_identity(
-    tables: dict[str, str],
-    roles: ColumnRoles,
-    held: Holdout,
-    user_options: UserOptions,
-    *,
-    seed: int,
-    compare: bool,
-    format: Format | None = None,
-) -> dict[str, Any]:
-    """Return what a run depends on, by names that a user knows; `tables` are the names and digests of its tables."""
+def run_identity(args: TrainArgs, tables: dict[str, str]) -> dict[str, Any]:
+    """Return what a run depends on, by the names that a user knows. tables: names and digests of what is read."""
     options = {
-        **asdict(roles),
-        "test": held.file,
-        "test_share": held.share,
-        "folds": held.folds,
-        **asdict(user_options),
-        **asdict(format or Format()),
-        "seed": seed,
-        "compare": compare,
+        **asdict(args.roles),
+        "test": args.held.file,
+        "test_share": args.held.share,
+        "folds": args.held.folds,
+        **asdict(args.options),
+        **asdict(args.format),
+        "seed": args.seed,
+        "compare": args.compare,
     }
     return {
         **{f"the table {name}": f"content {digest[:16]}" for name, digest in tables.items()},
@@ -50,9 +38,9 @@ def run_identity(
     }
 
 
-def identity_digest(identity: dict[str, Any]) -> str:
+def identity_digest(whole: dict[str, Any]) -> str:
     """Return the digest of an identity."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
 def is_finished(folder: Path, identity: dict[str, Any]) -> bool:

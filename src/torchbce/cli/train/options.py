@@ -10,9 +10,10 @@ import typer
 
 from torchbce.cli.shared.options import CsvOptions, Table
 from torchbce.cli.shared.values import at_most_one, bytes_of, one_of, positive_rate, seconds_of, sizes_of
+from torchbce.common.visible import visible
 
 if TYPE_CHECKING:
-    from torchbce.cli.train import Wanted
+    from torchbce.table.train_args import TrainArgs
 
 ROWS, ESTIMATE, MODEL, LONG = "Rows and columns", "The estimate", "The model", "Long runs"  # panels of --help
 
@@ -27,7 +28,7 @@ class TrainOptions(CsvOptions):
         Optional[str],
         typer.Option(
             rich_help_panel=ROWS,
-            help="Which of the target's two values is 1.",
+            help="The target's value that counts as 1.",
             show_default="1, true or yes, else the later one",
         ),
     ] = None
@@ -42,19 +43,17 @@ class TrainOptions(CsvOptions):
         typer.Option(
             rich_help_panel=ROWS,
             metavar="COL",
-            help="A column of numbers to take as categories; may be repeated.",
+            help="A column of numbers to read as categories; may be repeated.",
             show_default=False,
         ),
     ] = field(default_factory=list)
     weight: Annotated[
         Optional[str],
-        typer.Option(rich_help_panel=ROWS, metavar="COL", help="A column of weights, one per row.", show_default=False),
+        typer.Option(rich_help_panel=ROWS, metavar="COL", help="The column of weights.", show_default=False),
     ] = None
     test: Annotated[
         Optional[str],
-        typer.Option(
-            rich_help_panel=ESTIMATE, metavar="FILE", help="Another table, to estimate on.", show_default=False
-        ),
+        typer.Option(rich_help_panel=ESTIMATE, metavar="FILE", help="Estimate on another table.", show_default=False),
     ] = None
     test_share: Annotated[
         Optional[float],
@@ -62,7 +61,7 @@ class TrainOptions(CsvOptions):
             rich_help_panel=ESTIMATE,
             min=0.0,
             max=0.9,
-            help="Keep this share of the rows aside, to estimate on; 0 for none.",
+            help="Estimate on this share of the rows, kept aside; 0 for none.",
             show_default="0.2 from 10,000 rows on",
         ),
     ] = None
@@ -81,7 +80,7 @@ class TrainOptions(CsvOptions):
         typer.Option(
             rich_help_panel=ESTIMATE,
             metavar="COL",
-            help="Rows of one group, such as a patient, stay together in splits.",
+            help="A column such as the patient: rows with the same value are never split.",
             show_default=False,
         ),
     ] = None
@@ -90,19 +89,19 @@ class TrainOptions(CsvOptions):
         typer.Option(
             rich_help_panel=ESTIMATE,
             metavar="COL",
-            help="Learn from earlier rows and estimate on later ones.",
+            help="A column of times: learn from earlier rows, estimate on later ones.",
             show_default=False,
         ),
     ] = None
     compare: Annotated[
-        bool, typer.Option("--compare", rich_help_panel=ESTIMATE, help="Boosted trees beside it too, on the same rows.")
+        bool, typer.Option("--compare", rich_help_panel=ESTIMATE, help="Estimate boosted trees too, on the same rows.")
     ] = False
     time_budget: Annotated[
         Optional[str],
         typer.Option(
             rich_help_panel=MODEL,
             metavar="5m",
-            help="Seconds (90s), minutes or hours of reading and training at most.",
+            help="The most time to read and train, such as 90s, 5m or 2h.",
             show_default=False,
         ),
     ] = None
@@ -111,7 +110,7 @@ class TrainOptions(CsvOptions):
         typer.Option(
             rich_help_panel=MODEL,
             metavar="8,8",
-            help="Hidden layers; 0 for none.",
+            help="Sizes of the hidden layers; 0 for none.",
             show_default="32 to 256,128, by the rows",
         ),
     ] = None
@@ -121,31 +120,34 @@ class TrainOptions(CsvOptions):
             rich_help_panel=MODEL,
             min=1,
             max=100,
-            help="Networks whose probabilities are averaged.",
+            help="The number of networks, whose probabilities are averaged.",
             show_default="by the rows",
         ),
     ] = None
     trees: Annotated[
-        bool, typer.Option(rich_help_panel=MODEL, help="Whether boosted trees learn beside the networks.")
+        bool, typer.Option(rich_help_panel=MODEL, help="Blend the networks with boosted trees, or not.")
     ] = True
     epochs: Annotated[
         Optional[int],
-        typer.Option(
-            rich_help_panel=MODEL, min=1, help="The largest number of epochs.", show_default="10 to 30, by the rows"
-        ),
+        typer.Option(rich_help_panel=MODEL, min=1, help="The most epochs.", show_default="10 to 30, by the rows"),
     ] = None
     batch_size: Annotated[
         Optional[int],
-        typer.Option(rich_help_panel=MODEL, min=1, help="Rows per step.", show_default="32 to 1024, by the rows"),
+        typer.Option(
+            rich_help_panel=MODEL, min=1, help="Rows per training step.", show_default="32 to 1024, by the rows"
+        ),
     ] = None
     lr: Annotated[
         Optional[float],
         typer.Option(
-            rich_help_panel=MODEL, min=0.0, help="Learning rate.", show_default="0.005 for adamw, 0.1 for sgd"
+            rich_help_panel=MODEL, min=0.0, help="The learning rate.", show_default="0.005 for adamw, 0.1 for sgd"
         ),
     ] = None
     optimizer: Annotated[
-        str, typer.Option(rich_help_panel=MODEL, metavar="adamw|sgd", help="adamw (one-cycle) or sgd (plain).")
+        str,
+        typer.Option(
+            rich_help_panel=MODEL, metavar="adamw|sgd", help="adamw, with a one-cycle schedule, or plain sgd."
+        ),
     ] = "adamw"
     patience: Annotated[
         int,
@@ -156,26 +158,22 @@ class TrainOptions(CsvOptions):
     ] = 42
     device: Annotated[
         str,
-        typer.Option(
-            rich_help_panel=MODEL, metavar="cpu|cuda|cuda:N", help="Where networks are trained; cuda: on a GPU."
-        ),
+        typer.Option(rich_help_panel=MODEL, metavar="cpu|cuda|cuda:N", help="The device that trains the networks."),
     ] = "cpu"
     out: Annotated[
-        Optional[Path], typer.Option(metavar="DIR", help="The run folder to make.", show_default="runs/FILE")
+        Optional[Path], typer.Option(metavar="DIR", help="The run folder to write.", show_default="runs/FILE")
     ] = None
     checkpoint: Annotated[
         str,
-        typer.Option(
-            rich_help_panel=LONG, metavar="5m", help="Keep so often where the run is, to go on after a kill; or off."
-        ),
+        typer.Option(rich_help_panel=LONG, metavar="5m", help="The time between checkpoints, for --resume; or off."),
     ] = "5m"
     resume: Annotated[
         Optional[bool],
         typer.Option(
             "--resume/--no-resume",
             rich_help_panel=LONG,
-            help="Go on with this very run, or accept it as finished; or begin anew.",
-            show_default="go on if it is unfinished",
+            help="Resume this very run, or accept it if it is finished; or start again.",
+            show_default="resume if it is unfinished",
         ),
     ] = None
     on_nan: Annotated[
@@ -184,7 +182,7 @@ class TrainOptions(CsvOptions):
             "--on-nan",
             rich_help_panel=LONG,
             metavar="stop|skip",
-            help="At a batch whose loss is not finite: stop, or leave it out.",
+            help="At a batch whose loss is not finite: stop, or skip the batch.",
         ),
     ] = "stop"
     memory: Annotated[
@@ -192,14 +190,17 @@ class TrainOptions(CsvOptions):
         typer.Option(
             rich_help_panel=LONG,
             metavar="8G",
-            help="A table that needs more is packed to a cache and read in blocks.",
+            help="The memory for the table; a larger one is packed to a cache and read in blocks.",
             show_default="half of the machine's",
         ),
     ] = None
     cache: Annotated[
         Optional[Path],
         typer.Option(
-            rich_help_panel=LONG, metavar="DIR", help="Where that cache is, to be used again.", show_default="RUN.cache"
+            rich_help_panel=LONG,
+            metavar="DIR",
+            help="The folder of that cache, which is used again.",
+            show_default="RUN.cache",
         ),
     ] = None
 
@@ -211,17 +212,26 @@ class TrainOptions(CsvOptions):
         )
 
     @property
-    def wanted(self) -> Wanted:
-        from torchbce.cli.train import Long, Wanted
+    def args(self) -> TrainArgs:
+        """What the run depends on."""
         from torchbce.table.columns.roles import ColumnRoles
         from torchbce.table.ensemble.config import UserOptions
         from torchbce.table.splits.holdout import Holdout
+        from torchbce.table.train_args import TrainArgs
 
-        return Wanted(
-            self.file,
-            ColumnRoles(self.target, self.positive, self.exclude, self.categorical, self.weight, self.group, self.time),
-            Holdout(self.test, self.test_share, self.folds),
-            UserOptions(
+        return TrainArgs(
+            table=self.file,
+            roles=ColumnRoles(
+                target=self.target,
+                positive=self.positive,
+                exclude=self.exclude,
+                categorical=self.categorical,
+                weight=self.weight,
+                group=self.group,
+                time=self.time,
+            ),
+            held=Holdout(file=self.test, share=self.test_share, folds=self.folds),
+            options=UserOptions(
                 hidden=sizes_of(self.hidden),
                 members=self.members,
                 trees=self.trees,
@@ -234,14 +244,33 @@ class TrainOptions(CsvOptions):
                 on_nan="skip" if one_of("--on-nan", self.on_nan, ["stop", "skip"]) == "skip" else "stop",
                 device=self.device,
             ),
-            self.seed,
-            self.compare,
-            self.out,
-            self.format,
-            Long(
-                None if self.checkpoint == "off" else seconds_of("--checkpoint", self.checkpoint),
-                self.resume,
-                bytes_of("--memory", self.memory),
-                self.cache,
-            ),
+            seed=self.seed,
+            compare=self.compare,
+            format=self.format,
         )
+
+    @property
+    def checkpoint_seconds(self) -> float | None:
+        """The time between two checkpoints; None for none."""
+        return None if self.checkpoint == "off" else seconds_of("--checkpoint", self.checkpoint)
+
+    @property
+    def memory_bytes(self) -> float | None:
+        """The memory that a table may need; None for half of the machine's."""
+        return bytes_of("--memory", self.memory)
+
+    @property
+    def folder(self) -> Path:
+        """The run folder to write; without --out a free name near it will do."""
+        stem = visible(Path(self.file).name.split(".")[0].strip("*?[]")).replace("\\", "_")
+        return self.out or Path("runs") / (stem or "table")
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the run folder must have this very name."""
+        return self.out is not None
+
+    @property
+    def cache_folder(self) -> Path:
+        """The folder where a table is packed that does not fit in memory."""
+        return self.cache or self.folder.with_name(f"{self.folder.name}.cache")

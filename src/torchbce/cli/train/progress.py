@@ -1,4 +1,4 @@
-"""What is shown while `torchbce train` reads and trains: lines, and a bar where a person looks."""
+"""The progress of `torchbce train`: lines, and a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from torchbce.cli.resuming import tell_notes
 from torchbce.cli.shared.output import Output
-from torchbce.cli.train_lines import LABEL
+from torchbce.cli.train.lines import LABEL
+from torchbce.cli.train.resuming import print_notes
 from torchbce.common.visible import MESSAGE, shown
 from torchbce.monitor.history import Epoch
 from torchbce.table.ensemble.callbacks import Callbacks
@@ -22,7 +22,7 @@ OnFold = Callable[[int, float], None]
 
 @contextlib.contextmanager
 def bar_of(output: Output, what: str) -> Iterator[tuple[Progress, TaskID] | None]:
-    """A bar, if a person looks."""
+    """Show a bar if standard output is a terminal."""
     if output.error is not None or output.is_null or not Console().is_terminal:
         yield None
         return
@@ -39,7 +39,7 @@ def bar_of(output: Output, what: str) -> Iterator[tuple[Progress, TaskID] | None
 
 @contextlib.contextmanager
 def reading_shown(output: Output) -> Iterator[Callable[[int, int | None], None]]:
-    """The rows that are read before training."""
+    """Show the rows that are read before training."""
     with bar_of(output, "reading") as bar:
         yield lambda done, total: _advance(bar, done, total, 1)
 
@@ -48,10 +48,10 @@ def reading_shown(output: Output) -> Iterator[Callable[[int, int | None], None]]
 def training_shown(
     output: Output, place: RunFolderLock, folds: int, rows_per_step: int = 0
 ) -> Iterator[tuple[OnFold, Callbacks]]:
-    """Each fold, epoch and step. `rows_per_step`: to say how many rows a second are learnt from; 0 to leave it out."""
+    """Show each fold, epoch and step. rows_per_step: to show rows per second; 0 to leave them out."""
     with bar_of(output, "fold 1" if folds else "epoch 1") as running:
 
-        def say(line: str, following: str) -> None:
+        def print_line(line: str, following: str) -> None:
             if running is None:
                 output.print(line)
             else:
@@ -59,14 +59,14 @@ def training_shown(
                 bar.print(Text(shown(line, MESSAGE)), soft_wrap=True)
                 bar.reset(task)
                 bar.update(task, what=following, rate="")
-            tell_notes(place)
+            print_notes(place)
 
         def on_fold(number: int, loss: float) -> None:
             line = f"fold {number:4d}  of {folds}: {loss:.6f} nats per item on the rows kept from it"
-            say(line, f"fold {number + 1}" if number < folds else "epoch 1")
+            print_line(line, f"fold {number + 1}" if number < folds else "epoch 1")
 
         def on_epoch(epoch: Epoch) -> None:
-            say(str(epoch), f"epoch {epoch.number + 1}")
+            print_line(str(epoch), f"epoch {epoch.number + 1}")
 
         def stage(what: str) -> None:
             if running is not None:
@@ -75,7 +75,7 @@ def training_shown(
                 bar.update(task, what=what, rate="", total=None)
 
         def resumed(epoch: int) -> None:
-            say(f"{'resumed':{LABEL}}in epoch {epoch}", f"epoch {epoch}")
+            print_line(f"{'resumed':{LABEL}}in epoch {epoch}", f"epoch {epoch}")
 
         yield (
             on_fold,

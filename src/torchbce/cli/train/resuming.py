@@ -1,4 +1,4 @@
-"""Runs that go on: what is said of an unfinished one, and what Ctrl-C and SIGTERM leave."""
+"""Runs that are resumed: what is printed of an unfinished one, and what Ctrl-C and SIGTERM leave."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from torchbce.table.run.reservation import RunFolderLock, reserve_run_folder
 
 
 @contextlib.contextmanager
-def place_of(
+def shared_run_folder(
     folder: Path, identity: dict[str, Any], *, exact: bool, keeps: bool, resume: bool | None
 ) -> Iterator[RunFolderLock]:
-    """The place of a run, that the first process reserves and all know."""
+    """Reserve the folder of a run in the first process; all processes get it."""
     with contextlib.ExitStack() as stack:
 
         def reserve() -> RunFolderLock:
@@ -38,7 +38,7 @@ def place_of(
 
 @contextlib.contextmanager
 def resumable(place: RunFolderLock, output: Output, label: int) -> Iterator[None]:
-    """Say that a run is gone on with, and how to go on with one that is stopped."""
+    """Print that a run is resumed, and name what is left of one that is stopped."""
     unfinished = place.unfinished
     if unfinished is not None and not unfinished.is_empty:
         output.print(
@@ -57,11 +57,11 @@ def resumable(place: RunFolderLock, output: Output, label: int) -> Iterator[None
             raise
         raise InputError(f"{error}; {unfinished.folder} keeps what was done before") from error
     finally:
-        tell_notes(place)
+        print_notes(place)
 
 
-def tell_notes(place: RunFolderLock) -> None:
-    """What could not be kept, or was found damaged, each once."""
+def print_notes(place: RunFolderLock) -> None:
+    """Print each note once: checkpoints that could not be written, or are damaged."""
     if place.unfinished is not None:
         while place.unfinished.notes:
             print_err(f"torchbce: {place.unfinished.notes.pop(0)}")

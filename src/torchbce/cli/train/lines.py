@@ -1,4 +1,4 @@
-"""What `torchbce train` says of a table before training, and of a model after it."""
+"""The lines that `torchbce train` prints of a table before training, and of a model after it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LABEL = 10  # width of the first word of a line
 
 
 def outline_lines(outline: Outline, positive: str | None) -> list[str]:
-    """What was read."""
+    """Describe what was read."""
     kinds, target = list(outline.kinds.values()), outline.target
     counts = [f"{kinds.count(kind)} {kind}" for kind in ("numeric", "categorical") if kind in kinds]
     column, yes, no = shown(target.column), shown(target.positive), shown(target.negative)
@@ -45,8 +45,8 @@ def _left_out(columns: dict[str, str]) -> list[str]:
     by_reason: dict[str, list[str]] = {}
     for name, reason in columns.items():
         by_reason.setdefault(reason, []).append(name)
-    told = (f"{_some(names)} ({reason})" for reason, names in by_reason.items())
-    return [f"{'left out':{LABEL}}{', '.join(told)}"] if by_reason else []
+    texts = (f"{_some(names)} ({reason})" for reason, names in by_reason.items())
+    return [f"{'left out':{LABEL}}{', '.join(texts)}"] if by_reason else []
 
 
 def _split(outline: Outline) -> str:
@@ -76,7 +76,7 @@ def network_line(config: EnsembleConfig, seed: int) -> str:
 
 
 def result_lines(outcome: Outcome, folder: Path) -> list[str]:
-    """What it came to."""
+    """Describe the trained model and its estimate."""
     trained, estimate = outcome.trained, outcome.estimate
     history, judged = trained.fitted.history, len(trained.fitted.chosen_on)
     best = history.best
@@ -113,14 +113,14 @@ def result_lines(outcome: Outcome, folder: Path) -> list[str]:
 
 
 def _estimate_lines(estimate: Estimate, outline: Outline) -> list[str]:
-    found = estimate.explanation
+    explanation = estimate.explanation
     auc = f", AUC {estimate.auc:.4f}" if outline.is_reliable and not math.isnan(estimate.auc) else ""
     lines = [
-        f"{'estimate':{LABEL}}{with_error(found)} nats per item "
-        f"({found.mean / math.log(2):.4f} bits) on {len(estimate.rows):,} rows, {describe_rows(estimate)}{auc}"
+        f"{'estimate':{LABEL}}{with_error(explanation)} nats per item "
+        f"({explanation.mean / math.log(2):.4f} bits) on {len(estimate.rows):,} rows, {describe_rows(estimate)}{auc}"
     ]
-    if thin(found):
-        lines.append(f"{'':{LABEL}}{thin(found)}")
+    if thin(explanation):
+        lines.append(f"{'':{LABEL}}{thin(explanation)}")
     return lines + [f"{'':{LABEL}}{_beside(other)}" for other in estimate.differences]
 
 
@@ -147,13 +147,13 @@ def _explain_lines(explanation: Explanation) -> list[str]:
 
 
 def _worth(columns: list[Importance]) -> str:
-    """The columns that the loss would miss most."""
+    """Name the columns that are worth most."""
     first = ", ".join(f"{shown(one.column)} {one.nats:.4f} +- {one.error:.4f}" for one in columns[:4])
     return f"worth most, in nats per item: {first}"
 
 
 def _warnings(estimate: Estimate, outline: Outline) -> list[str]:
-    """What must not be overlooked: figures that chance makes, and models that know nothing."""
+    """Warn of figures that chance makes, and of models that know nothing."""
     base = estimate.differences[0]
     rate = percent(outline.train.base_rate)
     interval = f"{base.more - 1.96 * base.error:+.2g} to {base.more + 1.96 * base.error:+.2g}"

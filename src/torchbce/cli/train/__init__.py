@@ -1,0 +1,1 @@
+"""`torchbce train`."""
