@@ -18,7 +18,7 @@ from torchbce.table.ensemble.ensemble import Ensemble, mean_logits
 from torchbce.table.ensemble.fit import fit_ensemble
 from torchbce.table.trees.boosted import BoostedTrees
 from torchbce.table.trees.boosting import Boosting, grow
-from torchbce.table.trees.machine import sums
+from torchbce.table.trees.compiled import sums
 
 ROUNDINGS = 1e-6  # of leaves, which are kept in float32: some hundred of about 0.1
 

@@ -1,4 +1,4 @@
-"""What the numbers of a cache may be, by the columns that they are of: nothing else reaches the network."""
+"""Check the numbers of a cache against what their columns allow, before they reach the network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAST_ROW = 2**53
 
 
 class OutOfBounds(Exception):
-    """A number of a cache that packing does not write: in words, and its row among those that were looked at."""
+    """A cache holds a number that packing does not write; `row` is its position among the rows that were checked."""
 
     def __init__(self, message: str, row: int) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class OutOfBounds(Exception):
 
 @dataclass(frozen=True)
 class Bounds:
-    """`cut`, `plain` and `coded`: the columns' names, as the arrays have them."""
+    """Limits of each column; `cut`, `plain` and `coded` are the columns' names in the order of the arrays."""
 
     limits: Limits
     cut: tuple[str, ...]
@@ -35,7 +35,7 @@ class Bounds:
 
     @classmethod
     def of(cls, columns: list[FittedColumn], edges: list[np.ndarray]) -> Bounds:
-        """Of rows that were encoded with these; `edges` are of every number, none without pieces."""
+        """Return the bounds of rows encoded by `columns`; `edges`: of every number, or none."""
         numbers = number_count(columns)
         names = [""] * (numbers + len(levels_of(columns)))
         for name, places in inputs_of(columns).items():
@@ -48,14 +48,14 @@ class Bounds:
         return cls(limits, cut, plain, tuple(names[numbers:]))
 
     def layout(self, *, weighted: bool) -> Layout:
-        """Of the rows in their files."""
+        """Return the layout of the rows in their files."""
         return Layout(cut=len(self.cut), plain=len(self.plain), coded=len(self.coded), weighted=weighted)
 
     def rows(self, arrays: Arrays) -> Rows:
-        """The rows in these arrays, which they share.
+        """Return the rows in these arrays, without a copy.
 
         Raises:
-            OutOfBounds: one of the numbers cannot be.
+            OutOfBounds: a number is out of its column's bounds.
         """
         self._require_between("fraction", arrays["fractions"], 0.0, 1.0, self.cut)
         self._require_between("number", arrays["numbers"], *FINITE, self.plain)
@@ -81,6 +81,8 @@ class Bounds:
         if not values.size or (values.min() >= least and values.max() <= most):  # NaN is neither
             return
         wrong = ~((values >= least) & (values <= most))
-        place = np.argwhere(wrong)[0].tolist()
-        of = f"column {names[place[1]]!r} holds" if names is not None else "there is"
-        raise OutOfBounds(f"{of} the {what} {values[tuple(place)]}; it is between {least:g} and {most:g}", place[0])
+        position = np.argwhere(wrong)[0].tolist()
+        of = f"column {names[position[1]]!r} holds" if names is not None else "there is"
+        raise OutOfBounds(
+            f"{of} the {what} {values[tuple(position)]}; it is between {least:g} and {most:g}", position[0]
+        )

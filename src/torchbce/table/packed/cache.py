@@ -40,7 +40,7 @@ class UnusableCache(Exception):
 
 
 def write_description(draft: Path, described: CacheFile, tensors: Tensors) -> None:
-    """The tensors, and, with their digest, cache.json.
+    """Write the tensors and, with their digest, cache.json.
 
     Raises:
         OSError: they cannot be written.
@@ -55,7 +55,7 @@ def write_description(draft: Path, described: CacheFile, tensors: Tensors) -> No
 
 
 def read_description(folder: Path, fingerprint: str) -> tuple[CacheFile, Tensors] | None:
-    """What a cache holds; None where there is none, or one of something else. The digests of all its files are right.
+    """Return what a cache holds, with all digests checked; None where there is no cache, or one of other data.
 
     Raises:
         UnusableCache: it is not what was written, or others could have written it.
@@ -103,7 +103,7 @@ def _read(path: Path, most: int) -> bytes:
 
 
 def _opened(path: Path) -> BufferedReader:
-    """A file of this user's own, and no link to another."""
+    """Open a file that belongs to this user and is no link."""
     file = os.fdopen(os.open(path, READING), "rb")
     try:
         _require_own(path.name, os.fstat(file.fileno()))
@@ -113,60 +113,60 @@ def _opened(path: Path) -> BufferedReader:
     return file
 
 
-def _require_own(name: str, found: os.stat_result) -> None:
-    if not is_own(found):
+def _require_own(name: str, status: os.stat_result) -> None:
+    if not is_own(status):
         raise UnusableCache(f"{name} is another user's, or others can write to it; a cache is to be yours alone")
 
 
 @contextlib.contextmanager
-def new_cache(place: Path) -> Iterator[Path]:
-    """A hidden folder to write into, which becomes `place` at the end of the block; an old cache there is replaced.
+def new_cache(folder: Path) -> Iterator[Path]:
+    """Yield a hidden folder to write into, which becomes `folder` at the end; an old cache there is replaced.
 
     Raises:
         OutputError: it cannot be made, something else is there, or another run is making it.
     """
-    if place.exists() and not (place / CACHE_FILE).is_file() and not (place.is_dir() and not any(place.iterdir())):
-        raise OutputError(f"{place} exists and is no cache; name another folder with --cache DIR, or remove it")
-    if place.exists() and is_others(place.stat()):
-        raise OutputError(f"{place} is another user's; {ELSEWHERE}, or remove it")
+    if folder.exists() and not (folder / CACHE_FILE).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise OutputError(f"{folder} exists and is no cache; name another folder with --cache DIR, or remove it")
+    if folder.exists() and is_others(folder.stat()):
+        raise OutputError(f"{folder} is another user's; {ELSEWHERE}, or remove it")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with locked(place) as mine:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with locked(folder) as mine:
             if not mine:
-                raise OutputError(f"{place} is about to be made by another run; wait for it, or {ELSEWHERE}")
-            for left in _left_by(place):
+                raise OutputError(f"{folder} is about to be made by another run; wait for it, or {ELSEWHERE}")
+            for left in _left_by(folder):
                 shutil.rmtree(left, ignore_errors=True)
-            draft = place.with_name(f".{place.name}.draft-{secrets.token_hex(8)}")
+            draft = folder.with_name(f".{folder.name}.draft-{secrets.token_hex(8)}")
             draft.mkdir(0o700)
             try:
                 if not is_own(draft.stat()):
-                    raise OutputError(f"{place} would lie where others can write to what is yours alone; {ELSEWHERE}")
+                    raise OutputError(f"{folder} would lie where others can write to what is yours alone; {ELSEWHERE}")
                 yield draft
                 sync(draft)
-                _put(draft, place)
+                _put(draft, folder)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
     except OutputError:
         raise
     except OSError as error:
-        raise OutputError(f"{place} cannot be written: {error.strerror or error}; {ELSEWHERE}") from error
+        raise OutputError(f"{folder} cannot be written: {error.strerror or error}; {ELSEWHERE}") from error
 
 
-def _left_by(place: Path) -> list[Path]:
-    """Drafts of runs that were killed."""
-    return [path for path in place.parent.iterdir() if path.name.startswith(f".{place.name}.draft-")]
+def _left_by(folder: Path) -> list[Path]:
+    """Return the drafts of runs that were killed."""
+    return [path for path in folder.parent.iterdir() if path.name.startswith(f".{folder.name}.draft-")]
 
 
-def _put(draft: Path, place: Path) -> None:
-    """The draft under its name, in the place of what was there."""
+def _put(draft: Path, folder: Path) -> None:
+    """Rename the draft to `folder`, in place of what was there."""
     old = draft.with_name(f"{draft.name}-old")
     try:
-        if place.exists():
-            os.rename(place, old)
-        os.rename(draft, place)
+        if folder.exists():
+            os.rename(folder, old)
+        os.rename(draft, folder)
     except BaseException:
-        if old.exists() and not place.exists():
-            os.rename(old, place)
+        if old.exists() and not folder.exists():
+            os.rename(old, folder)
         raise
-    sync(place.parent)
+    sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)

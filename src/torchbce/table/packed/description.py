@@ -1,4 +1,4 @@
-"""What is known of a cache besides its rows, checked: what is not here is looked up by nobody."""
+"""The checked description of a cache: all of it but its rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_EDGES = 4097  # of a number: a network has 4,096 pieces at most
 
 
 class CacheFile(BaseModel):
-    """All of a cache but its rows and tensors."""
+    """The contents of cache.json: all of a cache but its rows and tensors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -54,7 +54,7 @@ class CacheFile(BaseModel):
         return self
 
     def own_digest(self) -> str:
-        """What `digest` has to be."""
+        """Return the digest that this file should have."""
         return hashlib.sha256(self.model_copy(update={"digest": ""}).model_dump_json().encode()).hexdigest()
 
 
@@ -68,14 +68,14 @@ class Tensors:
     weight: np.ndarray | None
 
     def named(self) -> dict[str, np.ndarray]:
-        """As their file has them."""
-        found = {f"edges.{i}": cuts for i, cuts in enumerate(self.edges)}
-        found |= {"sample": self.sample, "answers": self.answers}
-        return found if self.weight is None else found | {"weight": self.weight}
+        """Return the tensors by their names in the file."""
+        arrays = {f"edges.{i}": cuts for i, cuts in enumerate(self.edges)}
+        arrays |= {"sample": self.sample, "answers": self.answers}
+        return arrays if self.weight is None else arrays | {"weight": self.weight}
 
     @classmethod
     def of(cls, named: dict[str, np.ndarray], described: CacheFile) -> Tensors:
-        """What `named` was taken of.
+        """Restore from `named`.
 
         Raises:
             ValueError: they are not those of a table with these columns.
@@ -84,9 +84,9 @@ class Tensors:
         weighted = described.layout.weighted
         if named.keys() != {*names, "sample", "answers", *(["weight"] if weighted else [])}:
             raise ValueError("its tensors are not those of its columns")
-        found = cls([named[name] for name in names], named["sample"], named["answers"], named.get("weight"))
-        found._require_fitting(described)
-        return found
+        tensors = cls([named[name] for name in names], named["sample"], named["answers"], named.get("weight"))
+        tensors._require_fitting(described)
+        return tensors
 
     def _require_fitting(self, described: CacheFile) -> None:
         numbers, levels = number_count(described.columns), levels_of(described.columns)

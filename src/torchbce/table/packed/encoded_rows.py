@@ -1,4 +1,4 @@
-"""The rows of a batch with all that training needs of them."""
+"""Encode the rows of a batch, with target, weight, row numbers and parts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class Encoded(NamedTuple):
 
 
 class RowEncoder:
-    """Encodes batches, several at once if need be. `parts_of`: the part of each row; weights count from their mean.
+    """Encode batches, also on several threads at once.
+
+    `parts_of` returns the part of each row; weights are divided by their mean.
 
     Unknown cells get the values of `stand_ins`.
     """
@@ -50,18 +52,18 @@ class RowEncoder:
 
     @property
     def names(self) -> list[str]:
-        """Of the columns that are read, besides those that `parts_of` needs."""
+        """Return the names of the columns that are read, besides those that `parts_of` needs."""
         weights = [] if self._weights is None else [self._weights.column]
         return [*self._encoder.names, self._target.column, *weights]
 
     def with_parts(self, parts_of: Callable[[TableBatch], np.ndarray]) -> RowEncoder:
-        """The same with other parts."""
-        found = copy.copy(self)
-        found._parts_of = parts_of
-        return found
+        """Return a copy that assigns parts by `parts_of`."""
+        other = copy.copy(self)
+        other._parts_of = parts_of
+        return other
 
     def __call__(self, batch: TableBatch) -> Encoded:
-        """All of a batch.
+        """Return the encoded rows of a batch.
 
         Raises:
             InputError: a value that is not of its column's kind, or a target that is neither of the two values.

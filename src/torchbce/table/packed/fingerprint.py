@@ -1,4 +1,4 @@
-"""What a cache was made from, as one number: another file, other options or another version give another."""
+"""Compute the fingerprint of a cache's source, which changes with the files, the options and the version."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PIECES, PIECE = 64, 1 << 16  # so many pieces of a file, evenly spaced, of so ma
 
 
 def fingerprint(files: list[Path], options: dict[str, Any], *, complete: bool) -> str:
-    """Of the names, sizes, times and samples of the content of files, and of options that JSON can hold.
+    """Return the digest of the names, sizes, times and sampled content of files, and of the options (as JSON).
 
     A file may move to another folder. Files of a gigabyte are not read through; one that was changed keeping its size,
-    its time and all sampled pieces is not told apart. Not `complete`: something is read that has no name, so no two are
+    its time and all sampled pieces is not noticed. Not `complete`: some input has no name, so no two fingerprints are
     the same.
 
     Raises:
@@ -35,7 +35,7 @@ def fingerprint(files: list[Path], options: dict[str, Any], *, complete: bool) -
 
 
 def sampled(names: list[str]) -> str:
-    """Of the sizes of files and samples of their content, the same on every machine that has a copy.
+    """Return the digest of the sizes and sampled content of files, the same on every machine that has a copy.
 
     Raises:
         InputError: a file cannot be read.
@@ -64,6 +64,6 @@ def _add(digest: hashlib._Hash, path: Path) -> None:
 def _add_samples(digest: hashlib._Hash, path: Path, size: int) -> None:
     with path.open("rb", buffering=0) as file:
         last = max(0, size - PIECE)
-        for place in sorted({last * i // (PIECES + 1) for i in range(PIECES + 2)}):
-            file.seek(place)
+        for offset in sorted({last * i // (PIECES + 1) for i in range(PIECES + 2)}):
+            file.seek(offset)
             digest.update(file.read(PIECE))

@@ -1,4 +1,4 @@
-"""One pass over a table of any size that learns all that is to be known before its rows can be encoded."""
+"""Scan a table of any size once, to learn column types, encoders, target and weights before rows are encoded."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ANSWER, WEIGHT = "__torchbce_answer", "__torchbce_weight"
 
 @dataclass(frozen=True)
 class TableScan:
-    """What a pass over a table found.
+    """Result of a pass over a table.
 
     counts: rows of each part and class, (3, 2). dropped: rows in none of the parts. sample: encoded training rows.
     """
@@ -59,7 +59,7 @@ class TableScan:
 
 
 class FitPass:
-    """Batches in, `TableScan` out; memory does not grow with the rows."""
+    """Turn batches into a `TableScan`, in memory that does not grow with the rows."""
 
     def __init__(self, shards: Shards, roles: ColumnRoles, parts: RowParts, seed: int) -> None:
         self._shards, self._roles, self._parts = shards, roles, parts
@@ -75,7 +75,7 @@ class FitPass:
         self._sample = RowSample(EDGE_ROWS, seed, OF_SAMPLE)
 
     def run(self, on_rows: Callable[[int], object]) -> TableScan:
-        """Read all rows; `on_rows` hears how many there are in each batch.
+        """Read all rows; `on_rows` is called with the number of rows of each batch.
 
         Raises:
             InputError: as `read_dataset`, and for a value that is not of its column's kind.
@@ -102,21 +102,21 @@ class FitPass:
         def add(fitter: ColumnFitter) -> pl.Series:
             values = fitter.type.read(frame[fitter.type.name], rows)
             fitter.add(values, train, mine, rows)
-            some = values.alias("values").gather(places)  # methods go wrong where a name looks like a pattern
-            return (missing_as_null(some) if some.dtype == pl.String else some).alias(values.name)
+            chosen = values.alias("values").gather(places)  # methods go wrong where a name looks like a pattern
+            return (missing_as_null(chosen) if chosen.dtype == pl.String else chosen).alias(values.name)
 
-        kept = list(threads.map(add, self._fitters))
-        kept.append(pl.Series(ANSWER, codes[places]))
+        series = list(threads.map(add, self._fitters))
+        series.append(pl.Series(ANSWER, codes[places]))
         if weight is not None:
-            kept.append(pl.Series(WEIGHT, weight[places]))
-        self._sample.add(pl.DataFrame(kept), keys)
+            series.append(pl.Series(WEIGHT, weight[places]))
+        self._sample.add(pl.DataFrame(series), keys)
 
     def _count(self, codes: np.ndarray, parts: np.ndarray) -> None:
         texts = max(self._counts.shape[1], int(codes.max(initial=0)) + 1)
         grown = np.zeros((DROPPED + 1, texts), np.int64)
         grown[:, : self._counts.shape[1]] = self._counts
-        both = np.bincount(parts.astype(np.int64) * texts + codes, minlength=grown.size)
-        self._counts = grown + both.reshape(grown.shape)
+        added = np.bincount(parts.astype(np.int64) * texts + codes, minlength=grown.size)
+        self._counts = grown + added.reshape(grown.shape)
 
     def _scan(self) -> TableScan:
         name, roles = self._shards.name, self._roles

@@ -1,4 +1,4 @@
-"""The rows of a table to the files of a cache: encoded once, read many times."""
+"""Write the rows of a table to the files of a cache: encoded once, read many times."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_AHEAD = 4  # batches in memory at the same time, besides the one that is wr
 
 
 class Packer:
-    """The files of all parts, which are being written; use it in a `with` block."""
+    """Write the files of all parts; use it in a `with` block."""
 
     def __init__(self, draft: Path, place: Path, pieces: Pieces, layout: Layout, expected: list[int]) -> None:
         self._draft, self._place, self._pieces, self._layout = draft, place, pieces, layout
@@ -51,10 +51,10 @@ class Packer:
     def add(
         self, batches: Iterator[TableBatch], encode: Callable[[TableBatch], Encoded], on_rows: Callable[[int], object]
     ) -> int:
-        """All rows of a table, each to its part, in their order; some batches are encoded at the same time.
+        """Write all rows of a table to their parts, in order; several batches are encoded at the same time.
 
         Returns:
-            How many rows there are, with those of no part.
+            The number of rows, including those of no part.
 
         Raises:
             OutputError: the disk is full; the message says how many bytes are needed.
@@ -70,7 +70,7 @@ class Packer:
             return rows
 
         for batch in batches:
-            waiting.append((len(batch), self._threads.submit(lambda some: self._by_part(encode(some)), batch)))
+            waiting.append((len(batch), self._threads.submit(lambda rows: self._by_part(encode(rows)), batch)))
             if len(waiting) > self._ahead:
                 total += take()
         while waiting:
@@ -78,13 +78,13 @@ class Packer:
         return total
 
     def finish(self) -> dict[str, Part]:
-        """What was written, by the part's name."""
+        """Close the files and return their descriptions by the part's name."""
         with self._room():
             return {name: self._files[name].finish() for name in NAMES if name in self._files}
 
     def _by_part(self, batch: Encoded) -> dict[str, Arrays]:
-        """The rows of each part, as its file has them."""
-        found = {}
+        """Return the arrays of each part, as its file has them."""
+        by_part = {}
         for part, name in enumerate(NAMES):
             rows = np.flatnonzero(batch.parts == part)
             if not len(rows):
@@ -101,8 +101,8 @@ class Packer:
             }
             if batch.weight is not None:
                 arrays["weight"] = batch.weight[rows]
-            found[name] = arrays
-        return found
+            by_part[name] = arrays
+        return by_part
 
     def _write(self, name: str, arrays: Arrays) -> None:
         with self._room():

@@ -1,4 +1,4 @@
-"""Writing the rows of a part, block by block."""
+"""Write the rows of a part, block by block."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PRIVATE = 0o600  # a cache's files are read by nobody else, and a cache that oth
 
 
 class Part(BaseModel):
-    """What is known of a part's file; weights are those in the file, 1 each if there are none."""
+    """Description of a part's file; without weights in the file each row counts 1."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -34,7 +34,7 @@ class Part(BaseModel):
 
 
 class PartFile:
-    """A file of records that is being written."""
+    """A file of records that is open for writing."""
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self._path, self._layout = path, layout
@@ -46,7 +46,7 @@ class PartFile:
         self._weight = self._weight_of_ones = 0.0
 
     def add(self, arrays: Arrays) -> None:
-        """More rows.
+        """Append rows.
 
         Raises:
             OSError: they cannot be written.
@@ -78,7 +78,7 @@ class PartFile:
             content = content[self._file.write(content) :]
 
     def finish(self) -> Part:
-        """The file is whole and on the disk."""
+        """Flush the file to the disk, close it and return its description."""
         if self._filled:
             self._flush()
         os.fsync(self._file.fileno())
@@ -93,5 +93,5 @@ class PartFile:
         )
 
     def close(self) -> None:
-        """Also where it is not whole."""
+        """Close the file, complete or not."""
         self._file.close()

@@ -1,6 +1,6 @@
-"""Numbers as the network has them: those cut into pieces, and the plain ones.
+"""Encode numbers as the network has them: some binned, the others plain.
 
-The same bins as by `network.bins.bin_index`, three times as fast: a number's place on a grid says between which edges
+The same bins as by `network.bins.bin_index`, three times as fast: a number's cell on a grid says between which edges
 it can lie, and a comparison or two say between which it does. Where edges crowd, `bin_index` searches for them.
 """
 
@@ -11,11 +11,11 @@ import numpy as np
 from torchbce.table.network.bins import bin_counts, bin_fraction, bin_index
 
 ROWS = 1 << 14  # at a time: a chunk of the columns stays in the processor's cache
-GRID, CROWD = 4096, 4  # places; edges in one of them, beyond which a search is as fast
+GRID, CROWD = 4096, 4  # cells; edges in a cell beyond which a search is as fast
 
 
 class Pieces:
-    """`cut`: the numbers that are cut, those with more than two edges; `plain`: the others."""
+    """`cut`: indices of the binned numbers, those with more than two edges; `plain`: of the others."""
 
     def __init__(self, edges: list[np.ndarray], numbers: int) -> None:
         pieces = bin_counts(edges, numbers)
@@ -24,7 +24,7 @@ class Pieces:
         self._grids = [_Grid(edges[i][:-1], np.diff(edges[i])) for i in self.cut]
 
     def encode(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bins and fractions of the cut ones."""
+        """Return bins and fractions of the binned numbers."""
         shape = len(numbers), len(self.cut)
         bins, fractions = np.empty(shape, np.uint16), np.empty(shape, np.float32)
         for first in range(0, len(numbers), ROWS):
@@ -35,7 +35,7 @@ class Pieces:
 
 
 class _Grid:
-    """The pieces of one number, and those that begin before each place of a grid over them."""
+    """The bins of one number, and for each cell of a grid over them the last bin that begins before it."""
 
     def __init__(self, start: np.ndarray, length: np.ndarray) -> None:
         self._start, self._length = start, length
@@ -44,12 +44,12 @@ class _Grid:
             self._scale = np.float32(GRID) / (start[-1] - start[0])
         self._most = CROWD + 1
         if np.isfinite(self._scale):
-            places = self._places(start)
-            # Places grow with numbers: what begins in an earlier place begins before every number of this one.
-            self._before = (np.searchsorted(places, np.arange(GRID)) - 1).clip(0)
-            self._most = int(np.bincount(places).max())
+            cells = self._cells(start)
+            # Cells grow with numbers: what begins in an earlier cell begins before every number of this one.
+            self._before = (np.searchsorted(cells, np.arange(GRID)) - 1).clip(0)
+            self._most = int(np.bincount(cells).max())
 
-    def _places(self, numbers: np.ndarray) -> np.ndarray:
+    def _cells(self, numbers: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
             return np.asarray(((numbers - self._start[0]) * self._scale).clip(0, GRID - 1).astype(np.int32))
 
@@ -58,7 +58,7 @@ class _Grid:
         return piece, bin_fraction(numbers, piece, self._start, self._length)
 
     def _from_grid(self, numbers: np.ndarray) -> np.ndarray:
-        piece = self._before[self._places(numbers)]
+        piece = self._before[self._cells(numbers)]
         for _ in range(self._most):
             piece = piece + (numbers >= self._end[piece])
         return np.asarray(piece)

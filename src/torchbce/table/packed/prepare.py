@@ -1,4 +1,4 @@
-"""From files of any size to parts that can be trained on: read once to learn what is in them, once to pack them."""
+"""Prepare files of any size for training: read them once to learn what is in them, once to pack them."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ OnRows = Callable[[int, int | None], object]
 class Stream:
     """A table that is ready to be trained on, part by part.
 
-    edges: of every number, none without pieces. sample: encoded training rows, float32, as `encode` gives them, with
-    their answers and weights. Weights are such that their mean over the training rows is 1. dropped: what is said of
-    rows that are in no part. reused: it was packed before.
+    edges: of every number, none without bins. sample: encoded training rows, float32, as `encode` gives them, with
+    their targets and weights. Weights are such that their mean over the training rows is 1. dropped: notes on
+    rows that are in no part. reused: the cache was there before.
     """
 
     name: str
@@ -75,11 +75,11 @@ def prepare_stream(
     place: Path,
     on_rows: OnRows | None,
 ) -> Stream:
-    """Files, patterns and folders of shards, packed to the cache in `place`, or that cache if it was made of just them.
+    """Pack files, patterns and folders of shards to the cache in `place`, or reuse that cache if it was made of them.
 
     The folder of the cache appears whole or not at all; one made of anything else is replaced. Which part a row is in
-    depends on the seed and its number (or its group's text) alone; with times, on the times. `on_rows` hears how many
-    rows were read and how many there are to read, each row once in every pass.
+    depends on the seed and its number (or its group's text) alone; with times, on the times. `on_rows` is called
+    with the rows read so far and the rows to read, each row once in every pass.
 
     Raises:
         InputError: as `read_dataset`; also a value that contradicts the rows before it, with shard and row.
@@ -94,13 +94,13 @@ def prepare_stream(
         table = stack.enter_context(open_shards(names, format))
         aside = None if held.file is None else stack.enter_context(open_shards([held.file], format))
         options = _options(roles, held, table, seed, pieces)
-        both = [table, *([] if aside is None else [aside])]
+        sources = [table, *([] if aside is None else [aside])]
         print_ = fingerprint(
-            [path for shards in both for path in shards.files], options, complete=all(s.is_lasting for s in both)
+            [path for shards in sources for path in shards.files], options, complete=all(s.is_lasting for s in sources)
         )
-        found, damage = _reusable(place, print_)
-        if found is not None:
-            return _stream(place, *found, reused=True, notes=[])
+        cached, damage = _reusable(place, print_)
+        if cached is not None:
+            return _stream(place, *cached, reused=True, notes=[])
         with new_cache(place) as draft:
             described, tensors = _made(draft, place, table, aside, roles, held, seed, pieces, print_, options, on_rows)
             write_description(draft, described, tensors)
@@ -108,7 +108,7 @@ def prepare_stream(
 
 
 def _options(roles: ColumnRoles, held: Holdout, table: Shards, seed: int, pieces: int) -> dict[str, Any]:
-    """All that a cache depends on besides the files."""
+    """Return all that a cache depends on besides the files."""
     given = {**dataclasses.asdict(roles), **dataclasses.asdict(table.format)}
     given |= {f"held_{name}": value for name, value in dataclasses.asdict(held).items()}
     keys = [str(dict(keys_of(name))) for name in table.names]
@@ -117,7 +117,7 @@ def _options(roles: ColumnRoles, held: Holdout, table: Shards, seed: int, pieces
 
 
 def _reusable(place: Path, print_: str) -> tuple[tuple[CacheFile, Tensors] | None, list[str]]:
-    """The cache that is there, if it is of the same; and what is to be said if it cannot be used."""
+    """Return the cache in `place` if its fingerprint is the same, and notes on why it cannot be used."""
     try:
         return read_description(place, print_), []
     except UnusableCache as reason:
@@ -186,7 +186,7 @@ def _made(
 
 
 class _Heard:
-    """Counts the rows of all passes for a listener."""
+    """Count the rows of all passes for a callback."""
 
     def __init__(self, on_rows: OnRows | None, total: int) -> None:
         self._on_rows, self._total, self._done = on_rows, total, 0

@@ -1,4 +1,4 @@
-"""How the rows of a part lie in its file: in blocks, and in each block one array after the other.
+"""Layout of a part's rows in its file: blocks, and in each block one array after the other.
 
 A block holds the arrays that training in compiled code takes, little endian, each from a multiple of 8 bytes, so a
 window is read straight into memory that is trained on. All blocks but the last are full.
@@ -20,7 +20,7 @@ Arrays = dict[Name, np.ndarray]
 
 
 class Layout(BaseModel):
-    """How many numbers in pieces, plain numbers and codes a row has, and whether it has a weight."""
+    """Counts of binned numbers, plain numbers and codes of a row, and whether it has a weight."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -30,7 +30,7 @@ class Layout(BaseModel):
     weighted: bool
 
     def arrays(self, rows: int) -> Arrays:
-        """Memory for so many rows, in the order of the file."""
+        """Allocate arrays for `rows` rows, in the order of the file."""
         made: Arrays = {
             "bins": np.empty((rows, self.cut), "<u2"),
             "fractions": np.empty((rows, self.cut), "<f4"),
@@ -44,20 +44,20 @@ class Layout(BaseModel):
         return made
 
     def block_bytes(self, rows: int) -> int:
-        """Of a block of so many rows."""
+        """Return the bytes of a block of `rows` rows."""
         sizes = 2 * self.cut, 4 * self.cut, 4 * self.plain, 4 * self.coded, 4, 4 * self.weighted, 8  # as in `arrays`
         return sum(rows * size + padding(rows * size) for size in sizes)
 
     def blocks_within(self, most: int) -> int:
-        """How many blocks are read together: at most `most`, and what a window holds of them."""
+        """Return how many blocks are read together: as many as a window holds, at most `most`."""
         return max(1, min(most, WINDOW // self.block_bytes(BLOCK)))
 
     def file_bytes(self, rows: int) -> int:
-        """Of a part of so many rows."""
+        """Return the bytes of a part of `rows` rows."""
         full, rest = divmod(rows, BLOCK)
         return full * self.block_bytes(BLOCK) + (self.block_bytes(rest) if rest else 0)
 
 
 def padding(size: int) -> int:
-    """Bytes up to the next multiple of 8."""
+    """Return the number of bytes up to the next multiple of 8."""
     return -size % ALIGNED

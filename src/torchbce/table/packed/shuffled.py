@@ -1,4 +1,4 @@
-"""An endless shuffle of a part that is larger than memory.
+"""Shuffle a part that is larger than memory, epoch after epoch.
 
 Each epoch visits all blocks, in an order that depends on the seed and the epoch alone; so many at a time are read
 together, and a window's rows are taken in an order that depends on the seed, the epoch and the window alone. So where
@@ -36,12 +36,12 @@ class Shuffled(Iterator[tuple[Window, Tensor]]):
 
     @property
     def windows(self) -> int:
-        """How many an epoch has."""
+        """Return the number of windows of an epoch."""
         return -(-self._stored.blocks // self._blocks)
 
     @property
     def window_rows(self) -> int:
-        """Of all windows but an epoch's last."""
+        """Return the number of rows of every window but an epoch's last."""
         return self._blocks * BLOCK
 
     def __next__(self) -> tuple[Window, Tensor]:
@@ -55,7 +55,7 @@ class Shuffled(Iterator[tuple[Window, Tensor]]):
         return window, torch.from_numpy(order)
 
     def _of_blocks(self, epoch: int) -> np.ndarray:
-        """All blocks, the short one last: batches cross no border between windows."""
+        """Return the order of the blocks, the short one last: batches cross no border between windows."""
         full = np.arange(len(self._stored) // BLOCK)
         self._chance(epoch, 0).shuffle(full)
         return np.concatenate([full, np.arange(len(full), self._stored.blocks)])
@@ -64,11 +64,11 @@ class Shuffled(Iterator[tuple[Window, Tensor]]):
         return np.random.Generator(np.random.Philox(np.random.SeedSequence([self._seed, epoch, window])))
 
     def state_dict(self) -> dict[str, int]:
-        """Where it stands: what comes next."""
+        """Return the position: epoch and window that come next."""
         return {"epoch": self.epoch, "window": self.window}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from there.
+        """Continue from a position.
 
         Raises:
             InputError: there is no such window.

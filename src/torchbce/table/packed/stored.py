@@ -1,4 +1,4 @@
-"""A part of a cache, read by whole blocks into memory that is used again and again."""
+"""Read a part of a cache by whole blocks, into memory that is reused."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ class Stored:
 
     @property
     def digest(self) -> str:
-        """Of the rows as they were packed."""
+        """Return the digest of the rows as they were packed."""
         return self._part.sha256[:16]
 
     @property
     def ones(self) -> int:
-        """Rows of the positive class."""
+        """Return the number of rows of the positive class."""
         return self._part.ones
 
     @property
     def weight(self) -> float:
-        """Of all rows together; how many they are, if they have none."""
+        """Return the weight of all rows together; their number, if they have no weights."""
         return self._part.weight
 
     @property
     def share(self) -> float:
-        """Of the positive class, by weight: the base rate."""
+        """Return the base rate: the weighted share of the positive class."""
         return self._part.weight_of_ones / self._part.weight if self._part.weight else float("nan")
 
     @property
@@ -65,11 +65,11 @@ class Stored:
         return -(-len(self) // BLOCK)
 
     def rows_of(self, block: int) -> int:
-        """How many rows a block has: all are full but the last."""
+        """Return the number of rows of a block: all are full but the last."""
         return min(BLOCK, len(self) - block * BLOCK)
 
     def window(self, blocks: Sequence[int] | np.ndarray) -> Window:
-        """The rows of some blocks, one block after the other.
+        """Return the rows of `blocks`, one block after the other.
 
         Raises:
             InputError: a block cannot be read, or holds what no row has; the message names it.
@@ -77,7 +77,7 @@ class Stored:
         return self._read(blocks, self._memory)
 
     def in_order(self, rows: int = 65_536) -> Iterator[Window]:
-        """All rows as they stand in the table, about so many at a time, without touching what `window` gave."""
+        """Yield all rows in the table's order, about `rows` at a time, without touching what `window` returned."""
         memory, count = _Memory(self.layout), self.layout.blocks_within(max(1, rows // BLOCK))
         for first in range(0, self.blocks, count):
             yield self._read(range(first, min(first + count, self.blocks)), memory)
@@ -118,7 +118,7 @@ class Stored:
 
 
 class _Memory:
-    """Arrays that grow to the largest window that was read."""
+    """Arrays that grow to the largest window read so far."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout, self._rows = layout, 0

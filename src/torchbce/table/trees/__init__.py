@@ -1,1 +1,1 @@
-"""Boosted trees: scikit-learn grows them, here they are tensors, with a compiled walk."""
+"""Boosted trees, grown by scikit-learn and held as tensors, with a compiled walk."""

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from torchbce.checkpoint.form import Array, Values, require
 from torchbce.checkpoint.record import State
-from torchbce.table.trees.machine import Nodes, sums
+from torchbce.table.trees.compiled import Nodes, sums
 
 Levels = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class TreesSpec(BaseModel):
-    """How large the tensors are."""
+    """Sizes of the tensors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -57,15 +57,15 @@ class BoostedTrees(nn.Module):
             self.register_buffer(name, torch.zeros(spec.trees, dtype=torch.int32))
 
     def to_state(self) -> State:
-        """All of it."""
+        """Serialize to a state dict."""
         return {"spec": self.spec.model_dump(), "tensors": dict(self.state_dict())}
 
     @classmethod
     def of_state(cls, state: State) -> BoostedTrees:
-        """What `to_state` was taken of.
+        """Restore from `to_state`.
 
         Raises:
-            ValueError: it is of no trees.
+            ValueError: the state is not that of trees.
         """
         require(state, {"spec": Values(object), "tensors": Values(object)}, "trees")
         with torch.device("meta"):  # sizes without memory
@@ -78,7 +78,7 @@ class BoostedTrees(nn.Module):
 
     @property
     def nodes(self) -> Nodes:
-        """As compiled code takes them.
+        """Return the nodes as compiled code takes them.
 
         Raises:
             ValueError: a walk could leave the trees, which the tensors of a file need not rule out.
@@ -87,18 +87,18 @@ class BoostedTrees(nn.Module):
         return Nodes(*tensors, self.spec.numbers + len(self.spec.levels), self.spec.deepest)
 
     def check(self) -> None:
-        """Raise unless every walk comes to an end at a number, as those of a file need not.
+        """Raise unless every walk ends at a finite number, which tensors read from a file need not do.
 
         Raises:
             ValueError: what is wrong.
         """
-        strange = [name for name in ("start", "shares", "value") if not self.get_buffer(name).isfinite().all()]
-        if strange:
-            raise ValueError(f"{strange[0]} holds values that are not finite")
+        not_finite = [name for name in ("start", "shares", "value") if not self.get_buffer(name).isfinite().all()]
+        if not_finite:
+            raise ValueError(f"{not_finite[0]} holds values that are not finite")
         _ = self.nodes
 
     def numbers(self, rows: Tensor) -> Tensor:
-        """Rows with each code as its category's share."""
+        """Return the rows with each code replaced by its category's share of ones."""
         if not self.spec.levels:
             return rows
         first = list(itertools.accumulate(self.spec.levels[:-1], initial=0))
@@ -110,8 +110,8 @@ class BoostedTrees(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         numbers = self.numbers(rows)
-        at = self.root.long().expand(rows.shape[0], -1)
+        node = self.root.long().expand(rows.shape[0], -1)
         for _ in range(self.spec.deepest):
-            seen = numbers.gather(1, self.column[at].long())
-            at = self.left[at].long() + (seen > self.threshold[at])
-        return self.start + self.value[at].double().sum(1)
+            compared = numbers.gather(1, self.column[node].long())
+            node = self.left[node].long() + (compared > self.threshold[node])
+        return self.start + self.value[node].double().sum(1)

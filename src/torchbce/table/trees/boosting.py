@@ -1,4 +1,4 @@
-"""Growing boosted trees: scikit-learn's histogram gradient boosting, stopped where its own validation rows say."""
+"""Grow boosted trees by scikit-learn's histogram gradient boosting, with early stopping on each split's own rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LAYOUT = [("column", np.int32), ("threshold", np.float32), ("left", np.int32), (
 
 @dataclass(frozen=True)
 class Boosting:
-    """How trees are grown; `most` of them."""
+    """Settings of boosting; `most` is the largest number of trees."""
 
     rate: float
     leaves: int
@@ -45,24 +45,24 @@ def grow(
     budget: float | None = None,
     checkpointer: Checkpointer = NO_CHECKPOINTS,
 ) -> list[BoostedTrees]:
-    """Trees for each split, side by side, each on one thread: the same seed gives the same bits.
+    """Grow trees for each split, side by side, each on one thread: the same seed gives the same bits.
 
-    `budget`: seconds, after which they grow no more.
+    `budget`: seconds, after which no more trees are added.
     """
     from threadpoolctl import threadpool_limits
 
     at_once = torch.get_num_threads()
-    each = None if budget is None else budget / -(-len(splits) // (at_once * processes.world_size()))
+    seconds = None if budget is None else budget / -(-len(splits) // (at_once * processes.world_size()))
     stop = threading.Event()
-    kept = [
+    saved = [
         checkpointer.load_result(f"trees-{number}", lambda state: _of(data, state)) for number in range(len(splits))
     ]
 
-    def one(number: int) -> BoostedTrees:
-        before = kept[number]
+    def grow_split(number: int) -> BoostedTrees:
+        before = saved[number]
         if before is not None:
             return before
-        until = np.inf if each is None else time.perf_counter() + each
+        until = np.inf if seconds is None else time.perf_counter() + seconds
         with threadpool_limits(1, user_api="openmp"):  # of this thread
             trees = _grown(
                 data,
@@ -75,21 +75,23 @@ def grow(
             checkpointer.save_result(f"trees-{number}", trees.to_state())
         return trees
 
-    mine = list(processes.own_share(splits))
+    own_splits = list(processes.own_share(splits))
     with ThreadPoolExecutor(at_once, "trees") as threads:
-        grown = results([threads.submit(one, number) for number in mine], stop)
-    states = processes.gather_shared({number: trees.to_state() for number, trees in zip(mine, grown, strict=True)})
+        grown = results([threads.submit(grow_split, number) for number in own_splits], stop)
+    states = processes.gather_shared(
+        {number: trees.to_state() for number, trees in zip(own_splits, grown, strict=True)}
+    )
     for number, state in enumerate(states):
-        if number not in mine and kept[number] is None:
+        if number not in own_splits and saved[number] is None:
             checkpointer.save_result(f"trees-{number}", state)
     return [BoostedTrees.of_state(state) for state in states]
 
 
 def _of(data: TrainingMatrix, state: State) -> BoostedTrees:
-    """Trees that were kept.
+    """Restore saved trees.
 
     Raises:
-        ValueError: they are not of rows as these.
+        ValueError: they were grown on other columns.
     """
     trees = BoostedTrees.of_state(state)
     if (trees.spec.numbers, trees.spec.levels) != (data.numbers, data.levels):
@@ -99,7 +101,7 @@ def _of(data: TrainingMatrix, state: State) -> BoostedTrees:
 
 @functools.cache
 def _classifier() -> type:
-    """scikit-learn's, that can be stopped: it asks after each tree whether its loss got better."""
+    """Return scikit-learn's classifier, which here also asks after each tree whether to stop."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     class Stoppable(HistGradientBoostingClassifier):  # type: ignore[misc]
@@ -142,51 +144,51 @@ def _grown(data: TrainingMatrix, split: Split, boosting: Boosting, seed: int, st
 
 
 def _shares(data: TrainingMatrix, rows: np.ndarray) -> Tensor:
-    """Of ones among each category's rows, drawn to that of all."""
+    """Return the share of ones among each category's rows, shrunk towards that of all rows."""
     codes = data.rows[rows, data.numbers :].astype(np.int64)
     weight = np.ones(len(rows)) if data.weight is None else data.weight[rows]
     ones = weight * data.target[rows]
     base = ones.sum() / weight.sum()
-    found = [
+    shares = [
         (np.bincount(codes[:, i], ones, size) + PRIOR * base) / (np.bincount(codes[:, i], weight, size) + PRIOR)
         for i, size in enumerate(data.levels)
     ]
-    return torch.from_numpy(np.concatenate([*found, np.zeros(0)])).float()
+    return torch.from_numpy(np.concatenate([*shares, np.zeros(0)])).float()
 
 
 def _as_tensors(model: Any, empty: BoostedTrees) -> BoostedTrees:
-    """scikit-learn's trees; it has no public way to them."""
+    """Return scikit-learn's trees as tensors; it has no public access to them."""
     grown = [_by_level(predictor.nodes) for (predictor,) in model._predictors]
     sizes, depths = [len(nodes) for nodes, _ in grown], [depth for _, depth in grown]
     sized = {"trees": len(grown), "nodes": sum(sizes), "deepest": max(depths, default=0)}
-    found = BoostedTrees(empty.spec.model_copy(update=sized))
+    trees = BoostedTrees(empty.spec.model_copy(update=sized))
     root = np.cumsum([0, *sizes[:-1]]).astype(np.int32)
-    found.start = torch.from_numpy(model._baseline_prediction.reshape(1).astype(np.float64))
-    found.shares = empty.shares
-    found.root = torch.from_numpy(root)
-    found.depth = torch.tensor(depths, dtype=torch.int32)
+    trees.start = torch.from_numpy(model._baseline_prediction.reshape(1).astype(np.float64))
+    trees.shares = empty.shares
+    trees.root = torch.from_numpy(root)
+    trees.depth = torch.tensor(depths, dtype=torch.int32)
     for name, dtype in LAYOUT:
         parts = (nodes[name] + (first if name == "left" else 0) for (nodes, _), first in zip(grown, root, strict=True))
-        setattr(found, name, torch.from_numpy(np.concatenate([*parts, np.zeros(0, dtype)])))
-    return found
+        setattr(trees, name, torch.from_numpy(np.concatenate([*parts, np.zeros(0, dtype)])))
+    return trees
 
 
 def _by_level(nodes: np.ndarray) -> tuple[np.ndarray, int]:
-    """A tree's nodes level by level, children side by side, as `Nodes` wants them; and how deep it is."""
-    found = np.zeros(len(nodes), LAYOUT)
+    """Return a tree's nodes level by level, children side by side, as `Nodes` wants them, and its depth."""
+    laid_out = np.zeros(len(nodes), LAYOUT)
     order, level, depth = [0], [0], 0
     while level := [child for node in level if not nodes["is_leaf"][node] for child in _children(nodes[node])]:
         order += level
         depth += 1
-    place = np.empty(len(nodes), np.int32)
-    place[order] = np.arange(len(nodes))
+    position = np.empty(len(nodes), np.int32)
+    position[order] = np.arange(len(nodes))
     sorted_nodes = nodes[order]
     leaf = sorted_nodes["is_leaf"].astype(bool)
-    found["column"] = np.where(leaf, 0, sorted_nodes["feature_idx"])
-    found["threshold"] = np.where(leaf, np.inf, _rounded_down(sorted_nodes["num_threshold"]))
-    found["left"] = np.where(leaf, np.arange(len(nodes)), place[np.where(leaf, 0, sorted_nodes["left"])])
-    found["value"] = np.where(leaf, sorted_nodes["value"], 0)
-    return found, depth
+    laid_out["column"] = np.where(leaf, 0, sorted_nodes["feature_idx"])
+    laid_out["threshold"] = np.where(leaf, np.inf, _rounded_down(sorted_nodes["num_threshold"]))
+    laid_out["left"] = np.where(leaf, np.arange(len(nodes)), position[np.where(leaf, 0, sorted_nodes["left"])])
+    laid_out["value"] = np.where(leaf, sorted_nodes["value"], 0)
+    return laid_out, depth
 
 
 def _children(node: Any) -> Iterable[int]:
@@ -194,6 +196,6 @@ def _children(node: Any) -> Iterable[int]:
 
 
 def _rounded_down(thresholds: np.ndarray) -> np.ndarray:
-    """To float32, so that a number of float32 is on the same side as before."""
+    """Round to float32 so that every float32 number stays on the same side of the threshold."""
     near = thresholds.astype(np.float32)
     return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)

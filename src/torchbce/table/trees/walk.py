@@ -1,7 +1,7 @@
-"""Rows down decision trees: a block of rows goes down each tree level by level, so that no row waits for another.
+"""Walk rows down decision trees: a block of rows goes down each tree level by level, so no row waits for another.
 
 A leaf leads to itself, so all rows take as many steps as the tree is deep. Nothing is compared with a limit here:
-roots, columns and where nodes lead were checked (`machine.Nodes`).
+roots, columns and where nodes lead were checked (`compiled.Nodes`).
 """
 
 from __future__ import annotations
@@ -12,24 +12,28 @@ from numba import njit, types
 
 from torchbce.jit.intrinsics import pointer_to
 from torchbce.jit.primitives import ALONE
-from torchbce.table.trees.words import AT, BLOCK
+from torchbce.table.trees.arguments import BLOCK, OFFSET
 
 to_floats, to_doubles = pointer_to(types.float32), pointer_to(types.float64)
 to_integers = pointer_to(types.int32)
 
 
 def compile_to_llvm() -> str:
-    """The walk in LLVM's language; see `numba_cpu.compile`."""
+    """Return the walk as LLVM code."""
 
     def run(a):
-        rows, width = to_floats(a[AT.rows]), a[AT.width]
-        column, threshold, left = to_integers(a[AT.column]), to_floats(a[AT.threshold]), to_integers(a[AT.left])
-        value, root, depth = to_floats(a[AT.value]), to_integers(a[AT.root]), to_integers(a[AT.depth])
-        at, out = to_integers(a[AT.at]), to_doubles(a[AT.out])
-        first, row_count = 0, a[AT.row_count]
+        rows, width = to_floats(a[OFFSET.rows]), a[OFFSET.width]
+        column, threshold, left = (
+            to_integers(a[OFFSET.column]),
+            to_floats(a[OFFSET.threshold]),
+            to_integers(a[OFFSET.left]),
+        )
+        value, root, depth = to_floats(a[OFFSET.value]), to_integers(a[OFFSET.root]), to_integers(a[OFFSET.depth])
+        at, out = to_integers(a[OFFSET.at]), to_doubles(a[OFFSET.out])
+        first, row_count = 0, a[OFFSET.row_count]
         while first < row_count:
             size = min(BLOCK, row_count - first)
-            for tree in range(a[AT.trees]):
+            for tree in range(a[OFFSET.trees]):
                 for i in range(size):
                     at[i] = root[tree]
                 for _ in range(depth[tree]):

@@ -1,4 +1,4 @@
-"""The arguments of a call, one word of eight bytes each; all but the counts are addresses."""
+"""The arguments of a call, eight bytes each; all but the counts are addresses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 BLOCK = 64  # rows that go down a tree together
 
 
-class Words(NamedTuple):
+class Arguments(NamedTuple):
+    """Addresses of tensors, and counts."""
+
     rows: int
     row_count: int
     width: int  # numbers in a row
@@ -24,8 +26,9 @@ class Words(NamedTuple):
     out: int
 
 
-AT: Any = namedtuple("At", Words._fields)(*range(len(Words._fields)))
+OFFSET: Any = namedtuple("Offset", Arguments._fields)(*range(len(Arguments._fields)))
 
 
-def packed(words: Words) -> bytes:
-    return struct.pack(f"={len(words)}q", *words)
+def pack(arguments: Arguments) -> bytes:
+    """Return the bytes that compiled code reads."""
+    return struct.pack(f"={len(arguments)}q", *arguments)

@@ -1,4 +1,4 @@
-"""Calls of the compiled walk, on tensors."""
+"""Call the compiled walk on tensors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchbce.jit import machine_code
 from torchbce.jit.dense import require_dense
-from torchbce.table.trees.words import BLOCK, Words, packed
+from torchbce.table.trees.arguments import BLOCK, Arguments, pack
 
 INTEGERS = ("column", "left", "root", "depth")  # int32; the others are float32
 
@@ -60,9 +60,9 @@ class Nodes:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """All of them by name."""
-        found = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
+        """Return all tensors by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: tensor for name, tensor in values.items() if isinstance(tensor, Tensor)}
 
 
 def _to_llvm() -> str:
@@ -72,12 +72,12 @@ def _to_llvm() -> str:
 
 
 def sums(nodes: Nodes, rows: Tensor, start: float) -> Tensor:
-    """`start` and the value of each tree's leaf, added up in float64, for rows (N, columns) of float32."""
+    """Return `start` plus the value of each tree's leaf, in float64, for rows (N, columns) of float32."""
     if rows.dtype != torch.float32 or not rows.is_contiguous() or rows.shape[1:] != (nodes.columns,):
         raise ValueError(f"rows are {rows.dtype} {tuple(rows.shape)}, expected torch.float32 (N, {nodes.columns})")
     out = torch.full((len(rows),), start, dtype=torch.float64)
     at = torch.empty(BLOCK, dtype=torch.int32)
-    words = Words(
+    arguments = Arguments(
         rows=rows.data_ptr(),
         row_count=len(rows),
         width=rows.shape[1],
@@ -86,5 +86,5 @@ def sums(nodes: Nodes, rows: Tensor, start: float) -> Tensor:
         out=out.data_ptr(),
         **{name: tensor.data_ptr() for name, tensor in nodes.tensors.items()},
     )
-    machine_code.compiled("trees", _to_llvm, Path(__file__).parent)(packed(words))
+    machine_code.compiled("trees", _to_llvm, Path(__file__).parent)(pack(arguments))
     return out
