@@ -1,1 +1,1 @@
-"""From a call of a loss to its value and its gradient."""
+"""Compute a loss's value and gradient from a call."""

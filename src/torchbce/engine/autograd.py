@@ -1,4 +1,4 @@
-"""The losses as torch operations: forward by the chosen engine, and what backward does with its result.
+"""The losses as torch operations: forward by the chosen engine, and the backward pass.
 
 A kernel computes the value and every item's derivative in one pass, so `mean` and `sum` store exactly one tensor of N:
 the gradient itself, which backward hands on. Whatever is differentiated further, or transformed, takes the reference.
@@ -18,7 +18,7 @@ from torchbce.engine.select import Kernels
 
 
 def compute(input: Tensor, target: Tensor, call: LossCall) -> Tensor:
-    """The reduced loss, by the fastest engine that is right here."""
+    """Return the reduced loss by the fastest engine that fits."""
     engine = select.kernels(input, target, call.tensors)
     if engine is None:
         return forward(input, target, reference, call)[0]
@@ -26,21 +26,21 @@ def compute(input: Tensor, target: Tensor, call: LossCall) -> Tensor:
 
 
 def compute_by(engine: Kernels, input: Tensor, target: Tensor, call: LossCall) -> Tensor:
-    """The reduced loss by kernels."""
+    """Return the reduced loss by `kernels`."""
     if input.requires_grad and torch.is_grad_enabled():
         return _apply(input, target, engine, call)  # type: ignore[no-any-return]
     return forward(input, target, engine, call)[0]
 
 
 def count(input: Tensor, target: Tensor, call: LossCall) -> Tensor:
-    """How many items count, or what they weigh together if there are weights; 0-d float64."""
+    """Return the number of items that count, or their total weight if there are weights; 0-d float64."""
     return (select.kernels(input, target, call.tensors) or reference).count(input, target, call)
 
 
 def forward(
     input: Tensor, target: Tensor, engine: Kernels, call: LossCall, *, need_grad: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """The value and, if needed, the gradient; raises for a value that is not allowed."""
+    """Return the value and, if needed, the gradient; raise for a value that is not allowed."""
     value, grad_input, allowed = engine.forward(input, target, call, need_grad=need_grad)
     if call.checked and not allowed:
         check_values(input, target, call)

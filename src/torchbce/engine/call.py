@@ -1,4 +1,4 @@
-"""One call of a loss, validated: the record that goes from the loss functions to the engines."""
+"""The validated record of a call, which goes from the loss functions to the engines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch
 
 
 class TargetTransform(NamedTuple):
-    """Targets become 0 or 1 by a threshold (NaN: none), and then ``factor * target + shift``."""
+    """Change of targets: 0 or 1 by a threshold (NaN: none), and then ``factor * target + shift``."""
 
     threshold: float = math.nan
     factor: float = 1.0

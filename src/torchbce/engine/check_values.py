@@ -1,4 +1,4 @@
-"""The values of a call, looked at where the loss says that some are not allowed."""
+"""Check the values of a call, after the loss has reported that some are not allowed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check_values(input: Tensor, target: Tensor, call: LossCall) -> None:
 
 
 def _check_target(target: Tensor) -> None:
-    """Targets lie in [0, 1] and are not NaN; this costs a pass, and a synchronisation on a GPU.
+    """Raise unless targets lie in [0, 1]; this costs a pass, and a synchronisation on a GPU.
 
     Skipped where values cannot be looked at: meta tensors and tensor subclasses (fake ones among them).
     """
@@ -47,7 +47,7 @@ def _check_target(target: Tensor) -> None:
 
 
 def _check_class_numbers(target: Tensor, count: int) -> None:
-    """Class numbers are 0 to count - 1."""
+    """Raise unless class numbers are 0 to count - 1."""
     if torch.compiler.is_compiling():
         _require((target >= 0) & (target < count), f"target has class numbers from 0 to {count - 1}")
         return
@@ -91,7 +91,7 @@ def _check_unit_interval(name: str, given: Tensor, advice: str) -> None:
 
 
 def _require(allowed: Tensor, sentence: str) -> None:
-    """Let a graph raise where not all are allowed; nothing waits for a GPU."""
+    """Let a graph raise where not all values are allowed, without waiting for a GPU."""
     if allowed.device.type not in ASSERTING:
         return
     assert_all = _ASSERT_ALL if graph_ops.needed() else torch_internals.assert_all

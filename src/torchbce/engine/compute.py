@@ -1,4 +1,4 @@
-"""From the arguments of a loss function to its value: validate, compute, lay out."""
+"""Compute a loss function's value from its arguments: validate, compute, lay out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def quick(
     reduction: str,
     options: Options,
 ) -> Tensor | None:
-    """The value of a call as most scripts make it; None where it is not such a call.
+    """Return the value of a call with common arguments; None for any other call.
 
     As few steps as possible, since overhead is what a small batch costs.
     """
@@ -55,7 +55,7 @@ def quick(
 
 
 def _is_simple(weight: Weight, input: Tensor) -> bool:
-    """A number, or float32 memory that repeats along the items of a contiguous input."""
+    """Return whether a weight is a number, or float32 memory that repeats along a contiguous input's items."""
     if type(weight) is not Tensor:
         return type(weight) is float
     return (
@@ -88,7 +88,7 @@ def compute_loss(
     mask: Tensor | None,
     options: Options,
 ) -> Tensor:
-    """The value of any loss but torch's own two, which refuse some dtypes and shapes in other words.
+    """Return the value of any loss but torch's own two, whose errors for dtypes and shapes are worded as torch's.
 
     The names of the options have been checked by the loss.
 
@@ -123,7 +123,7 @@ def validate_and_compute(
     mask: Tensor | None,
     options: Options,
 ) -> Tensor:
-    """The loss of two tensors whose dtypes fit."""
+    """Return the loss of two tensors whose dtypes fit."""
     call = validated(loss, input, target, parameters, weight, reduction, result_dtype, mask, options)
     normalize = options.get("normalize")
     if normalize is not None:
@@ -135,7 +135,7 @@ def validate_and_compute(
 
 
 def check_sizes(input: Tensor, target: Tensor, options: Options) -> None:
-    """Input and target are alike, but for class numbers."""
+    """Raise unless input and target have one shape, class numbers aside."""
     if options.get("num_classes") is None and target.size() != input.size():
         raise ValueError(
             f"Target size ({target.size()}) must be the same as input size ({input.size()})"
@@ -144,7 +144,7 @@ def check_sizes(input: Tensor, target: Tensor, options: Options) -> None:
 
 
 def _denominator(input: Tensor, target: Tensor, call: LossCall, normalize: Normalize) -> Tensor | float | None:
-    """Of the mean; None is the number of items."""
+    """Return the denominator of a mean; None is the number of items."""
     if isinstance(normalize, str) and normalize == "numel":
         return None
     if call.reduction != "mean":
@@ -167,7 +167,7 @@ def _denominator(input: Tensor, target: Tensor, call: LossCall, normalize: Norma
 
 
 def given_denominator(normalize: Tensor | float) -> Tensor | float:
-    """A denominator that is a number or a tensor of one, checked; a tensor as 0-d float64."""
+    """Return a checked denominator, a number or a tensor of one; a tensor as 0-d float64."""
     if not isinstance(normalize, Tensor):
         return number("normalize", normalize)
     if normalize.numel() != 1 or normalize.requires_grad:
@@ -176,7 +176,7 @@ def given_denominator(normalize: Tensor | float) -> Tensor | float:
 
 
 def with_strides_of(like: Tensor, result: Tensor) -> Tensor:
-    """The item losses laid out as torch lays them out, which broadcasting of mixed layouts may have changed."""
+    """Return the item losses in torch's memory layout, which broadcasting may have changed."""
     if result.stride() == like.stride() or (result.is_contiguous() and not is_dense(like)):
         return result
     strides = torch.empty_like(like, device="meta", requires_grad=False).stride()
@@ -185,7 +185,7 @@ def with_strides_of(like: Tensor, result: Tensor) -> Tensor:
 
 
 def autocast(tensor: Tensor) -> Tensor:
-    """Under autocast losses run in float32, on every device (torch refuses probabilities on CUDA)."""
+    """Cast to float32 under autocast, on every device (torch refuses probabilities on CUDA)."""
     if tensor.dtype not in HALVES:
         return tensor
     device = tensor.device.type  # some, such as "meta", know no autocast
@@ -193,7 +193,7 @@ def autocast(tensor: Tensor) -> Tensor:
 
 
 def reshape_advice(input: Tensor, target: Tensor) -> str:
-    """What to write where only the shapes differ."""
+    """Return advice where only the shapes differ."""
     if input.numel() == target.numel():
         return f" Both have {input.numel()} items: write target.reshape(input.shape)."
     return ""

@@ -1,4 +1,4 @@
-"""Operations that torch.compile puts into its graph whole, for calls that are transformed.
+"""Define operations that torch.compile puts into its graph whole, for calls that are transformed.
 
 It traces neither derivatives of one's own under `vmap` nor what looks beneath a transform. As operations both are run
 as Python when the graph is taken apart, with the transforms in force, and leave torch's own operations, which it fuses.
@@ -17,7 +17,7 @@ _LIBRARY = torch.library.Library("torchbce", "DEF")  # type: ignore[no-untyped-c
 
 
 def needed() -> bool:
-    """Whether torch.compile traces a call that is transformed."""
+    """Return whether torch.compile traces a call that is transformed."""
     return (
         torch.compiler.is_compiling()
         and torch_internals.MISSING is None
@@ -26,7 +26,7 @@ def needed() -> bool:
 
 
 def graph_op(schema: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as an operation of that name and signature, called before torch.func takes its arguments apart."""
+    """Return the function as an operation of that name and signature, called before torch.func unwraps them."""
     name = _LIBRARY.define(schema)  # type: ignore[no-untyped-call]
     for key in ("CompositeImplicitAutograd", torch_internals.BEFORE_TRANSFORMS):
         _LIBRARY.impl(name, function, key)  # type: ignore[no-untyped-call]

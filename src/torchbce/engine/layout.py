@@ -1,4 +1,4 @@
-"""How tensors lie along the items: one order for all of them, and broadcast weights as runs that repeat."""
+"""Lay tensors out along the items: one order for all, and broadcast weights as runs that repeat."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Pattern(NamedTuple):
 
 
 def in_one_order(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Both as dense memory with the same strides, copied only where they are not."""
+    """Return both tensors as dense memory with the same strides, copied only where they are not."""
     if input.is_contiguous() and target.is_contiguous():
         return input, target
     if not is_dense(input):
@@ -38,7 +38,7 @@ class ClassNumbers(NamedTuple):
 
 
 def class_numbers(input: Tensor, target: Tensor, dim: int) -> tuple[Tensor, Tensor, ClassNumbers]:
-    """An input as dense memory, and a target that lacks its dimension `dim`, in the same order without it."""
+    """Return an input as dense memory, and a target that lacks its dimension `dim`, in the same order without it."""
     if not is_dense(input):
         input = input.contiguous()
     order = sorted(range(input.ndim), key=input.stride, reverse=True)
@@ -49,7 +49,7 @@ def class_numbers(input: Tensor, target: Tensor, dim: int) -> tuple[Tensor, Tens
 
 
 def pattern(weight: Tensor, like: Tensor) -> Pattern:
-    """A weight that broadcasts to `like`, along the memory of `like`, which is dense."""
+    """Return the pattern of a weight that broadcasts to `like`, along the dense memory of `like`."""
     n, own, weight = like.numel(), weight.numel(), weight.detach()
     if n == 0:
         return Pattern(weight.new_empty(1), 1, 1)  # nothing is read
@@ -69,7 +69,7 @@ def pattern(weight: Tensor, like: Tensor) -> Pattern:
 
 
 def memory(tensor: Tensor, items: int) -> Tensor:
-    """The tensor, proven to be `items` plain numbers one after another: compiled code is given nothing else."""
+    """Return the tensor, checked to be `items` contiguous numbers: compiled code is given nothing else."""
     if tensor.numel() != items or not (tensor.is_contiguous() or is_dense(tensor)) or tensor.is_neg():
         raise RuntimeError(
             f"compiled code needs {items} numbers one after another, got a tensor of {tuple(tensor.shape)} with "
@@ -79,7 +79,7 @@ def memory(tensor: Tensor, items: int) -> Tensor:
 
 
 def address(tensor: Tensor, items: int) -> int:
-    """Where such memory begins."""
+    """Return the address of such memory."""
     if tensor.is_contiguous() and tensor.numel() == items and not tensor.is_neg():
         return tensor.data_ptr()  # the common case first, as small calls are short
     return memory(tensor, items).data_ptr()

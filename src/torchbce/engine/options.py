@@ -1,4 +1,4 @@
-"""The options that every loss has, the ranges of a loss's own parameters, and how both are shown."""
+"""The options of every loss, the ranges of a loss's own parameters, and how both are shown."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CALL = ("input", "target", "mask")  # arguments of each call, which a module doe
 
 
 def known(options: Options, own: Collection[str] = ()) -> Options:
-    """The same options; raises TypeError for a name that is neither a common option nor one of the loss's own."""
+    """Return the options; raise TypeError for a name that is neither a common option nor one of the loss's own."""
     for name in options:
         if name not in Options.__annotations__ and name not in own:
             have = ", ".join(dict.fromkeys([*own, *Options.__annotations__]))
@@ -51,7 +51,7 @@ def known(options: Options, own: Collection[str] = ()) -> Options:
 
 
 class Range(NamedTuple):
-    """The values that a parameter may have, and why."""
+    """Allowed values of a parameter, and the reason."""
 
     low: float
     high: float
@@ -89,18 +89,18 @@ def check_ranges(ranges: Mapping[str, Range], options: Mapping[str, object]) -> 
 
 
 def defaults(function: Callable[..., Tensor]) -> dict[str, object]:
-    """Those of the common options; probabilities are always checked."""
+    """Return the defaults of the common options; probabilities are always checked."""
     return DEFAULTS if function.__name__.endswith("_with_logits") else {**DEFAULTS, "validate": "raise"}
 
 
 def changed(function: Callable[..., Tensor], options: Mapping[str, object]) -> dict[str, object]:
-    """The options that differ from their defaults."""
+    """Return the options that differ from their defaults."""
     plain = defaults(function)
     return {n: v for n, v in options.items() if type(v) is not type(plain[n]) or v != plain[n]}
 
 
 def spell_out(named: type | Callable[..., Tensor], function: Callable[..., Tensor]) -> None:
-    """Let `help` show every option by name, with its default, for what takes ``**options``."""
+    """Set the signature of a function with ``**options``, so that `help` shows every option and its default."""
     own = inspect.signature(named.__init__ if isinstance(named, type) else named)  # type: ignore[misc]
     given = [p for p in own.parameters.values() if p.name != "self" and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     given_already = {*CALL, *(p.name for p in given)}
@@ -116,6 +116,6 @@ def spell_out(named: type | Callable[..., Tensor], function: Callable[..., Tenso
 
 
 def in_words(options: Mapping[str, object]) -> str:
-    """Options as they would be written; large tensors by their shape."""
+    """Return options as text, as they would be written; large tensors by their shape."""
     shown = {n: v.tolist() if isinstance(v, Tensor) and v.numel() <= 8 else v for n, v in options.items()}
     return ", ".join(f"{n}=<{tuple(v.shape)}>" if isinstance(v, Tensor) else f"{n}={v!r}" for n, v in shown.items())

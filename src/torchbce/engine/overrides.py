@@ -1,4 +1,4 @@
-"""Giving way to torch's overrides, as torch's own functions do: subclasses, modes, `torch.fx.symbolic_trace`, scripts.
+"""Support torch's overrides as torch's functions do: subclasses, modes, `torch.fx.symbolic_trace`, scripts.
 
 A handler is offered torchbce's function. One that knows only torch's own of the same name is offered that.
 """
@@ -28,7 +28,7 @@ def handled(
     *args: Any,
     **own: Any,
 ) -> Tensor:
-    """What the overrides of `tensors`, or of the modes in force, make of ``function(*args, **own)``."""
+    """Return the result of the overrides of `tensors`, or of active modes, for ``function(*args, **own)``."""
     for offered in _offers(function, torchs):
         try:
             return handle_torch_function(offered, tensors, *args, **own)
@@ -42,7 +42,7 @@ def handled(
 
 
 def _offers(function: Callable[..., Tensor], torchs: Callable[..., Tensor] | None) -> list[Callable[..., Tensor]]:
-    """What to offer, in order: under a patch first what stands in for torch's function and equals it."""
+    """Return the functions to offer, in order: under a patch, torch's function that this one replaces comes first."""
     if torchs is not None:
         named = getattr(torch.nn.functional, torchs.__name__)
         if hasattr(named, "torchs"):
@@ -51,7 +51,7 @@ def _offers(function: Callable[..., Tensor], torchs: Callable[..., Tensor] | Non
 
 
 def scripted_as(original: Callable[..., Tensor]) -> Callable[[F], F]:
-    """`torch.jit.script` compiles `original` instead: its language has neither our options nor our kernels."""
+    """Let `torch.jit.script` compile `original` instead: its language has neither our options nor our kernels."""
 
     def marked(function: F) -> F:
         function.__prepare_scriptable__ = lambda: original  # type: ignore[attr-defined]
@@ -61,17 +61,17 @@ def scripted_as(original: Callable[..., Tensor]) -> Callable[[F], F]:
 
 
 def not_compiled(reason: str) -> Callable[[F], F]:
-    """`torch.compile` leaves the function out of its graph, and says why where it must not."""
-    told = {"reason": reason} if "reason" in inspect.signature(torch.compiler.disable).parameters else {}
+    """Keep the function out of `torch.compile`'s graph, with a reason for `fullgraph=True`."""
+    options = {"reason": reason} if "reason" in inspect.signature(torch.compiler.disable).parameters else {}
 
     def marked(function: F) -> F:
-        return torch.compiler.disable(function, **told)  # type: ignore[no-untyped-call, no-any-return]
+        return torch.compiler.disable(function, **options)  # type: ignore[no-untyped-call, no-any-return]
 
     return marked
 
 
 def loss_function(**ranges: Range) -> Callable[[F], F]:
-    """A public loss: options outside their range are refused, overrides are given way to."""
+    """Decorate a public loss: refuse options out of range and support torch's overrides."""
 
     def decorated(function: F) -> F:
         parameters = inspect.signature(function).parameters.values()

@@ -1,4 +1,4 @@
-"""The formulas run by plain torch operations: the oracle, and the path for every dtype, device and transform.
+"""Run formulas by plain torch operations: the oracle, and the path for every dtype, device and transform.
 
 Nothing here is torch's own binary cross-entropy. The gradients are the formulas' own (torch's differ from what autograd
 would make of its forward), and each is again differentiable: backward, double backward, forward mode, torch.func and
@@ -22,17 +22,17 @@ from torchbce.formula.loss import Loss
 
 
 def _primitive(of_tensors: Callable[..., Any], of_numbers: Callable[..., Any]) -> Callable[..., Any]:
-    """An operation on tensors and on numbers: a parameter may be either."""
+    """Return an operation on tensors and numbers, as a parameter may be either."""
     return lambda v, *rest: of_tensors(v, *rest) if isinstance(v, Tensor) else of_numbers(v, *rest)
 
 
 def _log_unit(base: float, rest: Any) -> Any:
-    """log(base + rest), base 0 or 1, with all digits of rest."""
+    """Return log(base + rest), base 0 or 1, with all digits of rest."""
     return PRIMITIVES["log1p" if base == 1.0 else "log"](rest)
 
 
 def _abs(v: Tensor) -> Tensor:
-    """With the derivative that `formula.derivative` gives it; torch's is 0 at 0, where branches of a formula meet."""
+    """Return |v| with the derivative of `formula.derivative`; torch's is 0 at 0, where branches of a formula meet."""
     return torch.where(v >= 0, v, -v)
 
 
@@ -58,7 +58,7 @@ REGISTERED: list[Loss] = []  # at their numbers
 
 
 def register(loss: Loss) -> Loss:
-    """Make ready what torch.compile may need; second derivatives are found (or derived) when they are asked for."""
+    """Prepare what torch.compile may need; second derivatives are derived when they are first needed."""
     for formula in (loss.value, loss.dx, loss.dy):
         if formula is not None:
             bound(formula)
@@ -69,25 +69,25 @@ def register(loss: Loss) -> Loss:
 
 
 def bound(formula: Formula) -> Formula:
-    """A formula of torch operations."""
-    found = BOUND.get(formula)
-    if found is None:
-        found = BOUND[formula] = bind(formula, PRIMITIVES)
-    return found
+    """Return a formula bound to torch operations."""
+    bound_formula = BOUND.get(formula)
+    if bound_formula is None:
+        bound_formula = BOUND[formula] = bind(formula, PRIMITIVES)
+    return bound_formula
 
 
 def _derivatives(loss: Loss, formula: Formula) -> tuple[Formula | None, Formula | None]:
-    """By input and by target; None is 0."""
-    found = DERIVATIVES.get(formula)
-    if found is None:
+    """Return the derivatives by input and by target; None is 0."""
+    derivatives = DERIVATIVES.get(formula)
+    if derivatives is None:
         by = {loss.value: ("dx", "dy"), loss.dx: ("dxx", "dxy")}.get(formula, ("dxy", "dyy"))
-        found = getattr(loss, by[0]), getattr(loss, by[1])
-        DERIVATIVES[formula] = found
-    return found
+        derivatives = getattr(loss, by[0]), getattr(loss, by[1])
+        DERIVATIVES[formula] = derivatives
+    return derivatives
 
 
 def apply(loss: Loss, formula: Formula | None, x: Tensor, y: Tensor, *constants: Tensor | float) -> Tensor:
-    """A formula of a loss at every item, differentiable in x and y to any order; None is 0."""
+    """Return a formula of a loss at every item, differentiable in x and y to any order; None is 0."""
     if formula is None:
         return torch.zeros_like(x)
     compiling = torch.compiler.is_compiling()
@@ -122,7 +122,7 @@ class _Derived(torch.autograd.Function):
 
 
 class _Transformed(torch.autograd.Function):
-    """The same for torch.func and forward mode, which torch.compile does not trace and which cost some time."""
+    """`_Derived` for torch.func and forward mode, which torch.compile does not trace and which cost time."""
 
     @staticmethod
     def forward(loss: Loss, formula: Formula, x: Tensor, y: Tensor, *constants: Any) -> Tensor:
@@ -137,7 +137,7 @@ class _Transformed(torch.autograd.Function):
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], loss: Loss, formula: Formula, *items: Any
     ) -> tuple[Tensor, int]:
-        """A formula of items is one of batches, where their dimension comes first in all of them."""
+        """Apply the formula to batches, with the batch dimension first in all tensors."""
         dims = in_dims[2:]
         rank = max(v.ndim - (dim is not None) for v, dim in zip(items, dims, strict=True) if isinstance(v, Tensor))
         x, y, *constants = (
@@ -174,13 +174,13 @@ def _backward(ctx: Any, grad: Tensor, derivative: Callable[..., Tensor]) -> tupl
 
 
 def _batch_first(tensor: Tensor, dim: int, rank: int) -> Tensor:
-    """The batch in front of `rank` dimensions."""
+    """Return a tensor with its batch dimension in front of `rank` dimensions."""
     first = tensor.movedim(dim, 0)
     return first.reshape(first.size(0), *(1,) * (rank - first.ndim + 1), *first.shape[1:])
 
 
 def _items(number: int, by: str, x: Tensor, y: Tensor, tensors: list[Tensor | None], numbers: list[float]) -> Tensor:
-    """`apply` of a registered loss or its derivative, for a graph, which holds no functions."""
+    """Call `apply` for a registered loss or its derivative by number, as a graph holds no functions."""
     loss = REGISTERED[number]
     formula = {"": loss.value, "x": loss.dx, "y": loss.dy}[by]
     constants = (c if tensor is None else tensor for tensor, c in zip(tensors, numbers, strict=True))
@@ -211,12 +211,12 @@ def _recall(ctx: Any) -> tuple[Tensor, Tensor, list[Any]]:
 def forward(
     input: Tensor, target: Tensor, call: LossCall, *, need_grad: bool = False, scale: Tensor | None = None
 ) -> tuple[Tensor, None, bool]:
-    """The value, which autograd differentiates; values that are not allowed are left to a look at them."""
+    """Return the value, which autograd differentiates; `check_values` finds values that are not allowed."""
     return value(input, target, call), None, False
 
 
 def value(input: Tensor, target: Tensor, call: LossCall) -> Tensor:
-    """The reduced loss: items in float32 or wider, sums in float64, rounded once to `result_dtype`."""
+    """Return the reduced loss: items in float32 or wider, sums in float64, rounded once to `result_dtype`."""
     items = _weighted(call.loss.value, input, target, call)
     if call.reduction == "none":
         return items.to(call.result_dtype)
@@ -228,7 +228,7 @@ def value(input: Tensor, target: Tensor, call: LossCall) -> Tensor:
 
 
 def divisor(input: Tensor, call: LossCall) -> Tensor | float:
-    """Of a mean. Where nothing counts, 1: the sum is 0, and so is the mean."""
+    """Return the divisor of a mean; 1 where nothing counts, so that the mean is 0."""
     given = call.denominator
     if given is None:
         return input.numel()
@@ -236,17 +236,17 @@ def divisor(input: Tensor, call: LossCall) -> Tensor | float:
 
 
 def grad(input: Tensor, target: Tensor, call: LossCall, grad_output: Tensor | float) -> Tensor:
-    """The derivative of every item's loss by its input, times `grad_output`; it can be differentiated further."""
+    """Return the derivative of every item's loss by its input, times `grad_output`; it is differentiable."""
     return (_weighted(call.loss.dx, input, target, call) * grad_output).to(input.dtype)
 
 
 def rescale(grad_input: Tensor, factor: Tensor, input: Tensor, target: Tensor, call: LossCall) -> bool:
-    """Autograd does it."""
+    """Return True: autograd multiplies the gradients."""
     return False
 
 
 def count(input: Tensor, target: Tensor, call: LossCall) -> Tensor:
-    """How many items count, or what they weigh together if there are weights."""
+    """Return the number of items that count, or their total weight if there are weights."""
     counted = targets_and_counted(input, target, call, _item_dtype(input, target))[1]
     assert counted is not None
     counted = counted if call.weight is None else torch.where(counted, _in_dtype(call.weight, torch.float64), 0.0)
@@ -256,7 +256,7 @@ def count(input: Tensor, target: Tensor, call: LossCall) -> Tensor:
 def targets_and_counted(
     input: Tensor, target: Tensor, call: LossCall, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor | None]:
-    """Each item's target before smoothing, and which items count; None if all do."""
+    """Return each item's target before smoothing, and which items count; None if all do."""
     counted: Tensor | None = None
     if call.ignored is not None:
         # A comparison in the target's own dtype would round the number.
@@ -299,7 +299,7 @@ def _weighted(formula: Formula, input: Tensor, target: Tensor, call: LossCall) -
 
 
 def _item_dtype(input: Tensor, target: Tensor) -> torch.dtype:
-    """In which items are computed, and targets compared with the one that is ignored."""
+    """Return the dtype in which items are computed, and targets compared with the ignored one."""
     dtype = torch.promote_types(torch.promote_types(input.dtype, target.dtype), torch.float32)
     return dtype if dtype.is_floating_point else torch.promote_types(input.dtype, torch.float32)
 

@@ -1,4 +1,4 @@
-"""Which engine computes a call, and why."""
+"""Choose the engine of a call, with the reason."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ class Engine(NamedTuple):
 
 
 class Kernels(Protocol):
-    """What an engine does. `numba_cpu.launch`, `triton_gpu.launch` and `reference` are such modules."""
+    """The functions of an engine: the modules `numba_cpu.launch`, `triton_gpu.launch` and `reference` have them."""
 
     def forward(
         self, input: Tensor, target: Tensor, call: LossCall, *, need_grad: bool = False, scale: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None, bool]:
-        """The value; if needed, its derivative by every item's input, times `scale`; whether all values are allowed."""
+        """Return the value; if needed, its derivative by every item's input, times `scale`; whether all are allowed."""
         ...
 
     def grad(self, input: Tensor, target: Tensor, call: LossCall, grad_output: Tensor) -> Tensor:
-        """The derivative of every item's loss by its input, times `grad_output`."""
+        """Return the derivative of every item's loss by its input, times `grad_output`."""
         ...
 
     def count(self, input: Tensor, target: Tensor, call: LossCall) -> Tensor:
-        """How many items count, or what they weigh together if there are weights; 0-d float64."""
+        """Return the number of items that count, or their total weight if there are weights; 0-d float64."""
         ...
 
     def rescale(self, grad_input: Tensor, factor: Tensor, input: Tensor, target: Tensor, call: LossCall) -> bool:
-        """Multiply in place, rounding once; False where for that the gradient has to be computed again."""
+        """Multiply in place, rounding once; return False where the gradient has to be computed again for that."""
         ...
 
 
@@ -74,14 +74,14 @@ def engine_for(input: Tensor, target: Tensor, weight: Weight = None, pos_weight:
         return Engine("reference", against)
     if input.is_cuda:
         return Engine("gpu", "dense tensors on a CUDA device: one Triton kernel")
-    found, weights = node(), (weight, pos_weight)
-    if found is not None and found.takes(input, target, *weights):
+    compiled_node, weights = node(), (weight, pos_weight)
+    if compiled_node is not None and compiled_node.takes(input, target, *weights):
         return Engine("cpu", "dense tensors on the CPU: one compiled pass, called from C++")
     return Engine("cpu", "dense tensors on the CPU: one compiled pass")
 
 
 def kernels(input: Tensor, target: Tensor, others: list[Tensor]) -> Kernels | None:
-    """The kernels that take a call with these tensors; None for the reference."""
+    """Return the kernels that take a call with these tensors; None for the reference."""
     against = _obstacle(input, target, others)
     if _forced is not None and not torch.compiler.is_compiling():
         if _forced == "reference":
@@ -95,7 +95,7 @@ def kernels(input: Tensor, target: Tensor, others: list[Tensor]) -> Kernels | No
 
 
 def takes_fast_path(input: Tensor, target: Tensor) -> bool:
-    """Whether these are dense float32 tensors on the CPU, as most calls bring, for the CPU kernels.
+    """Return whether these are dense float32 tensors on the CPU, as in most calls, for the CPU kernels.
 
     The same answer as `kernels`, in as few steps as Python allows; False says nothing.
     """
@@ -110,12 +110,12 @@ def takes_fast_path(input: Tensor, target: Tensor) -> bool:
 
 
 def node() -> Any:
-    """The compiled node, which calls the CPU kernels without Python in between; None where there is none."""
+    """Return the compiled node, which calls the CPU kernels without Python in between; None without one."""
     return _node() if _forced is None or _forced == "cpu" else None
 
 
 def is_dense_float32(tensor: Tensor) -> bool:
-    """Whether this is plain contiguous memory of float32 on the CPU."""
+    """Return whether this is plain contiguous float32 memory on the CPU."""
     return (
         type(tensor) is Tensor
         and tensor.dtype is torch.float32
@@ -128,7 +128,7 @@ def is_dense_float32(tensor: Tensor) -> bool:
 
 @contextlib.contextmanager
 def forced(name: Name) -> Iterator[None]:
-    """Every call takes this engine or fails, in every thread: for tests and measurements."""
+    """Force every call in every thread to this engine, or to fail: for tests and measurements."""
     global _forced
     before, _forced = _forced, name
     try:
@@ -138,14 +138,14 @@ def forced(name: Name) -> Iterator[None]:
 
 
 def available(name: Name) -> bool:
-    """Whether this machine has that engine."""
+    """Return whether this machine has an engine."""
     if name == "gpu":
         return torch.cuda.is_available() and _missing_triton() is None
     return name == "reference" or _missing_numba() is None
 
 
 def _obstacle(input: Tensor, target: Tensor, others: list[Tensor]) -> str | None:
-    """Why kernels cannot take this call."""
+    """Return why kernels cannot take this call, or None."""
     if torch.compiler.is_compiling():
         return "torch.compile traces the formulas and fuses them itself"
     against = torch_internals.watcher() or _not_plain(input) or _not_plain(target, input)
@@ -163,7 +163,7 @@ def _obstacle(input: Tensor, target: Tensor, others: list[Tensor]) -> str | None
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Whether this is a tensor whose memory kernels can read."""
+    """Return whether this is a tensor whose memory kernels can read."""
     return _not_plain(tensor) is None
 
 

@@ -46,29 +46,29 @@ PLAIN_TYPES = {Tensor, torch.nn.Parameter}
 
 
 def transforms_active() -> bool:
-    """Whether torch.func transforms the call; True where that cannot be known."""
+    """Return whether torch.func transforms the call; True where that cannot be known."""
     return True if _transforms_active is None else _transforms_active()
 
 
 def forward_mode_active() -> bool:
-    """Whether forward-mode differentiation is active; True where that cannot be known."""
+    """Return whether forward-mode differentiation is active; True where that cannot be known."""
     return getattr(forward_ad, "_current_level", 0) >= 0
 
 
 def is_tracing() -> bool:
-    """Whether `torch.jit.trace` records operations."""
+    """Return whether `torch.jit.trace` records operations."""
     return _is_tracing is not None and _is_tracing()
 
 
 def unwatched() -> bool:
-    """Whether no transform, mode or tracer looks on, so that a kernel may stand in for torch's operations."""
+    """Return whether no transform, mode or tracer is active, so that a kernel may replace torch's operations."""
     return MISSING is None and not (
         _transforms_active() or forward_ad._current_level >= 0 or _dispatch_modes() or _is_tracing()
     )
 
 
 def watcher() -> str | None:
-    """What looks on, in words."""
+    """Return the name of the active transform, mode or tracer, or None."""
     if MISSING is not None:
         return MISSING
     if transforms_active():
@@ -81,14 +81,14 @@ def watcher() -> str | None:
 
 
 def gradients_are_transformed(grad_output: Tensor) -> bool:
-    """Whether a backward pass is itself transformed: by torch.func, forward mode, or many gradients at once."""
+    """Return whether a backward pass is transformed: by torch.func, forward mode, or many gradients at once."""
     if _is_legacy_batch is None or transforms_active() or forward_mode_active():
         return True
     return _is_legacy_batch(grad_output)  # type: ignore[no-any-return]
 
 
 def custom_derivatives_work() -> bool:
-    """Whether a function with a backward of its own may run here: `functionalize` and `jit.trace` know none."""
+    """Return whether a function with its own backward may run here: not in `functionalize` or `jit.trace`."""
     if is_tracing() or (_set_forward_mode is None and forward_mode_active()):
         return False
     if _interpreter_stack is None or _functionalize is None:
@@ -97,7 +97,7 @@ def custom_derivatives_work() -> bool:
 
 
 def forward_mode_on() -> contextlib.AbstractContextManager[object]:
-    """torch switches forward mode off in `jvp`; without it a second forward derivative would silently be 0."""
+    """Switch forward mode on, which torch switches off in `jvp`: a second forward derivative would silently be 0."""
     return _set_forward_mode(True)  # type: ignore[no-any-return]
 
 
@@ -111,28 +111,28 @@ def assert_all(allowed: Tensor, message: str) -> None:
 
 
 def assert_all_beneath(allowed: Tensor, message: str) -> None:
-    """The same in an operation before the transforms, for a whole batch, as vmap has no rule for assertions."""
+    """Assert beneath the transforms, for a whole batch, as vmap has no rule for assertions."""
     transforms = _key_set(getattr(_keys, BEFORE_TRANSFORMS)).add(getattr(_keys, AFTER_TRANSFORMS))
     with _without_keys(transforms):
         assert_all(unwrapped(allowed), message)
 
 
 def unwrapped(tensor: Tensor) -> Tensor:
-    """The tensor out of torch.func's wrappers."""
+    """Return the tensor out of torch.func's wrappers."""
     while _is_wrapped(tensor):
         tensor = _unwrap(tensor)
     return tensor
 
 
 def fast_apply(function: type[Function]) -> Any:
-    """`function.apply` without its Python part, which is about torch.func."""
+    """Return `function.apply` without its Python part, which serves torch.func only."""
     if "torch._C._FunctionBase.apply" in _absent:
         return function.apply
     return super(Function, function).apply  # type: ignore[misc]
 
 
 def readable(tensor: Tensor) -> Tensor | None:
-    """The tensor whose values can be looked at, out of torch.func's wrappers; None if there are none."""
+    """Return the tensor out of torch.func's wrappers if its values can be read, else None."""
     if _is_wrapped is not None and _unwrap is not None:
         tensor = unwrapped(tensor)
     elif transforms_active():
@@ -142,7 +142,7 @@ def readable(tensor: Tensor) -> Tensor | None:
 
 
 def _is_recorded() -> bool:
-    """Whether `make_fx` records operations, which takes every value that is read for an error."""
+    """Return whether `make_fx` records operations, for which every value that is read is an error."""
     tracer = sys.modules.get("torch.fx.experimental.proxy_tensor")
     get_mode = getattr(tracer, "get_proxy_mode", None)
     return bool(get_mode is not None and _dispatch_modes is not None and _dispatch_modes() and get_mode() is not None)
@@ -159,5 +159,5 @@ HOOKS = (
 
 
 def has_hooks(owner: object) -> bool:
-    """Whether something is to be called when this module or optimiser works."""
+    """Return whether a module or optimiser has hooks."""
     return any(getattr(owner, name, None) for name in HOOKS)

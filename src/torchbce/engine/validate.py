@@ -1,4 +1,4 @@
-"""The arguments of a call, checked once and made into a `LossCall`.
+"""Check the arguments of a call once and make them a `LossCall`.
 
 Where torch refuses something, so does torchbce: the same exception type, torch's own sentence first, then what was
 received and what to write instead.
@@ -30,7 +30,7 @@ def validated(
     mask: Tensor | None,
     options: Options,
 ) -> LossCall:
-    """The record of a call on two tensors of dtypes that fit; without its denominator."""
+    """Return the record of a call on two tensors of dtypes that fit, without its denominator."""
     num_classes = options.get("num_classes")
     class_dim = _class_dim(input, target, options.get("class_dim"), num_classes)
     if class_dim is not None:
@@ -59,7 +59,7 @@ def validated(
 def check_call(
     input: object, target: object, size_average: bool | None, reduce: bool | None, reduction: str
 ) -> Reduction:
-    """The reduction, of a call with two tensors on one device."""
+    """Return the reduction of a call, checking that its two tensors are on one device."""
     if not (type(input) is Tensor and type(target) is Tensor and input.is_cpu and target.is_cpu):
         check_tensors(input=input, target=target)
     if reduction in REDUCTIONS and size_average is None and reduce is None:
@@ -68,7 +68,7 @@ def check_call(
 
 
 def resolve_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> Reduction:
-    """The reduction, from torch's two deprecated flags where given, else from its name."""
+    """Return the reduction, from torch's two deprecated flags where given, else from its name."""
     if size_average is not None or reduce is not None:
         reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
         warnings.warn(
@@ -82,7 +82,7 @@ def resolve_reduction(size_average: bool | None, reduce: bool | None, reduction:
 
 
 def check_tensors(**tensors: object) -> None:
-    """Input and target are tensors on one device."""
+    """Raise unless input and target are tensors on one device."""
     for name, value in tensors.items():
         if not isinstance(value, Tensor):
             raise TypeError(f"{name} must be a Tensor, got {type(value).__name__}; write torch.as_tensor({name})")
@@ -97,14 +97,14 @@ def check_tensors(**tensors: object) -> None:
 
 
 def number(name: str, value: object) -> float:
-    """A plain number."""
+    """Return a plain number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     return float(value)
 
 
 def check_weight(name: str, weight: object, target: Tensor) -> None:
-    """`weight` or `pos_weight`: a number, or a constant tensor that broadcasts to the target."""
+    """Check `weight` or `pos_weight`: a number, or a constant tensor that broadcasts to the target."""
     if (
         type(weight) is Tensor
         and not weight.requires_grad
@@ -133,19 +133,19 @@ def check_weight(name: str, weight: object, target: Tensor) -> None:
 
 
 def _class_advice(weight: Tensor, target: Tensor) -> str:
-    """Where a weight per class lies along another dimension than the last."""
+    """Return advice where a weight per class lies along another dimension than the last."""
     dims = [dim for dim in range(target.ndim) if weight.ndim == 1 and target.size(dim) == weight.numel()]
     return f": pass class_dim={dims[0]} if these are its classes" if dims else ""
 
 
 def refuse_dtype(error: Callable[[str], Exception], message: str, **tensors: Tensor) -> NoReturn:
-    """A dtype that no loss is defined for."""
+    """Raise for a dtype that no loss is defined for."""
     received = ", ".join(f"{name} is {tensor.dtype}" for name, tensor in tensors.items())
     raise error(f"{message}; {received}")
 
 
 def checked(options: Options, loss: Loss) -> bool:
-    """Whether values are to be checked."""
+    """Return whether values are to be checked."""
     validate, default = options.get("validate"), loss.checks_input
     if validate is None:
         return default or options.get("num_classes") is not None
@@ -157,7 +157,7 @@ def checked(options: Options, loss: Loss) -> bool:
 
 
 def _class_dim(input: Tensor, target: Tensor, dim: int | None, classes: int | None) -> int | None:
-    """Which dimension of the input is the class, where that is asked for; with the shapes checked."""
+    """Return the input's class dimension, if one is requested, with the shapes checked."""
     if dim is None:
         if classes is None:
             return None
@@ -176,7 +176,7 @@ def _class_dim(input: Tensor, target: Tensor, dim: int | None, classes: int | No
 
 
 def _along(dim: int, name: str, weight: Weight, input: Tensor) -> Weight:
-    """A vector of one value per class, laid along the dimension of the classes."""
+    """Return a vector of one value per class, laid along the dimension of the classes."""
     if not isinstance(weight, Tensor) or weight.ndim != 1 or weight.numel() == 1:
         return weight
     if weight.numel() != input.size(dim):
@@ -188,7 +188,7 @@ def _along(dim: int, name: str, weight: Weight, input: Tensor) -> Weight:
 
 
 def target_transform(options: Options) -> TargetTransform | None:
-    """How targets change, by threshold and label smoothing."""
+    """Return the change of targets by threshold and label smoothing."""
     smoothing = number("label_smoothing", options.get("label_smoothing", 0.0))
     if not 0 <= smoothing <= 1:
         raise ValueError(f"label_smoothing is {smoothing:g}; it lies in [0, 1]: targets become y (1 - s) + s / 2")
@@ -200,7 +200,7 @@ def target_transform(options: Options) -> TargetTransform | None:
 
 
 def ignored(options: Options) -> float | None:
-    """The target of items that do not count."""
+    """Return the target of items that do not count."""
     value = options.get("ignore_index")
     return None if value is None else number("ignore_index", value)
 

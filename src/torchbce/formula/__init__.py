@@ -1,1 +1,1 @@
-"""The language that losses are written in: what a formula may say, its derivative, its binding to an engine."""
+"""The language of formulas: their operations, derivatives, and binding to an engine."""

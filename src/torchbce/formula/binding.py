@@ -1,4 +1,4 @@
-"""Binding a formula to an engine's primitives."""
+"""Bind a formula to an engine's primitives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def bind(
     wrap: Callable[[Formula], Any] = lambda function: function,
     number: Callable[[float], Any] = float,
 ) -> Any:
-    """A copy of a formula that finds `exp`, `log`, `where` ... in an engine's primitives.
+    """Return a copy of a formula that takes `exp`, `log`, `where` ... from an engine's primitives.
 
     `wrap` makes it the engine's own kind of function, and those that it calls; `number` does so with its constants,
     which in a compiled loop have a width.
@@ -36,10 +36,10 @@ def bind(
 
 
 def names_in(formula: Formula) -> set[str]:
-    """The names that a formula uses, and those that the functions use which it calls."""
-    found = set(formula.__code__.co_names)
+    """Return the names that a formula uses, with those of the functions that it calls."""
+    names = set(formula.__code__.co_names)
     for name in formula.__code__.co_names:
         ours = formula.__globals__.get(name)
         if isinstance(ours, types.FunctionType):
-            found |= names_in(ours)
-    return found
+            names |= names_in(ours)
+    return names

@@ -1,4 +1,4 @@
-"""The derivative of a formula as another formula: the chain rule on its graph, forward (Wengert 1964).
+"""Derive a formula as another formula: the chain rule on its graph, forward (Wengert 1964).
 
 A choice is differentiated branch by branch, and |v| as where(v >= 0, v, -v): at 0 from the right, as in the formulas.
 `stop_gradient(v)` counts as a constant.
@@ -13,23 +13,23 @@ Derivative = Node | None  # None is 0
 
 
 def derivative(formula: Formula, position: int) -> Formula | None:
-    """The derivative by the argument at this position, as a formula of the same arguments; None where it is 0."""
+    """Return the derivative by the argument at `position`, as a formula of the same arguments; None if it is 0."""
     code = formula.__code__
     inputs = code.co_varnames[: code.co_argcount]
     graph = Graph()
     nodes = [graph.input(name) for name in inputs]
     root = graph.node(bind(formula, graph.primitives())(*nodes))
-    found = differentiate(root, nodes[position])
+    derived = differentiate(root, nodes[position])
     suffix = inputs[position]
     return (
         None
-        if found is None
-        else formula_of(found, inputs, formula.__defaults__ or (), f"{formula.__name__}_d{suffix}")
+        if derived is None
+        else formula_of(derived, inputs, formula.__defaults__ or (), f"{formula.__name__}_d{suffix}")
     )
 
 
 def differentiate(root: Node, by: Node) -> Derivative:
-    """The derivative of a node by an input."""
+    """Return the derivative of a node by an input."""
     derivatives: dict[int, Derivative] = {}
     for node in in_order(root):
         known = [derivatives[id(a)] for a in node.arguments]
@@ -38,7 +38,7 @@ def differentiate(root: Node, by: Node) -> Derivative:
 
 
 def _rule(node: Node, d: list[Derivative]) -> Derivative:
-    """By the derivatives of the arguments."""
+    """Return the derivative of an operation from those of its arguments."""
     operation, a = node.operation, node.arguments
     if operation in ("input", "constant", "stop_gradient", *CONDITIONS) or all(part is None for part in d):
         return None

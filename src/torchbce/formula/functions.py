@@ -1,4 +1,4 @@
-"""What several losses are made of; each keeps its digits at any logit."""
+"""Functions that several losses share; each keeps its digits at any logit."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def softplus(x: Any) -> Any:
 
 
 def power(v: Any, exponent: Any) -> Any:
-    """v to a power, for v of at least 0."""
+    """Return v to a power, for v of at least 0."""
     return exp(exponent * log(at_least(v, SMALLEST)))
 
 
 def power_unit(v: Any, exponent: Any) -> Any:
-    """v to a power of at least 0, for v in [0, 1]."""
+    """Return v to a power of at least 0, for v in [0, 1]."""
     return exp_unit(exponent * log_unit(0.0, at_least(v, SMALLEST)))
 
 
 def missed(p: Any, q: Any, y: Any) -> Any:
-    """1 - p_t: the probability that was not given to the target; p of target 1, q = 1 - p of target 0."""
+    """Return 1 - p_t, the probability not given to the target; p of target 1, q = 1 - p of target 0."""
     return (1.0 - y) * p + y * q

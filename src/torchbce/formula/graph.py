@@ -1,4 +1,4 @@
-"""A formula as a graph of operations, got by running it on nodes; and the source of a formula that does the same.
+"""Turn a formula into a graph of operations, by running it on nodes, and a graph back into a formula's source.
 
 The operations are those that every engine has. Whatever cannot be one of them, such as a condition in Python on a value
 that is not known yet, raises `Unsupported`.
@@ -39,11 +39,11 @@ _numbers = itertools.count()
 
 
 class Unsupported(TypeError):
-    """Something that a formula cannot do."""
+    """A formula uses something that is not supported."""
 
 
 class Node:
-    """A value in a formula. Operators make further nodes."""
+    """Value in a formula; operators on it make further nodes."""
 
     __slots__ = ("arguments", "graph", "operation", "value")
     __array_ufunc__ = None  # numpy's numbers leave operators to us
@@ -111,7 +111,7 @@ _operators()
 
 
 class Graph:
-    """Makes nodes, each operation on the same arguments once."""
+    """Make nodes, each operation on the same arguments once."""
 
     def __init__(self, kind: type[Node] = Node) -> None:
         self.kind = kind
@@ -121,7 +121,7 @@ class Graph:
         return self._node("input", (), name)
 
     def apply(self, operation: str, *arguments: Any) -> Node:
-        """A node of an operation on nodes and numbers."""
+        """Return the node of an operation on nodes and numbers."""
         nodes = tuple(map(self.node, arguments))
         values = [node.value for node in nodes if node.operation == "constant"]
         fold: Callable[..., float] | None = FOLDED.get(operation)
@@ -130,7 +130,7 @@ class Graph:
         return self._node(operation, nodes, None)
 
     def node(self, value: Any) -> Node:
-        """A node as it is, a number as a constant."""
+        """Return a node as it is, and a number as a constant."""
         if isinstance(value, Node):
             return value
         try:
@@ -146,7 +146,7 @@ class Graph:
         return found
 
     def primitives(self) -> dict[str, Callable[..., Node]]:
-        """The primitives, making nodes."""
+        """Return the primitives that make nodes."""
         return {name: lambda *arguments, name=name: self.apply(name, *arguments) for name in CALLS}
 
 
@@ -157,7 +157,7 @@ def formula_of(
     name: str,
     known: Mapping[int, str] = MappingProxyType({}),
 ) -> Formula:
-    """A function of these inputs, with source that inspect finds (Triton reads it), that computes the node.
+    """Return a function of the inputs that computes the node, with source that inspect finds (Triton reads it).
 
     `known` names the inputs that hold the values of nodes, by the nodes' id.
     """
@@ -183,7 +183,7 @@ def formula_of(
 
 
 def in_order(root: Node, known: Collection[int] = ()) -> list[Node]:
-    """The nodes that a node needs, each after its arguments; without those whose id is known."""
+    """Return the nodes that a node needs, each after its arguments; without those whose id is known."""
     ordered: list[Node] = []
     seen: set[int] = set(known)
     waiting = [(root, False)]
@@ -199,7 +199,7 @@ def in_order(root: Node, known: Collection[int] = ()) -> list[Node]:
 
 
 def rewritten(root: Node, change: Callable[[Node], Node]) -> Node:
-    """The same formula with each node changed, once its arguments are."""
+    """Return the formula with each node changed after its arguments."""
     made: dict[int, Node] = {}
     for node in in_order(root):
         arguments = [made[id(argument)] for argument in node.arguments]

@@ -1,4 +1,4 @@
-"""What the engines know of a loss: its formula, the derivatives, and shortcuts where it has any."""
+"""The record of a loss for the engines: its formula, the derivatives, and shortcuts where it has any."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchbce.formula.derivative import derivative
 
 
 def target_defined(x: Any, y: Any) -> Any:
-    """The target lies in [0, 1]; NaN does not."""
+    """Return whether the target lies in [0, 1]; NaN does not."""
     return (y >= 0.0) & (y <= 1.0)
 
 
@@ -71,7 +71,7 @@ class Loss:
 
     @functools.cached_property
     def exponents(self) -> frozenset[str]:
-        """The parameters to which powers are raised: of some whole numbers a power is a product."""
+        """Return the parameters that are exponents: a power of some whole numbers is a product."""
         return powers.exponents(self.value)
 
     @functools.cached_property
@@ -96,7 +96,7 @@ class Loss:
 
     @functools.cached_property
     def text(self) -> str:
-        """Names machine code: the same for the same formulas."""
+        """Text that names machine code, the same for the same formulas."""
         digest = hashlib.sha256()
         for formula in (self.value, self.dx, self.hard, self.factored, self.factors, self.defined):
             if formula is not None:

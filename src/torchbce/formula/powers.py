@@ -1,4 +1,4 @@
-"""Powers in a formula: some whole exponents need neither an exponential nor a logarithm."""
+"""Write powers as products: some whole exponents need neither an exponential nor a logarithm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PRODUCTS = (0.0, 1.0, 2.0)  # exponents that become products
 
 
 def exponents(formula: Formula) -> frozenset[str]:
-    """The arguments to which powers are raised: some whole numbers are worth a formula of their own."""
+    """Return the arguments that are exponents: some whole numbers are worth a formula of their own."""
     code = formula.__code__
     graph = Graph()
     root = bind(formula, graph.primitives())(*map(graph.input, code.co_varnames[: code.co_argcount]))
@@ -18,7 +18,7 @@ def exponents(formula: Formula) -> frozenset[str]:
 
 
 def _power(node: Node) -> tuple[Node, Node] | None:
-    """The base and the exponent of exp(exponent * log(base)) with a base above 0."""
+    """Return base and exponent of exp(exponent * log(base)) with a base above 0."""
     if node.operation not in ("exp", "exp_unit") or node.arguments[0].operation != "mul":
         return None
     exponent, logarithm = node.arguments[0].arguments
@@ -31,7 +31,7 @@ def _power(node: Node) -> tuple[Node, Node] | None:
 
 
 def with_powers(root: Node) -> Node:
-    """The same formula with such powers as products."""
+    """Return the formula with such powers as products."""
     return rewritten(root, _product)
 
 

@@ -1,4 +1,4 @@
-"""torch's own functions on the nodes of a graph, so that a loss for one item is written as it would be for tensors."""
+"""Apply torch's functions to the nodes of a graph, so that a loss for one item is written as for tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGEST_PRODUCT = 16  # a power with a whole exponent up to this is multiplied o
 
 
 class Value(Node):
-    """A value of one item, in a loss that is being read."""
+    """Value of one item, in a loss that is being read."""
 
     __slots__ = ()
 
@@ -52,7 +52,7 @@ def _plain(operation: str) -> Callable[..., Node]:
 
 
 def _composed(formula: Callable[..., Any], *more: Any) -> Callable[..., Node]:
-    """An operation that is made of others."""
+    """Return an operation that is composed of others."""
     return lambda value: bind(formula, value.graph.primitives())(value, *more)
 
 
@@ -89,7 +89,7 @@ def _clamp(value: Any, min: Any = None, max: Any = None) -> Any:
 
 
 def _tanh(x: Any) -> Any:
-    """2 sigmoid(2x) - 1."""
+    """Return tanh(x) as 2 sigmoid(2x) - 1."""
     return 2.0 * sigmoid(2.0 * x) - 1.0
 
 

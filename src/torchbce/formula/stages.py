@@ -1,4 +1,4 @@
-"""Formulas cut into stages: each exponential and logarithm by itself, then what is made of them.
+"""Cut formulas into stages: each exponential and logarithm by itself, then the results made of them.
 
 A processor works on many items of a short loop at once, and on few of a long one. So a compiled pass evaluates one
 costly function at a time for a block of items, and no function twice that two formulas have in common.
@@ -33,7 +33,7 @@ class Stages(NamedTuple):
 
 
 def stages(loss: Loss, results: Sequence[str], fixed: Mapping[str, float]) -> Stages:
-    """The stages of a loss's "value" (or "hard"), "dx" or both; the parameters named in `fixed` are these numbers."""
+    """Return the stages of a loss's "value" (or "hard"), "dx" or both; `fixed` gives numbers for some parameters."""
     code = loss.value.__code__
     names = code.co_varnames[: code.co_argcount]
     graph = Graph()
@@ -55,16 +55,16 @@ def stages(loss: Loss, results: Sequence[str], fixed: Mapping[str, float]) -> St
 
 
 def _even(node: Node) -> Node:
-    """|-v| as |v|, so that what is made of them is computed once; only now, as at 0 they have different derivatives."""
+    """Write |-v| as |v|, to share results; only after differentiation, as they differ in derivative at 0."""
     inner = node.arguments[0] if node.operation == "abs" else node
     return node.graph.apply("abs", *inner.arguments) if inner.operation == "neg" and inner is not node else node
 
 
 def _root(loss: Loss, result: str, value: Node, inputs: Sequence[Node]) -> Node:
-    """The derivative is the loss's own formula, else that of the value with its powers as products."""
+    """Return the root of a result; the derivative is the loss's own formula, else that of the value."""
     graph = value.graph
     given = {"hard": loss.hard, "dx": loss.given_dx}.get(result)
     if given is not None:
         return with_powers(bind(given, graph.primitives())(*inputs))
-    found = differentiate(value, inputs[0]) if result == "dx" else value
-    return graph.node(0.0) if found is None else found
+    root = differentiate(value, inputs[0]) if result == "dx" else value
+    return graph.node(0.0) if root is None else root

@@ -1,4 +1,4 @@
-"""The loss of a head as a torch operation: loss and gradients in one pass over the tiles, in forward.
+"""The loss of a head as a torch operation, which computes loss and gradients in one pass over the tiles, in forward.
 
 Backward hands the gradients on. What is differentiated further, or transformed, takes plain torch, which stores the
 logits; losses that are not reduced, and a second backward, make the tiles again.
@@ -22,7 +22,7 @@ from torchbce.tiled.products import HALVES, full_precision, working_dtype
 
 
 def compute(head: Head, problem: Problem, learning_rate: float | None = None) -> Tensor:
-    """The loss; with a learning rate, backward takes the step of SGD for weight and bias."""
+    """Return the loss; with a learning rate, backward takes the step of SGD for weight and bias."""
     tensors = [tensor for tensor in (*head, *problem.all_tensors) if tensor is not None]
     if torch_internals.watcher() is not None or any(type(tensor) not in PLAIN_TYPES for tensor in tensors):
         if learning_rate is not None:
@@ -36,7 +36,7 @@ def compute(head: Head, problem: Problem, learning_rate: float | None = None) ->
 
 
 def plain(head: Head, problem: Problem) -> Tensor:
-    """The loss by torch operations on all logits, in the dtype that tiles are computed in."""
+    """Return the loss by torch operations on all logits, in the dtype that tiles are computed in."""
     wide = working_dtype(head.input.dtype)
     with full_precision(head.input):
         input, weight, bias = head.input.to(wide), head.weight.to(wide), head.bias
@@ -62,18 +62,18 @@ class _Tiled(torch.autograd.Function):
         head, problem = _kept(ctx)
         if torch.is_grad_enabled() or torch_internals.gradients_are_transformed(grad_output):
             return *_differentiable(head, problem, ctx.wanted, grad_output), None
-        found, ctx.gradients = ctx.gradients, None  # given away once; a second backward computes them again
+        gradients, ctx.gradients = ctx.gradients, None  # given away once; a second backward computes them again
         with full_precision(head.input):
             if problem.reduction == "none":
-                found = passes.item_gradients(head, problem, grad_output, ctx.wanted)
-            elif found is None or not _rescale(found, grad_output):
+                gradients = passes.item_gradients(head, problem, grad_output, ctx.wanted)
+            elif gradients is None or not _rescale(gradients, grad_output):
                 scale = problem.scale * grad_output.item()
-                found = passes.total_and_gradients(head, problem, scale, ctx.wanted)[1]
-        return *found, None
+                gradients = passes.total_and_gradients(head, problem, scale, ctx.wanted)[1]
+        return *gradients, None
 
 
 class _Stepped(torch.autograd.Function):
-    """The weight and bias take their step of SGD in backward, block by block; their gradients are never stored."""
+    """Step weight and bias by SGD in backward, block by block; their gradients are never stored."""
 
     @staticmethod
     def forward(
@@ -114,14 +114,14 @@ def _value(head: Head, problem: Problem) -> Tensor:
 
 
 def _reduced(total: Tensor, head: Head, problem: Problem) -> Tensor:
-    """The mean of no items is NaN, as torch has it; where all are ignored, their sum is 0, and so is the mean."""
+    """Return the reduced loss: the mean of no items is NaN, as in torch; where all are ignored it is 0."""
     if not problem.divisor and not problem.grid.rows * problem.grid.columns:
         return torch.full_like(total, math.nan, dtype=problem.result_dtype)
     return (total * problem.scale).to(problem.result_dtype)
 
 
 def _rescale(gradients: Gradients, factor: Tensor) -> bool:
-    """Multiply in place; False where it would round 16-bit gradients twice, or lose them to underflow."""
+    """Multiply in place; return False where that would round 16-bit gradients twice, or lose them to underflow."""
     given = [gradient for gradient in gradients if gradient is not None]
     if factor.is_cpu and factor.item() == 1.0:
         return True
@@ -133,14 +133,14 @@ def _rescale(gradients: Gradients, factor: Tensor) -> bool:
 
 
 def _differentiable(head: Head, problem: Problem, wanted: Wanted, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-    """The gradients as functions that can be differentiated.
+    """Return gradients that can be differentiated.
 
-    By views of the head's tensors: one of them may be made from another, and that way is not this function's.
+    They are taken by views of the head's tensors, as one tensor may be computed from another.
     """
     with torch.enable_grad():
         input, weight, bias = head
         views = Head(input.view_as(input), weight.view_as(weight), None if bias is None else bias.view_as(bias))
         value = plain(views, problem)
         chosen = [tensor for tensor, wants in zip(views, wanted, strict=True) if wants and tensor is not None]
-        found = iter(torch.autograd.grad(value, chosen, grad_output, create_graph=True))
-    return tuple(next(found) if wants else None for wants in wanted)
+        gradients = iter(torch.autograd.grad(value, chosen, grad_output, create_graph=True))
+    return tuple(next(gradients) if wants else None for wants in wanted)

@@ -1,4 +1,4 @@
-"""How a matrix of logits is cut into tiles."""
+"""Cut a matrix of logits into tiles."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Grid(NamedTuple):
 
     @property
     def down(self) -> int:
-        """Tiles below each other; where there are no rows, one that is empty."""
+        """Number of tiles below each other; one, which is empty, where there are no rows."""
         return max(1, -(-self.rows // self.height))
 
     @property
     def across(self) -> int:
-        """Tiles beside each other."""
+        """Number of tiles beside each other."""
         return max(1, -(-self.columns // self.width))
 
     def number(self, row: Place, column: Place) -> Place:
-        """Of the tile that a position lies in, in the order of `tiles`."""
+        """Return the number of the tile that holds a position, in the order of `tiles`."""
         return column // self.width * self.down + row // self.height
 
     def column_blocks(self) -> Iterator[slice]:
@@ -46,12 +46,12 @@ class Grid(NamedTuple):
         return _cut(self.rows, self.height)
 
     def tiles(self) -> Iterator[tuple[slice, slice]]:
-        """Down the rows first: a block of the weight is read once."""
+        """Return the tiles, down the rows first: so a block of the weight is read once."""
         return ((rows, columns) for columns in self.column_blocks() for rows in self.row_blocks())
 
 
 def grid_of(rows: int, columns: int, dtype: torch.dtype, chunk: int | None = None, *, on_gpu: bool = False) -> Grid:
-    """Tiles of `chunk` by `chunk`; else with as many rows as leave a thousand columns: flat products are slow."""
+    """Return tiles of `chunk` by `chunk`, or else of about a thousand columns, as flat products are slow."""
     if chunk is not None:
         return Grid(rows, columns, min(chunk, max(1, rows)), min(chunk, max(1, columns)))
     logits = (GPU_BYTES if on_gpu else BYTES) // PER_LOGIT[dtype]
@@ -60,12 +60,12 @@ def grid_of(rows: int, columns: int, dtype: torch.dtype, chunk: int | None = Non
 
 
 def _aligned(step: int, size: int) -> int:
-    """Down to a multiple: else a GPU takes several times as long for a product of 16-bit matrices."""
+    """Round down to a multiple of 64: a GPU is several times slower at other products of 16-bit matrices."""
     return step - step % ALIGNED if ALIGNED < step < size else step
 
 
 def part(tensor: Tensor, grid: Grid, rows: slice, columns: slice) -> Tensor:
-    """The tile of a tensor that broadcasts to the grid."""
+    """Return the tile of a tensor that broadcasts to the grid."""
     if tensor.ndim and tensor.size(-1) > 1:
         tensor = tensor[..., columns]
     return tensor[rows] if tensor.ndim == 2 and tensor.size(0) > 1 else tensor

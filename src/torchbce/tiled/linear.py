@@ -98,7 +98,7 @@ def linear_binary_cross_entropy(
 
 
 def learning_rate(sgd_lr: float) -> float:
-    """A learning rate, checked."""
+    """Return a checked learning rate."""
     rate = number("sgd_lr", sgd_lr)
     if not 0 <= rate < math.inf:
         raise ValueError(f"sgd_lr is {rate:g}; a learning rate is at least 0 and finite")

@@ -72,7 +72,7 @@ class LinearBCELoss(torch.nn.Module):
             self.register_buffer(f"loss_{name}", options[name], persistent=False)
 
     def reset_parameters(self) -> None:
-        """Weight and bias as `torch.nn.Linear` starts them."""
+        """Initialize weight and bias as `torch.nn.Linear` does."""
         torch.nn.Linear.reset_parameters(self)  # type: ignore[arg-type]
 
     def forward(
@@ -98,7 +98,7 @@ class LinearBCELoss(torch.nn.Module):
         )
 
     def predict_topk(self, input: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The k labels with the largest logits of each row; see :func:`torchbce.linear_topk`."""
+        """Return the k labels with the largest logits of each row; see :func:`torchbce.linear_topk`."""
         return linear_topk(input, self.weight, k, linear_bias=self.bias)
 
     def extra_repr(self) -> str:

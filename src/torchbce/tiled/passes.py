@@ -1,4 +1,4 @@
-"""The loop over tiles: each makes its logits, takes their losses and slopes, and adds its part of the gradients."""
+"""Loop over tiles: compute each tile's logits, losses and slopes, and add its part of the gradients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Slopes = Callable[[Tensor, Tile], Tensor]
 
 
 class Wanted(NamedTuple):
-    """Of which of a head's tensors the gradient is wanted."""
+    """Flags: which of a head's tensors need a gradient."""
 
     input: bool
     weight: bool
@@ -23,7 +23,7 @@ class Wanted(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """By a head's tensors."""
+    """Gradients by a head's tensors."""
 
     input: Tensor | None
     weight: Tensor | None
@@ -31,12 +31,12 @@ class Gradients(NamedTuple):
 
 
 def total(head: Head, problem: Problem) -> Tensor:
-    """The sum of all losses; 0-d float64."""
+    """Return the sum of all losses, 0-d float64."""
     return total_and_gradients(head, problem, 1.0, Wanted(False, False, False))[0]
 
 
 def total_and_gradients(head: Head, problem: Problem, scale: float, wanted: Wanted) -> tuple[Tensor, Gradients]:
-    """The sum of all losses, 0-d float64, and its gradients times `scale`."""
+    """Return the sum of all losses, 0-d float64, and its gradients times `scale`."""
     result = torch.zeros((), dtype=torch.float64, device=head.input.device)
 
     def slopes(logits: Tensor, tile: Tile) -> Tensor:
@@ -48,7 +48,7 @@ def total_and_gradients(head: Head, problem: Problem, scale: float, wanted: Want
 
 
 def loss_and_slopes(logits: Tensor, problem: Problem, tile: Tile, *, need_slopes: bool) -> tuple[Tensor, Tensor]:
-    """The sum of a tile's losses, and its derivative by each logit (where it is not needed, the logits)."""
+    """Return the sum of a tile's losses and its derivative by each logit (if not needed, the logits)."""
     if not need_slopes:
         return problem.loss_of(logits, tile, "sum"), logits
     with torch.enable_grad():
@@ -57,7 +57,7 @@ def loss_and_slopes(logits: Tensor, problem: Problem, tile: Tile, *, need_slopes
 
 
 def items(head: Head, problem: Problem, dtype: torch.dtype) -> Tensor:
-    """Each loss."""
+    """Return the loss of each item."""
     out = torch.empty(problem.grid.rows, problem.grid.columns, dtype=dtype, device=head.input.device)
 
     def write(logits: Tensor, tile: Tile) -> Tensor:
@@ -69,7 +69,7 @@ def items(head: Head, problem: Problem, dtype: torch.dtype) -> Tensor:
 
 
 def item_gradients(head: Head, problem: Problem, grad_output: Tensor, wanted: Wanted) -> Gradients:
-    """The gradients of the sum of all losses times `grad_output`, which is as large as the logits."""
+    """Return the gradients of the sum of all losses times `grad_output`, which is as large as the logits."""
 
     def slopes(logits: Tensor, tile: Tile) -> Tensor:
         with torch.enable_grad():
@@ -87,7 +87,7 @@ def gradients(
     wanted: Wanted,
     finished: Callable[[slice, Tensor | None, Tensor | None], None] | None = None,
 ) -> Gradients:
-    """What the slopes of all logits, times `scale`, mean for the head's tensors.
+    """Return the gradients of the head's tensors from the slopes of all logits, times `scale`.
 
     `finished` takes the gradients of a block of weight and bias, in place of storing them.
     """
@@ -127,14 +127,14 @@ def _storage(head: Head, of_input: Tensor | None, wanted: Wanted) -> Gradients:
 
 
 def _zeros(stored: Tensor | None, columns: slice, like: Tensor, dtype: torch.dtype) -> Tensor:
-    """Memory for the gradient of a block: where it is stored, if sums keep their digits there."""
+    """Return zeros for a block's gradient: a view of the stored gradient, if its dtype is wide enough to sum in."""
     if stored is not None and stored.dtype == dtype:
         return stored[columns].zero_()
     return torch.zeros_like(like, dtype=dtype)
 
 
 def step(head: Head, problem: Problem, scale: float, learning_rate: float, wanted: Wanted) -> Tensor | None:
-    """A step of SGD for weight and bias, where their gradients are wanted; the gradient by the input, times `scale`."""
+    """Step weight and bias by SGD, where their gradients are wanted; return the input's gradient times `scale`."""
 
     def slopes(logits: Tensor, tile: Tile) -> Tensor:
         return loss_and_slopes(logits, problem, tile, need_slopes=True)[1]

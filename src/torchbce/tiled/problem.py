@@ -1,4 +1,4 @@
-"""One call, checked: which loss of which targets, with the options that it has at a tile."""
+"""The checked arguments of a call: loss, targets and options, and their values at a tile."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LossFunction = Callable[..., Tensor]
 
 
 class Head(NamedTuple):
-    """What logits are made of: features (N, D), a weight (C, D) and perhaps a bias (C,)."""
+    """Factors of the logits: features (N, D), a weight (C, D) and perhaps a bias (C,)."""
 
     input: Tensor
     weight: Tensor
@@ -31,7 +31,7 @@ class Head(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What a call asks of the logits.
+    """A loss of the logits, with targets and options.
 
     Attributes:
         loss: a function of logits and targets.
@@ -55,7 +55,7 @@ class Problem(NamedTuple):
 
     @property
     def scale(self) -> float:
-        """What the sum of the losses is multiplied by; a mean of nothing is NaN, and its gradients are 0."""
+        """Factor of the sum of the losses; a mean of nothing is NaN, and its gradients are 0."""
         return 1.0 / self.divisor if self.divisor else 1.0
 
     @property
@@ -63,7 +63,7 @@ class Problem(NamedTuple):
         return (*self.target.tensors, *self.tensors.values())
 
     def loss_of(self, logits: Tensor, tile: Tile, reduction: str) -> Tensor:
-        """Of the logits of a tile."""
+        """Return the loss of the logits of a tile."""
         tensors = {name: part(tensor, self.grid, *tile) for name, tensor in self.tensors.items()}
         try:
             return self.loss(logits, self.target.tile(*tile), reduction=reduction, **self.numbers, **tensors)
@@ -83,7 +83,7 @@ def problem_of(
     options: Mapping[str, Any],
     chunk: int | None = None,
 ) -> Problem:
-    """The arguments of a call, checked.
+    """Return the checked arguments of a call.
 
     Raises:
         TypeError: not tensors, or not a loss of logits.
@@ -126,7 +126,7 @@ def problem_of(
 
 
 def check_head(head: Head) -> None:
-    """The shapes, dtypes and devices of a head fit."""
+    """Raise unless the shapes, dtypes and devices of a head fit."""
     input, weight, bias = head
     check_tensors(input=input, linear_weight=weight)
     if bias is not None:
@@ -148,7 +148,7 @@ def check_head(head: Head) -> None:
 
 
 def check_loss(loss: LossFunction) -> None:
-    """A function of logits, not a module, and not a loss of probabilities."""
+    """Raise unless the loss is a function of logits, neither a module nor a loss of probabilities."""
     if isinstance(loss, torch.nn.Module) or (isinstance(loss, type) and issubclass(loss, torch.nn.Module)):
         named = loss if isinstance(loss, type) else type(loss)
         raise TypeError(
@@ -166,7 +166,7 @@ def check_loss(loss: LossFunction) -> None:
 
 
 def reduction_of(reduction: str) -> Reduction:
-    """A reduction's name, checked."""
+    """Return a checked reduction."""
     for known in REDUCTIONS:
         if reduction == known:
             return known
@@ -176,7 +176,7 @@ def reduction_of(reduction: str) -> Reduction:
 
 
 def result_dtype(input: Tensor, target: torch.dtype) -> torch.dtype:
-    """As the losses have it: the wider of input and target; float32 at least under autocast."""
+    """Return the dtype of the result: the wider of input and target, at least float32 under autocast."""
     dtype = torch.promote_types(input.dtype, target) if target in FLOATS else input.dtype
     return torch.promote_types(dtype, torch.float32) if _is_autocast(input) else dtype
 
@@ -194,7 +194,7 @@ def _divisor(
     numbers: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
 ) -> float:
-    """What the sum is divided by; 1 but for means."""
+    """Return the divisor of the sum; 1 unless the reduction is a mean."""
     plain = isinstance(normalize, str) and normalize == "numel"
     if reduction != "mean":
         if plain:

@@ -1,4 +1,4 @@
-"""Products of matrices that add up in float32 or wider, whatever the dtype of the factors."""
+"""Multiply matrices with sums in float32 or wider, whatever the dtype of the factors."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ HALVES = (torch.float16, torch.bfloat16)
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
-    """In which logits, their slopes and sums of products are computed."""
+    """Return the dtype in which logits, their slopes and sums of products are computed."""
     return torch.float64 if dtype is torch.float64 else torch.float32
 
 
 def factor_dtype(input: Tensor) -> torch.dtype:
-    """Of the factors: what autocast says, or the input's; 16 bits only where the product can be wider."""
+    """Return the dtype of the factors: autocast's or the input's; 16 bits only if the product can be wider."""
     wide = working_dtype(input.dtype)
     if not (input.is_cuda and hasattr(torch.ops.aten.mm, "dtype")):
         return wide
@@ -26,7 +26,7 @@ def factor_dtype(input: Tensor) -> torch.dtype:
 
 
 def logits_of(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """input weight^T + bias."""
+    """Return input weight^T + bias."""
     if input.dtype in HALVES:
         product = torch.mm(input, weight.T, out_dtype=torch.float32)
         return product if bias is None else product.add_(bias)
@@ -34,7 +34,7 @@ def logits_of(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def add_product(total: Tensor, left: Tensor, right: Tensor, scale: float) -> None:
-    """total += scale left right."""
+    """Add scale left right to `total` in place."""
     if right.dtype in HALVES:
         total.add_(torch.mm(left, right, out_dtype=torch.float32), alpha=scale)
     else:
@@ -42,7 +42,7 @@ def add_product(total: Tensor, left: Tensor, right: Tensor, scale: float) -> Non
 
 
 def full_precision(input: Tensor) -> contextlib.AbstractContextManager[Any]:
-    """Without autocast, which would round the logits."""
+    """Return a context without autocast, which would round the logits."""
     device = input.device.type
     if not torch.amp.is_autocast_available(device):
         return contextlib.nullcontext()

@@ -1,4 +1,4 @@
-"""All pairs of rows that several processes hold: the rows of y go round, and their gradients with them.
+"""Compute the loss of all pairs of rows across processes: the rows of y go round, and their gradients with them.
 
 Each process works on its own rows of x and, one after the other, on the rows of y of all. While it does, the rows go
 on to the next process. Gradients by the rows of y follow them and grow on the way, until they are at home.
@@ -22,7 +22,7 @@ from torchbce.tiled.targets import check_positions, pair_of
 
 
 def pairs(positives: object, x: Tensor, y: Tensor, first: int) -> tuple[Tensor, Tensor]:
-    """The positions of the positives; `first` is the number of this process's first row of y among all."""
+    """Return the positions of the positives; `first` is the number of this process's first row of y among all."""
     given = pair_of(positives)
     if given is not None:
         return given
@@ -39,7 +39,7 @@ def pairs(positives: object, x: Tensor, y: Tensor, first: int) -> tuple[Tensor, 
 
 
 def loss(x: Tensor, y: Tensor, bias: Tensor, positives: object, reduction: str, side: int | None, group: Any) -> Tensor:
-    """This process's part of the loss of all pairs."""
+    """Return this process's part of the loss of all pairs."""
     problems = _Problems(x, y, positives, reduction, side, group)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, y, bias)):
         return _Ring.apply(x, y, bias, problems)  # type: ignore[no-any-return, no-untyped-call]
@@ -47,7 +47,7 @@ def loss(x: Tensor, y: Tensor, bias: Tensor, positives: object, reduction: str, 
 
 
 class _Problems:
-    """What each process's rows of y ask of this process's rows of x."""
+    """The problems of this process's rows of x with each process's rows of y."""
 
     def __init__(self, x: Tensor, y: Tensor, positives: object, reduction: str, side: int | None, group: Any) -> None:
         self.group, self.rank, self.world = group, distributed.get_rank(group), distributed.get_world_size(group)
@@ -58,7 +58,7 @@ class _Problems:
         self.positives = self._agreed(x, y, positives)
 
     def _agreed(self, x: Tensor, y: Tensor, positives: object) -> tuple[Tensor, Tensor]:
-        """The positives. What is wrong in one process is an error in all: others would wait for it."""
+        """Return the positives; an error in one process is raised in all, as the others would wait for it."""
         wrong, last = None, -1
         try:
             last = check_positions(*pairs(positives, x, y, 0), x)
@@ -67,7 +67,7 @@ class _Problems:
         mine = torch.tensor([x.size(0), y.size(0), last, wrong is None], device=x.device)
         every = [torch.empty_like(mine) for _ in range(self.world)]
         distributed.all_gather(every, mine, group=self.group)
-        self.rows_of_x, self.rows_of_y, lasts, right = zip(*(one.tolist() for one in every), strict=True)
+        self.rows_of_x, self.rows_of_y, lasts, right = zip(*(counts.tolist() for counts in every), strict=True)
         if wrong is not None:
             raise wrong
         if not all(right):
@@ -82,11 +82,11 @@ class _Problems:
 
     @property
     def scale(self) -> float:
-        """So that the mean over the processes is the mean over all rows."""
+        """Factor that makes the mean over the processes the mean over all rows."""
         return self.world / max(1, sum(self.rows_of_x)) if self.reduction == "mean" else 1.0
 
     def of(self, head: Head, owner: int) -> Problem:
-        """The pairs with the rows of one process."""
+        """Return the problem of the pairs with the rows of one process."""
         first = sum(self.rows_of_y[:owner])
         rows, columns = self.positives
         here = (columns >= first) & (columns < first + self.rows_of_y[owner])
@@ -113,7 +113,7 @@ class _Ring(torch.autograd.Function):
 def _go_round(
     x: Tensor, y: Tensor, bias: Tensor, problems: _Problems, wanted: Wanted
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """This process's part of the loss, and the gradients of the sum of all parts by its own x, y and bias."""
+    """Return this process's part of the loss, and the gradients of all parts' sum by its own x, y and bias."""
     wide = working_dtype(x.dtype)
     x, bias = x.detach().to(wide), bias.detach().to(wide)
     total = torch.zeros((), dtype=torch.float64, device=x.device)
@@ -126,14 +126,14 @@ def _go_round(
         coming = _pass_on(rows, size, problems) if step < problems.world - 1 else None
         head = Head(x, rows.to(wide), bias.expand(rows.size(0)))
         with torch.no_grad(), full_precision(x):
-            value, found = passes.total_and_gradients(head, problems.of(head, owner), problems.scale, wanted)
+            value, gradients = passes.total_and_gradients(head, problems.of(head, owner), problems.scale, wanted)
         total += value
-        if of_x is not None and found.input is not None:
-            of_x += found.input
-        if of_bias is not None and found.bias is not None:
-            of_bias += found.bias.sum()
-        if found.weight is not None:
-            of_rows = _pass_on(of_rows.add_(found.weight), size, problems)()
+        if of_x is not None and gradients.input is not None:
+            of_x += gradients.input
+        if of_bias is not None and gradients.bias is not None:
+            of_bias += gradients.bias.sum()
+        if gradients.weight is not None:
+            of_rows = _pass_on(of_rows.add_(gradients.weight), size, problems)()
         if coming is not None:
             rows = coming()
     value = (total * problems.scale).to(problems.result_dtype)
@@ -141,7 +141,7 @@ def _go_round(
 
 
 def _pass_on(tensor: Tensor, size: int, problems: _Problems) -> Callable[[], Tensor]:
-    """Sends to the next process, receives from the one before: what comes has `size` rows, and is there when called."""
+    """Send to the next process and receive `size` rows from the one before; the returned function waits for them."""
     right, left = ((problems.rank + way) % problems.world for way in (1, -1))
     received = tensor.new_empty(size, tensor.size(1))
     group = problems.group

@@ -1,4 +1,4 @@
-"""The targets of a grid of logits: a matrix, or the positions of its positives; read a tile at a time."""
+"""Targets of a grid of logits, as a matrix or as the positions of its positives, read a tile at a time."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ PADDING = -1
 
 
 class Target(Protocol):
-    """What the tile loop reads."""
+    """Targets as the tile loop reads them."""
 
     dtype: torch.dtype
     tensors: tuple[Tensor, ...]  # those that were given
 
     def tile(self, rows: slice, columns: slice) -> Tensor:
-        """The targets of a tile, valid until the next is asked for."""
+        """Return the targets of a tile, valid until the next call."""
         ...
 
     def matrix(self) -> Tensor:
-        """All of them."""
+        """Return all targets."""
         ...
 
 
@@ -47,7 +47,7 @@ class Matrix:
         return part.to(self.wide)
 
     def check_whole_numbers(self, ignored: float | None) -> None:
-        """A matrix of whole numbers holds 0 and 1; one as wide as there are labels may be meant as their numbers."""
+        """Raise where a matrix of whole numbers holds others than 0 and 1: label numbers may have been meant."""
         if not _is_index(self.target) or not self.target.numel() or self.target.is_meta:
             return
         low, high = (int(value) for value in self.target.aminmax())
@@ -104,7 +104,7 @@ class Positions:
 
 
 def target_of(target: object, grid: Grid, input: Tensor, wide: torch.dtype) -> Target:
-    """Whatever a caller gives for targets, as one of the two; tiles are at least as wide as the logits, `wide`.
+    """Return a caller's targets as a `Matrix` or `Positions`; `wide` is the least dtype of a tile.
 
     Raises:
         TypeError: not a tensor, nor two tensors of whole numbers.
@@ -138,8 +138,8 @@ def target_of(target: object, grid: Grid, input: Tensor, wide: torch.dtype) -> T
 
 
 def pair_of(given: object) -> tuple[Tensor, Tensor] | None:
-    """(rows, columns), if that is what is given."""
-    if isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(one, Tensor) for one in given):
+    """Return (rows, columns) if a pair of tensors is given, else None."""
+    if isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(part, Tensor) for part in given):
         return given[0], given[1]
     return None
 
@@ -149,8 +149,8 @@ def _is_index(tensor: Tensor) -> bool:
 
 
 def _padded(target: Tensor, grid: Grid, input: Tensor, wide: torch.dtype) -> Positions:
-    there = target != PADDING
-    rows, places = there.nonzero(as_tuple=True)
+    is_label = target != PADDING
+    rows, places = is_label.nonzero(as_tuple=True)
     return _positions(rows, target[rows, places], None, grid, input, wide)
 
 
@@ -185,7 +185,7 @@ def _positions(
 
 
 def check_positions(rows: Tensor, columns: Tensor, input: Tensor, width: int | None = None) -> int:
-    """Two vectors of whole numbers, within the matrix; the largest column, or -1. A width of None is not known."""
+    """Check positions within the matrix; return the largest column, or -1. `width`: None if not known."""
     height = input.size(0)
     for name, given in (("rows", rows), ("columns", columns)):
         check_tensors(**{"input": input, name: given})

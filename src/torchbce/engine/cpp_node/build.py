@@ -1,4 +1,4 @@
-"""Compiling the node with the user's own compiler, once for each torch and Python."""
+"""Compile the node with the user's own compiler, once for each torch and Python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCES = sorted(file for file in Path(__file__).parent.iterdir() if file.suffix
 
 
 def identity() -> str:
-    """Names a compiled node after everything that it has to fit."""
+    """Return a name for a compiled node, made of everything that it has to fit."""
     digest = hashlib.sha256()
     for source in SOURCES:
         digest.update(source.read_bytes())
@@ -33,7 +33,7 @@ def identity() -> str:
 
 
 def build() -> Path:
-    """Compile the node into the cache folder, where every later process finds it; at once where it is there.
+    """Compile the node into the cache folder for all later processes, unless it is there already.
 
     Raises:
         BuildError: there is no folder, no compiler or no ninja, or the compiler refuses.
@@ -55,13 +55,13 @@ def build() -> Path:
 
 
 def is_whole(file: Path) -> bool:
-    """Whether a library is there as it was built, and our own."""
+    """Return whether a library is there, unchanged and our own."""
     content, digest = cache.owned(file), cache.read(file.with_suffix(".sum"))
     return content is not None and digest == hashlib.sha256(content).digest()
 
 
 def compiled() -> bytes:
-    """The node as a shared library."""
+    """Return the node as a shared library."""
     from torch.utils import cpp_extension
 
     before = os.environ.get("PATH", "")
@@ -84,7 +84,7 @@ def compiled() -> bytes:
 
 
 def _macros() -> list[str]:
-    """What the sources take from Python's."""
+    """Return the macros by which the C++ sources take constants from Python."""
     values = {f"OFFSET_{name.upper()}": place for name, place in arguments.OFFSET._asdict().items()}
     values |= {f"RESULT_{name.upper()}": number for name, number in arguments.RESULTS._asdict().items()}
     values |= {f"CODE_{str(dtype).removeprefix('torch.').upper()}": code for dtype, code in arguments.CODES.items()}

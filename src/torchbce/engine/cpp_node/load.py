@@ -1,4 +1,4 @@
-"""Finding a compiled node that fits this torch and Python, in the cache folder or in an installed package."""
+"""Find a compiled node that fits this torch and Python, in the cache folder or in an installed package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGE = "torchbce_node_prebuilt"  # what the release builds
 
 @functools.cache
 def node() -> Plans | None:
-    """What a compiled node offers, or None where there is none; TORCHBCE_NODE=0 does without."""
+    """Return the functions of a compiled node, or None without one; TORCHBCE_NODE=0 turns it off."""
     if os.environ.get("TORCHBCE_NODE", "1") == "0":
         return None
     file = _file()

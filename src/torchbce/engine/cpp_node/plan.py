@@ -1,4 +1,4 @@
-"""What calls of a loss have in common, made ready once; and what the node then asks of Python."""
+"""Prepare once what calls of a loss have in common, and answer the node's calls to Python."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NUMBERS = ("label_smoothing", "target_threshold", "ignore_index")
 
 
 class Plans:
-    """The plans that a node has, by number.
+    """The plans of a node, by number.
 
     Attributes:
         call: ``call(number, input, target, weight, *parameters)``, the loss, or None where the node takes no such call.
@@ -32,17 +32,17 @@ class Plans:
         self.call, self.takes = node.call, node.takes
 
     def number_of(self, loss: Loss, reduction: str, options: Options) -> int:
-        """That of a loss with this reduction and these options; -1: the node takes no such call."""
+        """Return the number of a plan for a loss, reduction and options; -1 if the node takes no such call."""
         key = (loss, reduction, *options.items()) if options else (loss, reduction)
         try:
-            found = self._numbers.get(key)
+            number = self._numbers.get(key)
         except TypeError:  # an option that is no number may not be hashable
             return -1
-        if found is None:
-            found = _register(self._node, loss, reduction, options)
-            if found >= 0:
-                self._numbers[key] = found
-        return found
+        if number is None:
+            number = _register(self._node, loss, reduction, options)
+            if number >= 0:
+                self._numbers[key] = number
+        return number
 
 
 def _register(node: Any, loss: Loss, reduction: str, options: Options) -> int:
@@ -78,20 +78,20 @@ class Plan:
         self.ignored = call.ignored or 0.0
 
     def addresses(self, is_plain: bool, wide: bool, kinds: str) -> tuple[int, int]:
-        """Of the compiled pass for parameters of these kinds, and of the formula that it calls."""
+        """Return the addresses of the compiled pass for parameters of these kinds, and of the formula that it calls."""
         loss = self.call.loss
         if is_plain:
             return address_of(Plain(loss, torch.float64 if wide else torch.float32, kinds)), 0
         return address_of(general_variant(wide, len(kinds))), address_of(Formula(loss, wide, kinds))
 
     def buffer(self, like: Tensor, dtype: torch.dtype) -> Tensor:
-        """Memory for a large result."""
+        """Allocate memory for a large result."""
         return buffers.new(like, dtype)
 
     def grad(
         self, input: Tensor, target: Tensor, weight: Weight, parameters: list[Weight], grad_output: Tensor
     ) -> Tensor:
-        """The gradient by the reference, which can be differentiated further."""
+        """Return the gradient by the reference, which is differentiable."""
         call = self.call._replace(weight=weight, parameters=tuple(parameters), result_dtype=input.dtype)
         scale = grad_output / input.numel() if call.reduction == "mean" else grad_output
         return reference.grad(input, target, call, scale)

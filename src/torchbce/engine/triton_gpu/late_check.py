@@ -1,4 +1,4 @@
-"""Values that are not allowed, found on a GPU, raised without waiting for it.
+"""Raise for values that are not allowed on a GPU, without waiting for it.
 
 A kernel counts them. The count travels to the host by itself, and the first check after its arrival raises; until then
 the loss is NaN, so a wrong number is never shown. (torch aborts the device's context here, and with it the process.)
@@ -16,7 +16,7 @@ _on_their_way: deque[tuple[Any, Tensor]] = deque()
 
 
 def passed(wrong: Tensor) -> bool:
-    """Whether the count is known to be 0; where it is not known yet, True, and what has arrived since is raised."""
+    """Return whether the count is known to be 0; True if not known yet. Raise for counts that have arrived."""
     if wrong.is_cpu:  # Triton's interpreter
         return not wrong.item()
     if torch.cuda.is_current_stream_capturing():  # a CUDA graph cannot copy to the host

@@ -1,4 +1,4 @@
-"""Launching the Triton kernels on tensors. The functions are those of `select.Kernels`; none waits for the device.
+"""Launch the Triton kernels on tensors. The functions are those of `select.Kernels`; none waits for the device.
 
 Triton launches on the current device and its current stream: so each of these functions makes the device of its tensors
 the current one while it runs.
@@ -42,7 +42,7 @@ def on_its_device(function: Callable[Concatenate[Tensor, P], R]) -> Callable[Con
 
 
 def current(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Triton's interpreter works on the CPU, which is always current."""
+    """Make a tensor's device current; that of Triton's interpreter, the CPU, always is."""
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
@@ -84,7 +84,7 @@ def count(input: Tensor, target: Tensor, call: LossCall) -> Tensor:
 
 @on_its_device
 def rescale(grad_input: Tensor, factor: Tensor, input: Tensor, target: Tensor, call: LossCall) -> bool:
-    """The device decides, as the factor stays there: where it is 1, memory is not touched."""
+    """Multiply in place on the device, where the factor stays: where it is 1, memory is not touched."""
     n = grad_input.numel()
     if grad_input.dtype in (torch.float16, torch.bfloat16):  # computed again, to be rounded once
         input, target, numbers = _in_order(input, target, call)
@@ -96,7 +96,7 @@ def rescale(grad_input: Tensor, factor: Tensor, input: Tensor, target: Tensor, c
 
 
 def _blocks(n: int) -> int:
-    """Of each program: many where one program then does all, or where there are a great many."""
+    """Return the blocks of each program: many if one program then does all, or if there are a great many."""
     return MANY if n <= MANY * BLOCK or n > LARGE else 1
 
 
@@ -107,7 +107,7 @@ def _in_order(input: Tensor, target: Tensor, call: LossCall) -> tuple[Tensor, Te
 
 
 def _divisor(call: LossCall, device: torch.device) -> Tensor | None:
-    """A number that stays on the device, as it may be computed there; None is 1, or for a mean the number of items."""
+    """Return a divisor that stays on the device; None is 1, or for a mean the number of items."""
     given = call.denominator if call.reduction == "mean" else None
     if given is None or isinstance(given, Tensor):
         return None if given is None else given.to(device=device, dtype=torch.float64)
@@ -126,7 +126,7 @@ def _run(
     *,
     unless_one: bool = False,
 ) -> Tensor | None:
-    """Fills `out` item by item and `result` with the sum; how many values are not allowed, where that is checked."""
+    """Fill `out` item by item and `result` with the sum; return the count of values not allowed, if checked."""
     n, device = input.numel(), input.device
     if n == 0:
         return None
@@ -185,23 +185,23 @@ def _run(
 
 
 def _spread(weight: Weight, like: Tensor) -> tuple[Tensor | None, tuple[int, int]]:
-    """A weight's values and how they repeat along the items."""
+    """Return a weight's values and how they repeat along the items."""
     if weight is None:
         return None, ONCE
     if not isinstance(weight, Tensor):
         weight = torch.full((), weight, dtype=torch.float64, device=like.device)  # torch.tensor would wait
-    found = pattern(weight, like)
-    return memory(found.values, found.period), (found.inner, found.period)
+    layout = pattern(weight, like)
+    return memory(layout.values, layout.period), (layout.inner, layout.period)
 
 
 def _target_options(call: LossCall, device: torch.device) -> Tensor | None:
-    """Filled in on the device: a copy from the host would wait for it, and could not be captured."""
+    """Fill target options in on the device: a copy from the host would wait for it, and could not be captured."""
     if call.target_transform is None and call.ignored is None:
         return None
     numbers = *(call.target_transform or TargetTransform()), 0.0 if call.ignored is None else call.ignored
     options = torch.empty(len(numbers), dtype=torch.float64, device=device)
-    for place, number in zip(options, numbers, strict=True):
-        place.fill_(number)
+    for value, number in zip(options, numbers, strict=True):
+        value.fill_(number)
     return options
 
 

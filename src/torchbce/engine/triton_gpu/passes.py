@@ -12,18 +12,18 @@ import triton.language as tl
 
 @triton.jit
 def load_weight(pointer, i, inside, inner, period, number: tl.constexpr):
-    """The broadcast weight of item i; see `layout.Pattern`."""
+    """Return the broadcast weight of item i; see `layout.Pattern`."""
     return tl.load(pointer + (i // inner) % period, mask=inside, other=0.0).to(number)
 
 
 @triton.jit
 def load_parameters(values, runs, i, inside, number: tl.constexpr):
-    """The loss's parameters of item i, a tuple."""
-    found = ()
+    """Return the loss's parameters of item i, a tuple."""
+    parameters = ()
     for k in tl.static_range(len(values)):
         inner, period = runs[k]
-        found = found + (load_weight(values[k], i, inside, inner, period, number),)  # type: ignore[assignment]  # noqa: RUF005
-    return found
+        parameters = parameters + (load_weight(values[k], i, inside, inner, period, number),)  # type: ignore[assignment]  # noqa: RUF005
+    return parameters
 
 
 @triton.jit
@@ -40,13 +40,13 @@ def load_target(
     transformed: tl.constexpr,
     by_class: tl.constexpr,
 ):
-    """An item's target before smoothing and after, and whether it counts; `classes` is (inner, count)."""
+    """Return an item's target before smoothing and after, and whether it counts; `classes` is (inner, count)."""
     if ignoring:
         ignored = tl.load(OPTIONS + 3)
     if by_class:
         inner, count = classes
-        place = i // (inner * count) * inner + i % inner
-        own = tl.load(Y + place, mask=inside, other=0).to(tl.float64)
+        position = i // (inner * count) * inner + i % inner
+        own = tl.load(Y + position, mask=inside, other=0).to(tl.float64)
         counted = own != ignored if ignoring else inside
         here = ((i // inner) % count).to(tl.float64)
         known = (own >= 0) & (own < count)
@@ -78,7 +78,7 @@ def load_target(
 
 @triton.jit
 def store(pointer, value, inside):
-    """Rounded to what the pointer holds; float64 does not become a 16-bit number in one step."""
+    """Store a value in the pointer's dtype; float64 does not become a 16-bit number in one step."""
     if pointer.dtype.element_ty != tl.float64:
         value = value.to(tl.float32)
     tl.store(pointer, value.to(pointer.dtype.element_ty), mask=inside)
@@ -86,14 +86,14 @@ def store(pointer, value, inside):
 
 @triton.jit
 def divisor_of(n, DIVISOR, by_count: tl.constexpr):
-    """Of a sum, in float64: how many items there are, a number on the device, or 1."""
-    found = tl.full((), 1.0, tl.float64)
+    """Return the divisor of a sum, in float64: the number of items, a number on the device, or 1."""
+    divisor = tl.full((), 1.0, tl.float64)
     if DIVISOR is not None:
-        found = tl.load(DIVISOR)
-        found = tl.where(found == 0, 1.0, found)  # nothing counts: a mean of 0
+        divisor = tl.load(DIVISOR)
+        divisor = tl.where(divisor == 0, 1.0, divisor)  # nothing counts: a mean of 0
     elif by_count:
-        found = found * n
-    return found
+        divisor = divisor * n
+    return divisor
 
 
 @triton.jit
@@ -129,7 +129,7 @@ def item_pass(
     BLOCKS: tl.constexpr,  # of each program
     BLOCK: tl.constexpr,
 ):
-    """Some blocks of items: their sum, and into OUT their losses, or their derivatives times G / divisor.
+    """Compute the sum of some blocks of items, and write to OUT their losses or their derivatives times G / divisor.
 
     The sum goes to SUMS, or where one program does all, divided to RESULT.
     """
@@ -180,18 +180,18 @@ def item_pass(
     if WRONGS is not None:
         tl.store(WRONGS + program, wrongs)
     if what != "items" and what != "gradient":
-        found = tl.sum(total, axis=0)
+        block_sum = tl.sum(total, axis=0)
         if WRONGS is not None:
-            found = tl.where(wrongs > 0, float("nan"), found)
+            block_sum = tl.where(wrongs > 0, float("nan"), block_sum)
         if RESULT is not None:
-            store(RESULT, found / divisor, None)
+            store(RESULT, block_sum / divisor, None)
         else:
-            tl.store(SUMS + program, found)
+            tl.store(SUMS + program, block_sum)
 
 
 @triton.jit
 def add_up(SUMS, WRONGS, RESULT, WRONG, DIVISOR, n, programs, by_count: tl.constexpr, BLOCK: tl.constexpr):
-    """The programs' sums, in order, divided; and how many values were not allowed."""
+    """Add the programs' sums in order and divide; count the values that are not allowed."""
     total = tl.zeros((BLOCK,), dtype=tl.float64)
     wrong = tl.zeros((BLOCK,), dtype=tl.int32)
     for start in range(0, programs, BLOCK):
@@ -206,7 +206,7 @@ def add_up(SUMS, WRONGS, RESULT, WRONG, DIVISOR, n, programs, by_count: tl.const
 
 @triton.jit
 def multiply(GRAD_INPUT, FACTOR, n, BLOCKS: tl.constexpr, BLOCK: tl.constexpr):
-    """A gradient times a factor in place; where it is 1, as after `loss.backward()`, memory is not touched."""
+    """Multiply a gradient in place; where the factor is 1, as after `loss.backward()`, memory is not touched."""
     factor = tl.load(FACTOR)
     if factor != 1.0:
         for block in range(BLOCKS):
