@@ -81,11 +81,11 @@ def _check_unit_interval(name: str, given: Tensor, advice: str) -> None:
             first = (number << 22) + int(wrong.nonzero()[0])
         count += int(wrong.count_nonzero())
     position = tuple(int(index) for index in torch.unravel_index(torch.tensor(first), tensor.shape))
-    place = f"element {position}" if position else "it"
+    element = f"element {position}" if position else "it"
     likely = encoding(low, high, name) if name == "target" else None
     advice = advice if likely is None else f"these look like {likely[0]}: write {likely[1]}"
     raise RuntimeError(
-        f"all elements of {name} should be between 0 and 1, but {place} is {tensor[position].item():.9g} "
+        f"all elements of {name} should be between 0 and 1, but {element} is {tensor[position].item():.9g} "
         f"({count} of {tensor.numel()} are outside); {advice}"
     )
 

@@ -42,8 +42,8 @@ def class_numbers(input: Tensor, target: Tensor, dim: int) -> tuple[Tensor, Tens
     if not is_dense(input):
         input = input.contiguous()
     order = sorted(range(input.ndim), key=input.stride, reverse=True)
-    place = order.index(dim)
-    inner = math.prod(input.size(d) for d in order[place + 1 :])
+    position = order.index(dim)
+    inner = math.prod(input.size(d) for d in order[position + 1 :])
     others = [d - (d > dim) for d in order if d != dim]
     return input, target.permute(others).contiguous(), ClassNumbers(inner, input.size(dim))
 

@@ -79,8 +79,8 @@ def check_ranges(ranges: Mapping[str, Range], options: Mapping[str, object]) -> 
         if isinstance(value, Tensor):
             if value.numel() > CLASSES_READ or not value.is_cpu or torch.compiler.is_compiling():
                 continue
-            found = readable(value)
-            values = [] if found is None else found.flatten().tolist()
+            readable_value = readable(value)
+            values = [] if readable_value is None else readable_value.flatten().tolist()
         else:
             values = [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
         for number in values:

@@ -140,10 +140,10 @@ class Graph:
 
     def _node(self, operation: str, arguments: tuple[Node, ...], value: Any) -> Node:
         key = operation, tuple(map(id, arguments)), repr(value)
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = self.kind(self, operation, arguments, value)
-        return found
+        node = self._known.get(key)
+        if node is None:
+            node = self._known[key] = self.kind(self, operation, arguments, value)
+        return node
 
     def primitives(self) -> dict[str, Callable[..., Node]]:
         """Return the primitives that make nodes."""

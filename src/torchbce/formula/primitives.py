@@ -64,8 +64,8 @@ def _pow(base: Any, exponent: Any) -> Node:
             product = base if product.operation == "constant" else graph.apply("mul", product, base)
         power_of: Node = product if exponent >= 0 else graph.apply("div", 1.0, product)
         return power_of
-    found: Node = bind(power, graph.primitives())(graph.node(base), exponent)
-    return found
+    node: Node = bind(power, graph.primitives())(graph.node(base), exponent)
+    return node
 
 
 def _where(condition: Any, yes: Any, no: Any) -> Node:

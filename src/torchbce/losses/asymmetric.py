@@ -30,7 +30,7 @@ MARGIN = Range(0.0, 1.0, "negatives whose probability is below it cost nothing")
 
 
 def shifted(p: Any, clip: Any) -> Any:
-    """The probability of a negative, less the margin."""
+    """Return the probability of a negative, less the margin."""
     return at_least(p - clip, 0.0)
 
 
@@ -45,7 +45,7 @@ def focus(p: Any, q: Any, y: Any, gamma_pos: Any, gamma_neg: Any, clip: Any) -> 
 
 
 def cost_with_logits(x: Any, y: Any, p: Any, q: Any, clip: Any, pos_weight: Any) -> Any:
-    """BCE with the margin."""
+    """Return BCE with the margin."""
     # An infinite logit that is right costs 0, and not 0 * inf.
     yes = where((y == 0.0) & (x == -INFINITY), 0.0, softplus(-x))
     no = where((y == 1.0) & (x == INFINITY), 0.0, softplus(x))
@@ -63,7 +63,7 @@ def asymmetric_with_logits(
 def asymmetric_with_logits_detached(
     x: Any, y: Any, gamma_pos: Any = 0.0, gamma_neg: Any = 0.0, clip: Any = 0.0, pos_weight: Any = 1.0
 ) -> Any:
-    """The same with a focusing weight that is not differentiated."""
+    """Return the loss with a focusing weight that is not differentiated."""
     p, q = sigmoid(x), sigmoid(-x)
     return stop_gradient(focus(p, q, y, gamma_pos, gamma_neg, clip)) * cost_with_logits(x, y, p, q, clip, pos_weight)
 
@@ -76,14 +76,14 @@ def cost(x: Any, y: Any, clip: Any, pos_weight: Any) -> Any:
 def asymmetric(
     x: Any, y: Any, gamma_pos: Any = 0.0, gamma_neg: Any = 0.0, clip: Any = 0.0, pos_weight: Any = 1.0
 ) -> Any:
-    """Of probabilities."""
+    """Return the loss of probabilities."""
     return focus(x, 1.0 - x, y, gamma_pos, gamma_neg, clip) * cost(x, y, clip, pos_weight)
 
 
 def asymmetric_detached(
     x: Any, y: Any, gamma_pos: Any = 0.0, gamma_neg: Any = 0.0, clip: Any = 0.0, pos_weight: Any = 1.0
 ) -> Any:
-    """Of probabilities, with a focusing weight that is not differentiated."""
+    """Return the loss of probabilities, with a focusing weight that is not differentiated."""
     return stop_gradient(focus(x, 1.0 - x, y, gamma_pos, gamma_neg, clip)) * cost(x, y, clip, pos_weight)
 
 

@@ -34,7 +34,7 @@ SLOPE_FLOOR = 9.999999960041972e-13  # float32(1e-12): torch's floor of x(1 - x)
 
 
 def bce(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
-    """-(pos_weight y log x + (1 - y) log(1 - x)), each logarithm floored at -100."""
+    """Return -(pos_weight y log x + (1 - y) log(1 - x)), each logarithm floored at -100."""
     return (y - 1.0) * at_least(log_unit(1.0, -x), LOG_FLOOR) - pos_weight * y * at_least(log_unit(0.0, x), LOG_FLOOR)
 
 
@@ -64,23 +64,23 @@ def bce_dxy(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
 
 
 def bce_defined(x: Any, y: Any) -> Any:
-    """Both lie in [0, 1]; NaN does not."""
+    """Return whether input and target lie in [0, 1]; NaN does not."""
     return (x >= 0.0) & (x <= 1.0) & (y >= 0.0) & (y <= 1.0)
 
 
 def bce_hard(x: Any, y: Any, pos_weight: Any = 1.0) -> Any:
-    """The same for a target of 0 or 1: one logarithm, of the probability that was given to it."""
+    """Return the loss of a target of 0 or 1 by one logarithm, of the probability given to it."""
     base, rest = bce_factored(x, y)
     return where(y == 1.0, -pos_weight, -1.0) * at_least(log_unit(base, rest), LOG_FLOOR)
 
 
 def bce_factored(x: Any, y: Any) -> Any:
-    """-log of the probability given to the truth."""
+    """Return -log of the probability given to the target."""
     return where(y == 1.0, 0.0, 1.0), where(y == 1.0, x, -x)
 
 
 def bce_factors(x: Any, y: Any) -> Any:
-    """Where one logarithm is enough: the target is 0 or 1 exactly."""
+    """Return whether one logarithm is enough: the target is 0 or 1 exactly."""
     return (x >= 0.0) & (x <= 1.0) & ((y == 0.0) | (y == 1.0))
 
 
@@ -165,10 +165,10 @@ def binary_cross_entropy(
     if not input.is_floating_point():
         refuse_dtype(RuntimeError, "binary_cross_entropy needs a floating-point input", input=input)
     if target.dtype != input.dtype and (target.is_floating_point() or target.is_complex()):
-        found, expected = _name(target.dtype), _name(input.dtype)
+        target_name, expected = _name(target.dtype), _name(input.dtype)
         refuse_dtype(
             RuntimeError,
-            f"Found dtype {found} but expected {expected}: write target.to(input.dtype)",
+            f"Found dtype {target_name} but expected {expected}: write target.to(input.dtype)",
             input=input,
             target=target,
         )
@@ -176,7 +176,7 @@ def binary_cross_entropy(
 
 
 def _name(dtype: torch.dtype) -> str:
-    """torch's word for a dtype in its error messages."""
+    """Return torch's name for a dtype in its error messages."""
     words = {torch.float16: "Half", torch.bfloat16: "BFloat16", torch.float32: "Float", torch.float64: "Double"}
     return words.get(dtype, str(dtype).removeprefix("torch."))
 

@@ -31,7 +31,7 @@ TORCH_BCE_WITH_LOGITS = torch.nn.functional.binary_cross_entropy_with_logits  # 
 
 
 def far_line(x: Any, no: Any, yes: Any) -> Any:
-    """The straight line that the loss approaches far from 0; an infinite logit that is right costs 0, not 0 * inf.
+    """Return the line that the loss approaches far from 0; a right infinite logit costs 0, not 0 * inf.
 
     Only an infinite one: elsewhere the line has a derivative by the target, at a hard target too.
     """

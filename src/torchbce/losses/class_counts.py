@@ -1,4 +1,4 @@
-"""Weights and biases from how often each class occurs."""
+"""Compute weights and biases from how often each class occurs."""
 
 from __future__ import annotations
 
@@ -111,14 +111,14 @@ def prior_bias(counts: Tensor, samples: int | None = None) -> Tensor:
 
 
 def effective_weight(count: Tensor, beta: float) -> Tensor:
-    """The inverse of the effective number of samples."""
+    """Return the inverse of the effective number of samples."""
     if not 0 < beta < 1:
         raise ValueError(f"beta is {beta:g}; it lies between 0 and 1, such as 0.999")
     return (1 - beta) / -torch.expm1(count * torch.log(torch.tensor(beta, dtype=torch.float64)))
 
 
 def _counted(counts: Tensor, samples: int | None) -> tuple[Tensor, int]:
-    """Positives of each class, at least 1 and at most samples - 1, and the samples."""
+    """Return the positives of each class, at least 1 and at most samples - 1, and the number of samples."""
     if samples is None:
         samples = counts.shape[0] if counts.ndim else 0
         outside = (counts < 0) | (counts > 1)

@@ -1,4 +1,4 @@
-"""What a mean over the true global batch divides by: over processes with uneven shards, and over micro-batches."""
+"""Compute the divisor of a mean over the global batch: over processes with uneven shards, and micro-batches."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def global_denominator(
         tensor(5., dtype=torch.float64)
     """
     batches = [targets] if isinstance(targets, Tensor) else list(targets)
-    kept, weighed = (_for_each(name, given, batches) for name, given in (("masks", masks), ("weights", weights)))
+    masks_of, weighed = (_for_each(name, given, batches) for name, given in (("masks", masks), ("weights", weights)))
     ignored = None if ignore_index is None else number("ignore_index", ignore_index)
     total = torch.zeros((), dtype=torch.float64, device=batches[0].device if batches else None)
-    for target, mask, weight in zip(batches, kept, weighed, strict=True):
+    for target, mask, weight in zip(batches, masks_of, weighed, strict=True):
         total = total + counted_items(target, ignored, mask, weight)
     if not (distributed.is_available() and distributed.is_initialized()):
         return total
@@ -67,7 +67,7 @@ def global_denominator(
 
 
 def counted_items(target: Tensor, ignored: float | None, mask: Tensor | None, weight: Weight) -> Tensor:
-    """How many items count, or what they weigh together if there are weights; 0-d float64."""
+    """Return the number of items that count, or their total weight if there are weights; 0-d float64."""
     if ignored is None and mask is None:
         mask = torch.ones((), dtype=torch.bool, device=target.device)
     call = LossCall(
@@ -86,7 +86,7 @@ def counted_items(target: Tensor, ignored: float | None, mask: Tensor | None, we
 def _for_each(name: str, given: Tensor | Sequence[Tensor] | None, batches: list[Tensor]) -> list[Tensor | None]:
     if given is None:
         return [None] * len(batches)
-    found = [given] if isinstance(given, Tensor) else list(given)
-    if len(found) != len(batches):
-        raise ValueError(f"there are {len(found)} {name} for {len(batches)} targets")
-    return list(found)
+    tensors = [given] if isinstance(given, Tensor) else list(given)
+    if len(tensors) != len(batches):
+        raise ValueError(f"there are {len(tensors)} {name} for {len(batches)} targets")
+    return list(tensors)

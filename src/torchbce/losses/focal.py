@@ -27,7 +27,7 @@ def focal_with_logits(
 
 
 def focal(x: Any, y: Any, gamma: Any = 0.0, alpha: Any = 1.0, rest: Any = 1.0, pos_weight: Any = 1.0) -> Any:
-    """The same of probabilities."""
+    """Return the focal loss of probabilities."""
     weight = alpha * y + rest * (1.0 - y)
     return weight * power_unit(missed(x, 1.0 - x, y), gamma) * bce(x, y, pos_weight)
 
@@ -115,7 +115,7 @@ def focal_loss(
 
 
 def negative_weight(alpha: Weight) -> Weight:
-    """The weight of negatives."""
+    """Return the weight of negatives."""
     return None if alpha is None else 1.0 - alpha
 
 

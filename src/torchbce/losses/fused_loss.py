@@ -145,12 +145,12 @@ def fused_loss(function: Callable[..., Any] | None = None, *, probabilities: boo
 
 
 def _options(function: Callable[..., Any]) -> dict[str, float]:
-    """The names of a function's options and their defaults."""
+    """Return the names of a function's options and their defaults."""
     parameters = list(inspect.signature(function).parameters.values())
     plain = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(plain) < 2 or len(plain) < len(parameters):
         raise FormulaError(f"{function.__name__} takes an input, a target and options with defaults, without * and **")
-    found = {}
+    options = {}
     for option in plain[2:]:
         if isinstance(option.default, bool) or not isinstance(option.default, int | float):
             raise FormulaError(f"option {option.name!r} of {function.__name__} needs a number as default")
@@ -158,23 +158,23 @@ def _options(function: Callable[..., Any]) -> dict[str, float]:
             raise FormulaError(
                 f"every loss has the option {option.name!r} already; call that of {function.__name__} otherwise"
             )
-        found[option.name] = float(option.default)
-    return found
+        options[option.name] = float(option.default)
+    return options
 
 
 def _read(function: Callable[..., Any]) -> tuple[Node, Node | None]:
-    """The loss and, if it is given, its derivative."""
+    """Return the loss and, if it is given, its derivative."""
     graph = Graph(Value)
     inputs = [graph.input(name) for name in inspect.signature(function).parameters]
     try:
-        found = function(*inputs)
-        parts = found if isinstance(found, tuple) else (found,)
+        result = function(*inputs)
+        parts = result if isinstance(result, tuple) else (result,)
         roots = [graph.node(part) for part in parts]
     except Exception as error:
         raise FormulaError(f"{_place(function, error)}{error}; allowed are {ALLOWED}") from error
     if len(roots) not in (1, 2) or any(root.is_condition for root in roots):
         raise FormulaError(
-            f"{function.__name__} returns the loss, or the loss and its derivative by the input; got {found}"
+            f"{function.__name__} returns the loss, or the loss and its derivative by the input; got {result}"
         )
     if all(node is not inputs[0] for node in in_order(roots[0])):
         raise FormulaError(f"{function.__name__} does not depend on its input {inputs[0].value!r}")
@@ -184,7 +184,7 @@ def _read(function: Callable[..., Any]) -> tuple[Node, Node | None]:
 
 
 def _place(function: Callable[..., Any], error: Exception) -> str:
-    """The last line of the function's own file that was being read."""
+    """Return the last line of the function's own file that was being read."""
     code = inspect.unwrap(function).__code__
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == code.co_filename]
     if not frames:

@@ -45,7 +45,7 @@ class LossModule(torch.nn.Module):
 
     @property
     def reduction(self) -> str:
-        """As torch's losses have it."""
+        """Reduction, as in torch's losses."""
         return str(self.options.get("reduction", "mean"))
 
     def forward(
@@ -62,7 +62,7 @@ class LossModule(torch.nn.Module):
 
 
 def check_names(function: Callable[..., Tensor], options: Any, module: str) -> None:
-    """Each is an option of the function that a module can keep, and none is missing."""
+    """Raise unless each option is one of the function that a module can keep, and none is missing."""
     parameters = inspect.signature(function).parameters
     for name in CALL:
         if name in options:
@@ -74,13 +74,13 @@ def check_names(function: Callable[..., Tensor], options: Any, module: str) -> N
 
 
 def options_of(module: torch.nn.Module, normalize: Normalize | None) -> Options:
-    """Those that were kept, and the call's own."""
-    kept: Options = module.options  # type: ignore[assignment]
-    return kept if normalize is None else {**kept, "normalize": normalize}
+    """Return the module's options, with the call's `normalize`."""
+    options: Options = module.options  # type: ignore[assignment]
+    return options if normalize is None else {**options, "normalize": normalize}
 
 
 def shown(module: torch.nn.Module) -> str:
-    """What differs from the plain loss."""
+    """Return the text of what differs from the plain loss."""
     shown: dict[str, object] = dict(module._buffers)
     if module.reduction != "mean":
         shown["reduction"] = module.reduction

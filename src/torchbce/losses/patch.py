@@ -1,4 +1,4 @@
-"""torch's own names for these losses, computed by ours: existing code gains without an edit."""
+"""Patch torch's own names of these losses with ours, so that existing code gains without an edit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Patch", "patch"]
 
 
 class Replacement(functools.partial[Any]):
-    """One of our losses under torch's name.
+    """A loss of ours under torch's name.
 
     Equal to the function of torch that it stands for, so that an override (`__torch_function__`, a mode) that looks it
     up in a table finds it, whether the table was made before the patch or after it. To `inspect` it is a function:
@@ -106,26 +106,28 @@ def patch() -> Patch:
         if getattr(torch.nn.functional, torchs.__name__) is not torchs:
             continue  # patched already
         new = Replacement(torchs, ours)
-        kept = [vars(module) for name, module in list(sys.modules.items()) if name.split(".")[0] == "torchbce"]
-        kept.append(vars(new))
-        for place in gc.get_referrers(torchs):
-            if not any(place is one for one in kept):
-                for owner in _owners(place):
+        own_references = [
+            vars(module) for name, module in list(sys.modules.items()) if name.split(".")[0] == "torchbce"
+        ]
+        own_references.append(vars(new))
+        for referrer in gc.get_referrers(torchs):
+            if not any(referrer is own for own in own_references):
+                for owner in _owners(referrer):
                     _replace(owner, torchs, new)
                     changed.append((owner, torchs, new))
     return Patch(changed)
 
 
-def _owners(place: object) -> list[Any]:
-    """The objects to change where this one refers to a function: itself, or those whose attributes it holds."""
-    if isinstance(place, staticmethod | tuple | dict):
-        around = gc.get_referrers(place)
-        if isinstance(place, tuple):
-            return [f for f in around if isinstance(f, FunctionType) and f.__defaults__ is place]
-        if isinstance(place, staticmethod):
-            return [owner for names in around if isinstance(names, dict) for owner in _owners(names)]
-        return [owner for owner in around if isinstance(owner, type)] or [place]
-    return [place] if isinstance(place, functools.partial | list) or hasattr(place, "__dict__") else []
+def _owners(referrer: object) -> list[Any]:
+    """Return the objects to change for a referrer to a function: itself, or those whose attributes it holds."""
+    if isinstance(referrer, staticmethod | tuple | dict):
+        referrers = gc.get_referrers(referrer)
+        if isinstance(referrer, tuple):
+            return [f for f in referrers if isinstance(f, FunctionType) and f.__defaults__ is referrer]
+        if isinstance(referrer, staticmethod):
+            return [owner for names in referrers if isinstance(names, dict) for owner in _owners(names)]
+        return [owner for owner in referrers if isinstance(owner, type)] or [referrer]
+    return [referrer] if isinstance(referrer, functools.partial | list) or hasattr(referrer, "__dict__") else []
 
 
 def _replace(owner: Any, old: Any, new: Any) -> None:

@@ -43,7 +43,7 @@ def poly1(
     rest: Any = 1.0,
     pos_weight: Any = 1.0,
 ) -> Any:
-    """The same of probabilities."""
+    """Return the Poly-1 loss of probabilities."""
     m = missed(x, 1.0 - x, y)
     weight = alpha * y + rest * (1.0 - y)
     return weight * power_unit(m, gamma) * (bce(x, y, pos_weight) + epsilon * m)

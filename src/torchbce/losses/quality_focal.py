@@ -24,7 +24,7 @@ def quality_focal_with_logits(x: Any, y: Any, beta: Any = 0.0) -> Any:
 
 
 def quality_focal(x: Any, y: Any, beta: Any = 0.0) -> Any:
-    """The same of probabilities."""
+    """Return the quality focal loss of probabilities."""
     return power_unit(abs((1.0 - y) * x - y * (1.0 - x)), beta) * bce(x, y, 1.0)
 
 

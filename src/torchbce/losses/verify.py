@@ -1,4 +1,4 @@
-"""verify: is the derivative of a loss right, and do the fused kernels agree with it?"""
+"""Verify the derivative of a loss, and that the fused kernels agree with it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether all are within their limits."""
+        """Return whether all errors are within their limits."""
         return self.by_autograd <= BY_AUTOGRAD and self.by_differences <= BY_DIFFERENCES and self.fused <= IN_FLOAT32
 
     def __str__(self) -> str:
@@ -125,7 +125,7 @@ def _by_autograd(loss: FusedLoss, x: Tensor, y: Tensor, constants: tuple[float, 
 
 
 def _by_differences(loss: FusedLoss, x: Tensor, y: Tensor, constants: tuple[float, ...]) -> Tensor:
-    """Of fourth order: an error of about STEP^4."""
+    """Return the derivative by differences of fourth order, with an error of about STEP^4."""
     room = torch.minimum(x, 1 - x) if loss.loss.checks_input else x.abs().clamp(min=0.01)
     h = STEP * room
     near, far = (_values(loss, x + k * h, y, constants) - _values(loss, x - k * h, y, constants) for k in (1, 2))
@@ -133,7 +133,7 @@ def _by_differences(loss: FusedLoss, x: Tensor, y: Tensor, constants: tuple[floa
 
 
 def _error(found: Tensor, expected: Tensor) -> float:
-    """The largest difference beside the value; where values are small, beside a thousandth of the largest."""
+    """Return the largest difference relative to the value, or where it is small to a thousandth of the largest."""
     if not len(expected):
         return 0.0
     size = expected.abs().clamp(min=1e-3 * expected.abs().max().item())

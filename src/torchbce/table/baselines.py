@@ -12,9 +12,9 @@ from torchbce.table.columns.background import filled
 from torchbce.table.columns.columns import FittedColumn, levels_of, number_count
 from torchbce.table.encoded import EncodedTable
 
-MAX_ROWS = 200_000  # more teach a linear model nothing, and take minutes
+MAX_ROWS = 200_000  # more rows do not improve a linear model, and take minutes
 MAX_CELLS = 10_000_000  # numbers and codes that logistic regression learns from
-WORK = 200_000_000  # of them, in all its steps: some seconds
+WORK = 200_000_000  # of them, in all steps: a few seconds
 STEPS = 40, 1000  # at least and at most
 MAX_LEVELS = 255  # of a categorical column, that scikit-learn's trees can take
 
@@ -23,7 +23,7 @@ Predict = Callable[[np.ndarray], np.ndarray]  # encoded rows without unknown cel
 
 
 def base_rate(rate: float) -> Predict:
-    """Return what always answers the base rate."""
+    """Return a predictor that always answers the base rate."""
     return lambda rows: np.full(len(rows), np.log(rate / (1 - rate)))
 
 
@@ -36,21 +36,21 @@ def logistic_sample(train: EncodedTable, seed: int) -> EncodedTable:
 
 
 def logistic_regression(train: EncodedTable) -> Predict:
-    """Fit scikit-learn's, with its defaults, codes one-hot.
+    """Fit scikit-learn's logistic regression with its defaults, codes one-hot.
 
-    Of a large table it takes fewer rows, and steps until it has converged or has taken some seconds.
+    Of a large table it takes fewer rows, and fewer steps, so that it ends within seconds.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     rows, columns = filled(train.rows), train.columns
-    some = slice(None, None, -(-rows.size // MAX_CELLS) or 1)
-    inputs = _one_hot(rows[some], columns)
+    sample = slice(None, None, -(-rows.size // MAX_CELLS) or 1)
+    inputs = _one_hot(rows[sample], columns)
     steps = min(max(WORK // max(inputs.size, 1), STEPS[0]), STEPS[1])
     model = LogisticRegression(max_iter=steps)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # after so many steps it is near enough to compare with
-        model.fit(inputs, train.y[some], None if train.weight is None else train.weight[some])
+        warnings.simplefilter("ignore", ConvergenceWarning)  # after these steps it is close enough for a comparison
+        model.fit(inputs, train.y[sample], None if train.weight is None else train.weight[sample])
     return lambda others: np.asarray(model.decision_function(_one_hot(others, columns)))
 
 
@@ -61,7 +61,7 @@ def boosting(train: EncodedTable, seed: int) -> Predict:
     numbers, levels = number_count(train.columns), levels_of(train.columns)
 
     def inputs(rows: np.ndarray) -> np.ndarray:
-        """Levels stand by how frequent they are; those beyond the most that it takes become one."""
+        """Return float64 inputs; levels, which are ordered by frequency, beyond MAX_LEVELS become one."""
         wide = rows.astype(np.float64)
         wide[:, numbers:] = np.where(wide[:, numbers:] >= MAX_LEVELS, 0, wide[:, numbers:])
         return wide

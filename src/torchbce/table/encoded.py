@@ -13,7 +13,7 @@ from torchbce.table.columns.infer import fit_encoders
 
 @dataclass(frozen=True)
 class EncodedTable:
-    """Rows (N, inputs), float32, as `encode` gives them of `columns`, NaN where a cell is unknown."""
+    """Rows (N, inputs), float32, encoded by `columns`, NaN where a cell is unknown; targets and weights."""
 
     columns: list[FittedColumn]
     rows: np.ndarray
@@ -22,7 +22,7 @@ class EncodedTable:
 
     @classmethod
     def fit(cls, examples: Dataset) -> EncodedTable:
-        """Fit the columns on examples, and encode these."""
+        """Fit the columns on examples, and encode the examples."""
         columns = fit_encoders(
             examples.frame, examples.kinds, examples.name, examples.decimal, examples.dates, examples.weight
         )
@@ -30,7 +30,7 @@ class EncodedTable:
 
     @classmethod
     def of(cls, examples: Dataset, columns: list[FittedColumn]) -> EncodedTable:
-        """Encode examples by columns that are fitted already."""
+        """Encode examples by fitted columns."""
         return cls(columns, encode(examples.frame, columns, examples.name), examples.y, examples.weight)
 
     def __len__(self) -> int:

@@ -14,12 +14,12 @@ from torchbce.table import baselines
 from torchbce.table.ensemble.calibration import bce
 from torchbce.table.importance import Importance
 
-FEWEST_CLUSTERS = 10  # groups, from which errors can allow for them
+FEWEST_CLUSTERS = 10  # groups needed for errors that allow for them
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The loss of a baseline on the same rows, and how much more than the model's: mean and standard error."""
+    """Loss of a baseline on the same rows, and its excess over the model's: mean and standard error."""
 
     name: str
     bce: float

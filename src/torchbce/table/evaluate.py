@@ -20,13 +20,13 @@ from torchbce.table.estimate import Estimate
 from torchbce.table.importance import WORTH, importances, permutation_increase, rows_seen
 from torchbce.table.model import Model
 
-Baselines = dict[str, Callable[[], Predict]]  # by name, each of them not fitted yet
-Part = tuple[np.ndarray, EncodedTable]  # some rows: their numbers in the table, from 1, and what they are
+Baselines = dict[str, Callable[[], Predict]]  # functions that fit a baseline, by its name
+Part = tuple[np.ndarray, EncodedTable]  # numbers of rows in the table, from 1, and the encoded rows
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An estimate without importances, and by column the increase of the loss of some of its rows.
+    """An estimate without importances, and by column the increase of the loss of a sample of its rows.
 
     weight: of those rows.
     """
@@ -61,8 +61,12 @@ class Evaluation:
             if values is not None:
                 form[name] = Array(count, torch.from_numpy(values).dtype)
         others_form = {name: Array(count, torch.float64) for name in baselines}
-        some = Array((weight.numel() if isinstance(weight, torch.Tensor) else 0,), torch.float64)
-        require(state, {"arrays": form, "others": others_form, "increase": Values(some), "weight": some}, "fold")
+        sample_form = Array((weight.numel() if isinstance(weight, torch.Tensor) else 0,), torch.float64)
+        require(
+            state,
+            {"arrays": form, "others": others_form, "increase": Values(sample_form), "weight": sample_form},
+            "fold",
+        )
         if not np.array_equal(state["arrays"]["rows"].numpy(), numbers):
             raise ValueError("the fold is of other rows")
         arrays, others, increase = (
@@ -96,8 +100,8 @@ def evaluate(
         inputs = filled(table.rows)
         for name, answer in predict.items():
             others[name].append(answer(inputs))
-        here = sample[(sample >= first) & (sample < first + len(table))] - first
-        sampled.append(table.select(model.columns).take(here))
+        positions = sample[(sample >= first) & (sample < first + len(table))] - first
+        sampled.append(table.select(model.columns).take(positions))
         numbers.append(rows)
         tables.append((table.y, table.weight))
         first += len(table)
@@ -113,6 +117,6 @@ def evaluate(
         importances=[],
     )
     callbacks.begin(WORTH)
-    rows, targets = (np.concatenate([getattr(some, name) for some in sampled]) for name in ("rows", "answers"))
-    weight = np.concatenate([np.ones(len(some)) if some.weight is None else some.weight for some in sampled])
+    rows, targets = (np.concatenate([getattr(part, name) for part in sampled]) for name in ("rows", "answers"))
+    weight = np.concatenate([np.ones(len(part)) if part.weight is None else part.weight for part in sampled])
     return Evaluation(estimate, permutation_increase(model, rows, targets, seed), weight)

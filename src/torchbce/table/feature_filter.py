@@ -1,6 +1,6 @@
 """Filter the columns of wide tables by a test against the target, on the training rows alone.
 
-With columns by the hundreds and rows by the thousands a network learns the noise of all the others by heart. Each
+With hundreds of columns and thousands of rows a network fits the noise of columns that say nothing. Each
 column is cut at quantiles and tested by chi-square; by Benjamini and Hochberg one kept column in ten may be noise.
 """
 
@@ -21,9 +21,9 @@ def informative(columns: list[np.ndarray], target: np.ndarray) -> np.ndarray:
     p = np.array([_p_value(column, target) for column in columns])
     order = np.argsort(p)
     passing = np.flatnonzero(p[order] <= RATE * np.arange(1, len(p) + 1) / len(p))
-    kept = max(FEWEST, int(passing[-1]) + 1 if len(passing) else 0)
+    count = max(FEWEST, int(passing[-1]) + 1 if len(passing) else 0)
     chosen = np.zeros(len(p), bool)
-    chosen[order[:kept]] = True
+    chosen[order[:count]] = True
     return chosen
 
 

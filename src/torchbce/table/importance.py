@@ -1,7 +1,7 @@
 """Permutation importance: the increase of the loss of held-out rows when a column's values are exchanged between rows.
 
-In nats per item, with a standard error over the rows (Breiman, 2001; Fisher, Rudin and Dominici, 2019). Of columns that
-say the same, each alone looks worth little.
+In nats per item, with a standard error over the rows (Breiman, 2001; Fisher, Rudin and Dominici, 2019). Of columns with
+the same information, each alone looks unimportant.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torchbce.table.columns.columns import inputs_of
 from torchbce.table.ensemble.calibration import bce
 from torchbce.table.model import Model
 
-ROWS = 5_000  # that the worth of columns is seen on, at most
+ROWS = 5_000  # rows that importance is measured on, at most
 FEWEST = 100
 WORTH = "worth of the columns"  # the stage
 REPEATS = 3
-WORK = 50_000_000  # inputs that the network reads for it: some seconds, from 57 columns on with fewer rows
+WORK = 50_000_000  # inputs that the network reads: a few seconds, from 57 columns on with fewer rows
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,24 @@ class Importance:
 
 
 def rows_seen(model: Model, most: int) -> int:
-    """Return on how many rows, at most `most`, importance is measured: each is read once for every column."""
+    """Return the number of rows, at most `most`, to measure importance on: each is read once for every column."""
     inputs = inputs_of(model.columns)
     reads = REPEATS * len(inputs) * sum(map(len, inputs.values()))
     return min(most, max(WORK // max(reads, 1), FEWEST))
 
 
 def permutation_increase(model: Model, encoded: np.ndarray, answers: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Return by column how much each row's loss increases, a mean over some exchanges."""
+    """Return by column the increase of each row's loss, a mean over several exchanges."""
     generator = np.random.default_rng(seed)
     increase = {}
     with model.ensemble.prepared() as logits:
         before = bce(logits(encoded), answers)
         for column, inputs in inputs_of(model.columns).items():
             look()
-            mixed = np.tile(encoded, (REPEATS, 1))
+            exchanged = np.tile(encoded, (REPEATS, 1))
             order = np.concatenate([generator.permutation(len(encoded)) for _ in range(REPEATS)])
-            mixed[:, inputs] = encoded[order][:, inputs]
-            after = bce(logits(mixed), np.tile(answers, REPEATS))
+            exchanged[:, inputs] = encoded[order][:, inputs]
+            after = bce(logits(exchanged), np.tile(answers, REPEATS))
             increase[column] = after.reshape(REPEATS, -1).mean(0) - before
     return increase
 

@@ -29,12 +29,12 @@ from torchbce.table.task import Fit, OnFold, Task
 
 SMALL = 10_000  # rows, below which every row is predicted out of fold
 FOLDS, SHARE = 5, 0.2
-SAMPLE = 100_000  # training rows that pictures are made of, at most
+SAMPLE = 100_000  # training rows for plots, at most
 
 
 @dataclass(frozen=True)
 class MemoryTable:
-    """The rows that the model that is kept learns from, and how the estimate is made.
+    """Training rows of the final model, and the test rows or splits of the estimate.
 
     test_rows: numbers of the test rows, from 1. splits: of `train`, for cross-validation; empty without it.
     """
@@ -63,7 +63,7 @@ class MemoryTable:
         return joined([part.estimate for part in parts], worth)
 
     def _fold(self, number: int, options: UserOptions, seed: int, callbacks: Callbacks, *, compare: bool) -> Evaluation:
-        """Train a model on a fold's rows, and evaluate it on those kept from it; or load what was evaluated before."""
+        """Train a model on a fold's training rows and evaluate it on the others; or load a saved evaluation."""
         checkpointer = callbacks.checkpointer.scoped(f"fold-{number}")
         train, aside = self.splits[number - 1]
         rest, most = self.train.of(aside), -(-ROWS // len(self.splits))
@@ -154,11 +154,11 @@ def _counts(examples: Dataset) -> RowCounts:
 
 
 def _dropped_of_folds(examples: Dataset, count: int, splits: list[Split]) -> list[str]:
-    """Return the message about rows that would be predicted if rows had no groups."""
+    """Return the message about rows that are not predicted because of their groups."""
     if examples.times is None:
         return []
-    predicted, would = (sum(len(aside) for _, aside in some) for some in (splits, by_time(examples, count)))
-    return left_out_of_folds(would - predicted)
+    predicted, without_groups = (sum(len(aside) for _, aside in s) for s in (splits, by_time(examples, count)))
+    return left_out_of_folds(without_groups - predicted)
 
 
 def _evaluated(

@@ -28,7 +28,7 @@ from torchbce.table.splits.splits import member_splits
 if TYPE_CHECKING:
     import polars as pl
 
-FEWEST_OF_A_CLASS = 10  # rows, below which a figure of a model's worth is chance
+FEWEST_OF_A_CLASS = 10  # rows, below which a model's estimated loss is chance
 
 
 class NoAnswer(InputError):
@@ -37,16 +37,16 @@ class NoAnswer(InputError):
 
 @dataclass(frozen=True)
 class Model:
-    """Rows of a table to logits."""
+    """Map rows of a table to logits."""
 
     columns: list[FittedColumn]
     ensemble: Ensemble
 
     def logits(self, table: pl.DataFrame, rows: FileRows) -> np.ndarray:
-        """Return one per row, float64; where a cell is unknown, of the mean over the training rows' values.
+        """Return a logit per row, float64; with an unknown cell, of the mean probability over training rows' values.
 
         Raises:
-            NoAnswer: one of them is not finite, which those of a finished training are.
+            NoAnswer: a logit is not finite, as a finished training's are.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             logits = self.ensemble.logits(encode(table, self.columns, rows))
@@ -62,7 +62,7 @@ class Model:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model, how it was trained, and the columns that were left out as they say nothing of the target.
+    """A model, how it was trained, and the columns that were left out as unrelated to the target.
 
     unused: rows that no member learnt from or was judged by, as their groups are on both sides of a border in time.
     """
@@ -86,8 +86,8 @@ def fit_model(
 ) -> TrainedModel:
     """Train on examples and nothing else; `encoded` are their rows.
 
-    `splits`: which rows the members learn from and which they are judged by, by default folds. `start`: a model to go
-    on with, by whose columns the rows are encoded.
+    `splits`: which rows the members learn from and which they are judged by, by default folds. `start`: a model
+    to continue with, by whose columns the rows are encoded.
     """
     used, screened = (encoded, {}) if start is not None else _screened(encoded, examples)
     config = default_config(len(examples), options)
@@ -119,5 +119,5 @@ def _screened(encoded: EncodedTable, examples: Dataset) -> tuple[EncodedTable, d
     # In float64, as float32 would tie values that differ.
     values = [filled(column.encode(examples.frame, examples.name)[0]) for column in columns]
     keep = informative(values, examples.y)
-    others = {c.name: "no sign of use in the training rows" for c, kept in zip(columns, keep, strict=True) if not kept}
-    return encoded.select([c for c, kept in zip(columns, keep, strict=True) if kept]), others
+    others = {c.name: "no sign of use in the training rows" for c, use in zip(columns, keep, strict=True) if not use}
+    return encoded.select([c for c, use in zip(columns, keep, strict=True) if use]), others

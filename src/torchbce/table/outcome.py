@@ -13,7 +13,7 @@ from torchbce.table.model import FEWEST_OF_A_CLASS, TrainedModel
 
 
 class RowCounts(NamedTuple):
-    """Rows of a part of a table. base_rate: by weight."""
+    """Counts of the rows of a part of a table. base_rate: by weight."""
 
     rows: int
     ones: int
@@ -21,13 +21,13 @@ class RowCounts(NamedTuple):
 
     @property
     def rarer(self) -> int:
-        """Return the rows of the rarer class."""
+        """Return the number of rows of the rarer class."""
         return min(self.ones, self.rows - self.ones)
 
 
 @dataclass(frozen=True)
 class Outline:
-    """A table, and what is done with its rows.
+    """Description of a table, and of the use of its rows.
 
     train_rows: to learn from, with those that choose the epoch of a packed table, which are not in `train`. test_file:
     that the test rows are from, if it is another. folds: 0 without cross-validation. dropped: messages about rows that
@@ -49,7 +49,7 @@ class Outline:
 
     @property
     def known(self) -> dict[str, object]:
-        """Return what has to be the same in all processes, by the names that a user knows."""
+        """Return what has to be the same in all processes, by names for users."""
         return {
             "the number of rows": self.whole.rows,
             "the kind of the columns": ", ".join(f"{name} {kind}" for name, kind in self.kinds.items()),
@@ -59,7 +59,7 @@ class Outline:
 
     @property
     def is_reliable(self) -> bool:
-        """Return whether the estimate has rows enough of both classes to say how good a model is."""
+        """Return whether the estimate has enough rows of both classes to judge a model."""
         return (self.test or self.train).rarer >= FEWEST_OF_A_CLASS
 
 
@@ -67,7 +67,7 @@ class Outline:
 class Outcome:
     """A trained model and its estimate, None without rows kept aside.
 
-    sample: encoded training rows, for pictures. reading: the share of the time that training waited for rows, None in
+    sample: encoded training rows, for plots. reading: the share of the time that training waited for rows, None in
     memory.
     """
 

@@ -34,7 +34,7 @@ from torchbce.table.task import Fit, OnFold, Task
 
 @dataclass(frozen=True)
 class PackedTable:
-    """Packed rows to learn from, to choose the epoch by, and to estimate on."""
+    """Packed training, validation and test rows."""
 
     stream: Stream
 
@@ -70,7 +70,7 @@ class PackedTable:
 
 
 def _decoded(stored: Stored, training: EncodedTable, network: TableNetwork) -> Iterator[Part]:
-    """Give packed rows window by window, as they were encoded."""
+    """Yield packed rows window by window, as they were encoded."""
     for window in stored.in_order():
         weight = None if window.rows.weight is None else window.rows.weight.double().numpy()
         answers = window.rows.target.numpy().astype(np.uint8)
@@ -87,14 +87,14 @@ def prepare(
     cache: Path,
     on_rows: Callable[[int, int | None], object] | None,
 ) -> Task:
-    """Pack the table, by the first process if there are several, all of which see the same; see `prepare_stream`."""
+    """Pack the table, in the first process if there are several with the same files; see `prepare_stream`."""
 
     def pack() -> Stream:
         return prepare_stream(names, roles, held, seed=seed, pieces=PIECES, format=format, place=cache, on_rows=on_rows)
 
     if processes.world_size() > 1:
         given = {"table": names} | ({} if held.file is None else {"test table": [held.file]})
-        seen = processes.in_all(lambda: {what: sampled(expand_names(some)) for what, some in given.items()})
+        seen = processes.in_all(lambda: {what: sampled(expand_names(files)) for what, files in given.items()})
         processes.require_same({f"the content of the {what}": content for what, content in seen.items()})
     return _task(processes.first_then_rest(pack), held.file)
 

@@ -1,4 +1,4 @@
-"""Partial dependence: the mean answer of a model as one column varies, the others left as they are (Friedman, 2001)."""
+"""Partial dependence: a model's mean probability as one column varies and the others do not (Friedman, 2001)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class PartialDependence:
 
 
 def partial_dependence(model: Model, encoded: np.ndarray, name: str, seed: int) -> PartialDependence:
-    """Compute it of one column that the model uses; a number that is also a category varies as both."""
-    some = encoded
-    if len(some) > ROWS:
-        some = some[np.random.default_rng(seed).choice(len(some), ROWS, replace=False)]
+    """Compute the dependence on a column that the model uses; a number that is also a category varies as both."""
+    sample = encoded
+    if len(sample) > ROWS:
+        sample = sample[np.random.default_rng(seed).choice(len(sample), ROWS, replace=False)]
     own = [column for column in model.columns if column.name == name]
     numeric = next((column for column in own if isinstance(column, NumericColumn)), None)
     inputs = inputs_of(model.columns)[name]
@@ -42,7 +42,7 @@ def partial_dependence(model: Model, encoded: np.ndarray, name: str, seed: int) 
         donors = []
     rows = []
     for i in range(len(values)):
-        changed = some.copy()
+        changed = sample.copy()
         if donors:
             changed[:, inputs] = encoded[donors[i], inputs]
         else:

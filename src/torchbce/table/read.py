@@ -1,4 +1,4 @@
-"""A table in memory to learn from: its target, and what a user says of the rows, before anything is fitted on them."""
+"""Read a table to learn from into memory: columns, target, weights, groups and times, before anything is fitted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from torchbce.table.splits.groups import group_numbers, same_numbers
 
 @dataclass(frozen=True)
 class TableInfo:
-    """A dataset to learn from, and what was found about its table."""
+    """A dataset to learn from, with its target, the columns left out and notes on the table."""
 
     dataset: Dataset
     target: Target

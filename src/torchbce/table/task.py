@@ -1,4 +1,4 @@
-"""A task: a table that is read and split, in memory or packed, and all that is known before training."""
+"""A training task: a table that is read and split, in memory or packed, and its description."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from torchbce.table.estimate import Estimate
 from torchbce.table.model import TrainedModel
 from torchbce.table.outcome import Outline
 
-OnFold = Callable[[int, float], object]  # with the number of a fold and the loss of the rows kept from its model
+OnFold = Callable[[int, float], object]  # called with a fold's number and the loss of its held-out rows
 
 
 @dataclass(frozen=True)
 class Fit:
     """A trained model, and its loss on all training rows.
 
-    training: encoded rows for baselines, all or a sample if packed. sample: the model's inputs of some training rows,
-    for pictures. test_logits: of a packed table. reading: the share of the time that training waited for rows, None in
-    memory.
+    training: encoded rows for baselines, all or a sample if packed. sample: the model's inputs of a sample of the
+    training rows, for plots. test_logits: of a packed table. reading: the share of the time that training waited for
+    rows, None in memory.
     """
 
     trained: TrainedModel
@@ -36,9 +36,9 @@ class Fit:
 
 
 class TaskTable(Protocol):
-    """A table that is ready to be trained on; without folds or test rows there is no such estimate."""
+    """A table that is ready to be trained on; an estimate is None without folds or test rows."""
 
-    def config(self, options: UserOptions) -> EnsembleConfig: ...  # of the model that is kept
+    def config(self, options: UserOptions) -> EnsembleConfig: ...  # of the final model
 
     def cross_validate(
         self, options: UserOptions, seed: int, *, compare: bool, on_fold: OnFold | None, callbacks: Callbacks
@@ -51,9 +51,9 @@ class TaskTable(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained on. digests: of the content of the files that were read, by their names.
+    """A table to train on. digests: of the content of the files that were read, by their names.
 
-    known: what has to be the same in all processes, besides the options, by the names that a user knows.
+    known: what has to be the same in all processes, besides the options, by names for users.
     """
 
     table: TaskTable

@@ -1,4 +1,4 @@
-"""Train on a task: estimate by folds, fit the model that is kept, estimate on test rows."""
+"""Train on a task: estimate by folds, fit the final model, estimate on test rows."""
 
 from __future__ import annotations
 

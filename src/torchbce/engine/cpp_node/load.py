@@ -55,4 +55,4 @@ def _file() -> Path | None:
         return folder / name
     package = importlib.util.find_spec(PACKAGE)
     places = [] if package is None else package.submodule_search_locations or []
-    return next((file for place in places if (file := Path(place) / name).exists()), None)
+    return next((file for folder in places if (file := Path(folder) / name).exists()), None)

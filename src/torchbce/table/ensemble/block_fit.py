@@ -1,4 +1,4 @@
-"""Training an ensemble on packed rows: the same networks, choice of an epoch and scaling as in memory.
+"""Train an ensemble on packed rows: the same networks, choice of an epoch and scaling as in memory.
 
 All networks learn from the same rows in the same order and are judged by the same others; boosted trees need the rows
 in memory and are left out.

@@ -1,6 +1,6 @@
-"""Slope and shift of logits that fit them to the truth (Platt, 1999), and whether that helps on rows of their own.
+"""Calibrate logits by slope and shift (Platt, 1999), if that helps on rows of their own.
 
-Epochs are chosen by what is left after scaling, scale is mended afterwards: "refine, then calibrate" (Berta,
+Epochs are chosen by the loss after scaling, and logits are scaled afterwards: "refine, then calibrate" (Berta,
 Holzmueller, Jordan and Bach, 2025).
 """
 
@@ -12,9 +12,9 @@ import numpy as np
 
 STEPS = 50  # of Newton's method; a handful is enough where there is a solution
 PRECISION = 1e-9
-FLAT = 1e12  # a condition number beyond is of a cost that has no single lowest point
+FLAT = 1e12  # a condition number beyond means that the cost has no single minimum
 FOLDS = 5
-TOO_STEEP = 20.0  # a slope beyond is of classes that can be told apart without error
+TOO_STEEP = 20.0  # a slope beyond means that the classes are separable without error
 
 
 class Scaling(NamedTuple):
@@ -38,7 +38,7 @@ class Calibration(NamedTuple):
     after: float
 
     def summary(self) -> str:
-        """Say what the scaling does to the rows that the epoch was chosen by."""
+        """Describe the effect of the scaling on the rows that the epoch was chosen by."""
         slope, shift = self.scaling
         if self.scaling == AS_IT_IS:
             return "logits stay as they are: scaling them gains nothing on rows that it was not fitted on"
@@ -61,9 +61,9 @@ def fit_scaling(logits: np.ndarray, target: np.ndarray, weight: np.ndarray | Non
         if not np.linalg.cond(curvature) < FLAT:
             return AS_IT_IS
         step = np.linalg.solve(curvature, gradient)
-        while (reached := cost(best - step)) > least and np.abs(step).max() > PRECISION:
+        while (after := cost(best - step)) > least and np.abs(step).max() > PRECISION:
             step = step / 2  # a full step may go too far
-        best, least = best - step, min(reached, least)
+        best, least = best - step, min(after, least)
         if np.abs(step).max() <= PRECISION:
             return Scaling(*best.tolist()) if 0 < best[0] < TOO_STEEP else AS_IT_IS
     return AS_IT_IS

@@ -18,7 +18,7 @@ from torchbce.table.network.compiled import compiled, encoded
 from torchbce.table.network.table_network import TableNetwork
 from torchbce.table.trees.boosted import BoostedTrees
 
-ROWS = 65_536  # encoded at a time
+ROWS = 65_536  # rows encoded at a time
 BATCH = 512  # rows that go through a network together: their numbers stay in the caches
 
 
@@ -43,37 +43,39 @@ class Ensemble:
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
-        """Give `logits` for many calls: compiled networks with many levels take longer to set up than some rows."""
+        """Yield `logits` for many calls: compiled networks with many levels take long to set up."""
         with one_blas_thread(), ThreadPoolExecutor(torch.get_num_threads()) as threads:
             factory = [compiled(network, Optimizer(), batch=BATCH, seed=0) for network in self.networks]
 
-            def part(some: np.ndarray) -> np.ndarray:
-                ready = encoded(some, self.networks[0])  # all have the same pieces
-                found = list(threads.map(lambda machine: machine.outputs(ready).numpy(), factory))
-                logits = mean_logits(np.concatenate(found, 1))
+            def part(chosen_rows: np.ndarray) -> np.ndarray:
+                ready = encoded(chosen_rows, self.networks[0])  # all have the same pieces
+                outputs = list(threads.map(lambda machine: machine.outputs(ready).numpy(), factory))
+                logits = mean_logits(np.concatenate(outputs, 1))
                 if self.trees:
-                    of_trees = threads.map(lambda trees: trees.logits(torch.from_numpy(some)).numpy(), self.trees)
+                    of_trees = threads.map(
+                        lambda trees: trees.logits(torch.from_numpy(chosen_rows)).numpy(), self.trees
+                    )
                     logits = blend(logits, mean_logits(np.stack(list(of_trees), 1)), self.tree_weight)
                 return self.scaling.of(logits)
 
             def logits(rows: np.ndarray) -> np.ndarray:
-                found = np.empty(len(rows))
-                lacking = np.isnan(rows).any(1)
-                for chosen in _parts(~lacking, ROWS):
-                    found[chosen] = part(rows[chosen])
-                for chosen in _parts(lacking, ROWS // COUNT):
+                results = np.empty(len(rows))
+                incomplete = np.isnan(rows).any(1)
+                for chosen in _parts(~incomplete, ROWS):
+                    results[chosen] = part(rows[chosen])
+                for chosen in _parts(incomplete, ROWS // COUNT):
                     assert self.background is not None, "unknown cells, and no values for them"
                     several = part(averaged_over(rows[chosen], self.background))
-                    found[chosen] = mean_logits(several.reshape(len(chosen), -1))
-                return found
+                    results[chosen] = mean_logits(several.reshape(len(chosen), -1))
+                return results
 
             yield logits
 
 
 def _parts(chosen: np.ndarray, size: int) -> list[np.ndarray]:
-    """Return the numbers of the chosen rows, so many at a time."""
-    places = np.flatnonzero(chosen)
-    return [places[first : first + size] for first in range(0, len(places), size)]
+    """Return the numbers of the chosen rows, at most `size` at a time."""
+    numbers = np.flatnonzero(chosen)
+    return [numbers[first : first + size] for first in range(0, len(numbers), size)]
 
 
 def mean_logits(logits: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Training an ensemble on rows in memory: networks and trees, one epoch for all, blended and calibrated.
+"""Train an ensemble on rows in memory: networks and trees, one epoch for all, blended and calibrated.
 
 Each member is judged by rows that it has not learnt from; together these are as many as there are, so the choice of an
 epoch costs little bias. Members run on threads of their own, each deterministic for itself: the same seed gives the
@@ -51,7 +51,7 @@ def fit_ensemble(
 ) -> EnsembleFit:
     """Train one member for each split, which says the numbers of its training and of its validation rows.
 
-    `start`: networks to go on with instead of new ones. `enough`: whether there are enough rows for a baseline.
+    `start`: networks to continue with instead of new ones. `enough`: whether there are enough rows for a baseline.
 
     Raises:
         InputError: a loss that is not finite; a device that is not there.
@@ -89,14 +89,16 @@ def _blended_and_calibrated(
     blended = calibration = None
     if trees:
         aside = [member.split.valid.numpy() for member in members[: len(trees)]]
-        outputs = [some.logits(torch.from_numpy(data.rows[own])) for some, own in zip(trees, aside, strict=True)]
+        outputs = [
+            tree_set.logits(torch.from_numpy(data.rows[own])) for tree_set, own in zip(trees, aside, strict=True)
+        ]
         row = np.searchsorted(validation.rows, np.concatenate(aside))
         of_trees = pool_logits(np.concatenate(outputs), row, len(validation.rows))
         blended = fit_blend(logits, of_trees, validation.target, weight)
         logits = blend(logits, of_trees, blended.tree_weight)
         used = trees if blended.tree_weight else []
         ensemble = Ensemble(networks, trees=used, tree_weight=blended.tree_weight)
-    if validation.by_all:  # the mean of several is less sure of itself than each: what scales one does not fit it
+    if validation.by_all:  # the mean of several members is less confident than each: it needs another scaling
         calibration = calibrate(logits, validation.target, weight, seed)
         ensemble = replace(ensemble, scaling=calibration.scaling)
     return EnsembleFit(

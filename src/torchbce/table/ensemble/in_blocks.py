@@ -1,4 +1,4 @@
-"""Rows packed on disk: all networks learn from the same shuffled windows of blocks, each batch cut into lanes.
+"""Train on rows packed on disk: all networks learn from the same shuffled windows, each batch cut into lanes.
 
 All processes take every step together and so have the same state at all times; the first saves it.
 """
@@ -33,7 +33,7 @@ from torchbce.table.packed.stored import Stored, Window
 
 Value = TypeVar("Value")
 
-BLOCKS = 8  # that are evaluated at a time
+BLOCKS = 8  # blocks evaluated at a time
 TOGETHER = 32  # steps between looks at the clock and for signals
 SHOWN = 5  # rows of a batch that an error names
 
@@ -111,7 +111,7 @@ class LanesInBlocks:
             self._done += 1
 
     def _learning_rates(self, step: int, count: int) -> list[float]:
-        """Return those of the next steps, the same in all processes although their clocks differ."""
+        """Return the rates of the next steps, the same in all processes although their clocks differ."""
 
         def rates() -> list[float]:
             return self.schedule.rates(step, count).tolist()
@@ -120,8 +120,8 @@ class LanesInBlocks:
 
     def _named(self, window: Window, batch: Tensor) -> str:
         """Name a batch and some of its rows, for an error."""
-        some = ", ".join(map(str, sorted(window.numbers[batch.numpy()])[:SHOWN]))
-        return f"batch {self.crews[0].first.steps % self.steps:,}, of the rows {some}, ..."
+        numbers = ", ".join(map(str, sorted(window.numbers[batch.numpy()])[:SHOWN]))
+        return f"batch {self.crews[0].first.steps % self.steps:,}, of the rows {numbers}, ..."
 
     def validation_logits(self, epoch: int) -> np.ndarray:
         logits = np.concatenate(for_each_window(self.valid, lambda rows: logits_of(self.crews, rows)))
@@ -188,7 +188,7 @@ class LanesInBlocks:
 
 
 def for_each_window(part: Stored, evaluate: Callable[[Rows], Value]) -> list[Value]:
-    """Return what `evaluate` makes of each window of a part, in order; each process does some windows."""
+    """Return the results of `evaluate` on each window of a part, in order; each process does a share of them."""
     count = part.layout.blocks_within(BLOCKS)
     windows = list(range(-(-part.blocks // count)))
     values = {}
@@ -199,9 +199,9 @@ def for_each_window(part: Stored, evaluate: Callable[[Rows], Value]) -> list[Val
     return processes.gather_shared(values)
 
 
-def weight_of(rows: Rows, some: Tensor) -> float:
-    """Return the weight of some rows together."""
-    return float(len(some)) if rows.weight is None else float(rows.weight[some.long()].sum(dtype=torch.float64))
+def weight_of(rows: Rows, chosen: Tensor) -> float:
+    """Return the total weight of the chosen rows."""
+    return float(len(chosen)) if rows.weight is None else float(rows.weight[chosen.long()].sum(dtype=torch.float64))
 
 
 def logits_of(crews: list[DataParallelStep], rows: Rows) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Rows in memory: members side by side, each on other rows of the table and on a thread of its own.
+"""Train on rows in memory: members side by side, each on other rows of the table and on its own thread.
 
 Under torchrun each process trains some of the members; what all need to know of an epoch is gathered after it.
 """
@@ -85,7 +85,7 @@ class MembersInMemory:
         return pool_logits(mean_logits(every), self._positions(), len(self.validation.rows))
 
     def _positions(self) -> np.ndarray:
-        """Return where among the validation rows those of each member are, one member after the other."""
+        """Return the positions of each member's rows among the validation rows, member after member."""
         return np.searchsorted(self.validation.rows, np.concatenate([m.split.valid.numpy() for m in self.members]))
 
     def totals(self) -> EpochTotals:

@@ -1,4 +1,4 @@
-"""Tables of so few rows that a network has nothing to work with: penalised logistic regression, by Newton's method.
+"""Fit tables of too few rows for a network by penalised logistic regression, with Newton's method.
 
 It is written into a network without layers, so all that follows is the same. A weight of 2 is as the row twice.
 """
@@ -31,7 +31,7 @@ def fit_linear(data: TrainingMatrix, splits: list[Split], *, enough: bool) -> En
     start = time.perf_counter()
     aside = np.concatenate([valid for _, valid in splits])
     logits = np.concatenate([_network_of(data, train).logits(data.rows[valid]) for train, valid in splits])
-    chosen_on, place = np.unique(aside, return_index=True)
+    chosen_on, position = np.unique(aside, return_index=True)
     ensemble = _network_of(data, np.arange(len(data.target)))
     weight = np.ones(len(data.target)) if data.weight is None else data.weight
     target, judged_weight = data.target[chosen_on], weight[chosen_on]
@@ -42,13 +42,13 @@ def fit_linear(data: TrainingMatrix, splits: list[Split], *, enough: bool) -> En
             number=1,
             running=float(np.average(bce(ensemble.logits(data.rows), data.target), weights=weight)),
             train=None,
-            valid=float(np.average(bce(logits[place], target), weights=judged_weight)),
+            valid=float(np.average(bce(logits[position], target), weights=judged_weight)),
             baseline=cross_entropy(share, data.base_rate) if enough else float("nan"),
             seconds=time.perf_counter() - start,
         )
     )
-    kept = None if data.weight is None else judged_weight
-    return EnsembleFit(ensemble, history, chosen_on, logits[place], target, kept, None, None)
+    used_weight = None if data.weight is None else judged_weight
+    return EnsembleFit(ensemble, history, chosen_on, logits[position], target, used_weight, None, None)
 
 
 def _network_of(data: TrainingMatrix, rows: np.ndarray) -> Ensemble:

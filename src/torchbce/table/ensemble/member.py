@@ -48,7 +48,7 @@ class MemberSplit:
 
 
 class Member:
-    """Trains `network` on its rows; one thread at a time may call it."""
+    """Train `network` on its rows; one thread at a time may call it."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Member:
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
-        """Begin a new epoch, in an order of its own."""
+        """Begin a new epoch, in a new order of the rows."""
         self._before = self.generator.bit_generator.state
         self.order = self.split.train[torch.from_numpy(self.generator.permutation(len(self.split.train)))]
         self.total, self.done = 0.0, 0
@@ -83,7 +83,7 @@ class Member:
         return self.done == self.steps_per_epoch
 
     def advance(self, stop: Callable[[], bool]) -> None:
-        """Train to the end of the epoch, or until `stop` says so.
+        """Train to the end of the epoch, or until `stop` returns true.
 
         Raises:
             NotFinite: a loss.

@@ -17,7 +17,7 @@ FIRST, LAST = 1 / 25, 1 / 250_000  # of the largest rate
 
 @dataclass
 class Schedule:
-    """The learning rates of a run of so many steps, or of a budget of seconds that ends it earlier."""
+    """Learning rates of a run of `steps` steps, or of a budget of seconds that ends it earlier."""
 
     rate: float
     steps: int

@@ -1,4 +1,4 @@
-"""What an `EnsembleTrainer` asks of the place where rows are: in memory or packed on disk."""
+"""Protocol between an `EnsembleTrainer` and the rows that it trains on, in memory or packed on disk."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Strategy(Protocol):
     """Steps through the rows of an epoch and evaluates the validation rows; all networks of the ensemble take part."""
 
     @property
-    def can_stop(self) -> bool: ...  # an epoch ends early, at a state that can be saved, once it is told to stop
+    def can_stop(self) -> bool: ...  # a signal can end an epoch early, at a state that can be saved
 
     @property
     def out_of_time(self) -> bool: ...

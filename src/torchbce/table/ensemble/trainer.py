@@ -18,7 +18,7 @@ from torchbce.table.ensemble.validation import STATE_FORM, EpochSelector
 
 @dataclass
 class EnsembleTrainer:
-    """Trains the networks of `strategy`, and chooses one epoch for all of them."""
+    """Train the networks of `strategy`, and choose one epoch for all of them."""
 
     strategy: Strategy
     selector: EpochSelector

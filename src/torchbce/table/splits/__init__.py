@@ -1,1 +1,1 @@
-"""Which rows are trained on, and which are kept aside, so that nothing leaks between them."""
+"""Split rows into those to train on and those kept aside, so that nothing leaks between them."""

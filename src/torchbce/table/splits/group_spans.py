@@ -1,14 +1,14 @@
-"""From which time to which each group has rows: memory grows with the groups, 24 bytes each, and not with the rows."""
+"""Collect the earliest and latest time of each group, in 24 bytes a group, however many rows there are."""
 
 from __future__ import annotations
 
 import numpy as np
 
-FEWEST = 1 << 18  # that are added up at a time
+FEWEST = 1 << 18  # rows that are merged at a time
 
 
 class GroupSpans:
-    """Collects the spans of groups, batch by batch."""
+    """Collect the spans of groups, batch by batch."""
 
     def __init__(self) -> None:
         self._whole = np.zeros(0, np.uint64), np.zeros(0), np.zeros(0)
@@ -16,11 +16,11 @@ class GroupSpans:
         self._rows = 0
 
     def add(self, groups: np.ndarray, times: np.ndarray) -> None:
-        """Add the group and the time of some rows."""
-        some = _together(groups, times, times)
-        self._waiting.append(some)
-        self._rows += len(some[0])
-        if self._rows > max(len(self._whole[0]), FEWEST):  # so that all of it takes n log n
+        """Add the groups and times of a batch."""
+        spans = _together(groups, times, times)
+        self._waiting.append(spans)
+        self._rows += len(spans[0])
+        if self._rows > max(len(self._whole[0]), FEWEST):  # so that the total time is n log n
             self.spans()
 
     def spans(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -33,7 +33,7 @@ class GroupSpans:
 
 
 def _together(groups: np.ndarray, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return each group once."""
+    """Return each group once, with its earliest and latest time."""
     order = np.argsort(groups, kind="stable")
     ordered = groups[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""Which rows are of one group: by keys that are the same in any batch and table, and by numbers within one table.
+"""Identify rows of one group: by keys that are the same in any batch and table, and by numbers within one table.
 
 A key is a hash of the group's text, so that rows of any batch find each other. A number is the rank of the group's
 value in its table, so that folds do not depend on how the table is cut, and follow the order of the values.

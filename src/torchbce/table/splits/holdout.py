@@ -1,4 +1,4 @@
-"""How a user wants rows to be kept aside for the estimate."""
+"""Options for the rows that are kept aside for the estimate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Split = tuple[np.ndarray, np.ndarray]  # the numbers of the rows to learn from, 
 
 @dataclass(frozen=True)
 class Holdout:
-    """How rows are kept aside for the estimate: another file, a share or folds, at most one; all None: by the size."""
+    """Rows kept aside for the estimate: another file, a share or folds, at most one; if all None, by the size."""
 
     file: str | None = None
     share: float | None = None  # 0: none

@@ -1,4 +1,4 @@
-"""Which part of a table a row belongs to, decided row by row: nothing is kept in memory.
+"""Assign each row of a table to a part, row by row, so that nothing is held in memory.
 
 By the hash of the seed and the row's number, or of its group's text, or, with times, by two cutoffs: the latest rows
 are the test's, the latest of the others are those to choose an epoch by. With both, see `straddling`.
@@ -19,7 +19,7 @@ NAMES = ("train", "valid", "test")
 TEST_SHARE, VALID_SHARE = 0.2, 0.1
 # Rows enough: more of them would make an estimate no more exact than what it is compared with.
 TEST_ROWS, VALID_ROWS = 1_000_000, 500_000
-OF_PARTS, OF_SAMPLE, OF_TIMES = 1, 2, 3  # what a key is for
+OF_PARTS, OF_SAMPLE, OF_TIMES = 1, 2, 3  # purposes of a hash key
 ALL = 1 << 64
 
 
@@ -32,7 +32,7 @@ class SplitFractions:
 
     @classmethod
     def of(cls, holdout: Holdout, rows: int) -> SplitFractions:
-        """Return what a user wants, or what the number of rows, which may be an estimate, allows."""
+        """Return the user's fractions, or those that suit the number of rows, which may be an estimate."""
         if holdout.file is not None:
             test = 0.0
         else:

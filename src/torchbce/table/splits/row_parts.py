@@ -1,4 +1,4 @@
-"""The rows of a table that is read in batches, by the part they belong to."""
+"""Assign the rows of a table that is read in batches to parts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NOTHING = TimesAndGroups(None, None, np.zeros(0, np.uint64), np.zeros(0, np.uint
 
 
 class RowParts:
-    """Assigns rows to parts: by number, group or time, or by both of these."""
+    """Assign rows to parts by number, group or time, or by group and time."""
 
     def __init__(
         self, roles: ColumnRoles, fractions: SplitFractions, seed: int, decimal: str, seen: TimesAndGroups = NOTHING
@@ -49,7 +49,7 @@ class RowParts:
 
     @property
     def names(self) -> list[str]:
-        """Of the columns that it needs."""
+        """Names of the columns that are needed."""
         return [name for name in (self._roles.group, self._roles.time) if name is not None]
 
     def of(self, batch: TableBatch) -> np.ndarray:
@@ -88,10 +88,10 @@ def groups_of(batch: TableBatch, column: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _known_groups(keys: np.ndarray, has_group: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows whose group is among those known, in rising order, and the positions of their groups there."""
-    place = np.searchsorted(known, keys)
-    rows = np.flatnonzero(has_group & (place < len(known)))
-    rows = rows[known[place[rows]] == keys[rows]]
-    return rows, place[rows]
+    position = np.searchsorted(known, keys)
+    rows = np.flatnonzero(has_group & (position < len(known)))
+    rows = rows[known[position[rows]] == keys[rows]]
+    return rows, position[rows]
 
 
 def scan_times_and_groups(
@@ -112,14 +112,14 @@ def scan_times_and_groups(
     times = None if roles.time is None else Times(roles.time, shards.format.decimal)
     sample, spans, latest = RowSample(size, seed, OF_TIMES), GroupSpans(), -np.inf
     for batch in shards.batches(columns, "--group, --time"):
-        found = np.zeros(len(batch)) if times is None else times.of(batch)
-        latest = max(latest, float(found.max()))
+        row_times = np.zeros(len(batch)) if times is None else times.of(batch)
+        latest = max(latest, float(row_times.max()))
         if times is not None:
             places, keys = sample.chosen(_numbers(batch), np.ones(len(batch), bool))
-            sample.add(pl.DataFrame({"time": found[places]}), keys)
+            sample.add(pl.DataFrame({"time": row_times[places]}), keys)
         if roles.group is not None:
             groups, has_group = groups_of(batch, roles.group)
-            spans.add(groups[has_group], found[has_group])
+            spans.add(groups[has_group], row_times[has_group])
         on_rows(len(batch))
     groups, first, last = spans.spans()
     if times is None:
@@ -132,6 +132,6 @@ def scan_times_and_groups(
             "cannot be ordered by it"
         )
     first_part, last_part = cutoffs.parts(first), cutoffs.parts(last)
-    both = first_part != last_part
-    sides = group_parts(groups[both], first_part[both], last_part[both], fractions, seed)
-    return TimesAndGroups(cutoffs, latest, groups, groups[both], sides)
+    straddles = first_part != last_part
+    sides = group_parts(groups[straddles], first_part[straddles], last_part[straddles], fractions, seed)
+    return TimesAndGroups(cutoffs, latest, groups, groups[straddles], sides)

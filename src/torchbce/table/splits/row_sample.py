@@ -1,4 +1,4 @@
-"""A uniform sample of rows that depends on their numbers and the seed alone, however a table is cut into batches.
+"""Sample rows uniformly, by their numbers and the seed alone, however a table is cut into batches.
 
 The rows whose hashes are least are kept. A quantile of n rows of them is that of all rows but for a share of at most
 sqrt(ln(2 / p) / (2 n)), with a probability of at most p of being further off (Dvoretzky, Kiefer and Wolfowitz 1956,
@@ -17,7 +17,7 @@ ROOM = 1 << 28  # bytes
 
 
 class RowSample:
-    """At most `size` rows; half as many, or a quarter and so on, where they would take more memory than `ROOM`."""
+    """Sample of at most `size` rows; `size` is halved, again and again, while they take more memory than `ROOM`."""
 
     def __init__(self, size: int, seed: int, purpose: int) -> None:
         self._size, self._key = size, key_of(seed, purpose)
@@ -26,13 +26,13 @@ class RowSample:
         self._border = 2**64 - 1
 
     def chosen(self, numbers: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of rows by their numbers, those that may be kept: their places and keys."""
+        """Return the positions and keys of the rows that may stay in the sample, given their numbers."""
         keys = hashed(numbers, self._key)
-        places = np.flatnonzero(among & (keys <= np.uint64(self._border)))
-        return places, keys[places]
+        positions = np.flatnonzero(among & (keys <= np.uint64(self._border)))
+        return positions, keys[positions]
 
     def add(self, frame: pl.DataFrame, keys: np.ndarray) -> None:
-        """Rows that were chosen, with the same columns each time."""
+        """Add chosen rows, with the same columns each time."""
         if not frame.height:
             return
         self._kept.append(frame.with_columns(pl.Series(KEY, keys)))
@@ -45,7 +45,7 @@ class RowSample:
                 self._border = int(whole[KEY].to_numpy().max())
 
     def _least(self) -> pl.DataFrame:
-        """Those that stay, in the order in which they came."""
+        """Return the rows that stay, in the order in which they came."""
         whole = pl.concat(self._kept, how="vertical_relaxed")
         while True:
             if whole.height > self._size:
@@ -56,5 +56,5 @@ class RowSample:
             self._size //= 2
 
     def frame(self) -> pl.DataFrame:
-        """The sample, in the order of the table."""
+        """Return the sample, in the order of the table."""
         return self._least().drop(KEY)

@@ -1,4 +1,4 @@
-"""Which rows in memory are learnt from and which are kept aside, so that nothing leaks between them.
+"""Split rows in memory into those to learn from and those kept aside, so that nothing leaks between them.
 
 Stratified folds: at random with the same share of ones in each part; rows of one group always together. With times,
 the later rows are kept aside, as they are when a model is used; with both, no group is on both sides of a cutoff (see
@@ -20,7 +20,7 @@ from torchbce.table.splits.straddling import groups_apart, none_apart, one_in
 
 
 def folds(dataset: Dataset, count: int, seed: int) -> list[Split]:
-    """Return so many splits; each row is kept aside once. With times, each part is predicted from those before it."""
+    """Return `count` splits; each row is kept aside once. With times, each part is predicted from those before it."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     rows = np.arange(len(dataset))
@@ -39,7 +39,7 @@ def folds(dataset: Dataset, count: int, seed: int) -> list[Split]:
 
 
 def by_time(dataset: Dataset, count: int) -> list[Split]:
-    """Return so many parts of the rows in the order of their times, after a first one, each with all rows before it."""
+    """Return `count` parts of the rows in the order of their times, after a first part, each with all rows before."""
     assert dataset.times is not None
     order = np.argsort(dataset.times, kind="stable")
     ends = [_count_before(dataset.times[order], k / (count + 1)) for k in range(1, count + 2)]
@@ -63,8 +63,8 @@ def member_splits(dataset: Dataset, count: int, members: int, seed: int) -> list
     rows = np.arange(len(dataset))
     if np.bincount(dataset.y, minlength=2).min() < 2:  # there are none to keep aside
         return [(rows, rows)] * members
-    found = folds(dataset, count, seed)
-    return [found[i % len(found)] for i in range(members)]
+    splits = folds(dataset, count, seed)
+    return [splits[i % len(splits)] for i in range(members)]
 
 
 def later_and_apart(dataset: Dataset, others: Dataset) -> np.ndarray:
@@ -73,14 +73,14 @@ def later_and_apart(dataset: Dataset, others: Dataset) -> np.ndarray:
     Raises:
         InputError: there is none.
     """
-    kept = np.ones(len(others), bool)
+    usable = np.ones(len(others), bool)
     if dataset.times is not None and others.times is not None:
-        kept &= others.times > dataset.times.max()
+        usable &= others.times > dataset.times.max()
     if dataset.groups is not None and others.groups is not None:
-        kept &= ~np.isin(others.groups, dataset.groups)
-    if not kept.any():
+        usable &= ~np.isin(others.groups, dataset.groups)
+    if not usable.any():
         raise InputError(none_apart(str(others.name), str(dataset.name)))
-    return np.flatnonzero(kept)
+    return np.flatnonzero(usable)
 
 
 def _apart(dataset: Dataset, split: Split, turns: int, seed: int, turn: int = 0) -> Split:
@@ -92,9 +92,10 @@ def _count_before(ordered: np.ndarray, share: float) -> int:
     return int(np.searchsorted(ordered, cutoff(ordered, share), side="left"))
 
 
-def _usable(dataset: Dataset, found: list[Split]) -> list[Split]:
+def _usable(dataset: Dataset, splits: list[Split]) -> list[Split]:
+    """Return the splits, or raise where one of them cannot be learnt from or judged by."""
     counts = np.ones(len(dataset), bool) if dataset.weight is None else dataset.weight > 0
-    for train, aside in found:
+    for train, aside in splits:
         rows, others = int(counts[train].sum()), int(counts[aside].sum())
         ones = int(dataset.y[train][counts[train]].sum())
         if not others or not 0 < ones < rows:
@@ -102,11 +103,11 @@ def _usable(dataset: Dataset, found: list[Split]) -> list[Split]:
                 f"{dataset.name}: with these groups, times or weights, the {rows} rows to learn from hold {ones} of "
                 f"the positive class and {others} rows are kept aside; both classes and some rows aside are needed"
             )
-    if not found and dataset.groups is not None:
+    if not splits and dataset.groups is not None:
         raise InputError(
             f"{dataset.name}: no border in time has rows of different groups before it and after it; leave --time or "
             "--group out"
         )
-    if not found:
+    if not splits:
         raise InputError(f"{dataset.name}: all rows have one time; rows cannot be ordered by it")
-    return found
+    return splits

@@ -1,4 +1,4 @@
-"""Groups with rows on both sides of a cutoff in time: each counts on one side, and its other rows are left out.
+"""Assign groups with rows on both sides of a cutoff in time to one side; their other rows are left out.
 
 The rule stands here once, for a split of rows in memory and for parts that are known of each group alone. Which side
 is drawn, as it is for groups without times. To drop all of them from one side would leave nothing to learn from, or
@@ -14,7 +14,7 @@ from torchbce.table.splits.holdout import Split
 from torchbce.table.splits.parts import TEST, TRAIN, VALID, SplitFractions
 
 SHARE = 0.2  # of the groups on both sides, those that are kept aside, at least
-OF_GROUPS = 4  # what a key is for
+OF_GROUPS = 4  # purpose of a hash key
 
 
 def one_in(share: float) -> int:
@@ -31,9 +31,9 @@ def kept_aside(groups: np.ndarray, turns: int, seed: int, turn: int = 0) -> np.n
 def groups_apart(groups: np.ndarray, split: Split, turns: int, seed: int, turn: int = 0) -> Split:
     """Return a split of rows with no group on both sides; `groups`: of all rows."""
     train, aside = (groups[rows] for rows in split)
-    both = np.intersect1d(train, aside)
-    judged_by = kept_aside(both, turns, seed, turn)
-    learnt_from = np.setdiff1d(both, judged_by)
+    straddling = np.intersect1d(train, aside)
+    judged_by = kept_aside(straddling, turns, seed, turn)
+    learnt_from = np.setdiff1d(straddling, judged_by)
     return split[0][~np.isin(train, judged_by)], split[1][~np.isin(aside, learnt_from)]
 
 
@@ -44,20 +44,20 @@ def group_parts(
     parts = np.full(len(groups), TRAIN, np.uint8)
     for part, share in ((TEST, fractions.test), (VALID, fractions.valid)):
         reaches = (last >= part) & (parts == TRAIN)
-        both = groups[reaches & (first < part)]
-        parts[reaches & ((first >= part) | np.isin(groups, kept_aside(both, one_in(share), seed)))] = part
+        straddling = groups[reaches & (first < part)]
+        parts[reaches & ((first >= part) | np.isin(groups, kept_aside(straddling, one_in(share), seed)))] = part
     return parts
 
 
 def left_out(count: int) -> list[str]:
-    """Return the message on so many rows."""
+    """Return the message on `count` rows that are left out."""
     return [
         f"{count:,} rows are left out: their groups are on both sides of a border in time, and each counts on one side"
     ] * (count > 0)
 
 
 def left_out_of_folds(count: int) -> list[str]:
-    """Return the message on so many rows that are in no fold."""
+    """Return the message on `count` rows that are in no fold."""
     return [
         f"{count:,} rows are not predicted: their groups are on both sides of a border in time, and each counts on one "
         "side; no model learns from a group that it predicts"
@@ -65,7 +65,7 @@ def left_out_of_folds(count: int) -> list[str]:
 
 
 def left_out_of_test(count: int, name: str) -> list[str]:
-    """Return the message on so many rows of another table."""
+    """Return the message on `count` rows of another table that are left out."""
     return [
         f"{count:,} rows of {name} are left out: they are no later than the rows to learn from (--time), or of a group "
         "that these have (--group)"

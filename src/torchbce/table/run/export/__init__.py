@@ -1,1 +1,1 @@
-"""Models for where torchbce is not: ONNX, from raw columns to probabilities, and torch.export."""
+"""Export models to runtimes without torchbce: ONNX, from raw columns to probabilities, and torch.export."""

@@ -47,7 +47,7 @@ class ProbabilityModule(nn.Module):
         self.register_buffer("known", known)
         self.has_gaps = [column.gaps for column in numeric]
         self.networks = nn.ModuleList(copy.deepcopy(network) for network in model.ensemble.networks)
-        for parameter in self.networks.parameters():  # out of the one tensor that compiled code has them in
+        for parameter in self.networks.parameters():  # copies out of the flat tensor of compiled code
             parameter.data = parameter.data.clone()
             parameter.requires_grad_(False)
         self.trees = nn.ModuleList(model.ensemble.trees)
@@ -62,12 +62,12 @@ class ProbabilityModule(nn.Module):
         inputs = torch.cat([scaled, missing[:, self.gaps].double()], 1)[:, self.order]
         seen = self.known[torch.arange(len(self.known), device=codes.device), codes.clamp(min=0)] & (codes >= 0)
         rows = torch.cat([inputs.float(), torch.where(seen, codes.float(), torch.nan)], 1)
-        lacking = rows.isnan().any(1).nonzero()[:, 0]
-        lacking = torch.cat([lacking.new_zeros(1), lacking])  # torch.export wants some: of the first row, all are alike
-        some = rows[lacking].unsqueeze(1)
-        copies = torch.where(some.isnan(), self.background, some).flatten(0, 1)
+        positions = rows.isnan().any(1).nonzero()[:, 0]
+        positions = torch.cat([positions.new_zeros(1), positions])  # torch.export needs a row
+        incomplete = rows[positions].unsqueeze(1)
+        copies = torch.where(incomplete.isnan(), self.background, incomplete).flatten(0, 1)
         p, count = self._probability(torch.cat([rows.nan_to_num(), copies])), rows.shape[0]  # len() is a constant
-        return p[:count].index_put((lacking,), p[count:].reshape(-1, len(self.background)).mean(1))
+        return p[:count].index_put((positions,), p[count:].reshape(-1, len(self.background)).mean(1))
 
     def _probability(self, rows: Tensor) -> Tensor:
         logit = _mean_logit(torch.cat([network(rows) for network in self.networks], 1).double())

@@ -43,10 +43,10 @@ class UnknownCells:
         is_number = values.ndim == 2
         lacks = graph("IsNaN", given) if is_number else graph("Less", given, np.array(0, np.int64))
         shape = [-1, 1, values.shape[1]] if is_number else [-1, 1]
-        some, some_lack = (
+        cells, cells_lack = (
             graph("Reshape", graph("Gather", part, self._positions, axis=0), np.array(shape)) for part in (given, lacks)
         )
-        copies = graph("Reshape", graph("Where", some_lack, values[None], some), np.array([-1, *values.shape[1:]]))
+        copies = graph("Reshape", graph("Where", cells_lack, values[None], cells), np.array([-1, *values.shape[1:]]))
         own = graph("Where", lacks, np.zeros((), values.dtype), given)
         return graph("Concat", own, copies, axis=0)
 
