@@ -26,7 +26,7 @@ def compute(input: Tensor, target: Tensor, call: LossCall) -> Tensor:
 
 
 def compute_by(engine: Kernels, input: Tensor, target: Tensor, call: LossCall) -> Tensor:
-    """Return the reduced loss by `kernels`."""
+    """Return the reduced loss by an engine's kernels."""
     if input.requires_grad and torch.is_grad_enabled():
         return _apply(input, target, engine, call)  # type: ignore[no-any-return]
     return forward(input, target, engine, call)[0]
@@ -58,10 +58,10 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None]:
-        input, target, *_ = ctx.saved_tensors  # looked at always: it raises where one was changed since forward
+        input, target, *_ = ctx.saved_tensors  # always read: this raises where a tensor was changed since forward
         call, grad_input = ctx.call, ctx.grad_input
-        ctx.grad_input = None  # given away once; a second backward computes it again
-        # Differentiated further (create_graph), transformed, or such as no kernel reads.
+        ctx.grad_input = None  # handed on once; a second backward computes it again
+        # Differentiated further (create_graph), transformed, or not readable by a kernel.
         if (
             torch.is_grad_enabled()
             or torch_internals.gradients_are_transformed(grad_output)

@@ -63,10 +63,10 @@ class LossCall(NamedTuple):
 
     @property
     def counts_all(self) -> bool:
-        """Whether every item counts, with its target as it is."""
+        """Return whether every item counts, with its target as it is."""
         return self.target_transform is None and self.ignored is None and self.mask is None and self.class_dim is None
 
 
 def computed_in_float64(input: Tensor, target: Tensor) -> bool:
-    """Whether items are computed in float64; narrower ones are computed in float32."""
+    """Return whether items are computed in float64; others are computed in float32."""
     return input.dtype is torch.float64 or target.dtype is torch.float64

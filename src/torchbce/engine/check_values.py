@@ -16,9 +16,9 @@ ASSERTING = {"cpu", "cuda"}  # devices of which every torch >= 2.6 knows an asse
 
 
 def check_values(input: Tensor, target: Tensor, call: LossCall) -> None:
-    """Raise for the first value that is not allowed, among the items that count, where values can be looked at.
+    """Raise for the first value that is not allowed, among the items that count, where values can be read.
 
-    A graph of torch.compile looks at them as it runs, and says that there is one.
+    A graph of torch.compile checks them as it runs, and its error names no position.
     """
     if not torch.compiler.is_compiling() and torch_internals.is_tracing():
         return

@@ -30,7 +30,7 @@ def quick(
 ) -> Tensor | None:
     """Return the value of a call with common arguments; None for any other call.
 
-    As few steps as possible, since overhead is what a small batch costs.
+    As few steps as possible, since small batches cost mostly overhead.
     """
     if torch.compiler.is_compiling():  # first, as torch.compile does not trace the rest
         return None

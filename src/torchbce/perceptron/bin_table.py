@@ -1,9 +1,9 @@
-"""Binned numbers: one gather and one multiply-add per number forward, one scatter-add backward.
+"""Encode binned numbers: one gather and one multiply-add per number forward, one scatter-add backward.
 
 A piecewise-linear encoding (see `table/network/bins`) and the linear layer after it are one piecewise-linear function
 per column: at the start of bin k it is the bias and the weights of the bins before, within the bin it rises by the
-bin's weight. `table` holds both, side by side, anew each step; nothing that is done per row grows with the number of
-bins.
+bin's weight. `table` holds start and rise side by side and is computed in each step, so the work per row does not grow
+with the number of bins.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _times_and_plus(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def _look_up(_context: Any, table: Any, bin_offset: Any, fraction: Any, out: Any, offset: Any) -> Any:
-    """out = relu(start + fraction * rise) of a bin."""
+    """Compute out = relu(start + fraction * rise) of a bin."""
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         table, bin_offset, fraction, out, offset = args
@@ -100,7 +100,7 @@ def fill_table(table, parameters, weight, bias, columns, bins):
 
 @spliced
 def collect_gradient(table_gradient, gradient, weight, bias, columns, bins):
-    """A weight is in every later bin_number's start: sums from the last bin_number to the first."""
+    """Sum gradients from the last bin to the first, as a weight is part of every later bin's start."""
     for column in range(columns):
         for w in range(WIDTH):
             later = ZERO

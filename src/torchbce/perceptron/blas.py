@@ -49,7 +49,7 @@ def _sgemm(
     c: Any,
     ldc: Any,
 ) -> Any:
-    """c = a b, where c has m rows and n columns."""
+    """Compute c = a b, where c has m rows and n columns."""
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         byte, integer, number = ir.IntType(8), ir.IntType(32), ir.FloatType()
@@ -98,17 +98,17 @@ sgemm_call: Any = intrinsic(_sgemm)
 
 @spliced
 def product(sgemm, m, n, k, a, b, c):
-    """c[m, n] = a[m, k] b[k, n]"""
+    """Compute c[m, n] = a[m, k] b[k, n]"""
     sgemm_call(sgemm, NOT_TRANSPOSED, NOT_TRANSPOSED, n, m, k, b, n, a, k, c, n)
 
 
 @spliced
 def product_by_transpose(sgemm, m, n, k, a, b, c):
-    """c[m, n] = a[m, k] b[n, k]^T"""
+    """Compute c[m, n] = a[m, k] b[n, k]^T"""
     sgemm_call(sgemm, TRANSPOSED, NOT_TRANSPOSED, n, m, k, b, k, a, k, c, n)
 
 
 @spliced
 def product_of_transpose(sgemm, m, n, k, a, b, c):
-    """c[m, n] = a[k, m]^T b[k, n]"""
+    """Compute c[m, n] = a[k, m]^T b[k, n]"""
     sgemm_call(sgemm, NOT_TRANSPOSED, TRANSPOSED, n, m, k, b, n, a, m, c, n)

@@ -1,4 +1,4 @@
-"""Bias, activation and dropout after a dense layer's product, forward and backward."""
+"""Apply bias, activation and dropout after a dense layer's product, forward and backward."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ exp = FLOAT32["exp"]
 
 @spliced
 def hashed(x):
-    """Chris Wellons' lowbias32: every bit of the result depends on every bit of a counter."""
+    """Hash a counter by Chris Wellons' lowbias32: every bit of the result depends on every bit of it."""
     x ^= x >> uint32(16)
     x = uint32(x * uint32(0x7FEB352D))
     x ^= x >> uint32(15)

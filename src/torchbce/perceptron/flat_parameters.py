@@ -1,4 +1,4 @@
-"""All parameters of a module in one tensor, as compiled code has them."""
+"""Hold all parameters of a module in one tensor, as compiled code reads them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The dense layers, forward and backward. Heads share them: each sees the inputs multiplied by signs of its own.
+"""Compute the dense layers, forward and backward. Heads share them: each has its own signs of the inputs.
 
-Rather than the rows, the first layer's weights are multiplied: one product with a layer that is as wide as all heads
-together. From then on a row and a head are a row.
+The first layer's weights are multiplied by the signs instead of the rows: one product with a layer as wide as all heads
+together. After it, each pair of a row and a head is a row.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Encoding of rows, and the gradient of the weights that encode them.
+"""Encode rows, and compute the gradient of the weights that encode them.
 
-Nothing is compared with a limit here: bins and codes are within the tables (`rows.Rows` checks each), an order is of
+Bounds are not checked here: bins and codes are within the tables (`rows.Rows` checks each), an order is of
 rows that exist and rows are of this network (`CompiledTrainer._require_within`), and the tables have their sizes
 (`layers.Layers`).
 """
@@ -16,7 +16,7 @@ from torchbce.perceptron.arguments import BIN_FLOATS, OFFSET, WIDTH
 from torchbce.perceptron.bin_table import add_to_bin, look_up
 
 ZERO = np.float32(0.0)
-AHEAD = 12  # rows that are read while memory answers
+AHEAD = 12  # rows that are prefetched
 LINE = 64  # bytes of a cache line
 
 

@@ -1,4 +1,4 @@
-"""A network by its tensors, as compiled code reads it: their shapes are checked to fit each other."""
+"""A network's tensors as compiled code reads them, with checked shapes."""
 
 from __future__ import annotations
 

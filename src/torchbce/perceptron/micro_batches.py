@@ -1,9 +1,8 @@
-"""The gradient of a batch as a sum over micro-batches, so that threads and processes share it without changing a bit.
+"""Sum the gradient of a batch over micro-batches, so that threads and processes share it without changing a bit.
 
-A micro-batch is a fixed number of a batch's rows. Its gradient is one sum; the gradients are added in pairs, pairs of
-pairs and so on, the order in which floats are added being the same whoever has which micro-batches. A call works on a
-subtree of this tree. Micro-batches are counted from 1: after number k, as many subtrees are complete as k has zeros at
-its end.
+A micro-batch is a fixed number of a batch's rows. The gradients of micro-batches are added in a binary tree, so floats
+are added in the same order whichever process has which micro-batches. A call works on a subtree. Micro-batches are
+counted from 1: after number k, as many subtrees are complete as k has zeros at its end.
 """
 
 from __future__ import annotations

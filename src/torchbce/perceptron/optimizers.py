@@ -13,7 +13,7 @@ ONE = np.float32(1.0)
 
 @spliced
 def sgd(parameters, gradient, count, rate, decay):
-    """p -= rate (g + decay p)"""
+    """Update p -= rate (g + decay p)"""
     step, rest = np.float32(rate), np.float32(decay)
     for i in range(count):
         parameters[i] -= step * (gradient[i] + rest * parameters[i])
@@ -21,7 +21,7 @@ def sgd(parameters, gradient, count, rate, decay):
 
 @spliced
 def adamw(parameters, gradient, first, second, start, stop, rate, keep, beta1, beta2, epsilon, steps):
-    """p = keep p - rate m / (sqrt(v) + epsilon), with the moments m and v corrected for their start at 0."""
+    """Update p = keep p - rate m / (sqrt(v) + epsilon), with the moments m and v corrected for their start at 0."""
     b1, b2, rest1, rest2 = np.float32(beta1), np.float32(beta2), np.float32(1.0 - beta1), np.float32(1.0 - beta2)
     step = np.float32(rate / (1.0 - beta1**steps))
     correction = np.float32(1.0 / math.sqrt(1.0 - beta2**steps))

@@ -1,4 +1,4 @@
-"""Logits, the loss and its slope, by its formula: the end of the forward pass and the start of the backward pass.
+"""Compute logits, the loss and its slope by its formula: the end of the forward pass, the start of the backward pass.
 
 A row has one target and as many logits as there are heads, each with its own loss; the loss of a row is their mean.
 """

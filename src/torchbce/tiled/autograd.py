@@ -62,7 +62,7 @@ class _Tiled(torch.autograd.Function):
         head, problem = _kept(ctx)
         if torch.is_grad_enabled() or torch_internals.gradients_are_transformed(grad_output):
             return *_differentiable(head, problem, ctx.wanted, grad_output), None
-        gradients, ctx.gradients = ctx.gradients, None  # given away once; a second backward computes them again
+        gradients, ctx.gradients = ctx.gradients, None  # handed on once; a second backward computes them again
         with full_precision(head.input):
             if problem.reduction == "none":
                 gradients = passes.item_gradients(head, problem, grad_output, ctx.wanted)

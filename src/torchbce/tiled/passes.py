@@ -89,7 +89,7 @@ def gradients(
 ) -> Gradients:
     """Return the gradients of the head's tensors from the slopes of all logits, times `scale`.
 
-    `finished` takes the gradients of a block of weight and bias, in place of storing them.
+    `finished` is called with the gradients of each block of weight and bias, which are then not stored.
     """
     dtype, factors = working_dtype(head.input.dtype), problem.factors
     of_input = torch.zeros_like(head.input, dtype=dtype) if wanted.input else None

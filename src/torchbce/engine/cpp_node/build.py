@@ -26,7 +26,7 @@ def identity() -> str:
     digest = hashlib.sha256()
     for source in SOURCES:
         digest.update(source.read_bytes())
-    version = torch.__version__.split("+")[0]  # what follows says which devices it is built for
+    version = torch.__version__.split("+")[0]  # without the suffix for devices
     fits = sys.implementation.cache_tag, EXTENSION_SUFFIXES[0], version, torch.version.git_version
     digest.update(" ".join([*_macros(), *map(str, fits), platform.machine()]).encode())
     return digest.hexdigest()[:32]
@@ -85,7 +85,7 @@ def compiled() -> bytes:
 
 def _macros() -> list[str]:
     """Return the macros by which the C++ sources take constants from Python."""
-    values = {f"OFFSET_{name.upper()}": place for name, place in arguments.OFFSET._asdict().items()}
+    values = {f"OFFSET_{name.upper()}": offset for name, offset in arguments.OFFSET._asdict().items()}
     values |= {f"RESULT_{name.upper()}": number for name, number in arguments.RESULTS._asdict().items()}
     values |= {f"CODE_{str(dtype).removeprefix('torch.').upper()}": code for dtype, code in arguments.CODES.items()}
     values |= {

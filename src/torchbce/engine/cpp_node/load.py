@@ -54,5 +54,5 @@ def _file() -> Path | None:
     if folder is not None and is_whole(folder / name):
         return folder / name
     package = importlib.util.find_spec(PACKAGE)
-    places = [] if package is None else package.submodule_search_locations or []
-    return next((file for folder in places if (file := Path(folder) / name).exists()), None)
+    directories = [] if package is None else package.submodule_search_locations or []
+    return next((file for directory in directories if (file := Path(directory) / name).exists()), None)

@@ -23,8 +23,8 @@ class Plans:
     """The plans of a node, by number.
 
     Attributes:
-        call: ``call(number, input, target, weight, *parameters)``, the loss, or None where the node takes no such call.
-        takes: ``takes(input, target, *weights)``, whether it does.
+        call: ``call(number, input, target, weight, *parameters)`` returns the loss, or None for other calls.
+        takes: ``takes(input, target, *weights)`` returns whether `call` computes the loss.
     """
 
     def __init__(self, node: Any) -> None:

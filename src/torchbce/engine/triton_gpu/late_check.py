@@ -1,7 +1,8 @@
 """Raise for values that are not allowed on a GPU, without waiting for it.
 
-A kernel counts them. The count travels to the host by itself, and the first check after its arrival raises; until then
-the loss is NaN, so a wrong number is never shown. (torch aborts the device's context here, and with it the process.)
+A kernel counts them. The count is copied to the host asynchronously, and the first check after its arrival raises;
+until then the loss is NaN, so a wrong number is never shown. (torch aborts the device's context here, and with it the
+process.)
 """
 
 from __future__ import annotations

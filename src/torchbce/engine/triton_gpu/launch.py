@@ -1,7 +1,7 @@
 """Launch the Triton kernels on tensors. The functions are those of `select.Kernels`; none waits for the device.
 
-Triton launches on the current device and its current stream: so each of these functions makes the device of its tensors
-the current one while it runs.
+Triton launches on the current device and its current stream: so each of these functions makes its tensors' device
+current while it runs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Walk rows down decision trees: a block of rows goes down each tree level by level, so no row waits for another.
 
-A leaf leads to itself, so all rows take as many steps as the tree is deep. Nothing is compared with a limit here:
-roots, columns and where nodes lead were checked (`compiled.Nodes`).
+A leaf leads to itself, so all rows take as many steps as the tree is deep. Bounds are not checked
+here: roots, columns and where nodes lead were checked (`compiled.Nodes`).
 """
 
 from __future__ import annotations
