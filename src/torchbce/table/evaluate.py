@@ -113,6 +113,6 @@ def evaluate(
         importances=[],
     )
     callbacks.begin(WORTH)
-    rows, targets = (np.concatenate([getattr(some, name) for some in sampled]) for name in ("rows", "answers"))
+    rows, targets = (np.concatenate([getattr(some, name) for some in sampled]) for name in ("rows", "y"))
     weight = np.concatenate([np.ones(len(some)) if some.weight is None else some.weight for some in sampled])
     return Evaluation(estimate, permutation_increase(model, rows, targets, seed), weight)
