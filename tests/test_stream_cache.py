@@ -258,12 +258,12 @@ MEMORY = """
 import sys
 from pathlib import Path
 from torchbce.io import shards, windows
-from torchbce.table.read import Holdout, ColumnRoles
-from torchbce.table.packed import prepare
-from torchbce.io import shards, windows
+from torchbce.table.columns.roles import ColumnRoles
+from torchbce.table.packed import fit_pass, prepare
+from torchbce.table.splits.holdout import Holdout
 fit_pass.EDGE_ROWS = 5000
-shards.ROWS = 16384
-windows.SLICE = 1 << 20
+shards.MAX_BATCH_ROWS = 16384
+windows.SLICE_BYTES = 1 << 20
 roles, held = ColumnRoles("y"), Holdout()
 prepare.prepare_stream([sys.argv[1]], roles, held, seed=1, pieces=8, format=None, place=Path(sys.argv[2]), on_rows=None)
 print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))

@@ -90,6 +90,6 @@ def test_what_is_quick_is_not_said(monkeypatch, caplog):
 
 
 def test_the_note_is_a_line_on_standard_error():
-    script = "from torchbce.engine.numba_cpu import waiting; waiting._say(); waiting._say()"
+    script = "from torchbce.jit import waiting; waiting._say(); waiting._say()"
     run = forked.run(script)
     assert (run.stdout, run.stderr) == ("", f"{waiting.NOTE}\n")
