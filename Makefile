@@ -71,9 +71,8 @@ test-site: node
 
 # What depends on how a loss is called, once more as on a machine without a compiler.
 test-without-node: .venv/.dev
-	TORCHBCE_NODE=0 $(TESTS) tests/test_engines.py \
-		tests/test_kernels*.py tests/test_semantics.py tests/test_overrides.py tests/test_transforms.py \
-		tests/test_patching.py tests/test_fused.py tests/test_layouts.py
+	TORCHBCE_NODE=0 $(TESTS) tests/losses/test_patching.py $(addprefix tests/engine/test_, \
+		engines.py kernels*.py semantics.py overrides.py transforms.py fused.py layouts.py)
 
 # For the loop of whoever changes code: what needs no compiler, no other process and no training.
 test-fast: .venv/.dev
@@ -82,7 +81,7 @@ test-fast: .venv/.dev
 # Thousands of hostile files, and every public and healthy program; minutes.
 fuzz: .venv/.dev
 	TORCHBCE_FUZZ=3000 TORCHBCE_ALL=1 $(TESTS) -m "" \
-		tests/test_hostile_files.py tests/test_public_programs.py
+		tests/io/test_hostile_files.py tests/checks/test_public_programs.py
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .

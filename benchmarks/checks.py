@@ -1,11 +1,11 @@
 """How often the checks name a bug, and how often they raise an alarm on what is healthy; torchtest2 beside them.
 
 First on programs that were not written beside the checks: bugs from public threads, the same programs mended, and
-healthy programs (`tests/public_bugs`, `tests/healthy_programs`), by the day on which they were collected. What the
-checks made of those of a day before anything was mended for them stands beside it (`public_programs.py`). Then on our
-own (`tests/seeded.py`), the healthy models at more widths, base rates, sizes and dtypes. An alarm is a FAIL or a WARN.
-A public bug is named if one of the codes that its author accepts is among the alarms, a seeded one if its own code
-comes first.
+healthy programs (`public_bugs` and `healthy_programs` in `tests/corpus`), by the day on which they were collected. What
+the checks made of those of a day before anything was mended for them stands beside it (`public_programs.py`). Then on
+our own (`tests/corpus/seeded.py`), the healthy models at more widths, base rates, sizes and dtypes. An alarm is a FAIL
+or a WARN. A public bug is named if one of the codes that its author accepts is among the alarms, a seeded one if its
+own code comes first.
 
 Run: python benchmarks/checks.py            (about eight minutes)
 """
@@ -25,7 +25,7 @@ import torch
 import torchtest2
 from public_programs import programs
 
-from seeded import BUGS, KINDS, LOG_BUGS, LOSSES, PREDICTION_BUGS, STEP_BUGS, STEPS, healthy
+from corpus.seeded import BUGS, KINDS, LOG_BUGS, LOSSES, PREDICTION_BUGS, STEP_BUGS, STEPS, healthy
 from torchbce import check, check_log, check_predictions
 from torchbce.checks.catalogue.finding import Level
 from torchbce.checks.report import Report

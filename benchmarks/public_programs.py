@@ -1,9 +1,9 @@
 """How often the checks name a bug of programs that were not written beside them, and how often they raise an alarm.
 
-The programs are bugs from public threads, the same programs mended, and healthy programs (`tests/public_bugs`,
-`tests/healthy_programs`), each with the day on which it was collected. What the checks made of those of a day before
-anything was mended for them is kept in `results/checks_first_DAY.json`, written by the second command on the commit
-that it names. A bug is named if one of the codes that its author accepts is among the FAILs and WARNs.
+The programs are bugs from public threads, the same programs mended, and healthy programs (`public_bugs` and
+`healthy_programs` in `tests/corpus`), each with the day on which it was collected. What the checks made of those of a
+day before anything was mended for them is kept in `results/checks_first_DAY.json`, written by the second command on the
+commit that it names. A bug is named if one of the codes that its author accepts is among the FAILs and WARNs.
 
 Run: python benchmarks/public_programs.py                      (a minute)
      python benchmarks/public_programs.py first 2026-11-30
@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import machine
 
-from healthy_programs import HEALTHY
-from public_bugs import BUGS, MENDED
+from corpus.healthy_programs import HEALTHY
+from corpus.public_bugs import BUGS, MENDED
 from torchbce.checks.catalogue.finding import Level
 
 warnings.simplefilter("ignore")

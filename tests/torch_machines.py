@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from test_network import ROUNDINGS, mean_loss, twins
+from table_networks import ROUNDINGS, mean_loss, twins
 from torchbce.perceptron.flat_parameters import flattened
 from torchbce.perceptron.rows import Rows
 from torchbce.perceptron.trainer import Optimizer

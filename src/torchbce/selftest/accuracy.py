@@ -1,7 +1,7 @@
 """Our results and torch's against exact values, in units of the last place.
 
 The exact values are in `gold.csv`: both losses and their derivatives at the extremes, to 40 digits, computed by mpmath
-from the definitions. `tests/test_measure.py` computes every one of them again.
+from the definitions. `tests/selftest/test_selftest.py` computes every one of them again.
 """
 
 from __future__ import annotations

@@ -117,6 +117,6 @@ def evaluate(
         importances=[],
     )
     callbacks.begin(WORTH)
-    rows, targets = (np.concatenate([getattr(part, name) for part in sampled]) for name in ("rows", "answers"))
+    rows, targets = (np.concatenate([getattr(part, name) for part in sampled]) for name in ("rows", "y"))
     weight = np.concatenate([np.ones(len(part)) if part.weight is None else part.weight for part in sampled])
     return Evaluation(estimate, permutation_increase(model, rows, targets, seed), weight)

@@ -124,7 +124,7 @@ def _may_be_product(call: LossCall, wide: bool) -> bool:
 
 
 def _of_items(tensor: Tensor) -> Column:
-    return Column(tensor.data_ptr(), CODES[tensor.dtype], 1, max(1, tensor.numel()))
+    return Column(address(tensor, tensor.numel()), CODES[tensor.dtype], 1, max(1, tensor.numel()))
 
 
 def _column(weight: Weight, like: Tensor, owners: list[Tensor]) -> Column:

@@ -5,7 +5,8 @@ Fewer than five of these say nothing of the next: where one item of 2,000 is wro
 hold 30 times of 100 at 500 items. But of a kind that comes with a probability above -log(0.025) / n = 3.7 / n, one is
 seen among n items 97.5 times of 100 (the rule of three, Hanley and Lippman-Hand 1983, for 95 % on both sides). Each of
 them may cost what the model would have lost had the other answer been true. So the interval reaches up to the mean seen
-plus 3.7 / n times the mean of that, which held 97 times of 100 or more in simulations (`tests/test_unseen.py`).
+plus 3.7 / n times the mean of that, which held 97 times of 100 or more in simulations
+(`tests/explanation/test_unseen.py`).
 
 The same holds of the surest items among others that err often: five hundred items that are told 1e-5 and come true one
 time of a thousand are mostly all right in a sample, and then neither their mean nor their spread shows what they cost.

@@ -1,7 +1,0 @@
-"""Keeps the programs of this package with the day on which they were collected."""
-
-from functools import partial
-
-from healthy_programs.registry import healthy as _healthy
-
-healthy = partial(_healthy, seen="2026-11-30b")
