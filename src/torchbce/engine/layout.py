@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-ONCE = (1, 1)  # the `inner` and `period` of a tensor that is not there
+ONCE = (1, 1)  # the `inner` and `period` of an absent tensor
 
 
 class Pattern(NamedTuple):
@@ -63,7 +63,7 @@ def pattern(weight: Tensor, like: Tensor) -> Pattern:
     inner = math.prod(view.shape[varying[-1] + 1 :]) if varying[0] < view.ndim else n
     for d in (*range(varying[0]), *range(varying[-1] + 1, view.ndim)):
         view = view.narrow(d, 0, 1)
-    # A copy, of the weight's own size, where it does not lie in this order; `reshape` alone keeps a uniform stride.
+    # A copy of the weight's size, where its order differs; `reshape` alone keeps a uniform stride.
     values = view.reshape(-1).contiguous()
     return Pattern(values, inner, values.numel())
 
@@ -81,7 +81,7 @@ def memory(tensor: Tensor, items: int) -> Tensor:
 def address(tensor: Tensor, items: int) -> int:
     """Return the address of such memory."""
     if tensor.is_contiguous() and tensor.numel() == items and not tensor.is_neg():
-        return tensor.data_ptr()  # the common case first, as small calls are short
+        return tensor.data_ptr()  # the common case first, for small calls
     return memory(tensor, items).data_ptr()
 
 

@@ -143,7 +143,7 @@ class _Transformed(torch.autograd.Function):
         x, y, *constants = (
             v if dim is None else _batch_first(v, dim, rank) for v, dim in zip(items, dims, strict=True)
         )
-        # Of one shape, so that autograd adds up what an input without a batch gets from all of it.
+        # One shape, so that autograd sums the gradient of an input without a batch over the batch.
         x, y = torch.broadcast_tensors(x, y)  # type: ignore[no-untyped-call]
         return _Transformed.apply(loss, formula, x, y, *constants), 0  # type: ignore[no-untyped-call]
 
@@ -288,7 +288,7 @@ def _weighted(formula: Formula, input: Tensor, target: Tensor, call: LossCall) -
         y, counted = targets_and_counted(input, target, call, dtype)
         if call.target_transform is not None:
             y = y * call.target_transform.factor + call.target_transform.shift
-        if counted is not None:  # what is ignored may hold anything: it never reaches the formula, nor its derivative
+        if counted is not None:  # ignored items may hold anything: they never reach the formula or its derivative
             x, y = torch.where(counted, x, SAFE_INPUT), torch.where(counted, y, 0.0)
     chosen = zip(call.parameters, call.loss.defaults, strict=True)
     constants = (_in_dtype(default if given is None else given, dtype) for given, default in chosen)

@@ -101,12 +101,12 @@ def forward_mode_on() -> contextlib.AbstractContextManager[object]:
     return _set_forward_mode(True)  # type: ignore[no-any-return]
 
 
-# The keys of an operation that comes before the transforms of torch.func take its arguments apart, and of their end.
+# Dispatch keys of an operation that runs before torch.func's transforms unwrap its arguments, and after them.
 BEFORE_TRANSFORMS, AFTER_TRANSFORMS = "FuncTorchDynamicLayerFrontMode", "FuncTorchDynamicLayerBackMode"
 
 
 def assert_all(allowed: Tensor, message: str) -> None:
-    """Raise where not all are True: at once on a CPU, later on a GPU, which is not waited for."""
+    """Raise unless all are True: at once on a CPU, later on a GPU, without waiting for it."""
     _assert_async(allowed.all(), message)
 
 

@@ -146,6 +146,6 @@ def _replace(owner: Any, old: Any, new: Any) -> None:
             if value is old and isinstance(owner, type):
                 setattr(owner, name, new)
             elif value is old:
-                vars(owner)[name] = new  # also of what refuses to be changed, such as frozen dataclasses
+                vars(owner)[name] = new  # also of objects that refuse assignment, such as frozen dataclasses
             elif isinstance(value, staticmethod) and value.__func__ is old:
                 setattr(owner, name, staticmethod(new))

@@ -15,7 +15,7 @@ from torchbce.losses.fused_loss import FusedLoss
 LOGITS = [sign * v for v in (1e-3, 0.1, 0.7, 2.0, 5.0, 12.0, 30.0) for sign in (-1.0, 1.0)]
 PROBABILITIES = [1e-6, 1e-3, 0.03, 0.2, 0.5, 0.77, 0.98, 1 - 1e-4]
 TARGETS = [0.0, 0.1, 0.5, 0.9, 1.0]
-STEP = 1e-3  # of finite differences, relative
+STEP = 1e-3  # relative step of finite differences
 BY_AUTOGRAD, BY_DIFFERENCES, IN_FLOAT32 = 1e-9, 1e-6, 1e-4
 
 

@@ -1,6 +1,6 @@
-"""Matrix products by BLAS, called from compiled code through the address that scipy exports.
+"""Call BLAS's matrix products from compiled code, through the address that scipy exports.
 
-All matrices lie row after row. BLAS has them column after column, so it is asked for the transpose of the product.
+All matrices lie row after row. BLAS has them column after column, so it computes the transpose of the product.
 """
 
 from __future__ import annotations

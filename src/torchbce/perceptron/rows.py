@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torchbce.jit.dense import require_dense
 
-ROW_BLOCK = 64  # rows that are compared as one: a processor compares many numbers at a time
+ROW_BLOCK = 64  # rows compared together: a processor compares many numbers at a time
 
 
 class Limits(NamedTuple):

@@ -8,13 +8,13 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-# Of a tile: its logits, their slopes and its targets.
+# Bytes of a tile: its logits, their slopes and its targets.
 BYTES = 24 << 20
 GPU_BYTES = 512 << 20  # a GPU finishes a small tile before the host has asked for the next
 ALIGNED = 64
 PER_LOGIT = {torch.float64: 8 + 8 + 8, torch.float32: 4 + 4 + 4}
 
-Place = TypeVar("Place", int, Tensor)  # one, or of many positions
+Index = TypeVar("Index", int, Tensor)  # of one position, or of many
 
 
 class Grid(NamedTuple):
@@ -35,7 +35,7 @@ class Grid(NamedTuple):
         """Number of tiles beside each other."""
         return max(1, -(-self.columns // self.width))
 
-    def number(self, row: Place, column: Place) -> Place:
+    def number(self, row: Index, column: Index) -> Index:
         """Return the number of the tile that holds a position, in the order of `tiles`."""
         return column // self.width * self.down + row // self.height
 

@@ -57,8 +57,8 @@ class LinearBCELoss(torch.nn.Module):
         self.in_features, self.num_labels = in_features, num_labels
         self.loss, self.reduction, self.sgd_lr = loss, reduction, sgd_lr
         check_loss(loss)
-        known = isinstance(loss, FusedLoss) or loss.__module__.startswith("torchbce.")
-        if known:  # others say what they take when they are called
+        ours = isinstance(loss, FusedLoss) or loss.__module__.startswith("torchbce.")
+        if ours:  # other functions check their options when called
             check_names(loss, options, "LinearBCELoss")
         reduction_of(reduction)
         if sgd_lr is not None:

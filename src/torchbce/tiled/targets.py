@@ -17,7 +17,7 @@ class Target(Protocol):
     """Targets as the tile loop reads them."""
 
     dtype: torch.dtype
-    tensors: tuple[Tensor, ...]  # those that were given
+    tensors: tuple[Tensor, ...]  # as given by the caller
 
     def tile(self, rows: slice, columns: slice) -> Tensor:
         """Return the targets of a tile, valid until the next call."""
@@ -172,7 +172,7 @@ def _sparse(target: Tensor, grid: Grid, input: Tensor, wide: torch.dtype) -> Pos
 
 
 def _valued(rows: Tensor, columns: Tensor, values: Tensor, grid: Grid, input: Tensor, wide: torch.dtype) -> Positions:
-    if values.dtype is torch.bool:  # no numbers that could be added up
+    if values.dtype is torch.bool:  # booleans cannot be added up
         return _positions(rows[values], columns[values], None, grid, input, wide)
     return _positions(rows, columns, values, grid, input, wide)
 
