@@ -38,9 +38,9 @@ class Bounds:
         """Return the bounds of rows encoded by `columns`; `edges`: of every number, or none."""
         numbers = number_count(columns)
         names = [""] * (numbers + len(levels_of(columns)))
-        for name, places in inputs_of(columns).items():
-            for place in places:
-                names[place] = name
+        for name, positions in inputs_of(columns).items():
+            for position in positions:
+                names[position] = name
         pieces = bin_counts(edges, numbers)
         cut = tuple(name for name, count in zip(names[:numbers], pieces, strict=True) if count)
         plain = tuple(name for name, count in zip(names[:numbers], pieces, strict=True) if not count)
