@@ -101,33 +101,54 @@ def patch() -> Patch:
         >>> torch.nn.BCEWithLogitsLoss()(torch.tensor([-15.0]), torch.tensor([0.0]))
         tensor(0.)
     """
+    pairs = ((TORCH_BCE, binary_cross_entropy), (TORCH_BCE_WITH_LOGITS, binary_cross_entropy_with_logits))
+    new = {
+        id(torchs): Replacement(torchs, ours)
+        for torchs, ours in pairs
+        if getattr(torch.nn.functional, torchs.__name__) is torchs  # not patched already
+    }
+    torchs = [function for function, _ in pairs if id(function) in new]
+    own = [vars(module) for name, module in list(sys.modules.items()) if name.split(".")[0] == "torchbce"]
+    own += [vars(replacement) for replacement in new.values()]
     changed: list[tuple[object, Any, Any]] = []
-    for torchs, ours in ((TORCH_BCE, binary_cross_entropy), (TORCH_BCE_WITH_LOGITS, binary_cross_entropy_with_logits)):
-        if getattr(torch.nn.functional, torchs.__name__) is not torchs:
-            continue  # patched already
-        new = Replacement(torchs, ours)
-        own_references = [
-            vars(module) for name, module in list(sys.modules.items()) if name.split(".")[0] == "torchbce"
-        ]
-        own_references.append(vars(new))
-        for referrer in gc.get_referrers(torchs):
-            if not any(referrer is own for own in own_references):
-                for owner in _owners(referrer):
-                    _replace(owner, torchs, new)
-                    changed.append((owner, torchs, new))
+    for function, owners in zip(torchs, _owners_of(torchs, own), strict=True):
+        for owner in owners:
+            _replace(owner, function, new[id(function)])
+            changed.append((owner, function, new[id(function)]))
     return Patch(changed)
 
 
-def _owners(referrer: object) -> list[Any]:
-    """Return the objects to change for a referrer to a function: itself, or those whose attributes it holds."""
-    if isinstance(referrer, staticmethod | tuple | dict):
-        referrers = gc.get_referrers(referrer)
+def _owners_of(functions: list[Any], own: list[Any]) -> list[list[Any]]:
+    """Return the objects to change for each function: what refers to it, or has it among its attributes or defaults.
+
+    own: what is left as it is.
+    """
+    ignored = {id(holder) for holder in [*own, functions]}
+    referrers = [[r for r in found if id(r) not in ignored] for found in _referrers(functions)]
+    indirect = [r for found in referrers for r in found if isinstance(r, staticmethod | tuple | dict)]
+    holders = dict(zip(map(id, indirect), _referrers(indirect), strict=True))
+    namespaces = [d for r in indirect if isinstance(r, staticmethod) for d in holders[id(r)] if isinstance(d, dict)]
+    holders |= zip(map(id, namespaces), _referrers(namespaces), strict=True)
+
+    def owners(referrer: object) -> list[Any]:
         if isinstance(referrer, tuple):
-            return [f for f in referrers if isinstance(f, FunctionType) and f.__defaults__ is referrer]
+            return [f for f in holders[id(referrer)] if isinstance(f, FunctionType) and f.__defaults__ is referrer]
         if isinstance(referrer, staticmethod):
-            return [owner for names in referrers if isinstance(names, dict) for owner in _owners(names)]
-        return [owner for owner in referrers if isinstance(owner, type)] or [referrer]
-    return [referrer] if isinstance(referrer, functools.partial | list) or hasattr(referrer, "__dict__") else []
+            return [owner for names in holders[id(referrer)] if isinstance(names, dict) for owner in owners(names)]
+        if isinstance(referrer, dict):
+            return [owner for owner in holders[id(referrer)] if isinstance(owner, type)] or [referrer]
+        return [referrer] if isinstance(referrer, functools.partial | list) or hasattr(referrer, "__dict__") else []
+
+    return [[owner for referrer in found for owner in owners(referrer)] for found in referrers]
+
+
+def _referrers(objects: list[Any]) -> list[list[Any]]:
+    """Return what refers to each of some objects, by one walk over all that there is: a walk takes long."""
+    by_id: dict[int, list[Any]] = {id(value): [] for value in objects}
+    for referrer in gc.get_referrers(*objects) if objects else ():
+        for known in by_id.keys() & {id(value) for value in gc.get_referents(referrer)}:
+            by_id[known].append(referrer)
+    return [by_id[id(value)] for value in objects]
 
 
 def _replace(owner: Any, old: Any, new: Any) -> None:
