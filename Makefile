@@ -92,6 +92,7 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/steps.py
 	$(BIN)/python benchmarks/family.py
+	$(BIN)/python benchmarks/tiled.py
 	$(BIN)/python benchmarks/lens.py
 	$(BIN)/python benchmarks/interval_coverage.py
 	$(BIN)/python benchmarks/compare.py
@@ -101,6 +102,7 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python benchmarks/large.py
 
 # The site, into build/docs; a warning is an error. linkcheck looks at the links to other sites.
 docs: node .venv/.docs
