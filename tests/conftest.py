@@ -163,3 +163,17 @@ def trained(mixed, tmp_path_factory) -> Path:
         assert result.exit_code == 0, result.output
 
     return once(tmp_path_factory, "trained", train) / "shop"
+
+
+@pytest.fixture(scope="session")
+def deep(mixed_table, tmp_path_factory) -> Path:
+    """A run folder of two networks with layers, whose numbers are cut into pieces."""
+    import torchbce
+
+    def train(folder):
+        classifier = torchbce.BCEClassifier(hidden=(4,), members=2, epochs=1, random_state=0, trees=False)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("torchbce.table.ensemble.config.SMALL", 100)
+            classifier.fit(mixed_table.drop("bought"), mixed_table["bought"]).save(folder / "run")
+
+    return once(tmp_path_factory, "deep", train) / "run"

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from safetensors.torch import load_file, save_file
 
-import torchbce
 from torchbce.table.run import folder as run_folder
 
 
@@ -42,14 +40,3 @@ def weights(run: Path, change) -> None:
     change(tensors)
     save_file(tensors, run / "model.safetensors")
     signed(run)
-
-
-@pytest.fixture(scope="module")
-def deep(mixed_table, tmp_path_factory) -> Path:
-    """A run folder of two networks with layers, whose numbers are cut into pieces."""
-    folder = tmp_path_factory.mktemp("deep") / "run"
-    classifier = torchbce.BCEClassifier(hidden=(4,), members=2, epochs=1, random_state=0, trees=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("torchbce.table.ensemble.config.SMALL", 100)
-        classifier.fit(mixed_table.drop("bought"), mixed_table["bought"]).save(folder)
-    return folder

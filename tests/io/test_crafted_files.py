@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 import torchbce
 from answering import answer
 from corpus import crafted
-from run_folders import deep, signed  # noqa: F401 - a fixture
+from run_folders import signed
 from torchbce.explanation.sketch.file import MAGIC, _state, from_bytes, packed
 
 
