@@ -23,12 +23,10 @@ class Stages(NamedTuple):
 
     Attributes:
         steps: one costly function each.
-        needs: for each step, which of the results need it.
         results: the loss, its derivative or both, of all steps.
     """
 
     steps: list[Formula]
-    needs: list[tuple[bool, ...]]
     results: list[Formula]
 
 
@@ -40,18 +38,16 @@ def stages(loss: Loss, results: Sequence[str], fixed: Mapping[str, float]) -> St
     inputs = [graph.node(fixed[name]) if name in fixed else graph.input(name) for name in names]
     value = with_powers(bind(loss.value, graph.primitives())(*inputs))
     roots = [rewritten(_root(loss, result, value, inputs), _even) for result in results]
-    of_each = [{id(node): node for node in in_order(root) if node.operation in COSTLY} for root in roots]
     costly: dict[int, Node] = {}
-    for nodes in of_each:
-        costly |= nodes
+    for root in roots:
+        costly |= {id(node): node for node in in_order(root) if node.operation in COSTLY}
     known: dict[int, str] = {}
     steps = []
     for number, node in enumerate(costly.values()):
         steps.append(formula_of(node, [*names, *known.values()], (), f"step_{number}", known))
         known[id(node)] = f"step{number}"
     everything = [*names, *known.values()]
-    needs = [tuple(number in nodes for nodes in of_each) for number in costly]
-    return Stages(steps, needs, [formula_of(graph.node(root), everything, (), "result", known) for root in roots])
+    return Stages(steps, [formula_of(graph.node(root), everything, (), "result", known) for root in roots])
 
 
 def _even(node: Node) -> Node:

@@ -79,29 +79,3 @@ def offset(element: Any) -> Any:
         return types.CPointer(element)(types.CPointer(element), types.int64), generate
 
     return moved
-
-
-def _address_of(_context: Any, pointer: Any) -> Any:
-    """Return the address of a pointer."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.ptrtoint(args[0], context.get_value_type(signature.return_type))
-
-    return types.int64(pointer), generate
-
-
-address_of: Any = intrinsic(_address_of)
-
-
-def _call(_context: Any, function: Any, arguments: Any) -> Any:
-    """Run the machine code at an address with a pointer to its arguments."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [context.get_value_type(signature.args[1])])
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1]])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.CPointer(types.int64)), generate
-
-
-call: Any = intrinsic(_call)

@@ -124,7 +124,6 @@ def _target() -> Any:
         opt=3,
         jit=True,
         codemodel="small",
-        reloc="pic",  # so that a table of jumps is valid wherever the code is loaded
     )
 
 

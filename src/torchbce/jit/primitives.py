@@ -81,6 +81,8 @@ FLOAT64 = _primitives("_float64", np.float64, np.int64, bits64, float64_of)
 
 
 @functools.cache
-def formula(of: Callable[..., Any], wide: bool) -> Any:
-    """Return a formula as a compiled function."""
+def formula(of: Callable[..., Any] | None, wide: bool) -> Any:
+    """Return a formula as a compiled function; None is true everywhere."""
+    if of is None:
+        return inlined(lambda x, y: True)
     return bind(of, FLOAT64 if wide else FLOAT32, inlined, np.float64 if wide else np.float32)

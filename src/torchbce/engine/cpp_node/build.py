@@ -1,4 +1,4 @@
-"""Compile the node with the user's own compiler, once for each torch and Python."""
+"""Compiling the node with the user's own compiler, once for each torch and Python."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ SOURCES = sorted(file for file in Path(__file__).parent.iterdir() if file.suffix
 
 
 def identity() -> str:
-    """Return a name for a compiled node, made of everything that it has to fit."""
+    """Names a compiled node after everything that it has to fit."""
     digest = hashlib.sha256()
     for source in SOURCES:
         digest.update(source.read_bytes())
-    version = torch.__version__.split("+")[0]  # without the suffix for devices
+    version = torch.__version__.split("+")[0]  # what follows says which devices it is built for
     fits = sys.implementation.cache_tag, EXTENSION_SUFFIXES[0], version, torch.version.git_version
     digest.update(" ".join([*_macros(), *map(str, fits), platform.machine()]).encode())
     return digest.hexdigest()[:32]
 
 
 def build() -> Path:
-    """Compile the node into the cache folder for all later processes, unless it is there already.
+    """Compile the node into the cache folder, where every later process finds it; at once where it is there.
 
     Raises:
         BuildError: there is no folder, no compiler or no ninja, or the compiler refuses.
@@ -55,13 +55,13 @@ def build() -> Path:
 
 
 def is_whole(file: Path) -> bool:
-    """Return whether a library is there, unchanged and our own."""
+    """Whether a library is there as it was built, and our own."""
     content, digest = cache.owned(file), cache.read(file.with_suffix(".sum"))
     return content is not None and digest == hashlib.sha256(content).digest()
 
 
 def compiled() -> bytes:
-    """Return the node as a shared library."""
+    """The node as a shared library."""
     from torch.utils import cpp_extension
 
     before = os.environ.get("PATH", "")
@@ -84,17 +84,10 @@ def compiled() -> bytes:
 
 
 def _macros() -> list[str]:
-    """Return the macros by which the C++ sources take constants from Python."""
-    values = {f"OFFSET_{name.upper()}": offset for name, offset in arguments.OFFSET._asdict().items()}
-    values |= {f"RESULT_{name.upper()}": number for name, number in arguments.RESULTS._asdict().items()}
-    values |= {f"CODE_{str(dtype).removeprefix('torch.').upper()}": code for dtype, code in arguments.CODES.items()}
+    """What the sources take from Python's."""
+    values = {f"AT_{name.upper()}": place for name, place in arguments.AT._asdict().items()}
     values |= {
-        "ABSENT": arguments.ABSENT,
-        "NUMBER": arguments.NUMBER,
-        "FIRST_COLUMN": arguments.FIRST_COLUMN,
-        "COLUMN_SIZE": arguments.COLUMN_SIZE,
-        "COLUMNS": len(arguments.COLUMN),
-        "FEWEST_PARAMETERS": variant.FEWEST_PARAMETERS,
+        "PARAMETERS": arguments.PARAMETERS,
         "CHUNK": variant.CHUNK,
         "PIECE": launch.PIECE,
         "SLICE": launch.SLICE,

@@ -29,30 +29,23 @@ using Function = void (*)(const Word*);
 using InParallel = void (*)(Function, const Word*, unsigned threads, unsigned flags);
 
 enum Reduction { NONE, MEAN, SUM };
-enum Result { TOTAL = TORCHBCE_RESULT_TOTAL, ITEMS = TORCHBCE_RESULT_ITEMS, GRAD_INPUT = TORCHBCE_RESULT_GRAD_INPUT };
-constexpr int MOST_PARAMETERS = TORCHBCE_FEWEST_PARAMETERS, MOST_PASSES = 64, MOST_PLANS = 1024;
-constexpr int64_t WORDS = TORCHBCE_FIRST_COLUMN + TORCHBCE_COLUMN_SIZE * (TORCHBCE_COLUMNS + MOST_PARAMETERS);
+enum Name { TOTAL, ITEMS, GRAD_INPUT };
+constexpr const char* NAMES[] = {"total", "items", "grad_input"};
+constexpr int MOST_PARAMETERS = 8, MOST_PASSES = 64, MOST_PLANS = 1024;
+constexpr int64_t WORDS = TORCHBCE_PARAMETERS + 3 * MOST_PARAMETERS;
 constexpr int64_t MOST_ITEMS = int64_t(TORCHBCE_CHUNK) * TORCHBCE_SLICE;  // above it, Python looks for Ctrl-C in between
 
 InParallel in_parallel = nullptr;  // of the OpenMP that torch runs on; null after a fork, which it does not survive
-
-// Machine code: a pass, and the address of the formula that it calls, if any.
-struct Code {
-  Function pass;
-  int64_t formula;
-};
 
 // A loss with its reduction and those of its options that are numbers, and the passes that its calls have needed.
 struct Plan {
   PyObject* owner;  // finds passes, and differentiates further
   Reduction reduction;
-  bool checked, is_plain, may_be_product;  // is_plain: no option but weights and parameters
-  bool transformed, ignoring;
+  bool checked;
   int parameters;
   std::vector<bool> exponents;  // which of the parameters
-  std::vector<double> defaults;  // of the parameters
   double threshold, factor, shift, ignored;
-  std::array<std::pair<uint64_t, Code>, MOST_PASSES> passes;
+  std::array<std::pair<uint64_t, Function>, MOST_PASSES> passes;
   std::atomic<int> known{0};  // of the passes; they are added under the GIL, and read without it
 };
 std::deque<Plan> plans;  // never freed: nodes name them by their number

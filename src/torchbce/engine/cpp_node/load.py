@@ -1,4 +1,4 @@
-"""Find a compiled node that fits this torch and Python, in the cache folder or in an installed package."""
+"""Finding a compiled node that fits this torch and Python, in the cache folder or in an installed package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGE = "torchbce_node_prebuilt"  # what the release builds
 
 @functools.cache
 def node() -> Plans | None:
-    """Return the functions of a compiled node, or None without one; TORCHBCE_NODE=0 turns it off."""
+    """What a compiled node offers, or None where there is none; TORCHBCE_NODE=0 does without."""
     if os.environ.get("TORCHBCE_NODE", "1") == "0":
         return None
     file = _file()
@@ -54,5 +54,5 @@ def _file() -> Path | None:
     if folder is not None and is_whole(folder / name):
         return folder / name
     package = importlib.util.find_spec(PACKAGE)
-    directories = [] if package is None else package.submodule_search_locations or []
-    return next((file for directory in directories if (file := Path(directory) / name).exists()), None)
+    places = [] if package is None else package.submodule_search_locations or []
+    return next((file for place in places if (file := Path(place) / name).exists()), None)

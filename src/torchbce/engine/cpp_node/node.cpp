@@ -1,7 +1,7 @@
 // A call of a loss without Python in between: what `compute` and `numba_cpu.launch` do, for the calls that most scripts
 // make. It looks whether this is such a call, runs the compiled pass, and leaves a node in autograd's graph.
 //
-// Everything else is "not mine": `call` returns None, and Python goes on. The places of a pass's arguments, TORCHBCE_OFFSET_...,
+// Everything else is "not mine": `call` returns None, and Python goes on. The places of a pass's arguments, TORCHBCE_AT_...,
 // and the sizes of its work come from the Python sources as macros, so that both agree.
 
 #include "passes.h"
@@ -28,17 +28,19 @@ Tensor number(double value, ScalarType dtype) {
 // The sum, and the gradient of a mean or a sum times `factor` if there is memory for it.
 double total(const Call& call, double factor, Tensor* grad) {
   const auto dtype = call.input.scalar_type();
+  const Function function = find(call, TOTAL, grad == nullptr ? ScalarType::Undefined : dtype, ScalarType::Undefined);
   if (grad != nullptr) *grad = buffer(call, dtype);
   if (call.plan->reduction == MEAN) factor /= static_cast<double>(call.input.numel());
-  return run(call, TOTAL, grad == nullptr ? Tensor() : *grad, factor, Along());
+  return run(call, function, grad == nullptr ? Tensor() : *grad, factor, Along());
 }
 
 // The value, and its gradient if there is memory for it; undefined for a value that Python has to look at.
 Tensor compute(const Call& call, Tensor* grad) {
   const auto dtype = call.input.scalar_type();
   if (call.plan->reduction == NONE) {
+    const Function function = find(call, ITEMS, dtype, ScalarType::Undefined);
     Tensor value = buffer(call, dtype);
-    const double marks = run(call, ITEMS, value, 1.0, Along());
+    const double marks = run(call, function, value, 1.0, Along());
     return call.plan->checked && std::isnan(marks) ? Tensor() : value;
   }
   double value = total(call, 1.0, grad);
@@ -61,11 +63,11 @@ Tensor grad_of_items(const Call& call, const Tensor& grad_output) {
     }
     along.period = call.input.numel();
   }
-  along.kind = 't';
   along.dtype = incoming.scalar_type();
   along.address = address(incoming, along.period);
+  const Function function = find(call, GRAD_INPUT, call.input.scalar_type(), along.dtype);
   Tensor grad = buffer(call, call.input.scalar_type());
-  run(call, GRAD_INPUT, grad, 1.0, along);
+  run(call, function, grad, 1.0, along);
   return grad;
 }
 
@@ -194,22 +196,17 @@ bool takes(const Tensor& input, const Tensor& target, const pybind11::args& weig
   });
 }
 
-// plan(owner): its number; -1 where there are too many.
-int64_t plan(pybind11::object owner) {
-  const auto exponents = owner.attr("exponents").cast<std::vector<bool>>();
+// plan(owner, reduction, checked, exponents, [threshold, factor, shift, ignored]): its number; -1 where there are too many.
+int64_t plan(
+    pybind11::object owner, int reduction, bool checked, std::vector<bool> exponents, std::array<double, 4> numbers) {
   if (plans.size() >= MOST_PLANS || exponents.size() > MOST_PARAMETERS) return -1;
   Plan& made = plans.emplace_back();
-  const auto is = [&](const char* name) { return owner.attr(name).cast<bool>(); };
-  const auto number = [&](const char* name) { return owner.attr(name).cast<double>(); };
-  made.reduction = static_cast<Reduction>(owner.attr("reduction").cast<int>());
-  made.checked = is("checked"), made.is_plain = is("is_plain"), made.may_be_product = is("may_be_product");
-  made.transformed = is("transformed"), made.ignoring = is("ignoring");
-  made.parameters = static_cast<int>(exponents.size());
-  made.exponents = exponents;
-  made.defaults = owner.attr("defaults").cast<std::vector<double>>();
-  made.threshold = number("threshold"), made.factor = number("factor"), made.shift = number("shift");
-  made.ignored = number("ignored");
   made.owner = owner.release().ptr();
+  made.reduction = static_cast<Reduction>(reduction);
+  made.checked = checked;
+  made.parameters = static_cast<int>(exponents.size());
+  made.exponents = std::move(exponents);
+  made.threshold = numbers[0], made.factor = numbers[1], made.shift = numbers[2], made.ignored = numbers[3];
   return static_cast<int64_t>(plans.size()) - 1;
 }
 

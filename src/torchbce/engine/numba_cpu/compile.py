@@ -4,60 +4,50 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from numba import njit, types
 
-from torchbce.engine.numba_cpu.arguments import BLOCK_OFFSET, OFFSET, TASKS
-from torchbce.engine.numba_cpu.passes.block import block_functions
-from torchbce.engine.numba_cpu.passes.general import general
-from torchbce.engine.numba_cpu.passes.plain import plain
-from torchbce.engine.numba_cpu.variant import Formula, Plain, Variant
+from torchbce.engine.numba_cpu.arguments import AT
+from torchbce.engine.numba_cpu.passes.count import count
+from torchbce.engine.numba_cpu.passes.grad_input import grad_input
+from torchbce.engine.numba_cpu.passes.items import items
+from torchbce.engine.numba_cpu.passes.total import total
+from torchbce.engine.numba_cpu.storage import ELEMENTS
+from torchbce.engine.numba_cpu.variant import Variant
 from torchbce.jit.intrinsics import pointer_to, take_one
 from torchbce.jit.primitives import ALONE, FAST
 
+PASSES = {"total": total, "items": items, "grad_input": grad_input, "count": count}
+
 
 def compile_to_llvm(variant: Variant) -> str:
-    """The variant in LLVM's language, optimised for this processor: one function, without Python in it.
+    """The pass in LLVM's language, optimised for this processor: one function, without Python in it.
 
-    It takes the address of its arguments, laid out as `arguments` says.
+    It takes the address of its arguments, laid out as `arguments` says. Any number
+    of threads may run it on the same arguments at once: each takes the next piece until there is none.
     """
-    if isinstance(variant, Formula):
-        entry = _block_entry(variant)
-    else:
-        entry = _pass_entry(plain(variant) if isinstance(variant, Plain) else general(variant))
-    function: Any = njit(error_model="numpy", fastmath=FAST, **ALONE)(entry)
-    function.compile(types.void(types.CPointer(types.int64)))
-    return str(function.inspect_llvm(function.signatures[0]))
-
-
-def _pass_entry(run: Any) -> Any:
-    """Any number of threads may run it on the same arguments at once: each takes the next piece until there is none."""
+    run = PASSES[variant.pass_name](variant)
+    to_x, to_y, to_out = (
+        pointer_to(ELEMENTS[dtype or torch.float32]) for dtype in (variant.input, variant.target, variant.out)
+    )
     take: Any = take_one
     to_sums, to_counter = pointer_to(types.float64), pointer_to(types.int64)
 
     def entry(a):
-        sums, counter = to_sums(a[OFFSET.sums]), to_counter(a[OFFSET.next_piece])
-        piece, last = a[OFFSET.piece], a[OFFSET.end]
+        x, y, out, sums, counter = (
+            to_x(a[AT.input]),
+            to_y(a[AT.target]),
+            to_out(a[AT.out]),
+            to_sums(a[AT.sums]),
+            to_counter(a[AT.next_piece]),
+        )
+        piece, last = a[AT.piece], a[AT.end]
         while True:
             first = take(counter) * piece
             if first >= last:
                 return
-            run(a, sums, first, min(first + piece, last))
+            run(a, x, y, out, sums, first, min(first + piece, last))
 
-    return entry
-
-
-def _block_entry(variant: Formula) -> Any:
-    evaluate, exact, factors, product = block_functions(variant)
-
-    def entry(b):
-        task = b[BLOCK_OFFSET.task]
-        if task == TASKS.evaluate:
-            evaluate(b)
-        elif task == TASKS.exact:
-            exact(b)
-        elif task == TASKS.factors:
-            factors(b)
-        else:
-            product(b)
-
-    return entry
+    function: Any = njit(error_model="numpy", fastmath=FAST, **ALONE)(entry)
+    function.compile(types.void(types.CPointer(types.int64)))
+    return str(function.inspect_llvm(function.signatures[0]))

@@ -8,15 +8,16 @@ from typing import Any
 from torchbce.engine.numba_cpu.variant import Variant
 from torchbce.jit import machine_code
 
-_by_variant: dict[Variant, Any] = {}
+# A key has as few fields as its caller needs; a variant has them all.
+_by_key: dict[tuple[Any, ...], Any] = {}
 
 
-def function(variant: Variant) -> Any:
-    """Return a variant's machine code, as a C function that runs without the GIL."""
-    code = _by_variant.get(variant)
-    if code is None:
-        code = _by_variant[variant] = _function(variant)
-    return code
+def function(key: tuple[Any, ...]) -> Any:
+    """The compiled pass of the variant with these fields, as a C function that runs without the GIL."""
+    found = _by_key.get(key)
+    if found is None:
+        found = _by_key[key] = _function(Variant(*key))
+    return found
 
 
 def _function(variant: Variant) -> Any:

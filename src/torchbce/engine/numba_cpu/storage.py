@@ -5,17 +5,16 @@ float16 and bfloat16 are taken as their bits: a compiled loop has no such number
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 import torch
-from numba import types
+from numba import njit, types
 
-from torchbce.engine.numba_cpu.arguments import CODES, DTYPES
-from torchbce.jit.intrinsics import pointer_to
-from torchbce.jit.primitives import as_it_is, bits32, float32_of, inlined, where
+from torchbce.jit.primitives import INLINED, as_it_is, bits32, float32_of, inlined, where
 
-i4, u2, f4, f8 = np.int32, np.uint16, np.float32, np.float64
+i4, u2, f4 = np.int32, np.uint16, np.float32
 
 ELEMENTS = {  # how each dtype lies in memory
     torch.float16: types.uint16,
@@ -68,47 +67,26 @@ DECODE = {torch.float16: from_float16, torch.bfloat16: from_bfloat16}
 ENCODE = {torch.float16: to_float16, torch.bfloat16: to_bfloat16}
 
 
-FLOAT16, BFLOAT16, FLOAT32 = CODES[torch.float16], CODES[torch.bfloat16], CODES[torch.float32]
-to_halves, to_singles, to_doubles = pointer_to(types.uint16), pointer_to(types.float32), pointer_to(types.float64)
+@functools.cache
+def reader(dtype: torch.dtype, number: Any) -> Any:
+    """`read(pointer, position)`: the item as float32 or float64."""
+    decode = DECODE.get(dtype, as_it_is)
+
+    @njit(**INLINED)
+    def read(pointer, position):
+        return number(decode(pointer[position]))
+
+    return read
 
 
-def loader(number: Any) -> Any:
-    """`load(code, address, first, into, size)`: items of any dtype as float32 or float64."""
-    load = inlined(lambda code, address, first, into, size: None)
-    for dtype in DTYPES:
-        load = _or_loaded(load, CODES[dtype], pointer_to(ELEMENTS[dtype]), DECODE.get(dtype, as_it_is), number)
-    return load
+@functools.cache
+def writer(dtype: torch.dtype) -> Any:
+    """`write(pointer, position, value)`: the value rounded once."""
+    encode = ENCODE.get(dtype, as_it_is)
+    number = np.float64 if dtype == torch.float64 else np.float32
 
+    @njit(**INLINED)
+    def write(pointer, position, value):
+        pointer[position] = encode(number(value))
 
-def _or_loaded(otherwise: Any, own: int, pointer_of: Any, decode: Any, number: Any) -> Any:
-    @inlined
-    def load(code, address, first, into, size):
-        if code == own:
-            pointer = pointer_of(address)
-            for j in range(size):
-                into[j] = number(decode(pointer[first + j]))
-        else:
-            otherwise(code, address, first, into, size)
-
-    return load
-
-
-@inlined
-def store(code, address, first, values, size):
-    """Items as floating-point numbers of any dtype, rounded once."""
-    if code == FLOAT16:
-        narrow = to_halves(address)
-        for j in range(size):
-            narrow[first + j] = to_float16(f4(values[j]))
-    elif code == BFLOAT16:
-        narrow = to_halves(address)
-        for j in range(size):
-            narrow[first + j] = to_bfloat16(f4(values[j]))
-    elif code == FLOAT32:
-        single = to_singles(address)
-        for j in range(size):
-            single[first + j] = f4(values[j])
-    else:
-        double = to_doubles(address)
-        for j in range(size):
-            double[first + j] = f8(values[j])
+    return write

@@ -1,221 +1,96 @@
-"""A loss and its derivative for a block of items, one costly function at a time (see `formula.stages`)."""
+"""The losses of a block of items, and their derivatives."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import types
 
-from torchbce.engine.numba_cpu.arguments import BLOCK_OFFSET
 from torchbce.engine.numba_cpu.passes import LANES
-from torchbce.engine.numba_cpu.passes.product import product_of
-from torchbce.engine.numba_cpu.variant import BLOCK, Formula, fixed_parameters
-from torchbce.formula.stages import stages
-from torchbce.jit.intrinsics import pointer_to, stack
-from torchbce.jit.primitives import float64_of, formula, inlined
+from torchbce.engine.numba_cpu.specialize import Specialized
+from torchbce.engine.numba_cpu.staged import Staged, staged
+from torchbce.engine.numba_cpu.variant import Variant
+from torchbce.jit.intrinsics import stack
+from torchbce.jit.primitives import inlined
 
-WIDE = 32  # items in an iteration, so that constants are loaded once for several vectors
-i4, f8 = np.int32, np.float64
+i4 = np.int32
+flags_on_stack = stack(types.int32, LANES)
 
 
-class BlockFunctions(NamedTuple):
-    """What a loss is asked for a block: functions of `BlockArguments`.
-
-    Attributes:
-        evaluate: values, and slopes times `scale`.
-        exact: the same of the last few items, in float64, without `scale`.
-        factors: how many items are no logarithm of a factor, as `invalid`.
-        product: multiplies the factors of whole rows into `lanes`.
+def block_of(v: Variant, parts: Specialized, *, by_product: bool = False) -> tuple[Any, Any]:
+    """`table()`, memory for it; and `block(...)`: each loss into `values`, or `out` where a pass writes the items, and
+    each derivative times `scale` into `out` where that is wanted; how many values are not allowed.
     """
-
-    evaluate: Any
-    exact: Any
-    factors: Any
-    product: Any
-
-
-def block_functions(v: Formula) -> BlockFunctions:
-    """The functions of a loss."""
-    parts = _Parts(v)
-    if v.loss.factored is None or v.wide:
-        nothing = inlined(lambda b: None)
-        return BlockFunctions(_evaluate(v, parts), _exact(v, parts), nothing, nothing)
-    factors, product = product_of(v, parts.element, parts.number)
-    return BlockFunctions(_evaluate(v, parts), _exact(v, parts), factors, product)
-
-
-class _Parts:
-    def __init__(self, v: Formula) -> None:
-        self.number: Any = np.float64 if v.wide else np.float32
-        self.element = types.float64 if v.wide else types.float32
-        self.pointer = pointer_to(self.element)
-        self.fixed = fixed_parameters(v.loss, v.kinds)
-        self.defined = formula(v.loss.defined, v.wide)
-        fixed = [self.fixed.get(name) for name in v.loss.parameters]
-        self.parameters = _gatherer(fixed, BLOCK, self.number)
-        self.exact_parameters = _gatherer(fixed, LANES, f8)
-
-
-def _gatherer(fixed: Sequence[float | None], size: int, number: Any) -> Any:
-    """`parameters(table, j)`: the parameters of item j, each a constant or of its column of the table."""
-    gather = inlined(lambda table, j: ())
-    for place, constant in reversed(list(enumerate(fixed))):
-        is_read = constant is None
-        gather = _and_read(place * size, gather) if is_read else _and_constant(number(constant), gather)
-    return gather
-
-
-def _and_read(column: int, rest: Any) -> Any:
-    return inlined(lambda table, j: (table[column + j], *rest(table, j)))
-
-
-def _and_constant(constant: Any, rest: Any) -> Any:
-    return inlined(lambda table, j: (constant, *rest(table, j)))
-
-
-def _evaluate(v: Formula, parts: _Parts) -> Any:
-    pointer, defined = parts.pointer, parts.defined
-    soft = _by_stages(v, parts, "value")
+    derivatives = ["dx"] if v.pass_name == "total" and v.out is not None else []
+    cut = staged(v, parts, "value", *derivatives)
+    block = _block(v, parts, cut)
+    if v.loss.hard is None or by_product:  # products are for hard targets already
+        return cut.table, block
+    cut_hard = staged(v, parts, "hard", *derivatives)
+    block_hard, factors, read = _block(v, parts, cut_hard), parts.factors, parts.read
 
     @inlined
-    def count_invalid(b):
-        if b[BLOCK_OFFSET.checked] == 0 or b[BLOCK_OFFSET.values] == 0:
-            return i4(0)
-        x, y, invalid = pointer(b[BLOCK_OFFSET.input]), pointer(b[BLOCK_OFFSET.checked_target]), i4(0)
-        for j in range(b[BLOCK_OFFSET.size]):
-            invalid += i4(0) if defined(x[j], y[j]) else i4(1)
+    def all_hard(x, y, scratch, options, start, size):
+        soft = i4(0)
+        for j in range(size):
+            xi, _, yi, _ = read(x, y, scratch, options, start, j)
+            soft += i4(0) if factors(xi, yi) else i4(1)
+        return soft == 0
+
+    @inlined
+    def either(x, y, out, scratch, table, values, options, numbers, start, size, scale):
+        if all_hard(x, y, scratch, options, start, size):
+            return block_hard(x, y, out, scratch, table, values, options, numbers, start, size, scale)
+        return block(x, y, out, scratch, table, values, options, numbers, start, size, scale)
+
+    return cut.table, either
+
+
+def _block(v: Variant, parts: Specialized, cut: Staged) -> Any:
+    read, write, defined, parameters, zero = parts.read, parts.write, parts.defined, parts.parameters, parts.number(0.0)
+    prepare, value, derivative = cut.prepare, cut.results[0], cut.results[-1]
+    weighted, partial, items = v.weight is not None, v.partial, v.pass_name == "items"
+    need_grad = v.out is not None and not items
+
+    @inlined
+    def one(x, y, out, scratch, table, values, options, numbers, start, j, scale):
+        xi, yc, yi, counts = read(x, y, scratch, options, start, j)
+        p = parameters(numbers, scratch.parameters, j)
+        item = value(table, j, xi, yi, p)
+        if weighted:
+            item *= scratch.weights[j]
+        if partial:
+            item = item if counts else zero
+        if items:
+            write(out, start + j, item)
+        else:
+            values[j] = item
+        if need_grad:
+            step = derivative(table, j, xi, yi, p) * scale
+            if weighted:
+                step *= scratch.weights[j]
+            if partial:
+                step = step if counts else zero
+            write(out, start + j, step)
+        return defined(xi, yc)
+
+    @inlined
+    def block(x, y, out, scratch, table, values, options, numbers, start, size, scale):
+        prepare(table, x, y, scratch, options, numbers, start, size)
+        invalids, invalid = flags_on_stack(), i4(0)
+        for k in range(LANES):
+            invalids[k] = i4(0)
+        for row in range(size // LANES):
+            for k in range(LANES):
+                j = row * LANES + k
+                allowed = one(x, y, out, scratch, table, values, options, numbers, start, j, scale)
+                invalids[k] = invalids[k] if allowed else i4(1)
+        for j in range(size // LANES * LANES, size):
+            allowed = one(x, y, out, scratch, table, values, options, numbers, start, j, scale)
+            invalid = invalid if allowed else i4(1)
+        for k in range(LANES):
+            invalid += invalids[k]
         return invalid
 
-    if v.loss.hard is None:
-        return _and_counted(soft, count_invalid)
-    hard, factors = _by_stages(v, parts, "hard"), formula(v.loss.factors, v.wide)
-
-    @inlined
-    def all_hard(b):
-        x, y, others = pointer(b[BLOCK_OFFSET.input]), pointer(b[BLOCK_OFFSET.target]), i4(0)
-        for j in range(b[BLOCK_OFFSET.size]):
-            others += i4(0) if factors(x[j], y[j]) else i4(1)
-        return others == 0
-
-    @inlined
-    def either(b):
-        if b[BLOCK_OFFSET.soft] == 0 and all_hard(b):
-            hard(b)
-        else:
-            soft(b)
-
-    return _and_counted(either, count_invalid)
-
-
-def _and_counted(run: Any, count_invalid: Any) -> Any:
-    @inlined
-    def evaluate(b):
-        run(b)
-        b[BLOCK_OFFSET.invalid] = count_invalid(b)
-
-    return evaluate
-
-
-def _by_stages(v: Formula, parts: _Parts, value: str) -> Any:
-    """`run(b)`: the loss by its formula `value`, and its slope, of a block."""
-    cut = stages(v.loss, (value, "dx"), parts.fixed)
-    value_of, slope_of = (formula(result, v.wide) for result in cut.results)
-    prepare: Any = inlined(lambda steps, x, y, table, values, slopes, size: None)
-    earlier: Any = inlined(lambda steps, j: ())
-    for number, (step, needs) in enumerate(zip(cut.steps, cut.needs, strict=True)):
-        prepare = _and_run(prepare, formula(step, v.wide), earlier, number * BLOCK, parts, needs)
-        earlier = _and_given(earlier, number * BLOCK)
-    new_steps = stack(parts.element, BLOCK * max(1, len(cut.steps)))
-    pointer, number = parts.pointer, parts.number
-    slopes_alone = value == "value"  # which formula it is does not matter to slopes
-    both, only_values, only_slopes = (
-        _loop(value_of, slope_of, earlier, parts.parameters, *wanted)
-        for wanted in ((True, True), (True, False), (False, True))
-    )
-
-    @inlined
-    def run(b):
-        x, y, table = (
-            pointer(b[BLOCK_OFFSET.input]),
-            pointer(b[BLOCK_OFFSET.target]),
-            pointer(b[BLOCK_OFFSET.parameters]),
-        )
-        has_values, has_slopes = b[BLOCK_OFFSET.values] != 0, b[BLOCK_OFFSET.slopes] != 0
-        size, steps = b[BLOCK_OFFSET.size], new_steps()
-        prepare(steps, x, y, table, has_values, has_slopes, size)
-        values, slopes = pointer(b[BLOCK_OFFSET.values]), pointer(b[BLOCK_OFFSET.slopes])
-        scale = number(float64_of(b[BLOCK_OFFSET.scale]))
-        if has_values and has_slopes:
-            both(x, y, table, steps, values, slopes, size, scale)
-        elif has_values:
-            only_values(x, y, table, steps, values, slopes, size, scale)
-        elif slopes_alone:
-            only_slopes(x, y, table, steps, values, slopes, size, scale)
-
-    return run
-
-
-def _loop(value_of: Any, slope_of: Any, earlier: Any, parameters: Any, has_values: bool, has_slopes: bool) -> Any:
-    """The results of the items of a block, from what the steps have given."""
-
-    @inlined
-    def loop(x, y, table, steps, values, slopes, size, scale):
-        for j in range(size):
-            if has_values:
-                values[j] = value_of(x[j], y[j], *parameters(table, j), *earlier(steps, j))
-            if has_slopes:
-                slopes[j] = slope_of(x[j], y[j], *parameters(table, j), *earlier(steps, j)) * scale
-
-    return loop
-
-
-def _and_run(before: Any, step: Any, earlier: Any, column: int, parts: _Parts, needs: tuple[bool, ...]) -> Any:
-    parameters = parts.parameters
-    for_values, for_slopes = needs
-
-    @inlined
-    def prepare(steps, x, y, table, values, slopes, size):
-        before(steps, x, y, table, values, slopes, size)
-        if (for_values and values) or (for_slopes and slopes):
-            for row in range(size // WIDE):
-                for k in range(WIDE):
-                    j = row * WIDE + k
-                    steps[column + j] = step(x[j], y[j], *parameters(table, j), *earlier(steps, j))
-            for j in range(size // WIDE * WIDE, size):
-                steps[column + j] = step(x[j], y[j], *parameters(table, j), *earlier(steps, j))
-
-    return prepare
-
-
-def _and_given(before: Any, column: int) -> Any:
-    return inlined(lambda steps, j: (*before(steps, j), steps[column + j]))
-
-
-def _exact(v: Formula, parts: _Parts) -> Any:
-    pointer, to_doubles, parameters = parts.pointer, pointer_to(types.float64), parts.exact_parameters
-    value_of, slope_of, defined = formula(v.loss.value, True), formula(v.loss.dx, True), parts.defined
-
-    @inlined
-    def exact(b):
-        x, y, checked = (
-            pointer(b[BLOCK_OFFSET.input]),
-            pointer(b[BLOCK_OFFSET.target]),
-            pointer(b[BLOCK_OFFSET.checked_target]),
-        )
-        table, values, slopes = (
-            to_doubles(b[BLOCK_OFFSET.exact_parameters]),
-            to_doubles(b[BLOCK_OFFSET.values]),
-            to_doubles(b[BLOCK_OFFSET.slopes]),
-        )
-        has_slopes, invalid = b[BLOCK_OFFSET.slopes] != 0, i4(0)
-        for j in range(b[BLOCK_OFFSET.size]):
-            p = parameters(table, j)
-            values[j] = value_of(f8(x[j]), f8(y[j]), *p)
-            if has_slopes:
-                slopes[j] = slope_of(f8(x[j]), f8(y[j]), *p)
-            invalid += i4(0) if defined(x[j], checked[j]) else i4(1)
-        b[BLOCK_OFFSET.invalid] = invalid if b[BLOCK_OFFSET.checked] != 0 else i4(0)
-
-    return exact
+    return block
