@@ -1,6 +1,9 @@
-"""The packages of the extra `train`, and what to install where one is missing."""
+"""What to install where a library is missing: the extra `train`, or the packages that one result needs."""
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
 
 TRAIN = (
     "jinja2",
@@ -19,3 +22,16 @@ def how_to_install(user: str, error: ModuleNotFoundError) -> str | None:
     """Return what to install for `user`, or None if what is missing is no package of the extra."""
     missing = (error.name or "").partition(".")[0]
     return f"{user} needs {missing}; install it with: pip install 'torchbce[train]'" if missing in TRAIN else None
+
+
+@contextlib.contextmanager
+def needed(what: str, packages: str) -> Iterator[None]:
+    """Say what to install where the imports of the block fail; `what` needs `packages`.
+
+    Raises:
+        ModuleNotFoundError: a library is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{what} needs {packages}; pip install {packages.replace(' and', '')}") from error

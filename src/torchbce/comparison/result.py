@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from torchbce.common.extras import needed
 from torchbce.common.json_values import plain
-from torchbce.common.optional import needed
 from torchbce.common.text import PrintedInNotebooks
 from torchbce.comparison import wording
 from torchbce.comparison.page import write_page

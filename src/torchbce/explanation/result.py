@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torchbce.common.extras import needed
 from torchbce.common.json_values import plain
-from torchbce.common.optional import needed
 from torchbce.common.text import PrintedInNotebooks
 from torchbce.explanation.data.record import ExplanationRecord
 from torchbce.explanation.render import text as wording

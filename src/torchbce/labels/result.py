@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from torchbce.common.extras import needed
 from torchbce.common.json_values import plain
-from torchbce.common.optional import needed
 from torchbce.common.text import PrintedInNotebooks
 from torchbce.labels import text as wording
 
