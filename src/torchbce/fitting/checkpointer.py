@@ -13,6 +13,7 @@ from typing import Any
 from torchbce.checkpoint.form import Whole, require
 from torchbce.common import processes
 from torchbce.common.errors import InputError, OutputError
+from torchbce.common.extras import require_packages
 
 State = dict[str, Any]
 LOG = logging.getLogger("torchbce")
@@ -28,12 +29,9 @@ class FitCheckpointer:
     """
 
     def __init__(self, folder: str | Path, seconds: float, identity: State) -> None:
-        try:
-            from torchbce.checkpoint.folder import CheckpointFolder
-        except ModuleNotFoundError as error:
-            raise InputError(
-                f"checkpoint= needs {error.name}; install it with: pip install 'torchbce[train]'"
-            ) from error
+        require_packages("checkpoint=", "safetensors", error=InputError)
+        from torchbce.checkpoint.folder import CheckpointFolder
+
         self.folder = Path(folder).absolute()
         self._checkpoints = CheckpointFolder(self.folder, identity, "give checkpoint= another folder to begin anew")
         self._seconds = seconds

@@ -64,7 +64,9 @@ def _columns(options: CompareOptions, *, of_run: bool) -> PredictionColumns:
 
 def _of_file(options: CompareOptions, name: str) -> Explanation:
     file, of_run = file_of(name)
-    return _explanation(sketch_of([file], _columns(options, of_run=of_run), options.format), file)
+    columns = _columns(options, of_run=of_run)
+    with open_sources([file], options.format) as files:
+        return _explanation(sketch_of(files, columns), file)
 
 
 def _explanation(sketch: Sketch, name: str) -> Explanation:
