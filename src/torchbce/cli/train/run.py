@@ -22,7 +22,6 @@ from torchbce.common.errors import InputError
 from torchbce.io.size import fits_in_memory
 from torchbce.table import memory_table, packed_table
 from torchbce.table.ensemble.callbacks import Callbacks
-from torchbce.table.ensemble.config import UserOptions
 from torchbce.table.network.devices import device_named
 from torchbce.table.outcome import Outcome
 from torchbce.table.packed_table import PackedTable
@@ -47,9 +46,11 @@ def run(options: TrainOptions) -> None:
         output = Output() if processes.is_first() else NullOutput()
         budget = TimeBudget(args.options.time_budget, args.table)
         small = processes.from_first(lambda: fits_in_memory(args.tables, memory, args.format))
-        task = processes.in_all(lambda: _in_memory(args)) if small else _in_blocks(options, args, output, budget)
+        task = (
+            processes.in_all(lambda: memory_table.prepare(args)) if small else _in_blocks(options, args, output, budget)
+        )
         processes.require_same(task.known)
-        in_time = _with_time_left(args.options, budget)
+        in_time = _with_time_left(args, budget)
         for line in outline_lines(task.outline, args.roles.positive):
             output.print(line)
         output.print(network_line(task.table.config(args.options), args.seed))
@@ -59,7 +60,7 @@ def run(options: TrainOptions) -> None:
                 return
             with resumable(place, output, LABEL):
                 checkpointer = Checkpointer(place.unfinished, checkpoint or math.inf)
-                outcome = _trained(args, task, in_time, place, checkpointer, output)
+                outcome = _trained(in_time, task, place, checkpointer, output)
                 notes = write_run(outcome, place, run_digest) if processes.is_first() else []
                 if not output.is_null:
                     for note in notes:
@@ -76,10 +77,6 @@ def _known(args: TrainArgs) -> dict[str, Any]:
     return {name: value for name, value in run_identity(args, {}).items() if name != PROCESSOR}
 
 
-def _in_memory(args: TrainArgs) -> Task:
-    return memory_table.prepare(args.table, args.roles, args.held, seed=args.seed, format=args.format)
-
-
 def _in_blocks(options: TrainOptions, args: TrainArgs, output: Output, budget: TimeBudget) -> Task:
     if args.compare:
         raise InputError(f"{args.table} is larger than memory, and --compare needs it there; leave --compare out")
@@ -90,9 +87,7 @@ def _in_blocks(options: TrainOptions, args: TrainArgs, output: Output, budget: T
             budget.left()
             shown(done, total)
 
-        task = packed_table.prepare(
-            [args.table], args.roles, args.held, seed=args.seed, format=args.format, cache=cache, on_rows=on_rows
-        )
+        task = packed_table.prepare(args, cache, on_rows)
     size = sum(path.stat().st_size for path in cache.iterdir())
     assert isinstance(task.table, PackedTable)
     how = "is used again" if task.table.stream.reused else "was made"
@@ -112,18 +107,15 @@ def _reserved(options: TrainOptions, args: TrainArgs, task: Task) -> Iterator[tu
         yield place, identity_digest(whole)
 
 
-def _with_time_left(options: UserOptions, budget: TimeBudget) -> UserOptions:
-    if options.time_budget is None:
-        return options
-    return replace(options, time_budget=processes.from_first(budget.left))
+def _with_time_left(args: TrainArgs, budget: TimeBudget) -> TrainArgs:
+    if args.options.time_budget is None:
+        return args
+    return replace(args, options=replace(args.options, time_budget=processes.from_first(budget.left)))
 
 
-def _trained(
-    args: TrainArgs, task: Task, options: UserOptions, place: RunFolderLock, checkpointer: Checkpointer, output: Output
-) -> Outcome:
-    """Train with `options`, which have the time that is left."""
-    rows_per_step = task.table.config(options).batch_size if isinstance(task.table, PackedTable) else 0
+def _trained(args: TrainArgs, task: Task, place: RunFolderLock, checkpointer: Checkpointer, output: Output) -> Outcome:
+    rows_per_step = task.table.config(args.options).batch_size if isinstance(task.table, PackedTable) else 0
     shown: tuple[OnFold, Callbacks]
     with training_shown(output, place, task.outline.folds, rows_per_step) as shown:
         on_fold, callbacks = shown[0], replace(shown[1], checkpointer=checkpointer)
-        return train(task, options, seed=args.seed, compare=args.compare, on_fold=on_fold, callbacks=callbacks)
+        return train(task, args, on_fold=on_fold, callbacks=callbacks)
