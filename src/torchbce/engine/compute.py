@@ -109,29 +109,18 @@ def compute_loss(
             RuntimeError, f"{loss.name} needs a floating-point input and a real target", input=input, target=target
         )
     result_dtype = torch.promote_types(input.dtype, target.dtype) if target.is_floating_point() else input.dtype
-    return validate_and_compute(loss, input, target, parameters, weight, mode, result_dtype, mask, options)
+    call = validated(loss, input, target, parameters, weight, mode, result_dtype, mask, options)
+    return compute_call(input, target, call, options.get("normalize"))
 
 
-def validate_and_compute(
-    loss: Loss,
-    input: Tensor,
-    target: Tensor,
-    parameters: tuple[Weight, ...],
-    weight: Weight,
-    reduction: Reduction,
-    result_dtype: torch.dtype,
-    mask: Tensor | None,
-    options: Options,
-) -> Tensor:
+def compute_call(input: Tensor, target: Tensor, call: LossCall, normalize: Normalize | None) -> Tensor:
     """Return the loss of two tensors whose dtypes fit."""
-    call = validated(loss, input, target, parameters, weight, reduction, result_dtype, mask, options)
-    normalize = options.get("normalize")
     if normalize is not None:
         call = call._replace(denominator=_denominator(input, target, call, normalize))
     value = compute(input, target, call)
-    if reduction != "none":
+    if call.reduction != "none":
         return value
-    return with_strides_of(input if loss.checks_input or call.class_dim is not None else target, value)
+    return with_strides_of(input if call.loss.checks_input or call.class_dim is not None else target, value)
 
 
 def check_sizes(input: Tensor, target: Tensor, options: Options) -> None:

@@ -14,6 +14,7 @@ from torchbce.checkpoint.form import Whole, require
 from torchbce.common import processes
 from torchbce.common.errors import InputError, OutputError
 from torchbce.common.extras import require_packages
+from torchbce.common.writing import naming
 
 State = dict[str, Any]
 LOG = logging.getLogger("torchbce")
@@ -108,11 +109,9 @@ class FitCheckpointer:
     def _lock(self, stack: contextlib.ExitStack) -> None:
         from torchbce.common.lock import locked
 
-        try:
+        with naming(self.folder):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             is_ours = stack.enter_context(locked(self.folder))
-        except OSError as error:
-            raise OutputError(f"{self.folder} cannot be written: {error.strerror or error}") from error
         if not is_ours:
             raise InputError(f"another run writes its checkpoints to {self.folder}; give each a folder of its own")
 

@@ -43,12 +43,12 @@ class PackedTable:
         return None  # it needs the table in memory
 
     def fit(self, args: TrainArgs, callbacks: Callbacks) -> Fit:
-        stream, config = self.stream, self.config(args.options)
+        stream, sample, config = self.stream, self.stream.sample, self.config(args.options)
         enough = _counts(stream.valid).rarer >= FEWEST_OF_A_CLASS
         blocks = fit_blocks(stream, config, seed=args.seed, callbacks=callbacks, enough=enough)
         trained = TrainedModel(Model(stream.columns, blocks.fitted.ensemble), config, blocks.fitted, {})
-        training = EncodedTable(stream.columns, stream.sample, stream.sample_answers, stream.sample_weight)
-        return Fit(trained, blocks.train_bce, training, stream.sample, blocks.test_logits, blocks.reading)
+        training = EncodedTable(stream.columns, sample.rows, sample.answers, sample.weight)
+        return Fit(trained, blocks.train_bce, training, sample.rows, blocks.test_logits, blocks.reading)
 
     def evaluate(self, fit: Fit, args: TrainArgs, callbacks: Callbacks) -> Estimate | None:
         """Estimate on the test rows; logistic regression learns from the sample of the training rows."""
@@ -96,14 +96,14 @@ def prepare(args: TrainArgs, cache: Path, on_rows: OnRows | None = None) -> Task
 
 
 def _task(stream: Stream, test_file: str | None) -> Task:
-    train, valid, test = stream.train, stream.valid, stream.test
+    described, sample, train, valid, test = stream.described, stream.sample, stream.train, stream.valid, stream.test
     inside = [train, valid, *([test] if test is not None and test_file is None else [])]
     base_rate = sum(part.share * part.weight for part in inside) / sum(part.weight for part in inside)
     outline = Outline(
-        name=Path(stream.name).name,
-        target=stream.target,
-        kinds=stream.kinds,
-        left_out=stream.left_out,
+        name=Path(described.name).name,
+        target=described.target,
+        kinds=described.kinds,
+        left_out=described.left_out,
         notes=stream.notes,
         whole=RowCounts(sum(map(len, inside)), sum(part.ones for part in inside), base_rate),
         train=_counts(train),
@@ -111,15 +111,15 @@ def _task(stream: Stream, test_file: str | None) -> Task:
         test=None if test is None else _counts(test),
         test_file=None if test_file is None else Path(test_file).name,
         folds=0,
-        dropped=stream.dropped,
+        dropped=described.dropped,
     )
     parts = {"learnt from": train, "judged by": valid, "kept aside": test}
     known = {
         **outline.known,
         **{f"the content of the rows {what}": part.digest for what, part in parts.items() if part is not None},
-        "the content of the sample of rows": digest(stream.sample, stream.sample_answers, *stream.edges),
+        "the content of the sample of rows": digest(sample.rows, sample.answers, *sample.edges),
     }
-    return Task(PackedTable(stream), outline, {outline.name: stream.fingerprint}, known)
+    return Task(PackedTable(stream), outline, {outline.name: described.fingerprint}, known)
 
 
 def _counts(stored: Stored) -> RowCounts:

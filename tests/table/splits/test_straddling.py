@@ -122,7 +122,9 @@ def parts_in_blocks(table: pl.DataFrame, held: Holdout, seed: int) -> tuple[list
             stream = streamed(path, ROLES, held, seed)
         except InputError:  # too few of a class in a part
             return None
-        return [numbers_of(part) for part in (stream.train, stream.valid, stream.test) if part], stream.dropped
+        return [
+            numbers_of(part) for part in (stream.train, stream.valid, stream.test) if part
+        ], stream.described.dropped
 
 
 @settings(max_examples=40, deadline=None)
@@ -217,7 +219,7 @@ def test_another_table_is_tested_on_where_it_is_later_and_of_other_groups(tmp_pa
     if blocks:
         stream = streamed(tmp_path / "t.parquet", roles, held)
         rows = numbers_of(stream.test)
-        dropped = stream.dropped[-1]
+        dropped = stream.described.dropped[-1]
     else:
         task = prepare(TrainArgs(str(tmp_path / "t.parquet"), roles, held))
         rows, dropped = task.table.test_rows - 1, task.outline.dropped[-1]

@@ -7,13 +7,13 @@ import torch
 import typer
 
 from torchbce.cli.compare.options import CompareOptions
-from torchbce.cli.shared.files_out import writing
 from torchbce.cli.shared.output import print_out
 from torchbce.cli.shared.predictions import file_of, outputs_of
 from torchbce.cli.shared.reading import sketch_of
 from torchbce.cli.shared.values import one_of
 from torchbce.common.errors import InputError
 from torchbce.common.processes import rank_and_size
+from torchbce.common.writing import naming
 from torchbce.comparison.over_time import OverTime, over_time
 from torchbce.comparison.page import write_periods
 from torchbce.comparison.periods import Change, what_changed
@@ -38,7 +38,7 @@ def run(options: CompareOptions) -> None:
         except ValueError as error:
             raise InputError(f"{', '.join(options.files)}: {error}") from error
     if options.html is not None:
-        with writing(options.html):
+        with naming(options.html):
             write_periods(options.html, result, ", ".join(options.files))
     print_out(options.text_of(result))
 

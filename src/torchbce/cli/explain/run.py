@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from torchbce.cli.explain.options import ExplainOptions
-from torchbce.cli.shared.files_out import check_outputs, writing
+from torchbce.cli.shared.files_out import check_outputs
 from torchbce.cli.shared.output import print_out
 from torchbce.cli.shared.predictions import file_of, outputs_of
 from torchbce.cli.shared.reading import sketch_of
@@ -19,6 +19,7 @@ from torchbce.cli.shared.shards import merged_files, of_all_processes
 from torchbce.cli.shared.values import decision_of
 from torchbce.common.errors import InputError
 from torchbce.common.processes import rank_and_size
+from torchbce.common.writing import naming
 from torchbce.explanation.explain import Explanation, explanation
 from torchbce.explanation.sketch.file import from_bytes, to_bytes
 from torchbce.explanation.sketch.sketch import Sketch
@@ -62,7 +63,7 @@ def run(options: ExplainOptions) -> None:
             f"the sums of {', '.join(options.files)} contradict each other: {error}; make them anew"
         ) from error
     if options.html is not None:
-        with writing(options.html):
+        with naming(options.html):
             result.to_html(options.html, title=", ".join(options.files))
     print_out(text)
 
