@@ -84,7 +84,7 @@ def prepare(args: TrainArgs, cache: Path, on_rows: OnRows | None = None) -> Task
             seed=args.seed,
             pieces=PIECES,
             format=args.format,
-            place=cache,
+            folder=cache,
             on_rows=on_rows,
         )
 

@@ -264,8 +264,8 @@ from torchbce.table.splits.holdout import Holdout
 fit_pass.EDGE_ROWS = 5000
 shards.MAX_BATCH_ROWS = 16384
 windows.SLICE_BYTES = 1 << 20
-roles, held = ColumnRoles("y"), Holdout()
-prepare.prepare_stream([sys.argv[1]], roles, held, seed=1, pieces=8, format=None, place=Path(sys.argv[2]), on_rows=None)
+given = ColumnRoles("y"), Holdout()
+prepare.prepare_stream([sys.argv[1]], *given, seed=1, pieces=8, format=None, folder=Path(sys.argv[2]), on_rows=None)
 print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 

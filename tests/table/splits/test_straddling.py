@@ -105,7 +105,7 @@ def test_only_rows_of_groups_on_both_sides_are_left_out(table, count, seed):
 
 def streamed(file: Path, roles: ColumnRoles, held: Holdout, seed: int = 0):
     place = file.with_suffix(".cache")
-    return prepare_stream([str(file)], roles, held, seed=seed, pieces=0, format=None, place=place, on_rows=None)
+    return prepare_stream([str(file)], roles, held, seed=seed, pieces=0, format=None, folder=place, on_rows=None)
 
 
 def numbers_of(part) -> np.ndarray:

@@ -54,21 +54,23 @@ def run(options: TrainOptions) -> None:
         for line in outline_lines(task.outline, args.roles.positive):
             output.print(line)
         output.print(network_line(task.table.config(args.options), args.seed))
-        with _reserved(options, args, task) as (place, run_digest):
-            if place.finished:
-                output.print(f"{'finished':{LABEL}}{place.folder} is this very run; there is nothing left to do")
+        with _reserved(options, args, task) as (run_folder, run_digest):
+            if run_folder.finished:
+                output.print(f"{'finished':{LABEL}}{run_folder.folder} is this very run; there is nothing left to do")
                 return
-            with resumable(place, output, LABEL):
-                checkpointer = Checkpointer(place.unfinished, checkpoint or math.inf)
-                outcome = _trained(in_time, task, place, checkpointer, output)
-                notes = write_run(outcome, place, run_digest) if processes.is_first() else []
+            with resumable(run_folder, output, LABEL):
+                checkpointer = Checkpointer(run_folder.unfinished, checkpoint or math.inf)
+                outcome = _trained(in_time, task, run_folder, checkpointer, output)
+                notes = write_run(outcome, run_folder, run_digest) if processes.is_first() else []
                 if not output.is_null:
                     for note in notes:
                         print_err(f"torchbce: {note}")
-                    for line in result_lines(outcome, place.folder):
+                    for line in result_lines(outcome, run_folder.folder):
                         output.print(line)
     if output.error is not None:
-        print_err(f"torchbce: the output cannot be written ({output.error.strerror}); the model is in {place.folder}")
+        print_err(
+            f"torchbce: the output cannot be written ({output.error.strerror}); the model is in {run_folder.folder}"
+        )
         sys.exit(ExitCode.PIPE if isinstance(output.error, BrokenPipeError) else ExitCode.OUTPUT)
 
 
@@ -103,8 +105,10 @@ def _reserved(options: TrainOptions, args: TrainArgs, task: Task) -> Iterator[tu
     """Reserve the run folder, and yield it with the digest of what the run depends on."""
     whole = run_identity(args, task.digests)
     keeps = options.checkpoint_seconds is not None
-    with shared_run_folder(options.folder, whole, exact=options.is_exact, keeps=keeps, resume=options.resume) as place:
-        yield place, identity_digest(whole)
+    with shared_run_folder(
+        options.folder, whole, exact=options.is_exact, keeps=keeps, resume=options.resume
+    ) as run_folder:
+        yield run_folder, identity_digest(whole)
 
 
 def _with_time_left(args: TrainArgs, budget: TimeBudget) -> TrainArgs:
@@ -113,9 +117,11 @@ def _with_time_left(args: TrainArgs, budget: TimeBudget) -> TrainArgs:
     return replace(args, options=replace(args.options, time_budget=processes.from_first(budget.left)))
 
 
-def _trained(args: TrainArgs, task: Task, place: RunFolderLock, checkpointer: Checkpointer, output: Output) -> Outcome:
+def _trained(
+    args: TrainArgs, task: Task, run_folder: RunFolderLock, checkpointer: Checkpointer, output: Output
+) -> Outcome:
     rows_per_step = task.table.config(args.options).batch_size if isinstance(task.table, PackedTable) else 0
     shown: tuple[OnFold, Callbacks]
-    with training_shown(output, place, task.outline.folds, rows_per_step) as shown:
+    with training_shown(output, run_folder, task.outline.folds, rows_per_step) as shown:
         on_fold, callbacks = shown[0], replace(shown[1], checkpointer=checkpointer)
         return train(task, args, on_fold=on_fold, callbacks=callbacks)

@@ -59,7 +59,7 @@ def to_svg(figure: Figure) -> str:
         )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    return re.sub("<[^>]*>", lambda tag: _COLOURS.sub(lambda found: STYLES[found[0]], tag[0]), text)  # no name's colour
+    return re.sub("<[^>]*>", lambda tag: _COLOURS.sub(lambda match: STYLES[match[0]], tag[0]), text)  # no name's colour
 
 
 def with_canvas(figure: Figure) -> Figure:

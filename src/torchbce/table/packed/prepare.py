@@ -64,10 +64,10 @@ def prepare_stream(
     seed: int,
     pieces: int,
     format: Format | None,
-    place: Path,
+    folder: Path,
     on_rows: OnRows | None,
 ) -> Stream:
-    """Pack files, patterns and folders of shards to the cache in `place`, or reuse that cache if it was made of them.
+    """Pack files, patterns and folders of shards to the cache in `folder`, or reuse that cache if it was made of them.
 
     The folder of the cache appears whole or not at all; one made of anything else is replaced. Which part a row is in
     depends on the seed and its number (or its group's text) alone; with times, on the times. `on_rows` is called
@@ -90,13 +90,13 @@ def prepare_stream(
         print_ = fingerprint(
             [path for shards in sources for path in shards.files], options, complete=all(s.is_lasting for s in sources)
         )
-        cached, damage = _reusable(place, print_)
+        cached, damage = _reusable(folder, print_)
         if cached is not None:
-            return _stream(place, *cached, reused=True, notes=[])
-        with new_cache(place) as draft:
-            described, sample = _made(draft, place, table, aside, roles, held, seed, pieces, print_, options, on_rows)
+            return _stream(folder, *cached, reused=True, notes=[])
+        with new_cache(folder) as draft:
+            described, sample = _made(draft, folder, table, aside, roles, held, seed, pieces, print_, options, on_rows)
             write_description(draft, described, sample)
-    return _stream(place, described, sample, reused=False, notes=damage)
+    return _stream(folder, described, sample, reused=False, notes=damage)
 
 
 def _options(roles: ColumnRoles, held: Holdout, table: Shards, seed: int, pieces: int) -> dict[str, Any]:
@@ -108,17 +108,17 @@ def _options(roles: ColumnRoles, held: Holdout, table: Shards, seed: int, pieces
     return given | {"seed": seed, "pieces": pieces, "format_version": FORMAT, "edge_rows": EDGE_ROWS}
 
 
-def _reusable(place: Path, print_: str) -> tuple[tuple[CacheFile, EncodedSample] | None, list[str]]:
-    """Return the cache in `place` if its fingerprint is the same, and notes on why it cannot be used."""
+def _reusable(folder: Path, print_: str) -> tuple[tuple[CacheFile, EncodedSample] | None, list[str]]:
+    """Return the cache in `folder` if its fingerprint is the same, and notes on why it cannot be used."""
     try:
-        return read_description(place, print_), []
+        return read_description(folder, print_), []
     except UnusableCache as reason:
-        return None, [f"the cache {place} has been made anew, as it could not be used again: {reason}"]
+        return None, [f"the cache {folder} has been made anew, as it could not be used again: {reason}"]
 
 
 def _made(
     draft: Path,
-    place: Path,
+    folder: Path,
     table: Shards,
     aside: Shards | None,
     roles: ColumnRoles,
@@ -143,7 +143,7 @@ def _made(
     cut = Pieces(edges, number_count(scan.columns))
     layout = Bounds.of(scan.columns, edges).layout(weighted=roles.weight is not None)
     expected = [*scan.counts.sum(1).tolist(), *([] if aside is None else [aside.rows])]
-    with Packer(draft, place, cut, layout, expected) as packer:
+    with Packer(draft, folder, cut, layout, expected) as packer:
         packer.add(table.batches([*scan.rows.names, *parts.names], "as before"), scan.rows, heard)
         if aside is not None:
             tested = scan.rows.with_parts(parts.of_test)
@@ -189,10 +189,10 @@ class _Heard:
             self._on_rows(self._done, max(self._total, self._done))
 
 
-def _stream(place: Path, described: CacheFile, sample: EncodedSample, *, reused: bool, notes: list[str]) -> Stream:
+def _stream(folder: Path, described: CacheFile, sample: EncodedSample, *, reused: bool, notes: list[str]) -> Stream:
     bounds = Bounds.of(described.columns, sample.edges)
     train, valid, test = (
-        Stored(place, described.parts[name], described.layout, bounds) if name in described.parts else None
+        Stored(folder, described.parts[name], described.layout, bounds) if name in described.parts else None
         for name in NAMES
     )
     assert train is not None
