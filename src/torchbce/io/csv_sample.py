@@ -11,12 +11,12 @@ from collections import Counter
 from dataclasses import dataclass
 
 from torchbce.io.csv_rows import QUOTE, QuoteError, scan_rows, split_fields
-from torchbce.io.kinds import MISSING
+from torchbce.io.kinds import MISSING, MISSING_IN_NUMBERS
 
 DELIMITERS = [",", ";", "\t", "|"]
 NUMBER = re.compile(r"^[+-]?\(?[$€£¥]?[+-]?(\d[\d.,' ]*|\.\d+)([eE][+-]?\d+)?\s?%?\)?$")
 MOSTLY = 0.8  # of the rows, which have the same number of fields where the separator is right
-NO_VALUE = {*MISSING, ".", "-"}
+NO_VALUE = {*MISSING, *MISSING_IN_NUMBERS}
 
 
 @dataclass(frozen=True)

@@ -65,14 +65,10 @@ def _last_lines(path: Path, header: int) -> tuple[list[str], int | None]:
 
 
 def _is_note(fields: list[str], sample: Sample) -> bool:
-    only = fields[0]
-    return (
-        sample.fields >= FEWEST_FIELDS
-        and bool(only)
-        and not any(fields[1:])
-        and not TOTAL.match(only)
-        and any(map(str.isalpha, only))
-    )
+    """Return whether a line below the table is a sentence, also one with separators in it."""
+    is_short = sample.fields >= FEWEST_FIELDS and (len(fields) < sample.header.width or not any(fields[1:]))
+    first = fields[0]
+    return is_short and any(map(str.isalpha, first)) and not TOTAL.match(first)
 
 
 def _is_total(fields: list[str], sample: Sample, line: int | None) -> bool:

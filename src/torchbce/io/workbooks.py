@@ -20,7 +20,7 @@ MOMENT = r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}"
 
 
 def sheet_to_csv(path: Path, out: Path, name: str, sheet: str | None) -> None:
-    """Write all cells of a sheet, as texts; without a name, of the first that has some.
+    """Write all cells of a sheet, as texts; without a name, of the first with two columns, or with some cells.
 
     Raises:
         InputError: no such sheet, a damaged or protected workbook, or one that is too large to be held in memory.
@@ -59,13 +59,17 @@ def _cells(book: Any, sheet: str | None, name: str) -> pl.DataFrame:
         if sheet not in names:
             raise InputError(f"{name}: no sheet {sheet!r} (--sheet); the sheets are {listed}")
         names = [sheet]
+    filled = None
     for chosen in names:
         cells: pl.DataFrame = book.load_sheet(chosen, header_row=None, dtypes="string").to_polars()
-        if cells.height:
-            if len(book.sheet_names) > 1 and sheet is None:
-                LOG.info("%s: the sheet %r is read (--sheet), of %s", name, chosen, listed)
-            return cells
-    raise InputError(f"{name}: {'the sheet is' if len(names) == 1 else 'all sheets are'} empty; {listed}")
+        filled = (chosen, cells) if cells.height and (filled is None or cells.width > 1) else filled
+        if filled is not None and filled[1].width > 1:
+            break  # a table, and no cover with notes
+    if filled is None:
+        raise InputError(f"{name}: {'the sheet is' if len(names) == 1 else 'all sheets are'} empty; {listed}")
+    if len(names) > 1:
+        LOG.info("%s: the sheet %r is read (--sheet), of %s", name, filled[0], listed)
+    return filled[1]
 
 
 def _without_midnight(texts: pl.Series) -> pl.Series:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -19,7 +19,8 @@ Table = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="A CSV, Parquet or Arrow file, also .gz or .zst; - is standard input.",
+        help="A table: CSV, Parquet, Arrow, JSON lines, Excel, SAS, Stata or SPSS, also .gz, .zst, .xz or .bz2; - is "
+        "standard input.",
         show_default=False,
     ),
 ]
@@ -65,7 +66,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file i
 
 @dataclass(frozen=True, kw_only=True)
 class CsvOptions:
-    """How the CSV files that a command reads are written."""
+    """How the files that a command reads are written: CSV, and workbooks of Excel and OpenDocument."""
 
     decimal: Annotated[str, typer.Option(metavar=".|,", help="The decimal mark in CSV files.")] = "."
     delimiter: Annotated[
@@ -76,6 +77,29 @@ class CsvOptions:
         Optional[str],
         typer.Option(metavar="NAME", help="The encoding of CSV files, such as latin1.", show_default="utf-8"),
     ] = None
+    skip_rows: Annotated[
+        Optional[int],
+        typer.Option(min=0, metavar="N", help="The number of lines above the header.", show_default="seen"),
+    ] = None
+    na: Annotated[
+        list[str],
+        typer.Option(
+            "--na",
+            metavar="TEXT",
+            help="A text that stands for a missing value, besides NA, NULL, #N/A and the like; may be repeated.",
+            show_default=False,
+        ),
+    ] = field(default_factory=list)
+    sheet: Annotated[
+        Optional[str],
+        typer.Option(metavar="NAME", help="The sheet of a workbook.", show_default="the first with a table"),
+    ] = None
+    as_is: Annotated[
+        bool,
+        typer.Option(
+            "--as-is", help="Leave out no column of row names, none that is empty, and no row of totals or notes."
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         one_of("--decimal", self.decimal, [".", ","])
@@ -86,13 +110,29 @@ class CsvOptions:
     def format(self) -> Format:
         from torchbce.io.source import Format
 
-        return Format(self.decimal, self._character, self.encoding)
+        return Format(
+            self.decimal,
+            self._character,
+            self.encoding,
+            skip_rows=self.skip_rows,
+            na=tuple(self.na),
+            sheet=self.sheet,
+            as_is=self.as_is,
+            named=tuple(dict.fromkeys(self.named_columns)),
+        )
+
+    @property
+    def named_columns(self) -> list[str]:
+        """The columns that other options name: they are read even if they look like row names."""
+        return []
 
     @property
     def csv_flags(self) -> list[str]:
         """The flags of these options that were given."""
         decimal = None if self.decimal == "." else self.decimal
-        return given({"--decimal": decimal, "--delimiter": self.delimiter, "--encoding": self.encoding})
+        options = {"--decimal": decimal, "--delimiter": self.delimiter, "--encoding": self.encoding}
+        more = {"--skip-rows": self.skip_rows, "--na": self.na, "--sheet": self.sheet, "--as-is": self.as_is}
+        return given({**options, **more})
 
     @property
     def _character(self) -> str | None:
