@@ -1,0 +1,177 @@
+"""CSV files as R, pandas, Excel and databases export them: the table in them is found, and what was seen is said."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reading import logged_lines, read_both_ways
+from torchbce import InputError
+
+ROWS = [[i, f'w{i % 3}, "x"', i * 1.5, i % 2] for i in range(1, 31)]
+NAMES = ["n", "who", "size", "y"]
+CLEAN = pl.DataFrame({name: [row[i] for row in ROWS] for i, name in enumerate(NAMES)})
+
+TITLES = {
+    "none": [],
+    "a title": [["Report of 2024"]],
+    "blank lines": [[], [], []],
+    "a title and notes": [["Report"], ["Source: the office, Bonn"], []],
+    "a sheet's title": [["Report", "", "", ""], ["", "", "", ""]],
+}
+TAILS = {
+    "none": [],
+    "totals": [["Total", "", 697.5, 15]],
+    "notes": [[], ["* preliminary, as of May"]],
+    "totals and notes": [["Gesamt:", "", "697.5", ""], [], ["Source: the office"]],
+}
+
+
+def written(
+    title="none", tail="none", index="none", empty=0, delimiter=",", end="\n", mark="", quoting=csv.QUOTE_MINIMAL
+):
+    """The clean table with something around it."""
+    names, rows = list(NAMES), [list(row) for row in ROWS]
+    if index == "counts":
+        names, rows = ["", *names], [[i, *row] for i, row in enumerate(rows)]
+    elif index == "names":
+        names, rows = ["", *names], [[f"Row {i}", *row] for i, row in enumerate(rows)]
+    elif index == "written twice":
+        names, rows = ["Unnamed: 0", *names], [[i, *row] for i, row in enumerate(rows)]
+    below = [[*([""] * (index != "none") if len(row) > 1 else []), *row] for row in TAILS[tail]]
+    if index != "none":  # the label of totals stands where the names of rows do
+        below = [[row[1], "", *row[2:]] if len(row) > 1 else row for row in below]
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter=delimiter, lineterminator=end, quoting=quoting)
+    writer.writerows(TITLES[title])
+    writer.writerows(row + [""] * empty for row in [names, *rows])
+    writer.writerows(row + [""] * empty if len(row) > 1 else row for row in below)
+    return mark + out.getvalue()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    title=st.sampled_from(sorted(TITLES)),
+    tail=st.sampled_from(sorted(TAILS)),
+    index=st.sampled_from(["none", "counts", "names", "written twice"]),
+    empty=st.sampled_from([0, 1, 3]),
+    delimiter=st.sampled_from(",;\t|"),
+    end=st.sampled_from(["\n", "\r\n"]),
+    mark=st.sampled_from(["", "\ufeff"]),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC]),
+)
+def test_a_table_is_found_whatever_stands_around_it(tmp_path_factory, **around):
+    path = tmp_path_factory.getbasetemp() / "around.csv"
+    path.write_text(written(**around), encoding="utf-8", newline="")
+    with logged_lines() as lines:
+        assert read_both_ways(path).equals(CLEAN, null_equal=True)
+    usual = {"title": "none", "tail": "none", "index": "none", "empty": 0, "delimiter": ","}
+    assert len(lines) == any(around[name] != value for name, value in usual.items()), lines
+
+
+def read(text: str, **format) -> pl.DataFrame:
+    Path("t.csv").write_text(text, encoding="utf-8", newline="")
+    return read_both_ways(Path("t.csv"), **format)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("names", [[f'"{i}"' for i in range(1, 9)], [f'"Mazda, {i}"' for i in range(8)]])
+def test_a_header_that_lacks_the_name_of_row_names_is_read_as_R_writes_it(names):
+    text = '"a","b"\n' + "".join(f"{name},{i},{i % 2}\n" for i, name in enumerate(names))
+    assert read(text).equals(pl.DataFrame({"a": range(8), "b": [i % 2 for i in range(8)]}))
+    assert read(text.replace('",', '" ').replace('"a" ', '"a" ').replace(",", " "), delimiter=" ").columns == ["a", "b"]
+
+
+def test_a_header_that_is_too_short_is_no_header_of_R():
+    """Else the first part of a text would be taken for the name of its row."""
+    with pytest.raises(InputError, match=r"row 1 \(line 2\) has 3 fields, the header has 2"):
+        read("name,price\n" + "".join(f"Smith {i % 5}, John,{i}\n" for i in range(40)))
+
+
+def test_row_names_that_an_option_names_are_a_column():
+    text = written(index="counts")
+    assert read(text, named=("Unnamed: 0",)).columns == ["Unnamed: 0", *NAMES]
+    assert read(text, as_is=True)["Unnamed: 0"].to_list() == list(range(30))
+    with logged_lines() as lines:
+        read(text, as_is=True)
+    assert not lines
+
+
+def test_a_value_in_a_column_without_a_name_is_named_however_far_below():
+    text = "a,b,,\n" + "1,2,,\n" * 3000
+    assert read(text).columns == ["a", "b"]
+    with pytest.raises(
+        InputError, match="column 4 has no name in the header, and row 3001 holds 'x' in it; .* --as-is"
+    ):
+        read(text + "1,2,,x\n")
+    assert read(text + "1,2,,x\n", as_is=True).columns == ["a", "b", "Unnamed: 2", "Unnamed: 3"]
+
+
+@pytest.mark.parametrize("last", ["1,2", "1", "3,4,5,6"])
+def test_a_row_that_is_cut_off_is_an_error_and_no_note(last):
+    with pytest.raises(InputError, match=r"row 3 \(line 4\) has . field"):
+        read("a,b,c\n1,2,x\n3,4,y\n" + last)
+
+
+def test_a_total_is_a_row_where_others_have_that_name_too_or_all_is_asked_for():
+    assert read("region,n\nTotal,5\nNorth,3\nTotal,3\n").height == 3
+    assert read("region,n\nNorth,3\nTotal,3\n").height == 1
+    assert read("region,n\nNorth,3\nTotal,3\n", as_is=True).height == 2
+    assert read("name,n\nTotal recall,3\nTotal,x\n").height == 2
+
+
+def test_lines_above_the_header_may_be_counted_by_the_user():
+    text = "a,b,c\n1,2,3\nx,y,z\n4,5,6\n"
+    assert read(text).columns == ["a", "b", "c"]
+    assert read(text, skip_rows=2).to_dict(as_series=False) == {"x": [4], "y": [5], "z": [6]}
+    assert read("Report, all\n1,2\na,b\n3,4\n", skip_rows=2).columns == ["a", "b"]
+    with pytest.raises(InputError, match=r"no line below line 9 with the columns' names \(--skip-rows\)"):
+        read(text, skip_rows=9)
+
+
+def test_gaps_and_negatives_are_those_of_spreadsheets_and_databases():
+    values = [".", "#N/A", "NULL", "\\N", "(2,985)", "($1.5)", "7", "-"]
+    frame = read("a;y\n" + "".join(f"{value};1\n" for value in values))
+    assert frame["a"].to_list() == [None] * 4 + [-2985.0, -1.5, 7.0, None]
+    assert read("a;y\n.;1\nx;1\n-;2\n")["a"].to_list() == [".", "x", "-"]  # among texts they are texts
+    assert read("a,y\n-9,1\n2,-9\n", na=("-9",)).rows() == [(None, 1), (2, None)]
+
+
+def test_decisions_are_printed_once_in_each_command(command):
+    rows = "".join(f"{i},0.{1 + i % 8},0.{1 + i % 7},{i % 2}\n" for i in range(40))
+    Path("t.csv").write_text("Predictions\n\n,p,q,y\n" + rows + "\nSource: us\n")
+    line = "torchbce: t.csv: header in line 3 (--skip-rows); left out: row names in column 1, 1 line below the table"
+    for arguments in (
+        ["explain", "t.csv", "--target", "y", "--prob", "p"],
+        ["check", "t.csv", "--target", "y", "--prob", "p"],
+        ["labels", "t.csv", "--target", "y", "--prob", "p"],
+        ["compare", "t.csv", "--target", "y", "--prob", "p", "--prob", "q"],
+        ["train", "t.csv", "--target", "y", "--epochs", "1", "--no-trees", "--folds", "2"],
+        ["predict", "runs/t", "t.csv"],
+        ["train", "t.csv", "--target", "y", "--epochs", "1", "--memory", "1K", "--test-share", "0.3", "--out", "b"],
+    ):
+        result = command(*arguments)
+        assert result.stderr.count(line) == 1, result.output
+        assert line not in result.stdout
+
+
+def test_the_work_does_not_grow_faster_than_the_file(monkeypatch):
+    """A title above and totals below a long table: no line of it is looked at in Python."""
+    from torchbce.io import csv_sample
+
+    seen = []
+    rows = csv_sample.scan_rows
+    monkeypatch.setattr(csv_sample, "scan_rows", lambda lines, *more: seen.append(len(lines)) or rows(lines, *more))
+    read("Report\n\n,a,b\n" + "".join(f"{i},{i % 7},{i % 2}\n" for i in range(50_000)) + "Total,1,2\n")
+    assert max(seen) < 200
+    assert len(seen) < 100
