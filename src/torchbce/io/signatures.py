@@ -85,7 +85,7 @@ def kind_of(path: Path, name: str = "") -> str:
     for magic, kind in MAGIC:
         if head.startswith(magic):
             return kind
-    if head.startswith(b"PK"):
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _kind_of_zip(path)
     if head[0] in OLD_STATA and head[1:4] in (b"\x01\x01\x00", b"\x02\x01\x00"):
         return STATISTICS
