@@ -30,6 +30,7 @@ TAILS = {
     "none": [],
     "totals": [["Total", "", 697.5, 15]],
     "notes": [[], ["* preliminary, as of May"]],
+    "several lines": [["======"], ["1 - as of May", " in Bonn"]],
     "totals and notes": [["Gesamt:", "", "697.5", ""], [], ["Source: the office"]],
 }
 
@@ -45,14 +46,14 @@ def written(
         names, rows = ["", *names], [[f"Row {i}", *row] for i, row in enumerate(rows)]
     elif index == "written twice":
         names, rows = ["Unnamed: 0", *names], [[i, *row] for i, row in enumerate(rows)]
-    below = [[*([""] * (index != "none") if len(row) > 1 else []), *row] for row in TAILS[tail]]
+    below = [[*([""] * (index != "none") if len(row) > 2 else []), *row] for row in TAILS[tail]]
     if index != "none":  # the label of totals stands where the names of rows do
-        below = [[row[1], "", *row[2:]] if len(row) > 1 else row for row in below]
+        below = [[row[1], "", *row[2:]] if len(row) > 2 else row for row in below]
     out = io.StringIO(newline="")
     writer = csv.writer(out, delimiter=delimiter, lineterminator=end, quoting=quoting)
     writer.writerows(TITLES[title])
     writer.writerows(row + [""] * empty for row in [names, *rows])
-    writer.writerows(row + [""] * empty if len(row) > 1 else row for row in below)
+    writer.writerows(row + [""] * empty if len(row) > 2 else row for row in below)
     return mark + out.getvalue()
 
 
@@ -118,7 +119,13 @@ def test_a_value_in_a_column_without_a_name_is_named_however_far_below():
     assert read(text + "1,2,,x\n", as_is=True).columns == ["a", "b", "Unnamed: 2", "Unnamed: 3"]
 
 
-@pytest.mark.parametrize("last", ["1,2", "1", "3,4,5,6"])
+def test_names_may_be_numbers_where_the_first_column_has_none():
+    assert read('"","142.24","-5"\n"a",1,2\n"b",3,4\n').columns == ["142.24", "-5"]
+    with pytest.raises(InputError, match="its first line holds numbers such as '142.24'"):
+        read("142.24,-5\n1,2\n")
+
+
+@pytest.mark.parametrize("last", ["1,2", "1", "x", "3,4,5,6"])
 def test_a_row_that_is_cut_off_is_an_error_and_no_note(last):
     with pytest.raises(InputError, match=r"row 3 \(line 4\) has . field"):
         read("a,b,c\n1,2,x\n3,4,y\n" + last)

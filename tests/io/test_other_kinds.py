@@ -200,6 +200,7 @@ NO_TABLES = {
     "is an array of NumPy": b"\x93NUMPY\x01\0v\0",
     "is a file of R; write the table in R with write.csv": b"RDX3\nX\n",
     "is a pickle of Python": b"\x80\x04\x95\x00",
+    "is what macOS keeps beside a file of this name without ._": b"\0\x05\x16\x07\0\x02\0\0",
     "is a pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\n",
 }
 

@@ -81,7 +81,8 @@ def read_header(source: SourceFile) -> Header:
     sample, states_separator = _sample_of(source)
     fields, lacks_first = sample.header.fields, sample.lacks_first_name
     names = [""] * lacks_first + fields + [""] * (sample.fields - len(fields) - lacks_first)
-    _refuse_numbers(names, name)
+    if names[0] or not any(row.fields[0] for row in sample.rows):
+        _refuse_numbers(names, name)  # else these are the names of a table with row names, such as R's
     nameless = {i for i, column in enumerate(names) if not column}
     names = _named(names)
     _refuse_repeats(names, name)

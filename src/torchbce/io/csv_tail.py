@@ -35,7 +35,8 @@ class Tail:
 def find_tail(path: Path, sample: Sample) -> Tail:
     """Return what stands below the table, by the last lines of the file.
 
-    Notes count as such below a blank line or totals: else the last row may be cut off.
+    Notes count as such below a blank line or totals, or where there are several: a single one may be a row that is
+    cut off.
     """
     lines, line = _last_lines(path, sample.header.end)
     notes, is_apart = 0, False
@@ -50,7 +51,7 @@ def find_tail(path: Path, sample: Sample) -> Tail:
             notes, is_apart = notes + 1, False
         else:
             own = None if line is None else line + position
-            return Tail(1, notes) if _is_total(fields, sample, own) else Tail(0, notes if is_apart else 0)
+            return Tail(1, notes) if _is_total(fields, sample, own) else Tail(0, notes if is_apart or notes > 1 else 0)
     return Tail(0, notes if is_apart else 0)
 
 
@@ -67,8 +68,7 @@ def _last_lines(path: Path, header: int) -> tuple[list[str], int | None]:
 def _is_note(fields: list[str], sample: Sample) -> bool:
     """Return whether a line below the table is a sentence, also one with separators in it."""
     is_short = sample.fields >= FEWEST_FIELDS and (len(fields) < sample.header.width or not any(fields[1:]))
-    first = fields[0]
-    return is_short and any(map(str.isalpha, first)) and not TOTAL.match(first)
+    return is_short and bool(fields[0]) and not NUMBER.match(fields[0]) and not TOTAL.match(fields[0])
 
 
 def _is_total(fields: list[str], sample: Sample, line: int | None) -> bool:

@@ -42,6 +42,7 @@ MAGIC = (
     (b"\x80\x04", "pickle"),
     (b"\x80\x05", "pickle"),
     (b"version https://git-lfs", "git lfs"),
+    (b"\0\x05\x16\x07", "apple double"),
 )
 OLD_STATA = {0x6C, 0x6E, 0x6F, 0x71, 0x72, 0x73}  # Stata 4 to 12: the version, the byte order and a 1
 
@@ -72,6 +73,7 @@ REMEDIES = {
     "r": ("a file of R", "write the table in R with write.csv(table, 't.csv')"),
     "avro": ("an Avro file", "write it as Parquet"),
     "pickle": ("a pickle of Python, which runs code when it is read", "write the table as Parquet, with to_parquet"),
+    "apple double": ("what macOS keeps beside a file of this name without ._", "name that file"),
     "git lfs": ("a pointer of Git LFS, and not the file itself", "fetch that with: git lfs pull"),
 }
 

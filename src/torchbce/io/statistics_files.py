@@ -36,9 +36,8 @@ def statistics_to_parquet(path: Path, out: Path, name: str) -> None:
             raise InputError(f"{name} has no rows")
         table = pl.scan_parquet(Path(folder) / "*.parquet", missing_columns="insert")
         table = table.with_columns(selectors.string().replace("", None))
-        floats = table.select(selectors.float())
-        whole = floats.select((pl.all().round() == pl.all()).all()).collect(engine="streaming").row(0, named=True)
-        integers = [pl.col(column).cast(pl.Int64) for column, is_whole in whole.items() if is_whole]
+        whole = table.select((selectors.float().round() == selectors.float()).all()).collect(engine="streaming")
+        integers = [pl.col(column.name).cast(pl.Int64) for column in whole.get_columns() if column.all()]
         table.with_columns(integers).sink_parquet(out, row_group_size=ROW_GROUP)
 
 
