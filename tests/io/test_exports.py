@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from reading import logged_lines, read_both_ways
 from torchbce import InputError
 from torchbce.io.files import read_table
+from torchbce.io.shards import open_shards
+from torchbce.io.whole import read_whole
 
 ROWS = [[i, f'w{i % 3}, "x"', i * 1.5, i % 2] for i in range(1, 31)]
 NAMES = ["n", "who", "size", "y"]
@@ -109,12 +112,36 @@ def test_row_names_that_an_option_names_are_a_column():
     assert not lines
 
 
+def test_an_index_that_pandas_stores_in_a_parquet_file_is_left_out_unless_an_option_names_it():
+    CLEAN.with_columns(pl.Series("__index_level_0__", range(30))).write_parquet("t.parquet")
+    with logged_lines() as lines:
+        assert read_both_ways("t.parquet").columns == NAMES
+    assert lines == ["t.parquet: left out: row names in '__index_level_0__' (--as-is)"]
+    assert read_both_ways("t.parquet", as_is=True).columns == [*NAMES, "__index_level_0__"]
+    assert read_both_ways("t.parquet", named=("__index_level_0__",)).columns == [*NAMES, "__index_level_0__"]
+
+
+def test_sixteen_thousand_empty_columns_are_left_out_in_a_moment():
+    empty = "," * 16_000
+    Path("t.csv").write_text(f"a,b{empty}\n" + f"1,2{empty}\n" * 20)
+    start = time.process_time()
+    assert read_both_ways("t.csv").shape == (20, 2)
+    assert time.process_time() - start < 5
+
+
+def test_files_of_one_table_have_row_names_each(command):
+    for name in ("a", "b"):
+        Path(f"{name}.csv").write_text(written(index="names", title="a title", tail="totals"))
+    assert read_whole("[ab].csv").frame.equals(pl.concat([CLEAN, CLEAN]))
+    with open_shards(["[ab].csv"]) as table:
+        assert table.columns == NAMES
+        assert sum(map(len, table.batches(NAMES, ""))) == 60
+
+
 def test_a_value_in_a_column_without_a_name_is_named_however_far_below():
     text = "a,b,,\n" + "1,2,,\n" * 3000
     assert read(text).columns == ["a", "b"]
-    with pytest.raises(
-        InputError, match="column 4 has no name in the header, and row 3001 holds 'x' in it; .* --as-is"
-    ):
+    with pytest.raises(InputError, match="row 3001 holds 'x' in a column that has no name in the header"):
         read(text + "1,2,,x\n")
     assert read(text + "1,2,,x\n", as_is=True).columns == ["a", "b", "Unnamed: 2", "Unnamed: 3"]
 

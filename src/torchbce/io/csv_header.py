@@ -9,19 +9,21 @@ from dataclasses import dataclass
 from itertools import chain, count, islice
 from typing import Any
 
+import polars as pl
+
 from torchbce.common.errors import InputError
 from torchbce.common.text import counted
 from torchbce.io.csv_encoding import not_utf8
 from torchbce.io.csv_rows import QuoteError, scan_rows
 from torchbce.io.csv_sample import DELIMITERS, Sample, find_header
 from torchbce.io.csv_tail import Tail, find_tail
+from torchbce.io.row_names import ROW_NAMES
 from torchbce.io.source import SourceFile
 
 LOG = logging.getLogger(__name__)
 MAX_LINE = 1 << 26  # characters of a header: a million columns with long names
 SAMPLE_ROWS, SAMPLE_CHARACTERS = 100, 1 << 18  # below the first line, by which the table is known
 DECIMAL_NUMBER = re.compile(r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$|^-\d+$")
-ROW_NAMES = re.compile(r"^(Unnamed: 0(\.\d+)?|__index_level_0__|row\.?names)$")  # as pandas and R call them
 UNNAMED = "Unnamed: {}"  # pandas' name of a column without one, by its place from 0
 SEPARATORS = {"\t": "tab", " ": "space"}
 
@@ -56,6 +58,12 @@ class Header:
         """Return the names of the table's columns."""
         left_out = {*self.row_names, *self.empty}
         return [name for name in self.names if name not in left_out]
+
+    @property
+    def unnamed_values(self) -> pl.Expr:
+        """Return what a row holds in columns that are to be empty: the first text, or null."""
+        positions = {name: position for position, name in enumerate(self.names)}
+        return pl.coalesce([pl.nth(positions[name]) for name in self.empty])
 
     @property
     def options(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ the column that holds row names.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from torchbce.io.kinds import MISSING, MISSING_IN_NUMBERS
 
 DELIMITERS = [",", ";", "\t", "|"]
 NUMBER = re.compile(r"^[+-]?\(?[$€£¥]?[+-]?(\d[\d.,' ]*|\.\d+)([eE][+-]?\d+)?\s?%?\)?$")
+MAX_ABOVE = 40  # rows of a title and notes
 MOSTLY = 0.8  # of the rows, which have the same number of fields where the separator is right
 NO_VALUE = {*MISSING, *MISSING_IN_NUMBERS}
 
@@ -31,12 +33,12 @@ class SampleRow:
     fields: list[str]
     is_quoted: bool
 
-    @property
+    @functools.cached_property
     def filled(self) -> int:
         """Return the number of fields that are not empty."""
         return sum(map(bool, self.fields))
 
-    @property
+    @functools.cached_property
     def width(self) -> int:
         """Return the number of fields without the empty ones at the end."""
         return max((i for i, field in enumerate(self.fields, 1) if field), default=0)
@@ -88,7 +90,7 @@ def _sample(lines: list[str], delimiter: str, first: int, *, is_first: bool) -> 
     most = max(row.filled for row in rows if len(row.fields) == usual)
     position = 0
     if not is_first and not _fits(rows, 0, usual, most):
-        position = next((i for i in range(1, len(rows)) if _begins_table(rows, i, usual, most)), 0)
+        position = next((i for i in range(1, min(len(rows), MAX_ABOVE)) if _begins_table(rows, i, usual, most)), 0)
     header, below = rows[position], rows[position + 1 :]
     if _lacks_first_name(header, below, usual):
         return Sample(delimiter, header, below, usual, lacks_first_name=True)

@@ -21,6 +21,7 @@ from torchbce.io.csv_checks import check_rows
 from torchbce.io.csv_header import Header, read_header
 from torchbce.io.folder_keys import key_column, missing_keys
 from torchbce.io.kinds import Kinds, simplified, typed
+from torchbce.io.row_names import stored_row_names
 from torchbce.io.signatures import CSV, PARQUET, REMEDIES, kind_of
 from torchbce.io.source import Format, SourceFile, open_source
 
@@ -148,9 +149,11 @@ def translate_read_errors(name: str, kind: str) -> Iterator[None]:
 def _read_binary(source: SourceFile, kind: str) -> pl.DataFrame:
     with translate_read_errors(source.name, kind):
         if kind == PARQUET:
-            return pl.read_parquet(source.path, glob=False)
-        with source.path.open("rb") as file:
-            return pl.read_ipc(file)
+            table = pl.read_parquet(source.path, glob=False)
+        else:
+            with source.path.open("rb") as file:
+                table = pl.read_ipc(file)
+    return table.drop(stored_row_names(table.columns, source))
 
 
 def _read_csv(source: SourceFile) -> pl.DataFrame:
@@ -165,20 +168,20 @@ def _read_csv(source: SourceFile) -> pl.DataFrame:
     # polars fills a short row with missing values; only a file whose last column has some can hold one.
     if table.height and table[:, header.fewest - 1].null_count():
         check_rows(source, header)
-    refuse_filled(table, header, 1, source.name)
+    if header.empty:
+        refuse_filled(table.select(header.unnamed_values).to_series(), header, 1, source.name)
     return table.select(selectors.by_name(header.columns))
 
 
-def refuse_filled(table: pl.DataFrame, header: Header, first: int, name: str) -> None:
-    """Raise if a column that has no name holds something; `first` is the number of the first row."""
-    for column in header.empty:
-        values = table[column]
-        if values.null_count() < table.height:
-            row = int(values.is_not_null().arg_max() or 0)
-            raise InputError(
-                f"{name}: column {header.names.index(column) + 1} has no name in the header, and row {first + row} "
-                f"holds {values[row]!r} in it; give it a name, or pass --as-is, by which it is called {column!r}"
-            )
+def refuse_filled(values: pl.Series, header: Header, first: int, name: str) -> None:
+    """Raise if a row, the first of which has the number `first`, holds something in a column without a name."""
+    if values.null_count() < len(values):
+        row = int(values.is_not_null().arg_max() or 0)
+        raise InputError(
+            f"{name}: row {first + row} holds {values[row]!r} in a column that has no name in the header, where the "
+            f"rows before have nothing; give the column a name, or pass --as-is, by which it gets one, such as "
+            f"{header.empty[0]!r}"
+        )
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from torchbce.io.files import (
     translate_read_errors,
 )
 from torchbce.io.folder_keys import Keys, key_column, missing_keys, name_with_keys
+from torchbce.io.row_names import stored_row_names
 from torchbce.io.signatures import ARROW, CSV, PARQUET
 from torchbce.io.source import STDIN, Format, SourceFile, open_source
 from torchbce.io.windows import read_slices, row_bytes, rows_within, split_frame, text_lengths
@@ -115,7 +116,9 @@ def column_names(source: SourceFile) -> list[str]:
     if file_format(source) == CSV:
         own = read_header(source).columns
     else:
-        own = [name.strip() for name in scan_table(source).collect_schema().names()]
+        stored = scan_table(source).collect_schema().names()
+        left_out = set(stored_row_names(stored, source))
+        own = [name.strip() for name in stored if name not in left_out]
     return [*own, *missing_keys(source.keys, own)]
 
 
@@ -184,18 +187,17 @@ def read_batches(
 
 
 def _seen_of_rows(header: Header) -> list[pl.Expr]:
-    """Return whether a row is blank, whether its last field is missing, and the columns that are to be empty."""
+    """Return whether a row is blank, whether its last field is missing, and what columns hold that are to be empty."""
     return [
         pl.all_horizontal(pl.all().is_null()).alias(BLANK),
         pl.nth(header.fewest - 1).is_null().alias(LAST),
-        *(pl.nth(header.names.index(column)).alias(f"{EMPTY}{i}") for i, column in enumerate(header.empty)),
+        *([header.unnamed_values.alias(EMPTY)] if header.empty else []),
     ]
 
 
 def _table_rows(frames: Iterator[pl.DataFrame], header: Header, source: SourceFile) -> Iterator[pl.DataFrame]:
     """Yield the rows of a CSV file that are none of blank lines and of what stands below the table."""
     number, checked, waiting = 1, False, pl.DataFrame()
-    aside = [f"{EMPTY}{i}" for i in range(len(header.empty))]
     for frame in frames:
         frame = frame.filter(~pl.col(BLANK))
         if header.tail.rows:
@@ -206,11 +208,10 @@ def _table_rows(frames: Iterator[pl.DataFrame], header: Header, source: SourceFi
         if not checked and frame[LAST].any():
             check_rows(source, header)
             checked = True
-        if aside:
-            unnamed = pl.DataFrame([frame[a].alias(b) for a, b in zip(aside, header.empty, strict=True)])
-            refuse_filled(unnamed, header, number, source.name)
+        if header.empty:
+            refuse_filled(frame[EMPTY], header, number, source.name)
         number += frame.height
-        yield frame.drop(BLANK, LAST, *aside)
+        yield frame.drop(BLANK, LAST, *([EMPTY] if header.empty else []))
 
 
 def _line_bytes(source: SourceFile) -> float:
