@@ -116,7 +116,7 @@ def test_an_index_that_pandas_stores_in_a_parquet_file_is_left_out_unless_an_opt
     CLEAN.with_columns(pl.Series("__index_level_0__", range(30))).write_parquet("t.parquet")
     with logged_lines() as lines:
         assert read_both_ways("t.parquet").columns == NAMES
-    assert lines == ["t.parquet: left out: row names in '__index_level_0__' (--as-is)"]
+    assert lines == ["t.parquet: left out: row names in '__index_level_0__' (kept by --as-is)"]
     assert read_both_ways("t.parquet", as_is=True).columns == [*NAMES, "__index_level_0__"]
     assert read_both_ways("t.parquet", named=("__index_level_0__",)).columns == [*NAMES, "__index_level_0__"]
 
@@ -214,3 +214,15 @@ def test_the_work_does_not_grow_faster_than_the_file(monkeypatch):
     assert read_table("t.csv").frame.shape == (50_000, 2)
     assert max(seen) < 200
     assert len(seen) < 20
+
+
+def test_row_names_show_that_files_which_are_compared_have_other_orders(command):
+    """Targets alone do not, where both files are sorted by them."""
+    rows = [(i, i % 2, 0.1 + i % 8 / 10) for i in range(60)]
+    for name, ordered in (("a", rows), ("b", sorted(rows, key=lambda row: (row[1], -row[0])))):
+        ordered = sorted(ordered, key=lambda row: row[1])
+        Path(f"{name}.csv").write_text('"","y","p"\n' + "".join(f'"{i}",{y},{p}\n' for i, y, p in ordered))
+    result = command("compare", "a.csv", "b.csv", "--target", "y", "--prob", "p")
+    assert result.exit_code == 3
+    assert "--key 'Unnamed: 0'" in result.stderr
+    assert command("compare", "a.csv", "b.csv", "--target", "y", "--prob", "p", "--key", "Unnamed: 0").exit_code == 0

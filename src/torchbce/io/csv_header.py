@@ -261,6 +261,6 @@ def _log_decisions(header: Header, source: SourceFile, *, states_separator: bool
     left_out += ["a row of totals at the end"] * bool(tail.totals)
     left_out += [f"{counted(tail.notes, 'line')} below the table"] * bool(tail.notes)
     if left_out:
-        said.append(f"left out: {', '.join(left_out)} (--as-is)")
+        said.append(f"left out: {', '.join(left_out)} (kept by --as-is)")
     if said:
         LOG.info("%s: %s", source.name, "; ".join(said))

@@ -18,5 +18,5 @@ def stored_row_names(names: list[str], source: SourceFile) -> list[str]:
     row_names = [name for name in names if ROW_NAMES.match(name) and name not in source.format.named]
     if not row_names or len(row_names) == len(names):
         return []
-    LOG.info("%s: left out: row names in %s (--as-is)", source.name, " and ".join(map(repr, row_names)))
+    LOG.info("%s: left out: row names in %s (kept by --as-is)", source.name, " and ".join(map(repr, row_names)))
     return row_names

@@ -111,13 +111,14 @@ def count_text_bytes(source: SourceFile) -> int:
     return sum(int(text_lengths(frame).sum()) for _, frame in read_batches(source, texts, "")) if texts else 0
 
 
-def column_names(source: SourceFile) -> list[str]:
+def column_names(source: SourceFile, *, with_row_names: bool = False) -> list[str]:
     """Return the names of a table's columns, without reading rows."""
     if file_format(source) == CSV:
-        own = read_header(source).columns
+        header = read_header(source)
+        own = [*(header.row_names if with_row_names else []), *header.columns]
     else:
         stored = scan_table(source).collect_schema().names()
-        left_out = set(stored_row_names(stored, source))
+        left_out = set() if with_row_names else set(stored_row_names(stored, source))
         own = [name.strip() for name in stored if name not in left_out]
     return [*own, *missing_keys(source.keys, own)]
 
