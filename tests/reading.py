@@ -45,8 +45,10 @@ def _whole(path: str, how: Format) -> pl.DataFrame:
 
 def _in_batches(path: str, how: Format) -> pl.DataFrame:
     with open_source(path, how) as source:
-        parts = pl.concat([part for _, part in read_batches(source, column_names(source), "", rows=7)])
-        return typed(parts, source.name, how.decimal, set())[0]
+        parts = [part for _, part in read_batches(source, column_names(source), "", rows=7)]
+        if not sum(map(len, parts)):
+            raise InputError(f"{source.name} has a header and no rows")
+        return typed(pl.concat(parts), source.name, how.decimal, set())[0]
 
 
 @contextmanager

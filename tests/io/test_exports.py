@@ -103,6 +103,25 @@ def test_a_header_that_is_too_short_is_no_header_of_R():
         read("name,price\n" + "".join(f"Smith {i % 5}, John,{i}\n" for i in range(40)))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('""\n1\n', "has a header and no rows"),
+        ('"",""\n', "no line with the columns' names"),
+        ("name,\na,x\nb,y\n", "column 2 has no name in the header"),
+        ("id,name,price\n" + "1,Smith, John,5\n2,x, y,?!\n" * 9, r"row 1 \(line 2\) has 4 fields, the header has 3"),
+        ("x,y,z\na,b\n1,2\n3,4\n", r"row 1 \(line 2\) has 2 fields, the header has 3"),
+    ],
+)
+def test_a_header_that_is_wrong_is_an_error_and_no_title(text, message):
+    with pytest.raises(InputError, match=message):
+        read(text)
+
+
+def test_the_only_column_is_a_column_whatever_its_name():
+    assert read("rownames\na\n").columns == ["rownames"]
+
+
 def test_row_names_that_an_option_names_are_a_column():
     text = written(index="counts")
     assert read(text, named=("Unnamed: 0",)).columns == ["Unnamed: 0", *NAMES]
@@ -178,6 +197,8 @@ def test_gaps_and_negatives_are_those_of_spreadsheets_and_databases():
     values = [".", "#N/A", "NULL", "\\N", "(2,985)", "($1.5)", "7", "-"]
     frame = read("a;y\n" + "".join(f"{value};1\n" for value in values))
     assert frame["a"].to_list() == [None] * 4 + [-2985.0, -1.5, 7.0, None]
+    assert read("a;y\n(1);1\n(2);0\n")["a"].to_list() == ["(1)", "(2)"]  # where nothing says that they are amounts
+    assert read("a;y\n(1.5);1\n(2);0\n")["a"].to_list() == [-1.5, -2.0]
     assert read("a;y\n.;1\nx;1\n-;2\n")["a"].to_list() == [".", "x", "-"]  # among texts they are texts
     assert read("a,y\n-9,1\n2,-9\n", na=("-9",)).rows() == [(None, 1), (2, None)]
 

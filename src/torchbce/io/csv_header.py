@@ -109,7 +109,7 @@ def read_header(source: SourceFile) -> Header:
         na=format.na,
     )
     if not header.columns:
-        raise InputError(f"{name}: {names[0]!r}, its only column, holds row names; to take it as it is, pass --as-is")
+        raise InputError(f"{name}: its only column has no name in the header; give it one, or pass --as-is")
     _log_decisions(header, source, states_separator=states_separator)
     return header
 
@@ -140,8 +140,14 @@ def _sample_of(source: SourceFile) -> tuple[Sample, bool]:
         raise not_utf8(source, error) from error
     except QuoteError as error:
         raise InputError(f"{name}: {error}") from error
-    assert sample is not None
+    if sample is None:
+        raise InputError(_no_names(name, start))
     return sample, states_separator
+
+
+def _no_names(name: str, start: int) -> str:
+    above = f" below line {start} (--skip-rows)" if start else ""
+    return f"{name}: there is no line with the columns' names{above}"
 
 
 def _first_lines(source: SourceFile, least: int) -> list[str]:
@@ -238,7 +244,7 @@ def _left_out(
         is_nameless = i in nameless
         if is_nameless and not any(i < len(row.fields) and row.fields[i] for row in sample.rows):
             empty.append(column)
-        elif i == len(row_names) and ((is_nameless and not i) or ROW_NAMES.match(column)):
+        elif i == len(row_names) and ((is_nameless and not i) or (i + 1 < len(names) and ROW_NAMES.match(column))):
             row_names.append(column)
         elif is_nameless:
             raise InputError(

@@ -133,13 +133,17 @@ def _begins_table(rows: list[SampleRow], position: int, usual: int, most: int) -
     names = [field for field in row.fields if field]
     if not below or len(set(names)) < len(names) or not _fits(rows, position, usual, most):
         return False
+    is_apart = row.line > above[-1].end + 1
+    if not is_apart and any(other.filled >= max(2, usual - 1) for other in above):
+        return False  # a header with a name too few, above rows with a field too many
     columns = [[other.fields[i] for other in below if i < len(other.fields)] for i in range(len(row.fields))]
     numeric = [_holds_numbers(column) for column in columns]
     if any(numeric):
         return not any(NUMBER.match(name) and "." in name for name in names) and any(
             is_numeric and name and not NUMBER.match(name) for name, is_numeric in zip(row.fields, numeric, strict=True)
         )
-    return all(other.filled == 1 for other in above)
+    # Of two columns, the second may be one without a name.
+    return (is_apart or usual > 2) and all(other.filled == 1 for other in above)
 
 
 def _holds_numbers(column: list[str]) -> bool:

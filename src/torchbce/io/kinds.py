@@ -18,6 +18,7 @@ MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?", "<
 MISSING += ["#N/A", "#NA", "#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NULL!", "#NAME?"]
 MISSING_IN_NUMBERS = [".", "..", "-", "--", "–", "—"]  # also counts where all else are numbers
 NEGATIVE = r"^\s*\([^()]*\d[^()]*\)\s*$"  # as accountants write it
+NUMBERED = r"^\s*\(\d+\)\s*$"  # also the number of a note, where a column holds nothing else
 SIGNS = "$€£¥%"
 NUMBER = rf"^[+-]?[{SIGNS}]?\s?[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s?[{SIGNS}]?$"
 GROUPED = rf"^[+-]?[{SIGNS}]?\s?[+-]?\d{{1,3}}(,\d{{3}})+(\.\d+)?\s?[{SIGNS}]?$"
@@ -126,7 +127,7 @@ def _typed(texts: pl.Series, name: str, file: str, decimal: str, found: Kinds) -
     texts = missing_as_null(texts)
     known = missing_in_numbers_as_null(texts)
     parsed = numbers(known, decimal)
-    plain = _as_numbers(known, parsed, name, found)
+    plain = None if known.str.contains(NUMBERED).all() and known.count() else _as_numbers(known, parsed, name, found)
     if plain is not None:
         gaps = texts.filter(known.is_null() & texts.is_not_null()).unique().sort()
         if len(gaps):
