@@ -50,8 +50,8 @@ def typed(table: pl.DataFrame, name: str, decimal: str, as_text: set[str]) -> tu
 
 def numbers(texts: pl.Series, decimal: str = ".") -> pl.Series:
     """Texts as float64, null where the text is not a number."""
-    negative = texts.str.contains(NEGATIVE)
-    if negative.any():
+    if texts.str.contains("(", literal=True).any():
+        negative = texts.str.contains(NEGATIVE)
         texts = texts.zip_with(~negative.fill_null(False), "-" + texts.str.strip_chars("() "))
     if decimal == ",":
         texts = texts.str.replace_all(".", "", literal=True).str.replace_all(",", ".", literal=True)
@@ -127,7 +127,9 @@ def _typed(texts: pl.Series, name: str, file: str, decimal: str, found: Kinds) -
     texts = missing_as_null(texts)
     known = missing_in_numbers_as_null(texts)
     parsed = numbers(known, decimal)
-    plain = None if known.str.contains(NUMBERED).all() and known.count() else _as_numbers(known, parsed, name, found)
+    plain = _as_numbers(known, parsed, name, found)
+    if plain is not None and known.count() and known.str.contains(NUMBERED).all():
+        plain = None
     if plain is not None:
         gaps = texts.filter(known.is_null() & texts.is_not_null()).unique().sort()
         if len(gaps):
