@@ -27,10 +27,15 @@ def check_rows(source: SourceFile, header: Header, *, strictly: bool = False) ->
                     quoted = (
                         f", as a double quote in it is closed only in line {row.last}" if row.last > row.line else ""
                     )
+                    title = (
+                        "; if lines of a title stand above the header, pass --skip-rows with their number"
+                        if row.number == 1 and source.format.skip_rows is None
+                        else ""
+                    )
                     raise InputError(
                         f"{source.name}: row {row.number} (line {row.line}) has {row.fields} fields{quoted}, the "
                         f"header has {len(header.names)}; a field that contains {delimiter!r} must be written in "
-                        "double quotes, and every quote closed"
+                        f"double quotes, and every quote closed{title}"
                     )
                 if strictly and row.is_stray:
                     raise InputError(
