@@ -20,6 +20,10 @@ MERGE_EXPLAIN = [
     ("--decimal", ","),
     ("--delimiter", ";"),
     ("--encoding", "latin1"),
+    ("--skip-rows", "1"),
+    ("--na", "-9"),
+    ("--sheet", "Data"),
+    ("--as-is",),
 ]
 MERGE_COMPARE = [*(pair for pair in MERGE_EXPLAIN if pair[0] != "--table"), ("--key", "id")]
 PERIODS = ["compare", "p.csv", "q.csv", "--prob", "p", "--periods"]
@@ -46,6 +50,7 @@ PAIRS = [
     (["check", "p.csv", "--train", "p", "--target", "q"], ["--train", "--target"]),
     (["check", "run", "--prob", "p"], ["run folder run", "--prob"]),
     (["check", "run", "--train", "p", "--delimiter", ";"], ["run folder run", "--train", "--delimiter"]),
+    (["check", "run", "--as-is", "--na", "-9"], ["run folder run", "--as-is", "--na"]),
     (["compare", "run", "other", "--prob", "p"], ["run folders", "--prob"]),
     (["predict", "run", "p.csv", "--overwrite"], ["--overwrite", "--out"]),
 ]

@@ -113,6 +113,10 @@ def test_command_line_flags():
             "--decimal",
             "--delimiter",
             "--encoding",
+            "--skip-rows",
+            "--na",
+            "--sheet",
+            "--as-is",
         ],
         "predict": [
             "--out",
@@ -123,6 +127,10 @@ def test_command_line_flags():
             "--decimal",
             "--delimiter",
             "--encoding",
+            "--skip-rows",
+            "--na",
+            "--sheet",
+            "--as-is",
         ],
         "export": ["--overwrite"],
         "explain": [
@@ -146,6 +154,10 @@ def test_command_line_flags():
             "--decimal",
             "--delimiter",
             "--encoding",
+            "--skip-rows",
+            "--na",
+            "--sheet",
+            "--as-is",
         ],
         "compare": [
             "--target",
@@ -166,6 +178,10 @@ def test_command_line_flags():
             "--decimal",
             "--delimiter",
             "--encoding",
+            "--skip-rows",
+            "--na",
+            "--sheet",
+            "--as-is",
         ],
         "labels": [
             "--target",
@@ -179,6 +195,10 @@ def test_command_line_flags():
             "--decimal",
             "--delimiter",
             "--encoding",
+            "--skip-rows",
+            "--na",
+            "--sheet",
+            "--as-is",
         ],
         "check": [
             "--target",
@@ -194,10 +214,14 @@ def test_command_line_flags():
             "--decimal",
             "--delimiter",
             "--encoding",
+            "--skip-rows",
+            "--na",
+            "--sheet",
+            "--as-is",
         ],
         "selftest": [],
         "bench": [],
         "build": [],
         "warmup": ["--loss", "--dtype", "--target-dtype", "--with"],
     }
-    assert max(map(len, flags.values())) <= 34
+    assert max(map(len, flags.values())) <= 36

@@ -11,9 +11,10 @@ import polars as pl
 import pytest
 
 from torchbce import InputError
-from torchbce.io import files
+from torchbce.io import csv_header
+from torchbce.io.csv_header import read_header
 from torchbce.io.csv_rows import QuoteError, scan_rows, split_fields
-from torchbce.io.files import read_header, read_table
+from torchbce.io.files import read_table
 from torchbce.io.scan import read_batches
 from torchbce.io.shards import open_shards
 from torchbce.io.source import SourceFile
@@ -103,7 +104,7 @@ def test_a_header_that_does_not_end_is_named(tmp_path, monkeypatch):
     source = SourceFile(tmp_path / "t.csv", "t.csv")
     with pytest.raises(InputError, match=r"the header \(line 1\): field 2 begins with a double quote that is never"):
         read_header(source)
-    monkeypatch.setattr(files, "MAX_LINE", 1000)  # nor is the whole of a large file read for it
+    monkeypatch.setattr(csv_header, "MAX_LINE", 1000)  # nor is the whole of a large file read for it
     with pytest.raises(InputError, match="its header has more than 1,000 characters; is its first double quote closed"):
         read_header(source)
 

@@ -73,6 +73,8 @@ PLACES = {
     "numba": ("jit/", "engine/numba_cpu/", "perceptron/", "table/trees/"),
     "llvmlite": ("jit/", "perceptron/"),
     "triton": "engine/triton_gpu/",
+    "fastexcel": ("io/workbooks.py",),
+    "pyreadstat": ("io/statistics_files.py",),
     "polars": ("io/", "table/", "explanation/result.py", "labels/result.py"),
     "pydantic": "table/",
     "safetensors": ("table/run/folder.py", "checkpoint/record.py", "table/packed/cache.py"),

@@ -14,7 +14,7 @@ import yaml
 import torchbce
 from root import ROOT
 from torchbce.cli.shared.exit_codes import ExitCode
-from torchbce.common.extras import TRAIN
+from torchbce.common.extras import EXTRAS
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 YAML = sorted([*(ROOT / ".github").rglob("*.yml"), ROOT / "CITATION.cff", ROOT / "release" / "conda" / "recipe.yaml"])
@@ -87,9 +87,10 @@ def test_the_conda_recipe_asks_for_what_pyproject_asks_for():
     assert plain["build"]["python"]["entry_points"] == scripts
 
 
-def test_the_command_knows_what_the_extra_brings():
-    names = [re.match(r"[\w-]+", dependency)[0] for dependency in PROJECT["project"]["optional-dependencies"]["train"]]
-    assert sorted(IMPORTED_AS.get(name, name) for name in names) == sorted(TRAIN)
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_the_command_knows_what_an_extra_brings(extra):
+    names = [re.match(r"[\w-]+", dependency)[0] for dependency in PROJECT["project"]["optional-dependencies"][extra]]
+    assert sorted(IMPORTED_AS.get(name, name) for name in names) == sorted(EXTRAS[extra])
 
 
 def test_a_citation_has_what_its_format_requires():

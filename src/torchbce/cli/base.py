@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperGroup
 
+from torchbce.cli.shared.decisions import decisions_printed
 from torchbce.cli.shared.exit_codes import reported
 from torchbce.common.visible import MESSAGE, shown
 
@@ -67,7 +68,7 @@ def command(*, prints: bool = True) -> Callable[[Callable[..., None]], Callable[
         records = [hint for name, hint in get_type_hints(run).items() if name != "return"]
 
         def call(**given: Any) -> None:
-            with reported(prints=prints):
+            with reported(prints=prints), decisions_printed():
                 run(*(record(**given) for record in records))
 
         call.__signature__ = inspect.Signature([parameter for record in records for parameter in _parameters(record)])  # type: ignore[attr-defined]

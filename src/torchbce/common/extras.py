@@ -1,26 +1,20 @@
-"""What to install where a library is missing: the extra `train`, or the packages that one result needs."""
+"""What to install where a library is missing: an extra of torchbce, or the packages that one result needs."""
 
 from __future__ import annotations
 
 import importlib
 
-TRAIN = (
-    "jinja2",
-    "matplotlib",
-    "polars",
-    "pydantic",
-    "rich",
-    "safetensors",
-    "sklearn",
-    "typer",
-    "zstandard",
-)  # imports
+EXTRAS = {
+    "train": ("jinja2", "matplotlib", "polars", "pydantic", "rich", "safetensors", "sklearn", "typer", "zstandard"),
+    "files": ("fastexcel", "pyreadstat"),
+}  # by their names, what they let be imported
 
 
 def how_to_install(user: str, error: ModuleNotFoundError) -> str | None:
-    """Return what to install for `user`, or None if what is missing is no package of the extra."""
+    """Return what to install for `user`, or None if what is missing is no package of an extra."""
     missing = (error.name or "").partition(".")[0]
-    return f"{user} needs {missing}; install it with: pip install 'torchbce[train]'" if missing in TRAIN else None
+    extra = next((extra for extra, packages in EXTRAS.items() if missing in packages), None)
+    return extra and f"{user} needs {missing}; install it with: pip install 'torchbce[{extra}]'"
 
 
 def require_packages(user: str, *packages: str, error: type[Exception] = ModuleNotFoundError) -> None:

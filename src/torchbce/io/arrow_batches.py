@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 from typing import IO
 
-from torchbce.io.files import ARROW, translate_read_errors
+from torchbce.io.files import translate_read_errors
+from torchbce.io.signatures import ARROW
 from torchbce.io.source import SourceFile
 
 RECORD_BATCHES, HEADER, LENGTH = 3, 2, 0  # numbers of fields, in a Footer, a Message and a RecordBatch

@@ -7,27 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import polars as pl
+from polars import selectors
 from polars.exceptions import PanicException
 
 from torchbce.common.errors import InputError, OutputError
 from torchbce.common.writing import whole_file
-from torchbce.io.csv_rows import QuoteError, scan_rows, split_fields
+from torchbce.io.csv_checks import check_rows
+from torchbce.io.csv_header import Header, read_header
 from torchbce.io.folder_keys import key_column, missing_keys
 from torchbce.io.kinds import Kinds, simplified, typed
+from torchbce.io.row_names import stored_row_names
+from torchbce.io.signatures import CSV, PARQUET, REMEDIES, kind_of
 from torchbce.io.source import Format, SourceFile, open_source
 
-CSV, PARQUET, ARROW = "csv", "parquet", "arrow"
-MAX_LINE = 1 << 26  # characters of a header: a million columns with long names
-DELIMITERS = [",", ";", "\t", "|"]
-DECIMAL_NUMBER = re.compile(r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$|^-\d+$")
 READ_ERRORS = (pl.exceptions.PolarsError, PanicException, OSError, ValueError, OverflowError)
 
 
@@ -76,21 +73,13 @@ def file_format(source: SourceFile) -> str:
     Raises:
         InputError: it is empty, or none of these.
     """
-    with source.path.open("rb") as file:
-        head = file.read(20)
-    if not head:
-        raise InputError(f"{source.name} is empty; expected a header line and rows")
-    if head[:4] == b"PAR1":
-        return PARQUET
-    if head[:6] == b"ARROW1":
-        return ARROW
-    if head[:2] == b"PK":
-        raise InputError(f"{source.name} is a zip archive, no table; unpack it")
-    if head.startswith(b"torchbce sketch"):
-        raise InputError(f"{source.name} is what explain --save wrote; it is read by explain --merge")
-    if Path(source.name).suffix.lower() in {".parquet", ".pq"}:
+    kind = kind_of(source.path, source.name)
+    if kind in REMEDIES:
+        what, remedy = REMEDIES[kind]
+        raise InputError(f"{source.name} is {what}; {remedy}")
+    if kind == CSV and Path(source.name).suffix.lower() in {".parquet", ".pq"}:
         raise InputError(f"{source.name} is not a Parquet file: it does not begin with the bytes PAR1")
-    return CSV
+    return kind
 
 
 def require_columns(table: pl.DataFrame, names: list[str], name: str, what: str) -> None:
@@ -160,9 +149,11 @@ def translate_read_errors(name: str, kind: str) -> Iterator[None]:
 def _read_binary(source: SourceFile, kind: str) -> pl.DataFrame:
     with translate_read_errors(source.name, kind):
         if kind == PARQUET:
-            return pl.read_parquet(source.path, glob=False)
-        with source.path.open("rb") as file:
-            return pl.read_ipc(file)
+            table = pl.read_parquet(source.path, glob=False)
+        else:
+            with source.path.open("rb") as file:
+                table = pl.read_ipc(file)
+    return table.drop(stored_row_names(table.columns, source))
 
 
 def _read_csv(source: SourceFile) -> pl.DataFrame:
@@ -173,146 +164,24 @@ def _read_csv(source: SourceFile) -> pl.DataFrame:
         check_rows(source, header, strictly=True)
         raise InputError(f"{source.name} cannot be read as CSV: {first_line(error)}") from error
     table = table.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
+    table = table.head(max(0, table.height - header.tail.rows))
     # polars fills a short row with missing values; only a file whose last column has some can hold one.
-    if table.height and table[:, -1].null_count():
+    if table.height and table[:, header.fewest - 1].null_count():
         check_rows(source, header)
-    return table
+    if header.empty:
+        refuse_filled(table.select(header.unnamed_values).to_series(), header, 1, source.name)
+    return table.select(selectors.by_name(header.columns))
 
 
-@dataclass(frozen=True)
-class Header:
-    """The start of a CSV file: its columns, what separates them, and how many lines stand before them."""
-
-    names: list[str]
-    delimiter: str
-    skipped: int
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Return polars' arguments by which the rows are read as texts."""
-        return {
-            "separator": self.delimiter,
-            "skip_rows": self.skipped,
-            "new_columns": self.names,
-            "null_values": [""],
-            "infer_schema": False,
-            "glob": False,
-        }
-
-
-def read_header(source: SourceFile) -> Header:
-    """Read the header of a CSV file.
-
-    Raises:
-        InputError: a column has no name or that of another, or this is no CSV file in UTF-8.
-    """
-    name, skipped = source.name, 0
-    with source.path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            first = file.readline(MAX_LINE)
-            delimiter = source.format.delimiter
-            if first.lower().startswith("sep=") and len(first.strip()) == 5:  # what Excel writes and reads
-                delimiter, skipped, first = delimiter or first[4], 1, file.readline(MAX_LINE)
-            delimiter = delimiter or max(DELIMITERS, key=first.count)
-            if first.endswith("\r"):
-                raise InputError(
-                    f"{name}: its lines end with a bare carriage return; convert it, for example with: tr '\\r' '\\n'"
-                )
-            if "\0" in first:
-                raise InputError(f"{name} is not a CSV file: its first line holds a zero byte; expected CSV or Parquet")
-            text = _header_text(chain([first], file), delimiter, name)
-        except UnicodeDecodeError as error:
-            raise _not_utf8(source, error) from error
-        except QuoteError as error:
-            raise InputError(f"{name}: {error}") from error
-    names = [column.strip() for column in split_fields(text, delimiter)] if text else []
-    numbers = [column for column in names if DECIMAL_NUMBER.match(column)]
-    if numbers:
+def refuse_filled(values: pl.Series, header: Header, first: int, name: str) -> None:
+    """Raise if a row, the first of which has the number `first`, holds something in a column without a name."""
+    if values.null_count() < len(values):
+        row = int(values.is_not_null().arg_max() or 0)
         raise InputError(
-            f"{name}: its first line holds numbers such as {numbers[0]!r}, so it looks like a row and not like a "
-            "header; put a line with the columns' names before it"
+            f"{name}: row {first + row} holds {values[row]!r} in a column that has no name in the header, where the "
+            f"rows before have nothing; give the column a name, or pass --as-is, by which it gets one, such as "
+            f"{header.empty[0]!r}"
         )
-    positions: dict[str, int] = {}
-    for position, column in enumerate(names, 1):
-        if not column:
-            raise InputError(
-                f"{name}: column {position} has no name in the header; give it one, or, if it is the index that pandas "
-                "wrote, write the file with index=False"
-            )
-        first_position = positions.setdefault(column, position)
-        if first_position < position:
-            hint = "; or is the first line a row, and the header missing?" if column.isdigit() else ""
-            raise InputError(
-                f"{name}: columns {first_position} and {position} are both named {column!r}; rename one{hint}"
-            )
-    return Header(names, delimiter, skipped)
-
-
-def _header_text(lines: Iterable[str], delimiter: str, name: str) -> str:
-    """Return the first row, which may have several lines."""
-    header: list[str] = []
-    size = 0
-
-    def header_lines() -> Iterator[str]:
-        for line in lines:
-            header.append(line)
-            nonlocal size
-            size += len(line)
-            if size >= MAX_LINE:
-                raise InputError(
-                    f"{name}: its header has more than {MAX_LINE:,} characters; is its first double quote closed, and "
-                    "is it a CSV file?"
-                )
-            yield line
-
-    next(scan_rows(header_lines(), delimiter), None)
-    return "".join(header).rstrip("\r\n")
-
-
-def check_rows(source: SourceFile, header: Header, *, strictly: bool = False) -> None:
-    """Raise for the first row that is not UTF-8 or has another number of fields than the header.
-
-    strictly: also for a quote in a field that does not begin with one, which polars may or may not read.
-    """
-    delimiter, expected = header.delimiter, len(header.names)
-    try:
-        with source.path.open(encoding="utf-8-sig", newline="") as file:
-            for _ in range(header.skipped):
-                file.readline()
-            for row in scan_rows(file, delimiter, 1 + header.skipped):
-                if row.fields != expected:
-                    quoted = (
-                        f", as a double quote in it is closed only in line {row.last}" if row.last > row.line else ""
-                    )
-                    raise InputError(
-                        f"{source.name}: row {row.number} (line {row.line}) has {row.fields} fields{quoted}, the "
-                        f"header has {expected}; a field that contains {delimiter!r} must be written in double quotes, "
-                        "and every quote closed"
-                    )
-                if strictly and row.is_stray:
-                    raise InputError(
-                        f"{source.name}: row {row.number} (line {row.line}) has a double quote within a field that "
-                        "does not begin with one; write it twice, and put the field in double quotes"
-                    )
-    except UnicodeDecodeError as error:
-        raise _not_utf8(source, error) from error
-    except QuoteError as error:
-        raise InputError(f"{source.name}: {error}") from error
-
-
-def _not_utf8(source: SourceFile, error: UnicodeDecodeError) -> InputError:
-    """Return the error that names the first byte that is not UTF-8, and an encoding to try."""
-    data = source.path.read_bytes()
-    try:
-        data.decode("utf-8-sig")
-    except UnicodeDecodeError as first:  # whose position counts from the start of the file, not of a chunk
-        error = first
-    line = data.count(b"\n", 0, error.start) + 1
-    likely = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
-    return InputError(
-        f"{source.name} is not UTF-8: line {line} holds the byte 0x{data[error.start]:02x}; pass its encoding, such as "
-        f"--encoding {likely}"
-    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,12 @@ import polars as pl
 
 from torchbce.common.errors import InputError
 
-MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "?"]  # what counts as a missing value in a CSV file
+# What counts as a missing value in a CSV file, Excel's errors and what databases write among it.
+MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?", "<NA>", "\\N"]
+MISSING += ["#N/A", "#NA", "#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NULL!", "#NAME?"]
+MISSING_IN_NUMBERS = [".", "..", "-", "--", "–", "—"]  # also counts where all else are numbers
+NEGATIVE = r"^\s*\([^()]*\d[^()]*\)\s*$"  # as accountants write it
+NUMBERED = r"^\s*\(\d+\)\s*$"  # also the number of a note, where a column holds nothing else
 SIGNS = "$€£¥%"
 NUMBER = rf"^[+-]?[{SIGNS}]?\s?[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s?[{SIGNS}]?$"
 GROUPED = rf"^[+-]?[{SIGNS}]?\s?[+-]?\d{{1,3}}(,\d{{3}})+(\.\d+)?\s?[{SIGNS}]?$"
@@ -45,6 +50,9 @@ def typed(table: pl.DataFrame, name: str, decimal: str, as_text: set[str]) -> tu
 
 def numbers(texts: pl.Series, decimal: str = ".") -> pl.Series:
     """Texts as float64, null where the text is not a number."""
+    if texts.str.contains("(", literal=True).any():
+        negative = texts.str.contains(NEGATIVE)
+        texts = texts.zip_with(~negative.fill_null(False), "-" + texts.str.strip_chars("() "))
     if decimal == ",":
         texts = texts.str.replace_all(".", "", literal=True).str.replace_all(",", ".", literal=True)
     plain = texts.cast(pl.Float64, strict=False)
@@ -80,6 +88,12 @@ def missing_as_null(texts: pl.Series) -> pl.Series:
     return stripped.set(stripped.is_in(MISSING), None)
 
 
+def missing_in_numbers_as_null(texts: pl.Series) -> pl.Series:
+    """As `missing_as_null`, in a column that otherwise holds numbers."""
+    known = missing_as_null(texts)
+    return known.set(known.is_in(MISSING_IN_NUMBERS), None)
+
+
 def simplified(values: pl.Series, where: str) -> pl.Series:
     """Numbers, texts, dates or true/false, of whatever a file holds; without its name.
 
@@ -111,10 +125,19 @@ def _typed(texts: pl.Series, name: str, file: str, decimal: str, found: Kinds) -
         if plain is not None:
             return plain
     texts = missing_as_null(texts)
-    parsed = numbers(texts, decimal)
-    plain = _as_numbers(texts, parsed, name, found)
+    known = missing_in_numbers_as_null(texts)
+    parsed = numbers(known, decimal)
+    plain = _as_numbers(known, parsed, name, found)
+    if plain is not None and known.count() and known.str.contains(NUMBERED).all():
+        plain = None
     if plain is not None:
-        signs = texts.str.contains(rf"[{SIGNS}]") | (texts.str.contains(",", literal=True) if decimal == "." else False)
+        gaps = texts.filter(known.is_null() & texts.is_not_null()).unique().sort()
+        if len(gaps):
+            found.notes.append(f"{name}: {' and '.join(map(repr, gaps))} among numbers is read as a gap")
+        texts = known
+        signs = texts.str.contains(rf"[{SIGNS}(]") | (
+            texts.str.contains(",", literal=True) if decimal == "." else False
+        )
         if signs.any():
             place = int(signs.arg_max() or 0)
             found.notes.append(f"{name}: {texts[place]!r} is read as {parsed[place]:g}")

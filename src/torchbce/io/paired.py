@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 
 from torchbce.common.errors import InputError
-from torchbce.io.files import CSV, file_format
+from torchbce.io.files import file_format
 from torchbce.io.predictions import PredictionBatch, PredictionColumns, as_texts, prediction_batch
 from torchbce.io.scan import column_names, read_batches
+from torchbce.io.signatures import CSV
 from torchbce.io.source import SourceFile
 
 ROW = "__torchbce_row"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torchbce.common.errors import InputError
 from torchbce.functional import binary_cross_entropy_with_logits
-from torchbce.io.kinds import dates, missing_as_null, simplified
+from torchbce.io.kinds import dates, missing_as_null, missing_in_numbers_as_null, simplified
 from torchbce.io.kinds import numbers as parsed_numbers
 from torchbce.io.periods import period_of
 from torchbce.io.scan import read_batches
@@ -191,8 +191,9 @@ def _feature_values(values: pl.Series, source: SourceFile) -> np.ndarray:
     values = simplified(values, f"{source.name}: column {values.name!r}")
     if values.dtype == pl.String:
         values = missing_as_null(values)
-        numbers = parsed_numbers(values, source.format.decimal)
-        if numbers.null_count() == values.null_count() and numbers.null_count() < len(values):
+        known = missing_in_numbers_as_null(values)
+        numbers = parsed_numbers(known, source.format.decimal)
+        if numbers.null_count() == known.null_count() and numbers.null_count() < len(values):
             values = numbers
         elif parsed := dates(values):
             values = parsed[0]

@@ -62,8 +62,8 @@ def check_same_order(models: list[PredictionFile]) -> None:
 
 def _check_pair(a: PredictionFile, b: PredictionFile) -> None:
     used = {name for file in (a, b) for name in (file.columns.outputs, file.columns.target, file.columns.weight)}
-    others = set(column_names(b.source))
-    shared = [name for name in column_names(a.source) if name in others and name not in used]
+    others = set(column_names(b.source, with_row_names=True))
+    shared = [name for name in column_names(a.source, with_row_names=True) if name in others and name not in used]
     beginning = next(_side_by_side(a.source, b.source, shared), None)
     columns = [] if beginning is None else _identifying_columns(*beginning[1])
     for rows, (first, second) in _side_by_side(a.source, b.source, [column.name for column in columns]):

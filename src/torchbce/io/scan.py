@@ -16,19 +16,19 @@ from polars import selectors
 
 from torchbce.common.errors import InputError
 from torchbce.common.signals import look
+from torchbce.io.csv_checks import check_rows
+from torchbce.io.csv_header import Header, read_header
 from torchbce.io.files import (
-    ARROW,
-    CSV,
-    PARQUET,
     READ_ERRORS,
-    check_rows,
     file_format,
     first_line,
-    read_header,
+    refuse_filled,
     refuse_missing_columns,
     translate_read_errors,
 )
 from torchbce.io.folder_keys import Keys, key_column, missing_keys, name_with_keys
+from torchbce.io.row_names import stored_row_names
+from torchbce.io.signatures import ARROW, CSV, PARQUET
 from torchbce.io.source import STDIN, Format, SourceFile, open_source
 from torchbce.io.windows import read_slices, row_bytes, rows_within, split_frame, text_lengths
 
@@ -38,13 +38,15 @@ TABLE_SUFFIXES = (
     ".csv",
     ".csv.gz",
     ".csv.zst",
+    ".csv.xz",
+    ".csv.bz2",
     ".parquet",
     ".pq",
     ".arrow",
     ".feather",
     ".ipc",
 )  # what a folder's tables end in
-BLANK, LAST = "__torchbce_blank", "__torchbce_last"
+BLANK, LAST, EMPTY = "__torchbce_blank", "__torchbce_last", "__torchbce_empty"
 
 
 @contextlib.contextmanager
@@ -109,9 +111,15 @@ def count_text_bytes(source: SourceFile) -> int:
     return sum(int(text_lengths(frame).sum()) for _, frame in read_batches(source, texts, "")) if texts else 0
 
 
-def column_names(source: SourceFile) -> list[str]:
+def column_names(source: SourceFile, *, with_row_names: bool = False) -> list[str]:
     """Return the names of a table's columns, without reading rows."""
-    own = [name.strip() for name in scan_table(source).collect_schema().names()]
+    if file_format(source) == CSV:
+        header = read_header(source)
+        own = [*(header.row_names if with_row_names else []), *header.columns]
+    else:
+        stored = scan_table(source).collect_schema().names()
+        left_out = set() if with_row_names else set(stored_row_names(stored, source))
+        own = [name.strip() for name in stored if name not in left_out]
     return [*own, *missing_keys(source.keys, own)]
 
 
@@ -127,23 +135,25 @@ def read_batches(
     """
     before = file_stamp(source.path)
     kind = file_format(source)
+    header = read_header(source) if kind == CSV else None
     table = scan_table(source)
     names = {name.strip(): name for name in table.collect_schema().names()}
     keys = missing_keys(source.keys, list(names))
-    known = [*names, *keys]
-    refuse_missing_columns([name for name in columns if name not in known], known, source.name, flags)
+    known = [*(names if header is None else header.columns), *keys]
+    refuse_missing_columns(
+        [name for name in columns if name not in names and name not in keys], known, source.name, flags
+    )
     # Exact names: polars takes what begins with ^ and ends with $ for a pattern.
     own = [name for name in dict.fromkeys(columns) if name in names] or list(names)[:1]
     wanted = [selectors.by_name(names[name]).as_expr().alias(name) for name in own]
     chosen = table.select(wanted)
     number, most = 1, rows or MAX_BATCH_ROWS
-    if kind == CSV:
+    if header is not None:
         if part[0]:
             return  # the lines of a CSV file cannot be told apart without reading them all
-        chosen = table.select(
-            *wanted, pl.all_horizontal(pl.all().is_null()).alias(BLANK), pl.nth(-1).is_null().alias(LAST)
-        )
-        frames = _collect_batches(chosen, rows_within(row_bytes(chosen.collect_schema()) + _line_bytes(source), most))
+        chosen = table.select(*wanted, *_seen_of_rows(header))
+        size = rows_within(row_bytes(chosen.collect_schema()) + _line_bytes(source), most)
+        frames = _table_rows(_collect_batches(chosen, size), header, source)
     else:
         total = count_rows(source) or 0
         start, end = (total * k // part[1] for k in (part[0], part[0] + 1))
@@ -154,23 +164,18 @@ def read_batches(
             frames = _collect_batches(
                 chosen.slice(start, end - start), rows_within(row_bytes(chosen.collect_schema()), most)
             )
-    checked = False
     while True:
         look()
         try:
             frame = next(frames, None)
+        except InputError:
+            raise
         except READ_ERRORS as error:
-            if kind == CSV:
-                check_rows(source, read_header(source), strictly=True)
+            if header is not None:
+                check_rows(source, header, strictly=True)
             raise InputError(f"{source.name} is damaged or truncated: {first_line(error)}") from error
         if frame is None:
             break
-        if kind == CSV:
-            frame = frame.filter(~pl.col(BLANK))
-            # polars fills a short row with missing values; only a file whose last column has some can hold one.
-            if not checked and frame[LAST].any():
-                check_rows(source, read_header(source))
-                checked = True
         for piece in split_frame(frame, most):
             yield number, _add_keys(piece, columns, keys)
             number += piece.height
@@ -180,6 +185,34 @@ def read_batches(
             f"{source.name} changed while it was read: it had {before[0]:,} bytes, now {after[0]:,}; read it "
             "when it is complete"
         )
+
+
+def _seen_of_rows(header: Header) -> list[pl.Expr]:
+    """Return whether a row is blank, whether its last field is missing, and what columns hold that are to be empty."""
+    return [
+        pl.all_horizontal(pl.all().is_null()).alias(BLANK),
+        pl.nth(header.fewest - 1).is_null().alias(LAST),
+        *([header.unnamed_values.alias(EMPTY)] if header.empty else []),
+    ]
+
+
+def _table_rows(frames: Iterator[pl.DataFrame], header: Header, source: SourceFile) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a CSV file that are none of blank lines and of what stands below the table."""
+    number, checked, waiting = 1, False, pl.DataFrame()
+    for frame in frames:
+        frame = frame.filter(~pl.col(BLANK))
+        if header.tail.rows:
+            frame = pl.concat([waiting, frame]) if waiting.height else frame
+            waiting = frame.tail(header.tail.rows)
+            frame = frame.head(frame.height - waiting.height)
+        # polars fills a short row with missing values; only a file whose last column has some can hold one.
+        if not checked and frame[LAST].any():
+            check_rows(source, header)
+            checked = True
+        if header.empty:
+            refuse_filled(frame[EMPTY], header, number, source.name)
+        number += frame.height
+        yield frame.drop(BLANK, LAST, *([EMPTY] if header.empty else []))
 
 
 def _line_bytes(source: SourceFile) -> float:

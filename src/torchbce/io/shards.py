@@ -14,7 +14,8 @@ from pathlib import Path
 import polars as pl
 
 from torchbce.common.errors import InputError
-from torchbce.io.files import FileRows, read_header
+from torchbce.io.csv_header import read_header
+from torchbce.io.files import FileRows
 from torchbce.io.scan import column_names, count_rows, count_text_bytes, expand_names, file_stamp, read_batches
 from torchbce.io.source import STDIN, Format, SourceFile, open_source
 
@@ -160,4 +161,5 @@ def _count_lines(source: SourceFile) -> int:
         while chunk := file.read(CHUNK_BYTES):
             count += chunk.count(b"\n")
             last = chunk[-1:]
-    return max(0, count + (last != b"\n") - 1 - read_header(source).skipped)
+    header = read_header(source)
+    return max(0, count + (last != b"\n") - header.line - header.tail.rows)

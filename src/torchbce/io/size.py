@@ -7,10 +7,12 @@ from pathlib import Path
 
 from torchbce.common.errors import InputError
 from torchbce.io.arrow_batches import largest_batch
-from torchbce.io.files import ARROW, CSV, file_format
+from torchbce.io.compressed import is_compressed
+from torchbce.io.files import file_format
 from torchbce.io.scan import expand_names, scan_table
 from torchbce.io.shards import open_shards
-from torchbce.io.source import STDIN, Format, SourceFile, is_compressed, open_source
+from torchbce.io.signatures import ARROW, CSV, kind_of
+from torchbce.io.source import STDIN, Format, SourceFile, open_source
 from torchbce.io.windows import row_bytes
 
 # Bytes that training takes for each cell of a table: 28 without trees (benchmarks/large.py), and more than twice that
@@ -73,7 +75,7 @@ def _is_lasting(path: Path) -> bool:
 
 def _is_plain(path: Path) -> bool:
     """Return whether a file is a CSV file that is not compressed; one that cannot be read is refused elsewhere."""
-    return os.access(path, os.R_OK) and not is_compressed(path) and file_format(SourceFile(path, str(path))) == CSV
+    return os.access(path, os.R_OK) and not is_compressed(path) and kind_of(path, str(path)) == CSV
 
 
 def machine_bytes() -> int:

@@ -1,41 +1,48 @@
-"""Turn a named input into a seekable UTF-8 file: regular, not compressed, with a name in UTF-8.
+"""Turn a named input into a seekable file: CSV in UTF-8, Parquet or Arrow, not compressed, with a name in UTF-8.
 
-Pipes, standard input, .gz, .zst and other encodings are written to a temporary file first, as the format of a file is
-seen at both of its ends, and a column may be read twice.
+Pipes, standard input, compressed files, other encodings and other kinds are written to a temporary file first, as the
+format of a file is seen at both of its ends, and a column may be read twice.
 """
 
 from __future__ import annotations
 
 import codecs
 import contextlib
-import gzip
 import os
 import shutil
 import stat
 import sys
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
 
 from torchbce.common.errors import InputError
 from torchbce.common.writing import is_utf8
+from torchbce.io.compressed import CHUNK, DAMAGED, decompressed, write_out
+from torchbce.io.converted import CONVERTED, converted
 from torchbce.io.folder_keys import Keys, keys_of
+from torchbce.io.signatures import WORKBOOK, kind_of
 
 STDIN = "-"
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Format:
-    """Options of a user for a CSV file; None where the file itself shows it."""
+    """Options of a user for a CSV file or a workbook; None where the file itself shows it.
+
+    skip_rows: lines above the header. na: further texts of a gap. sheet: of a workbook. as_is: nothing is left out, no
+    row names, no empty columns, no row of totals. named: columns that options name, which are not left out either.
+    """
 
     decimal: str = "."
     delimiter: str | None = None
     encoding: str | None = None
+    skip_rows: int | None = None
+    na: tuple[str, ...] = ()
+    sheet: str | None = None
+    as_is: bool = False
+    named: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,13 +77,14 @@ def open_source(name: str, format: Format | None = None) -> Iterator[SourceFile]
         if name == STDIN and sys.stdin is None:
             raise InputError("standard input is closed; name a file in place of -, or open it, as with < FILE")
         try:
-            path = _write_out(sys.stdin.buffer, draft()) if name == STDIN else _regular_file(Path(name), label, draft)
-            path = _decompressed(path, draft)
+            path = write_out(sys.stdin.buffer, draft()) if name == STDIN else _regular_file(Path(name), label, draft)
+            path = decompressed(path, draft)
+            path, format = _converted(path, draft, label, format)
             if format.encoding is not None:
                 path = _decoded(path, format.encoding, label, draft())
         except InputError:
             raise
-        except (OSError, EOFError, zlib.error, ValueError) as error:
+        except (OSError, ValueError, *DAMAGED) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise InputError(f"{label}: cannot be read: {reason}") from error
         yield SourceFile(path, label, format, keys_of(name))
@@ -92,7 +100,7 @@ def _regular_file(path: Path, name: str, draft: Callable[[], Path]) -> Path:
         raise InputError(f"{name} is a folder; name a CSV or Parquet file in it")
     if not stat.S_ISREG(mode):  # a pipe, as of <(...), can be read once
         with path.open("rb") as file:
-            return _write_out(file, draft())
+            return write_out(file, draft())
     if not is_utf8(path):
         alias = draft()
         alias.symlink_to(path.resolve())
@@ -100,35 +108,16 @@ def _regular_file(path: Path, name: str, draft: Callable[[], Path]) -> Path:
     return path
 
 
-def _write_out(file: IO[bytes], path: Path) -> Path:
-    with path.open("wb") as out:
-        shutil.copyfileobj(file, out, CHUNK)
-    return path
-
-
-def is_compressed(path: Path) -> bool:
-    """Return whether a file is compressed, by its first bytes."""
-    with path.open("rb") as file:
-        return file.read(4).startswith((GZIP, ZSTD))
-
-
-def _decompressed(path: Path, draft: Callable[[], Path]) -> Path:
-    """Return a file that is not compressed: itself, or what it unpacks to."""
-    with path.open("rb") as file:
-        head = file.read(4)
-        file.seek(0)
-        if head[:2] == GZIP:
-            with gzip.open(file) as content:
-                return _write_out(content, draft())  # type: ignore[arg-type]
-        if head == ZSTD:
-            import zstandard
-
-            try:
-                with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as content:
-                    return _write_out(content, draft())
-            except zstandard.ZstdError as error:
-                raise ValueError(f"it is damaged: {error}") from error
-    return path
+def _converted(path: Path, draft: Callable[[], Path], name: str, format: Format) -> tuple[Path, Format]:
+    """Return a file that is read as it is, and how."""
+    kind = kind_of(path, name)
+    if kind == WORKBOOK:
+        if format.decimal != ".":
+            raise InputError(f"{name} is a workbook, whose numbers have no decimal comma; leave --decimal out")
+        format = replace(format, delimiter=",", encoding=None)  # of the CSV file that it becomes
+    elif format.sheet is not None:
+        raise InputError(f"{name} is no workbook, so it has no sheet {format.sheet!r}; leave --sheet out")
+    return (converted(path, kind, draft(), name, format.sheet), format) if kind in CONVERTED else (path, format)
 
 
 def _decoded(path: Path, encoding: str, name: str, out: Path) -> Path:

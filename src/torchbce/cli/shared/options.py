@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -34,7 +34,8 @@ Table = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="A CSV, Parquet or Arrow file, also .gz or .zst; - is standard input.",
+        help="A table: CSV, Parquet, Arrow, JSON lines, Excel, SAS, Stata or SPSS, also .gz, .zst, .xz or .bz2; - is "
+        "standard input.",
         show_default=False,
     ),
 ]
@@ -60,7 +61,7 @@ Overwrite = Annotated[bool, option("Replace the file if it exists.", name="--ove
 
 @dataclass(frozen=True, kw_only=True)
 class CsvOptions:
-    """How the CSV files that a command reads are written."""
+    """How the files that a command reads are written: CSV, and workbooks of Excel and OpenDocument."""
 
     decimal: Annotated[str, option("The decimal mark in CSV files.", ".|,", shown=True)] = "."
     delimiter: Annotated[Optional[str], option("The character between fields of CSV files.", "CHAR", shown="seen")] = (
@@ -69,6 +70,22 @@ class CsvOptions:
     encoding: Annotated[Optional[str], option("The encoding of CSV files, such as latin1.", "NAME", shown="utf-8")] = (
         None
     )
+    skip_rows: Annotated[Optional[int], option("The number of lines above the header.", "N", shown="seen", min=0)] = (
+        None
+    )
+    na: Annotated[
+        list[str],
+        option(
+            "A text that stands for a missing value, besides NA, NULL, #N/A and the like; may be repeated.",
+            "TEXT",
+            name="--na",
+        ),
+    ] = field(default_factory=list)
+    sheet: Annotated[Optional[str], option("The sheet of a workbook.", "NAME", shown="the first with a table")] = None
+    as_is: Annotated[
+        bool,
+        option("Leave out no column of row names, none that is empty, and no row of totals or notes.", name="--as-is"),
+    ] = False
 
     def __post_init__(self) -> None:
         one_of("--decimal", self.decimal, [".", ","])
@@ -79,13 +96,29 @@ class CsvOptions:
     def format(self) -> Format:
         from torchbce.io.source import Format
 
-        return Format(self.decimal, self._character, self.encoding)
+        return Format(
+            self.decimal,
+            self._character,
+            self.encoding,
+            skip_rows=self.skip_rows,
+            na=tuple(self.na),
+            sheet=self.sheet,
+            as_is=self.as_is,
+            named=tuple(dict.fromkeys(self.named_columns)),
+        )
+
+    @property
+    def named_columns(self) -> list[str]:
+        """The columns that other options name: they are read even if they look like row names."""
+        return []
 
     @property
     def csv_flags(self) -> list[str]:
         """The flags of these options that were given."""
         decimal = None if self.decimal == "." else self.decimal
-        return given({"--decimal": decimal, "--delimiter": self.delimiter, "--encoding": self.encoding})
+        options = {"--decimal": decimal, "--delimiter": self.delimiter, "--encoding": self.encoding}
+        more = {"--skip-rows": self.skip_rows, "--na": self.na, "--sheet": self.sheet, "--as-is": self.as_is}
+        return given({**options, **more})
 
     @property
     def _character(self) -> str | None:

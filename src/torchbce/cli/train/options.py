@@ -149,6 +149,12 @@ class TrainOptions(CsvOptions):
         )
 
     @property
+    def named_columns(self) -> list[str]:
+        """The columns that options name."""
+        single = [self.target, self.weight, self.group, self.time]
+        return [*(name for name in single if name is not None), *self.exclude, *self.categorical]
+
+    @property
     def checkpoint_seconds(self) -> float | None:
         """The time between two checkpoints; None for none."""
         return None if self.checkpoint == "off" else seconds_of("--checkpoint", self.checkpoint)

@@ -12,7 +12,15 @@ import polars as pl
 
 from torchbce.common.errors import InputError
 from torchbce.io.files import FileRows
-from torchbce.io.kinds import LEADING_ZERO, dates, missing_as_null, numbers, simplified, typed
+from torchbce.io.kinds import (
+    LEADING_ZERO,
+    dates,
+    missing_as_null,
+    missing_in_numbers_as_null,
+    numbers,
+    simplified,
+    typed,
+)
 from torchbce.table.columns.columns import texts_of
 
 NUMBERS, BOOLEANS, DATES, TEXTS = "numbers", "true and false", "dates", "texts"
@@ -89,7 +97,7 @@ class ColumnType:
 
     def _is_empty(self, values: pl.Series) -> bool:
         return values.null_count() == len(values) or (
-            self.kind in (None, DATES) and missing_as_null(values).null_count() == len(values)
+            self.kind in (None, DATES) and missing_in_numbers_as_null(values).null_count() == len(values)
         )
 
     def _decide(self, values: pl.Series, rows: FileRows) -> None:
@@ -118,7 +126,7 @@ class ColumnType:
         parsed = texts.cast(pl.Float64, strict=False) if self.decimal == "." else None
         if parsed is None or parsed.null_count() > texts.null_count():
             self._needs_cleaning = True
-            texts = missing_as_null(texts)
+            texts = missing_in_numbers_as_null(texts)
             parsed = numbers(texts, self.decimal)
             self._refuse(texts.is_not_null() & parsed.is_null(), texts, rows)
         known = parsed.fill_nan(None)

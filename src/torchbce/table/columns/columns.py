@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from torchbce.common.errors import InputError
 from torchbce.io.files import FileRows, column_of
-from torchbce.io.kinds import dates, missing_as_null, numbers
+from torchbce.io.kinds import dates, missing_as_null, missing_in_numbers_as_null, numbers
 
 MICROSECONDS = 86_400e6  # of a day
 MAX_LEVELS = 1000  # a categorical column keeps its most frequent levels
@@ -250,6 +250,8 @@ def _parsed(texts: pl.Series, name: str, rows: FileRows, decimal: str, form: str
     lowered = texts.str.to_lowercase()
     if lowered.is_in(["true", "false"]).fill_null(True).all():
         return lowered == "true"
+    if not form:
+        texts = missing_in_numbers_as_null(texts)
     parsed = numbers(texts, decimal)
     wrong = texts.is_not_null() & parsed.is_null()
     if wrong.any():

@@ -10,7 +10,7 @@ import polars as pl
 
 from torchbce.common.errors import InputError
 from torchbce.io.files import FileRows
-from torchbce.io.kinds import missing_as_null, numbers
+from torchbce.io.kinds import missing_in_numbers_as_null, numbers
 from torchbce.table.columns.column_type import DATES, ColumnType, level_names
 from torchbce.table.columns.columns import (
     CalendarColumn,
@@ -67,7 +67,7 @@ class ColumnFitter:
 
     def _look_for_stranger(self, texts: pl.Series, rows: FileRows) -> None:
         for some in (texts.head(FIRST_ROWS), texts):
-            known = missing_as_null(some)
+            known = missing_in_numbers_as_null(some)
             wrong = known.is_not_null() & numbers(known).is_null()
             if wrong.any():
                 row = int(wrong.arg_max() or 0)

@@ -20,13 +20,15 @@ RUN = "run"  # in a finished run's `training`: the digest of what it depended on
 
 def run_identity(args: TrainArgs, tables: dict[str, str]) -> dict[str, Any]:
     """Return what a run depends on, by the names that a user knows. tables: names and digests of what is read."""
+    format = asdict(args.format)
+    del format["named"]  # by the options that are here already
     options = {
         **asdict(args.roles),
         "test": args.held.file,
         "test_share": args.held.share,
         "folds": args.held.folds,
         **asdict(args.options),
-        **asdict(args.format),
+        **format,
         "seed": args.seed,
         "compare": args.compare,
     }

@@ -51,7 +51,8 @@ class Predictor:
         Raises:
             InputError: a column is missing, or a value cannot be used; with its row.
         """
-        with open_sources([file], format) as sources:
+        own = [*(column.name for column in self._model.columns), self.target.column, *self._keys]
+        with open_sources([file], replace(format or Format(), named=tuple(own))) as sources:
             if len(sources) > 1:
                 raise InputError(f"{file} stands for {len(sources)} files; rows are named by their numbers in one file")
             source = _with_keys_of_folders(sources[0], file, {column.name for column in self._model.columns})
