@@ -126,6 +126,7 @@ def test_docstring_examples(name, engine, computing):
     assert result.failed == 0
 
 
+@pytest.mark.site
 def test_the_articles_program_prints_the_same_three_times():
     run = forked.program(ROOT / "examples" / "article.py").stdout
     assert "all 3 print the same: True" in run
