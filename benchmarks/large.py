@@ -53,6 +53,7 @@ def child(arguments: dict[str, Any]) -> None:
     from torchbce.table.ensemble.config import UserOptions
     from torchbce.table.splits.holdout import Holdout
     from torchbce.table.train import train
+    from torchbce.table.train_args import TrainArgs
 
     epochs: list[tuple[float, float]] = []
     kept = Timed(Path(arguments["place"]) / "unfinished", {}) if "checkpoint" in arguments else None
@@ -62,14 +63,13 @@ def child(arguments: dict[str, Any]) -> None:
     options = UserOptions(
         hidden=tuple(arguments["hidden"]), epochs=EPOCHS, members=1, trees=False, batch_size=arguments.get("batch")
     )
-    seed, start = arguments["seed"], time.perf_counter()
+    args, start = TrainArgs(arguments["file"], roles, held, options, arguments["seed"]), time.perf_counter()
     if arguments["cache"] is None:
-        task = memory_table.prepare(arguments["file"], roles, held, seed=seed)
+        task = memory_table.prepare(args)
     else:
-        cache = Path(arguments["cache"])
-        task = packed_table.prepare([arguments["file"]], roles, held, seed=seed, format=None, cache=cache, on_rows=None)
+        task = packed_table.prepare(args, Path(arguments["cache"]))
     ready = time.perf_counter()
-    outcome = train(task, options, seed=seed, callbacks=callbacks)
+    outcome = train(task, args, callbacks=callbacks)
     assert outcome.estimate is not None
     found = {
         "prepared": ready - start,

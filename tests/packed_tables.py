@@ -73,7 +73,7 @@ def written(table: pl.DataFrame, folder: Path, kind: str, parts: int = 1) -> lis
 
 def prepared(names: list[str], place: Path, roles: ColumnRoles = ROLES, held: Holdout = Holdout(), **more):  # noqa: B008
     options = {"seed": 5, "pieces": 16, "format": None, "on_rows": None} | more
-    return prepare_stream(names, roles, held, place=place, **options)
+    return prepare_stream(names, roles, held, folder=place, **options)
 
 
 def rows_of(stored) -> np.ndarray:

@@ -232,5 +232,5 @@ def test_a_missing_package_is_named_with_what_needs_it(method, package, monkeypa
     found = explain([0.6, 0.2], [1, 0], from_logits=False)
     monkeypatch.setitem(sys.modules, package, None)  # importing it raises ModuleNotFoundError
     arguments = (tmp_path / "r.html",) if method == "to_html" else ()
-    with pytest.raises(ModuleNotFoundError, match=rf"{method}\(\) needs .*{package}.*; pip install"):
+    with pytest.raises(ModuleNotFoundError, match=rf"{method}\(\) needs .*{package}.*; install it with: pip install"):
         getattr(found, method)(*arguments)

@@ -61,7 +61,7 @@ from torchbce.io.size import fits_in_memory
     """
 assert not fits_in_memory([sys.argv[1]], 900e6)
 stream = prepare_stream([sys.argv[1]], ColumnRoles("y"), Holdout(), seed=1, pieces=8, format=None,
-                        place=Path(sys.argv[1] + ".cache"), on_rows=None)
+                        folder=Path(sys.argv[1] + ".cache"), on_rows=None)
 assert stream.train.blocks
 """,
 )

@@ -16,6 +16,7 @@ from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.memory_table import prepare as prepare_in_memory
 from torchbce.table.packed_table import prepare as prepare_in_blocks
 from torchbce.table.splits.holdout import Holdout
+from torchbce.table.train_args import TrainArgs
 
 
 @pytest.mark.parametrize("stored", [pl.Int64, pl.UInt8, pl.Float64, pl.String])
@@ -29,9 +30,8 @@ def test_a_target_of_booleans_beside_numbers_is_as_in_memory(tmp_path, stored, f
         pl.DataFrame([pl.Series("x", range(30)).cast(pl.Float64), column]).write_parquet(
             tmp_path / "t" / f"{i}.parquet"
         )
-    table, given = str(tmp_path / "t"), (ColumnRoles("y"), Holdout(share=0))
-    whole = prepare_in_memory(table, *given, seed=1).outline
-    blocks = prepare_in_blocks([table], *given, seed=1, format=None, cache=tmp_path / "c", on_rows=None).outline
+    args = TrainArgs(str(tmp_path / "t"), ColumnRoles("y"), Holdout(share=0), seed=1)
+    whole, blocks = prepare_in_memory(args).outline, prepare_in_blocks(args, tmp_path / "c").outline
     assert (whole.target, whole.whole) == (blocks.target, blocks.whole)
     assert blocks.target.positive == ("true" if stored == pl.String else "1")
 
@@ -51,9 +51,9 @@ def tree(tmp_path) -> Path:
 
 
 def test_what_folders_are_named_after_are_columns(tree, tmp_path):
-    pattern, given = str(tree / "**" / "*.parquet"), (ColumnRoles("y"), Holdout(share=0))
-    whole = prepare_in_memory(pattern, *given, seed=1).outline
-    blocks = prepare_in_blocks([pattern], *given, seed=1, format=None, cache=tmp_path / "c", on_rows=None).outline
+    pattern = str(tree / "**" / "*.parquet")
+    args = TrainArgs(pattern, ColumnRoles("y"), Holdout(share=0), seed=1)
+    whole, blocks = prepare_in_memory(args).outline, prepare_in_blocks(args, tmp_path / "c").outline
     expected = {"x": "numeric", "p": "numeric", "year": "numeric", "mon th": "categorical"}
     assert whole.kinds == expected
     assert {**blocks.kinds, **blocks.left_out} == expected

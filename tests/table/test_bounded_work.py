@@ -20,6 +20,7 @@ from torchbce.table.model import Model
 from torchbce.table.network.table_network import NetworkSpec, TableNetwork
 from torchbce.table.splits.holdout import Holdout
 from torchbce.table.train import train
+from torchbce.table.train_args import TrainArgs
 
 
 def coded(rows: int, columns: int, levels: int, seed: int = 0):
@@ -106,9 +107,10 @@ def test_stages_after_the_last_epoch_are_said(tmp_path, held):
     x = r.normal(size=200)
     pl.DataFrame({"x": x, "z": r.normal(size=200), "y": (x > 0).astype(int)}).write_csv(tmp_path / "t.csv")
     told: list[str] = []
-    task = memory_table.prepare(str(tmp_path / "t.csv"), ColumnRoles("y"), held, seed=0)
+    options = UserOptions(epochs=2, trees=False, hidden=(4,))
+    args = TrainArgs(str(tmp_path / "t.csv"), ColumnRoles("y"), held, options)
     callbacks = Callbacks(epoch=lambda epoch: told.append("epoch"), stage=told.append)
-    train(task, UserOptions(epochs=2, trees=False, hidden=(4,)), seed=0, callbacks=callbacks)
+    train(memory_table.prepare(args), args, callbacks=callbacks)
     stages = ["base rate", "logistic regression", "worth of the columns"]
     assert [what for what in told if what != "epoch"] == stages * (held.folds or 1)
     assert told[-1] == ("epoch" if held.folds else stages[-1])

@@ -32,6 +32,7 @@ from torchbce.table.packed import prepare as packing
 from torchbce.table.packed.shuffled import Shuffled
 from torchbce.table.packed_table import prepare
 from torchbce.table.splits.holdout import Holdout
+from torchbce.table.train_args import TrainArgs
 
 FILES = ["MODEL_CARD.md", "history.csv", "model.json", "model.safetensors", "predictions.parquet"]
 SMALL = ("--target", "y", "--memory", "1K", "--cache", "cache", "--hidden", 8, "--epochs", 3, "--batch-size", 1024)
@@ -210,15 +211,8 @@ def test_a_table_is_taken_into_memory_where_it_fits(file, tmp_path):
 @pytest.mark.parametrize("kind", ["stop", "skip"])
 def test_a_loss_that_is_not_finite_is_named_or_left_out(table, tmp_path, monkeypatch, kind):
     table.write_parquet(tmp_path / "t.parquet")
-    task = prepare(
-        [str(tmp_path / "t.parquet")],
-        ColumnRoles("y"),
-        Holdout(share=0),
-        seed=1,
-        format=None,
-        cache=tmp_path / "c",
-        on_rows=None,
-    )
+    args = TrainArgs(str(tmp_path / "t.parquet"), ColumnRoles("y"), Holdout(share=0), seed=1)
+    task = prepare(args, tmp_path / "c")
     chosen = block_config(
         len(task.table.stream.train), UserOptions(hidden=(4,), epochs=1, batch_size=1024, on_nan=kind)
     )
@@ -245,7 +239,7 @@ def test_a_loss_that_is_not_finite_is_named_or_left_out(table, tmp_path, monkeyp
 
 
 def test_the_bits_do_not_depend_on_the_threads(file, tmp_path):
-    task = prepare([str(file)], ColumnRoles("y"), Holdout(), seed=1, format=None, cache=tmp_path / "c", on_rows=None)
+    task = prepare(TrainArgs(str(file), ColumnRoles("y"), seed=1), tmp_path / "c")
     chosen = block_config(len(task.table.stream.train), UserOptions(hidden=(8,), epochs=2, members=2))
     before, found = torch.get_num_threads(), []
     try:
@@ -317,7 +311,7 @@ def test_members_in_memory_are_shared_out_without_changing_a_byte(table, tmp_pat
 
 def test_the_epochs_that_are_announced_are_those_of_the_training(file, tmp_path):
     """They depend on the rows that are learnt from, without those that choose the epoch."""
-    task = prepare([str(file)], ColumnRoles("y"), Holdout(), seed=1, format=None, cache=tmp_path / "c", on_rows=None)
+    task = prepare(TrainArgs(str(file), ColumnRoles("y"), seed=1), tmp_path / "c")
     assert len(task.table.stream.train) < task.outline.train_rows
     assert task.table.config(UserOptions()) == block_config(len(task.table.stream.train), UserOptions())
 

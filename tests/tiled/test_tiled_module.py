@@ -98,7 +98,7 @@ WRONG = {
         "dimensions of their own",
     ),
     "classes": (lambda x, w, b: {"num_classes": LABELS}, ValueError, r"numbers\[:, None\]"),
-    "reduction": (lambda x, w, b: {"reduction": "avg"}, ValueError, "'avg' is not"),
+    "reduction": (lambda x, w, b: {"reduction": "avg"}, ValueError, "avg is not"),
     "weight": (lambda x, w, b: {"weight": torch.ones(7)}, RuntimeError, r"\(7,\) does not broadcast"),
     "normalize": (lambda x, w, b: {"reduction": "sum", "normalize": "batch"}, ValueError, "divides by"),
     "step": (lambda x, w, b: {"reduction": "none", "sgd_lr": 1.0}, ValueError, "reduced loss"),
@@ -241,7 +241,7 @@ WRONG_MODULES = {
     "an unknown option": ({"gama": 2.0}, TypeError, "no option 'gama'"),
     "an argument of the call": ({"mask": torch.ones(3) > 0}, TypeError, "goes to the call"),
     "the layer's own": ({"linear_bias": torch.zeros(3)}, TypeError, "no option 'linear_bias'"),
-    "reduction": ({"reduction": "avg"}, ValueError, "'avg' is not"),
+    "reduction": ({"reduction": "avg"}, ValueError, "avg is not"),
     "learning rate": ({"sgd_lr": -1.0}, ValueError, "sgd_lr is -1"),
     "probabilities": ({"loss": torchbce.focal_loss}, TypeError, "takes probabilities"),
 }

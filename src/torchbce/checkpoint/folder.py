@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from torchbce.checkpoint.record import DamagedError, State, read_record, write_record
-from torchbce.common.errors import InputError, OutputError
+from torchbce.common.errors import InputError
+from torchbce.common.writing import naming
 
 RUN, CHECKPOINT, RESULT = "run.safetensors", "checkpoint-{:06d}.safetensors", "part-{}.safetensors"
 PATTERNS = ("checkpoint-*.safetensors", "part-*.safetensors", ".torchbce-*.draft")
@@ -68,12 +69,10 @@ class CheckpointFolder:
         """
         if self.exists:
             return
-        try:
+        with naming(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._clear()  # files of a run that was killed before it began
             write_record(self.folder / RUN, dict(self.identity))
-        except OSError as error:
-            raise OutputError(f"{self.folder} cannot be written: {error.strerror or error}") from error
 
     @property
     def is_empty(self) -> bool:
@@ -152,12 +151,8 @@ class CheckpointFolder:
 
     def _write(self, name: str, state: State) -> None:
         self.create()
-        try:
+        with naming(self.folder / name, "; what was kept before is as it was"):
             write_record(self.folder / name, state)
-        except OSError as error:
-            raise OutputError(
-                f"{self.folder / name} cannot be written: {error.strerror or error}; what was kept before is as it was"
-            ) from error
 
 
 def _short(value: Any) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import importlib
 
 TRAIN = (
     "jinja2",
@@ -24,14 +23,12 @@ def how_to_install(user: str, error: ModuleNotFoundError) -> str | None:
     return f"{user} needs {missing}; install it with: pip install 'torchbce[train]'" if missing in TRAIN else None
 
 
-@contextlib.contextmanager
-def needed(what: str, packages: str) -> Iterator[None]:
-    """Say what to install where the imports of the block fail; `what` needs `packages`.
-
-    Raises:
-        ModuleNotFoundError: a library is missing.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{what} needs {packages}; pip install {packages.replace(' and', '')}") from error
+def require_packages(user: str, *packages: str, error: type[Exception] = ModuleNotFoundError) -> None:
+    """Raise `error`, which says what to install, unless all packages that `user` needs can be imported."""
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError as missing:
+            raise error(
+                f"{user} needs {' and '.join(packages)}; install it with: pip install {' '.join(packages)}"
+            ) from missing

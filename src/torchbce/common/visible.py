@@ -22,7 +22,7 @@ _UNSEEN = re.compile(
 
 def visible(text: str, keep: str = "") -> str:
     """Return the whole text with what cannot be seen as escapes, but for the characters in `keep`."""
-    return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+    return _UNSEEN.sub(lambda match: match[0] if match[0] in keep else ascii(match[0])[1:-1], text)
 
 
 def shown(text: object, limit: int = NAME) -> str:

@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["is_same_file", "is_utf8", "obstacle", "sync", "whole_file"]
+from torchbce.common.errors import OutputError
+
+__all__ = ["is_same_file", "is_utf8", "naming", "obstacle", "sync", "whole_file"]
 
 
 @contextlib.contextmanager
@@ -53,6 +55,21 @@ def whole_file(path: Path, mode: int = 0o666, *, durable: bool = False) -> Itera
         with contextlib.suppress(OSError):
             os.unlink(draft)
         raise
+
+
+@contextlib.contextmanager
+def naming(path: Path, way_out: str = "") -> Iterator[None]:
+    """Name what cannot be written in an error of writing it.
+
+    Raises:
+        OutputError: in place of an OSError of the block; `way_out` ends its message.
+    """
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}{way_out}") from error
 
 
 def obstacle(path: Path) -> str | None:

@@ -97,4 +97,4 @@ def add_bets(sums: Array, codes: Array, mine: Array, other: Array, targets: Arra
 
 def gaps(a: Array, b: Array, weight: float, *, chance: float = CHANCE, factor: float = 1.0) -> Gaps:
     """Return the gaps, from the sums of the bets of each model."""
-    return Gaps(*(widest_gap(one, weight, chance=chance, factor=factor) for one in (a, b)))
+    return Gaps(*(widest_gap(bet, weight, chance=chance, factor=factor) for bet in (a, b)))

@@ -69,7 +69,7 @@ def compare(
         None
     """
     both = (from_logits, from_logits) if isinstance(from_logits, bool) else from_logits
-    if not isinstance(both, tuple | list) or len(both) != 2 or not all(isinstance(one, bool) for one in both):
+    if not isinstance(both, tuple | list) or len(both) != 2 or not all(isinstance(flag, bool) for flag in both):
         raise ValueError(f"from_logits is {from_logits!r}; it is True or False, or one of them for each model")
     if len(names) != 2:
         raise ValueError(f"names is {names!r}; there are two models")

@@ -54,7 +54,9 @@ def by_groups(before: Explanation, after: Explanation) -> tuple[Part, Part]:
 
 
 def _sides(before: Explanation, after: Explanation) -> list[Sides]:
-    tables: list[dict[str, GroupLoss]] = [{group.name: group for group in one.groups} for one in (before, after)]
+    tables: list[dict[str, GroupLoss]] = [
+        {group.name: group for group in explanation.groups} for explanation in (before, after)
+    ]
     weights = [sum(group.weight for group in table.values()) for table in tables]
     sides = []
     for name in sorted(tables[0].keys() | tables[1].keys()):
@@ -71,7 +73,9 @@ def _variances(sides: list[Sides]) -> tuple[float, float]:
     noise = spread = 0.0
     squares, means = [0.0, 0.0], [0.0, 0.0]
     for side in sides:
-        errors = [0.0 if one is None or math.isnan(one.standard_error) else one.standard_error for one in side.groups]
+        errors = [
+            0.0 if group is None or math.isnan(group.standard_error) else group.standard_error for group in side.groups
+        ]
         square = errors[0] ** 2 + errors[1] ** 2
         if side.periods == 2:
             spread += side.share**2 * square
@@ -81,8 +85,8 @@ def _variances(sides: list[Sides]) -> tuple[float, float]:
             means[period] += share * side.middle
     for period in (0, 1):
         known = [side.groups[period] for side in sides]
-        weight = sum(one.weight for one in known if one)
-        count = weight**2 / sum(one.weight**2 / one.equal_count for one in known if one and one.equal_count)
+        weight = sum(group.weight for group in known if group)
+        count = weight**2 / sum(group.weight**2 / group.equal_count for group in known if group and group.equal_count)
         noise += max(squares[period] - means[period] ** 2, 0.0) / count
     return noise, spread
 

@@ -55,10 +55,12 @@ def parts(
     counts: how many zeros and ones, or items of equal weight that tell as much. gaps: what unseen
     outcomes may add to the difference, as either part.
     """
-    mended = [one for one in (recalibration(a), recalibration(b)) if one is not None]
+    mended = [recalibrated for recalibrated in (recalibration(a), recalibration(b)) if recalibrated is not None]
     if len(mended) < 2:
         return None
-    maps = [[values.mean(1) for values in one.losses] for one in mended]  # the folds' maps differ little
+    maps = [
+        [values.mean(1) for values in recalibrated.losses] for recalibrated in mended
+    ]  # the folds' maps differ little
 
     def at(points: Points, values: Array, logits: Array) -> Array:
         return np.asarray(np.interp(logits, points.logits, values))

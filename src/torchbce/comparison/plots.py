@@ -75,9 +75,9 @@ class OverTimeDisplay:
         each = found.explanations
         return cls(
             list(found.names),
-            [one.weighted_mean for one in each],
-            [one.intervals["mean"] for one in each],
-            [one.baseline for one in each],
+            [period.weighted_mean for period in each],
+            [period.intervals["mean"] for period in each],
+            [period.baseline for period in each],
         )
 
     def plot(self, ax: Any = None) -> OverTimeDisplay:

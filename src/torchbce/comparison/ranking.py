@@ -162,24 +162,18 @@ class LossMatrix:
         clusters = None if per_cluster is None else per_cluster[:, :2]
         reason = too_few((1 - share) * effective, share * effective, clusters)
         best = int(np.argmin(np.where(np.isfinite(means), means, math.inf)))
-        order = [best, *(place for place in np.argsort(means, kind="stable").tolist() if place != best)]
+        order = [best, *(model for model in np.argsort(means, kind="stable").tolist() if model != best)]
         # Each of them may be the best of a sample: so many pairs are looked at as there are, and not only these.
         pairs = list(itertools.combinations(order, 2))
         both = [self._evidence(*pair, reason, len(pairs)) for pair in pairs]
-        p_values = _adjusted([one for one, _ in both])
-        evidences = [unless_unseen(*one, self.count, p) for one, p in zip(both, p_values, strict=True)]
+        p_values = _adjusted([evidence for evidence, _ in both])
+        evidences = [unless_unseen(*pair, self.count, p) for pair, p in zip(both, p_values, strict=True)]
         p_values = _adjusted(evidences)
         models = [Ranked(names[best], float(means[best]), 0.0, Interval(0.0, 0.0), None)]
         models += [
-            Ranked(
-                names[place],
-                float(means[place]),
-                one.mean,
-                one.interval,
-                p,
-                one.reason,
-            )
-            for place, one, p in zip(order[1:], evidences, p_values, strict=False)  # the pairs of the best come first
+            Ranked(names[model], float(means[model]), evidence.mean, evidence.interval, p, evidence.reason)
+            # The pairs of the best come first.
+            for model, evidence, p in zip(order[1:], evidences, p_values, strict=False)
         ]
         return Ranking(tuple(models), self.count, share, None if clusters is None else len(clusters), reason)
 
@@ -213,8 +207,8 @@ class LossMatrix:
 
 def _adjusted(evidences: list[Evidence]) -> list[float | None]:
     """Return the p-values by Holm, where there are any."""
-    p_values = holm([1.0 if one.p_value is None else one.p_value for one in evidences])
-    return [None if one.p_value is None else p for one, p in zip(evidences, p_values, strict=True)]
+    p_values = holm([1.0 if evidence.p_value is None else evidence.p_value for evidence in evidences])
+    return [None if evidence.p_value is None else p for evidence, p in zip(evidences, p_values, strict=True)]
 
 
 def compare_all(
@@ -257,5 +251,5 @@ def compare_all(
     labels: dict[str, Any] = {"cluster": cluster}
     items = [as_items(given, targets, from_logits, weight, None, labels, str(name)) for name, given in models.items()]
     matrix = LossMatrix((from_logits,) * len(models))
-    matrix.add([one.outputs for one in items], items[0].targets, items[0].weights, items[0].codes["cluster"])
+    matrix.add([model.outputs for model in items], items[0].targets, items[0].weights, items[0].codes["cluster"])
     return matrix.ranking(list(map(str, models)))

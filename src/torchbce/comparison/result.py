@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torchbce.common.extras import needed
+from torchbce.common.extras import require_packages
 from torchbce.common.json_values import plain
 from torchbce.common.text import PrintedInNotebooks
 from torchbce.comparison import wording
@@ -50,10 +50,7 @@ class Comparison(ComparisonRecord, PrintedInNotebooks):
 
     def to_html(self, path: str | Path, title: str = "") -> None:
         """Write a page: one file that needs no network."""
-        with needed("to_html()", "jinja2 and matplotlib"):
-            import jinja2  # noqa: F401 - asked for by its name
-            import matplotlib  # noqa: F401
-
+        require_packages("to_html()", "jinja2", "matplotlib")
         write_page(Path(path), self, title or " or ".join(self.names))
 
     def __str__(self) -> str:

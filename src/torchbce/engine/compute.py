@@ -13,7 +13,7 @@ from torchbce.engine.call import LossCall, Weight
 from torchbce.engine.layout import is_dense
 from torchbce.engine.options import REDUCTIONS, Normalize, Options, Reduction
 from torchbce.engine.overrides import has_torch_function_variadic
-from torchbce.engine.validate import check_call, number, refuse_dtype, validated
+from torchbce.engine.validate import check_call, checked_normalize, refuse_dtype, validated
 from torchbce.formula.loss import Loss
 
 HALVES = {torch.float16, torch.bfloat16}
@@ -109,29 +109,18 @@ def compute_loss(
             RuntimeError, f"{loss.name} needs a floating-point input and a real target", input=input, target=target
         )
     result_dtype = torch.promote_types(input.dtype, target.dtype) if target.is_floating_point() else input.dtype
-    return validate_and_compute(loss, input, target, parameters, weight, mode, result_dtype, mask, options)
+    call = validated(loss, input, target, parameters, weight, mode, result_dtype, mask, options)
+    return compute_call(input, target, call, options.get("normalize"))
 
 
-def validate_and_compute(
-    loss: Loss,
-    input: Tensor,
-    target: Tensor,
-    parameters: tuple[Weight, ...],
-    weight: Weight,
-    reduction: Reduction,
-    result_dtype: torch.dtype,
-    mask: Tensor | None,
-    options: Options,
-) -> Tensor:
+def compute_call(input: Tensor, target: Tensor, call: LossCall, normalize: Normalize | None) -> Tensor:
     """Return the loss of two tensors whose dtypes fit."""
-    call = validated(loss, input, target, parameters, weight, reduction, result_dtype, mask, options)
-    normalize = options.get("normalize")
     if normalize is not None:
         call = call._replace(denominator=_denominator(input, target, call, normalize))
     value = compute(input, target, call)
-    if reduction != "none":
+    if call.reduction != "none":
         return value
-    return with_strides_of(input if loss.checks_input or call.class_dim is not None else target, value)
+    return with_strides_of(input if call.loss.checks_input or call.class_dim is not None else target, value)
 
 
 def check_sizes(input: Tensor, target: Tensor, options: Options) -> None:
@@ -145,34 +134,21 @@ def check_sizes(input: Tensor, target: Tensor, options: Options) -> None:
 
 def _denominator(input: Tensor, target: Tensor, call: LossCall, normalize: Normalize) -> Tensor | float | None:
     """Return the denominator of a mean; None is the number of items."""
-    if isinstance(normalize, str) and normalize == "numel":
+    normalize = checked_normalize(normalize, call.reduction)
+    if isinstance(normalize, Tensor):
+        return normalize.to(device=input.device)
+    if normalize == "numel":
         return None
-    if call.reduction != "mean":
-        raise ValueError(
-            f"normalize is what reduction='mean' divides by; with reduction={call.reduction!r} it has no use"
-        )
-    if not isinstance(normalize, str):
-        given = given_denominator(normalize)
-        return given.to(device=input.device) if isinstance(given, Tensor) else given
     if normalize == "batch":
         return float(input.size(0)) if input.ndim else 1.0
-    if normalize not in ("valid", "weight"):
-        raise ValueError(f"normalize is {normalize!r}; it is 'numel', 'valid', 'weight', 'batch', a number or a tensor")
+    if not isinstance(normalize, str):
+        return normalize
     weight = call.weight if normalize == "weight" else None
     if call.ignored is None and call.mask is None:
         if not isinstance(weight, Tensor):
             return None if weight is None else weight * input.numel()
         return weight.sum(dtype=torch.float64) * (input.numel() / max(1, weight.numel()))
     return count(input, target, call._replace(weight=weight))
-
-
-def given_denominator(normalize: Tensor | float) -> Tensor | float:
-    """Return a checked denominator, a number or a tensor of one; a tensor as 0-d float64."""
-    if not isinstance(normalize, Tensor):
-        return number("normalize", normalize)
-    if normalize.numel() != 1 or normalize.requires_grad:
-        raise ValueError(f"normalize is one number without requires_grad, got a tensor of {tuple(normalize.shape)}")
-    return normalize.detach().reshape(()).to(dtype=torch.float64)
 
 
 def with_strides_of(like: Tensor, result: Tensor) -> Tensor:
@@ -186,10 +162,13 @@ def with_strides_of(like: Tensor, result: Tensor) -> Tensor:
 
 def autocast(tensor: Tensor) -> Tensor:
     """Cast to float32 under autocast, on every device (torch refuses probabilities on CUDA)."""
-    if tensor.dtype not in HALVES:
-        return tensor
-    device = tensor.device.type  # some, such as "meta", know no autocast
-    return tensor.float() if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device) else tensor
+    return tensor.float() if tensor.dtype in HALVES and is_autocast(tensor) else tensor
+
+
+def is_autocast(tensor: Tensor) -> bool:
+    """Return whether autocast is on for a tensor's device; some, such as "meta", do not know it."""
+    device = tensor.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def reshape_advice(input: Tensor, target: Tensor) -> str:

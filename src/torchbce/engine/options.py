@@ -14,7 +14,9 @@ from torchbce.engine.torch_internals import readable
 
 Reduction = Literal["none", "mean", "sum"]
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
-Normalize = Literal["numel", "valid", "weight", "batch"] | float | Tensor
+Normalizer = Literal["numel", "valid", "weight", "batch"]
+Normalize = Normalizer | float | Tensor
+NORMALIZERS: tuple[Normalizer, ...] = get_args(Normalizer)
 
 
 class Options(TypedDict, total=False):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from torchbce.engine.call import LossCall, TargetTransform, Weight
-from torchbce.engine.options import REDUCTIONS, Options, Reduction
+from torchbce.engine.options import NORMALIZERS, REDUCTIONS, Normalize, Normalizer, Options, Reduction
 from torchbce.formula.loss import Loss
 
 
@@ -75,10 +75,30 @@ def resolve_reduction(size_average: bool | None, reduce: bool | None, reduction:
             f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
             stacklevel=5,
         )
+    return reduction_named(reduction)
+
+
+def reduction_named(reduction: str) -> Reduction:
+    """Return a checked reduction."""
     for known in REDUCTIONS:
         if reduction == known:
             return known
     raise ValueError(f"{reduction} is not a valid value for reduction; it is one of {', '.join(map(repr, REDUCTIONS))}")
+
+
+def checked_normalize(normalize: Normalize, reduction: Reduction = "mean") -> Normalizer | float | Tensor:
+    """Return what a mean is divided by: a name, a number, or a tensor as 0-d float64."""
+    if reduction != "mean" and not (isinstance(normalize, str) and normalize == "numel"):
+        raise ValueError(f"normalize is what reduction='mean' divides by; with reduction={reduction!r} it has no use")
+    if isinstance(normalize, str):
+        if normalize in NORMALIZERS:
+            return normalize
+        raise ValueError(f"normalize is {normalize!r}; it is 'numel', 'valid', 'weight', 'batch', a number or a tensor")
+    if not isinstance(normalize, Tensor):
+        return number("normalize", normalize)
+    if normalize.numel() != 1 or normalize.requires_grad:
+        raise ValueError(f"normalize is one number without requires_grad, got a tensor of {tuple(normalize.shape)}")
+    return normalize.detach().reshape(()).to(dtype=torch.float64)
 
 
 def check_tensors(**tensors: object) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchbce.common.extras import needed
+from torchbce.common.extras import require_packages
 from torchbce.common.json_values import plain
 from torchbce.common.text import PrintedInNotebooks
 from torchbce.explanation.data.record import ExplanationRecord
@@ -94,8 +94,8 @@ class Explanation(ExplanationRecord, PrintedInNotebooks):
 
     def frame(self) -> polars.DataFrame:
         """Return the items as a table, the worst first (all of them in order if they are few)."""
-        with needed("frame()", "polars"):
-            import polars
+        require_packages("frame()", "polars")
+        import polars
 
         return polars.DataFrame([asdict(item) | {"formula": item.formula} for item in self.items])
 
@@ -107,18 +107,13 @@ class Explanation(ExplanationRecord, PrintedInNotebooks):
         """Write report.html: one file that needs no network."""
         from torchbce.explanation.render.html import write_report
 
-        with needed("to_html()", "jinja2 and matplotlib"):
-            import jinja2  # noqa: F401 - asked for by its name
-            import matplotlib  # noqa: F401
-
+        require_packages("to_html()", "jinja2", "matplotlib")
         write_report(Path(path), title=title, explanation=self)
 
     def plot(self) -> Figure:
         """Draw few items on the curve of the loss, or many as a reliability diagram beside the histogram of losses."""
-        with needed("plot()", "matplotlib"):
-            import matplotlib  # noqa: F401 - asked for by its name
-
-            from torchbce.explanation.plots.overview import explanation_figure
+        require_packages("plot()", "matplotlib")
+        from torchbce.explanation.plots.overview import explanation_figure
 
         return explanation_figure(self)
 

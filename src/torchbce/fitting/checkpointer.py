@@ -13,6 +13,8 @@ from typing import Any
 from torchbce.checkpoint.form import Whole, require
 from torchbce.common import processes
 from torchbce.common.errors import InputError, OutputError
+from torchbce.common.extras import require_packages
+from torchbce.common.writing import naming
 
 State = dict[str, Any]
 LOG = logging.getLogger("torchbce")
@@ -28,12 +30,9 @@ class FitCheckpointer:
     """
 
     def __init__(self, folder: str | Path, seconds: float, identity: State) -> None:
-        try:
-            from torchbce.checkpoint.folder import CheckpointFolder
-        except ModuleNotFoundError as error:
-            raise InputError(
-                f"checkpoint= needs {error.name}; install it with: pip install 'torchbce[train]'"
-            ) from error
+        require_packages("checkpoint=", "safetensors", error=InputError)
+        from torchbce.checkpoint.folder import CheckpointFolder
+
         self.folder = Path(folder).absolute()
         self._checkpoints = CheckpointFolder(self.folder, identity, "give checkpoint= another folder to begin anew")
         self._seconds = seconds
@@ -110,11 +109,9 @@ class FitCheckpointer:
     def _lock(self, stack: contextlib.ExitStack) -> None:
         from torchbce.common.lock import locked
 
-        try:
+        with naming(self.folder):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             is_ours = stack.enter_context(locked(self.folder))
-        except OSError as error:
-            raise OutputError(f"{self.folder} cannot be written: {error.strerror or error}") from error
         if not is_ours:
             raise InputError(f"another run writes its checkpoints to {self.folder}; give each a folder of its own")
 

@@ -112,7 +112,8 @@ def _needed(formula: Formula | None, name: str) -> Formula:
 
 def _add_code(digest: hashlib._Hash, formula: Formula) -> None:
     code = formula.__code__
-    digest.update(repr((code.co_code, code.co_consts, code.co_names, code.co_varnames)).encode())
+    constants = [constant for constant in code.co_consts if constant != formula.__doc__]
+    digest.update(repr((code.co_code, constants, code.co_names, code.co_varnames)).encode())
     for name in code.co_names:
         ours = formula.__globals__.get(name)
         if isinstance(ours, types.FunctionType):

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.core.options import DefaultOptions
 from numba.extending import intrinsic
 
 from torchbce.formula import elementary
 from torchbce.formula.binding import bind
+from torchbce.jit.to_llvm import inlined
 
-# `contract` lets a * b + c be one instruction. No flag that assumes away NaN, infinity or the order of additions.
-FAST = {"contract"}
-Function = TypeVar("Function", bound=Callable[..., Any])
-# Called from compiled code alone: what Python and C would call them by takes half of the time of compiling.
-# numba may drop such options: they are no part of its documented interface.
-PRIVATE = ("no_cpython_wrapper", "no_cfunc_wrapper", "forceinline")
-INLINED: Any = {name: True for name in PRIVATE if hasattr(DefaultOptions, name)}
-ALONE: Any = {name: True for name in INLINED if name != "forceinline"}
-inlined: Callable[[Function], Function] = njit(error_model="numpy", fastmath=FAST, **INLINED)
 spliced: Any = njit(inline="always")  # into its caller before types are found: quicker to compile, no closures
 
 

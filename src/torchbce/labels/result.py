@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from torchbce.common.extras import needed
+from torchbce.common.extras import require_packages
 from torchbce.common.json_values import plain
 from torchbce.common.text import PrintedInNotebooks
 from torchbce.labels import text as wording
@@ -75,8 +75,8 @@ class LabelErrors(PrintedInNotebooks):
 
     def frame(self) -> polars.DataFrame:
         """Return the items as a table, the first to look at first."""
-        with needed("frame()", "polars"):
-            import polars
+        require_packages("frame()", "polars")
+        import polars
 
         kinds = {"row": polars.Int64, "target": polars.UInt8}
         names = list(Suspect.__dataclass_fields__)

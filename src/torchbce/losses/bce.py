@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 import torch
 from torch import Tensor
 
-from torchbce.engine.compute import autocast, quick, reshape_advice, validate_and_compute
+from torchbce.engine.compute import autocast, compute_call, quick, reshape_advice
 from torchbce.engine.options import Normalize, Options, changed, known, spell_out
 from torchbce.engine.overrides import handled, has_torch_function_variadic, scripted_as
 from torchbce.engine.reference import register
-from torchbce.engine.validate import check_call, refuse_dtype
+from torchbce.engine.validate import check_call, refuse_dtype, validated
 from torchbce.formula.loss import Loss
 from torchbce.losses.module import as_buffer, options_of, refuse_script, shown
 
@@ -172,7 +172,8 @@ def binary_cross_entropy(
             input=input,
             target=target,
         )
-    return validate_and_compute(BCE, input, target, (pos_weight,), weight, mode, input.dtype, mask, options)
+    call = validated(BCE, input, target, (pos_weight,), weight, mode, input.dtype, mask, options)
+    return compute_call(input, target, call, options.get("normalize"))
 
 
 def _name(dtype: torch.dtype) -> str:

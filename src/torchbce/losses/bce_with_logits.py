@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 import torch
 from torch import Tensor
 
-from torchbce.engine.compute import autocast, check_sizes, quick, validate_and_compute
+from torchbce.engine.compute import autocast, check_sizes, compute_call, quick
 from torchbce.engine.options import Normalize, Options, changed, known, spell_out
 from torchbce.engine.overrides import handled, has_torch_function_variadic, scripted_as
 from torchbce.engine.reference import register
-from torchbce.engine.validate import check_call, refuse_dtype
+from torchbce.engine.validate import check_call, refuse_dtype, validated
 from torchbce.formula.loss import Loss
 from torchbce.losses.bce import INFINITY
 from torchbce.losses.module import as_buffer, options_of, refuse_script, shown
@@ -163,9 +163,8 @@ def binary_cross_entropy_with_logits(
             target=target,
         )
     result_dtype = target.dtype if target.is_floating_point() else input.dtype
-    return validate_and_compute(
-        BCE_WITH_LOGITS, input, target, (pos_weight,), weight, mode, result_dtype, mask, options
-    )
+    call = validated(BCE_WITH_LOGITS, input, target, (pos_weight,), weight, mode, result_dtype, mask, options)
+    return compute_call(input, target, call, options.get("normalize"))
 
 
 class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, distributed
 
+from torchbce.common.processes.ranks import is_joined
 from torchbce.engine import reference
 from torchbce.engine.call import LossCall, Weight
 from torchbce.engine.validate import number
@@ -60,7 +61,7 @@ def global_denominator(
     total = torch.zeros((), dtype=torch.float64, device=batches[0].device if batches else None)
     for target, mask, weight in zip(batches, masks_of, weighed, strict=True):
         total = total + counted_items(target, ignored, mask, weight)
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not is_joined():
         return total
     distributed.all_reduce(total, group=group)
     return total / distributed.get_world_size(group) if averaged else total

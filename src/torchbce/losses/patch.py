@@ -124,8 +124,8 @@ def _owners_of(functions: list[Any], own: list[Any]) -> list[list[Any]]:
     own: what is left as it is.
     """
     ignored = {id(holder) for holder in [*own, functions]}
-    referrers = [[r for r in found if id(r) not in ignored] for found in _referrers(functions)]
-    indirect = [r for found in referrers for r in found if isinstance(r, staticmethod | tuple | dict)]
+    referrers = [[r for r in group if id(r) not in ignored] for group in _referrers(functions)]
+    indirect = [r for group in referrers for r in group if isinstance(r, staticmethod | tuple | dict)]
     holders = dict(zip(map(id, indirect), _referrers(indirect), strict=True))
     namespaces = [d for r in indirect if isinstance(r, staticmethod) for d in holders[id(r)] if isinstance(d, dict)]
     holders |= zip(map(id, namespaces), _referrers(namespaces), strict=True)
@@ -139,7 +139,7 @@ def _owners_of(functions: list[Any], own: list[Any]) -> list[list[Any]]:
             return [owner for owner in holders[id(referrer)] if isinstance(owner, type)] or [referrer]
         return [referrer] if isinstance(referrer, functools.partial | list) or hasattr(referrer, "__dict__") else []
 
-    return [[owner for referrer in found for owner in owners(referrer)] for found in referrers]
+    return [[owner for referrer in group for owner in owners(referrer)] for group in referrers]
 
 
 def _referrers(objects: list[Any]) -> list[list[Any]]:

@@ -132,10 +132,10 @@ def _by_differences(loss: FusedLoss, x: Tensor, y: Tensor, constants: tuple[floa
     return (8 * near - far) / (12 * h)
 
 
-def _error(found: Tensor, expected: Tensor) -> float:
+def _error(result: Tensor, expected: Tensor) -> float:
     """Return the largest difference relative to the value, or where it is small to a thousandth of the largest."""
     if not len(expected):
         return 0.0
     size = expected.abs().clamp(min=1e-3 * expected.abs().max().item())
-    error = ((found - expected).abs() / size.clamp(min=1e-30)).nan_to_num(nan=torch.inf)
+    error = ((result - expected).abs() / size.clamp(min=1e-30)).nan_to_num(nan=torch.inf)
     return error.max().item()

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from torchbce.engine import reference
 from torchbce.engine.call import Weight
-from torchbce.engine.compute import given_denominator
 from torchbce.engine.options import Normalize
-from torchbce.engine.validate import validated
+from torchbce.engine.validate import checked_normalize, validated
 from torchbce.losses.bce_with_logits import BCE_WITH_LOGITS
 from torchbce.monitor.convention import Convention
 
@@ -95,19 +94,16 @@ def divided(batch: Batch, normalize: Normalize) -> Divided:
     Raises:
         ValueError: a rule that is not known.
     """
+    normalize = checked_normalize(normalize)
     if not isinstance(normalize, str):
-        number = given_denominator(normalize)
-        factor = read(number.to(torch.float64)) if isinstance(number, Tensor) else number
+        factor = read(normalize) if isinstance(normalize, Tensor) else normalize
         return Divided(factor, batch.counted, batch.counted, "item")
-    known = {
+    return {
         "numel": Divided(batch.size, batch.size, batch.size, "item"),
         "valid": Divided(batch.counted, batch.counted, batch.counted, "item"),
         "weight": Divided(batch.weight, batch.weight, batch.counted, UNITS["weight"]),
         "batch": Divided(batch.rows, batch.rows, batch.rows, UNITS["batch"]),
-    }
-    if normalize not in known:
-        raise ValueError(f"normalize is {normalize!r}; it is 'numel', 'valid', 'weight', 'batch', a number or a tensor")
-    return known[normalize]
+    }[normalize]
 
 
 def read(value: Tensor) -> Number:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from torchbce.formula.loss import Loss
-from torchbce.jit.primitives import formula, inlined, spliced
+from torchbce.jit.primitives import formula, spliced
+from torchbce.jit.to_llvm import inlined
 from torchbce.perceptron.arguments import OFFSET
 from torchbce.perceptron.dense import sigmoid
 from torchbce.perceptron.inputs import direct_logit, gradient_of_direct, row_at

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numba import njit, types
 
 from torchbce.formula.loss import Loss
-from torchbce.jit.primitives import ALONE, float64_of, spliced
+from torchbce.jit.primitives import float64_of, spliced
+from torchbce.jit.to_llvm import to_llvm
 from torchbce.perceptron.arguments import ADAM, BIN_FLOATS, OFFSET, SGD
 from torchbce.perceptron.bin_table import collect_gradient, fill_table
 from torchbce.perceptron.hidden import layers, layers_backward, widen
@@ -122,6 +121,4 @@ def compile_to_llvm(loss: Loss) -> str:
         if micro_batches:
             sum_micro_batches(memory.partials, memory.gradient, a[OFFSET.parameter_count], micro_batch)
 
-    function: Any = njit(error_model="numpy", fastmath=FAST, **ALONE)(run)
-    function.compile(types.void(types.CPointer(types.int64)))
-    return str(function.inspect_llvm(function.signatures[0]))
+    return to_llvm(run, FAST)

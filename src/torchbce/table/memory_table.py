@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from torchbce.common.signals import look
-from torchbce.io.source import Format
 from torchbce.table import baselines
 from torchbce.table.columns.dataset import Dataset
-from torchbce.table.columns.roles import ColumnRoles
 from torchbce.table.encoded import EncodedTable
 from torchbce.table.ensemble.calibration import bce
 from torchbce.table.ensemble.callbacks import Callbacks
@@ -22,10 +20,11 @@ from torchbce.table.importance import ROWS, importances
 from torchbce.table.model import TrainedModel, fit_model
 from torchbce.table.outcome import Outline, RowCounts
 from torchbce.table.read import TableInfo, read_dataset, read_test
-from torchbce.table.splits.holdout import Holdout, Split
+from torchbce.table.splits.holdout import Split
 from torchbce.table.splits.splits import by_time, folds, last_or_random, later_and_apart
 from torchbce.table.splits.straddling import left_out, left_out_of_folds, left_out_of_test
 from torchbce.table.task import Fit, OnFold, Task
+from torchbce.table.train_args import TrainArgs
 
 SMALL = 10_000  # rows, below which every row is predicted out of fold
 FOLDS, SHARE = 5, 0.2
@@ -47,22 +46,20 @@ class MemoryTable:
     def config(self, options: UserOptions) -> EnsembleConfig:
         return default_config(len(self.train), options)
 
-    def cross_validate(
-        self, options: UserOptions, seed: int, *, compare: bool, on_fold: OnFold | None, callbacks: Callbacks
-    ) -> Estimate | None:
+    def cross_validate(self, args: TrainArgs, on_fold: OnFold | None, callbacks: Callbacks) -> Estimate | None:
         if not self.splits:
             return None
         parts = []
         for number in range(1, len(self.splits) + 1):
             look()
-            parts.append(self._fold(number, options, seed, callbacks, compare=compare))
+            parts.append(self._fold(number, args, callbacks))
             if on_fold:
                 part = parts[-1].estimate
                 on_fold(number, float(np.average(bce(part.logits, part.answers), weights=part.weight)))
         worth = importances([part.increase for part in parts], [part.weight for part in parts])
         return joined([part.estimate for part in parts], worth)
 
-    def _fold(self, number: int, options: UserOptions, seed: int, callbacks: Callbacks, *, compare: bool) -> Evaluation:
+    def _fold(self, number: int, args: TrainArgs, callbacks: Callbacks) -> Evaluation:
         """Train a model on a fold's training rows and evaluate it on the others; or load a saved evaluation."""
         checkpointer = callbacks.checkpointer.scoped(f"fold-{number}")
         train, aside = self.splits[number - 1]
@@ -72,52 +69,51 @@ class MemoryTable:
             examples = self.train.of(train)
             training = EncodedTable.fit(examples)
             quiet = replace(callbacks, epoch=None, checkpointer=checkpointer)
-            trained = fit_model(examples, training, options, seed=seed + 1000 * number, callbacks=quiet)
-            return _evaluated(trained, training, rest, aside + 1, seed, callbacks, compare=compare, most=most)
+            trained = fit_model(examples, training, args.options, seed=args.seed + 1000 * number, callbacks=quiet)
+            return _evaluated(trained, training, rest, aside + 1, args, callbacks, most)
 
         def unpack(state: dict[str, object]) -> Evaluation:
-            return Evaluation.of_state(state, rest, aside + 1, _names(compare=compare))
+            return Evaluation.of_state(state, rest, aside + 1, _names(args))
 
         return checkpointer.cached("estimate", make, Evaluation.to_state, unpack)
 
-    def fit(self, options: UserOptions, seed: int, callbacks: Callbacks) -> Fit:
+    def fit(self, args: TrainArgs, callbacks: Callbacks) -> Fit:
         training = EncodedTable.fit(self.train)
-        trained = fit_model(self.train, training, options, seed=seed, callbacks=callbacks)
+        trained = fit_model(self.train, training, args.options, seed=args.seed, callbacks=callbacks)
         inputs = training.select(trained.model.columns).rows
         losses = bce(trained.model.ensemble.logits(inputs), training.y)
-        sample = np.sort(np.random.default_rng(seed).permutation(len(inputs))[:SAMPLE])
+        sample = np.sort(np.random.default_rng(args.seed).permutation(len(inputs))[:SAMPLE])
         return Fit(trained, float(np.average(losses, weights=training.weight)), training, inputs[sample])
 
-    def evaluate(self, fit: Fit, seed: int, *, compare: bool, callbacks: Callbacks) -> Estimate | None:
+    def evaluate(self, fit: Fit, args: TrainArgs, callbacks: Callbacks) -> Estimate | None:
         if self.test is None:
             return None
         look()
-        return _evaluated(
-            fit.trained, fit.training, self.test, self.test_rows, seed, callbacks, compare=compare, most=ROWS
-        ).with_importances()
+        evaluation = _evaluated(fit.trained, fit.training, self.test, self.test_rows, args, callbacks, ROWS)
+        return evaluation.with_importances()
 
 
-def prepare(file: str, roles: ColumnRoles, held: Holdout, *, seed: int, format: Format | None = None) -> Task:
+def prepare(args: TrainArgs) -> Task:
     """Read a table and keep rows aside.
 
     Raises:
         InputError: see `read_dataset`; a test file without a column that is needed.
     """
-    read = read_dataset(file, roles, format)
+    read, held = read_dataset(args.table, args.roles, args.format), args.held
     examples = read.dataset
     nothing = np.zeros(0, np.int64)
     if held.file is not None:
-        test = read_test(held.file, read, roles, format)
+        test = read_test(held.file, read, args.roles, args.format)
         rows = later_and_apart(examples, test)
         dropped = left_out_of_test(len(test) - len(rows), Path(test.name.file).name)
         return _task(read, MemoryTable(examples, test.of(rows), rows + 1, []), dropped)
     if held.folds is not None or (held.share is None and len(examples) < SMALL):
         count = held.folds or FOLDS
-        splits = folds(examples, count, seed)
+        splits = folds(examples, count, args.seed)
         return _task(read, MemoryTable(examples, None, nothing, splits), _dropped_of_folds(examples, count, splits))
     if held.share == 0:
         return _task(read, MemoryTable(examples, None, nothing, []), [])
-    train, aside = last_or_random(examples, held.share or SHARE, seed)
+    train, aside = last_or_random(examples, held.share or SHARE, args.seed)
     dropped = left_out(len(examples) - len(train) - len(aside))
     return _task(read, MemoryTable(examples.of(train), examples.of(aside), aside + 1, []), dropped)
 
@@ -166,10 +162,8 @@ def _evaluated(
     training: EncodedTable,
     test: Dataset,
     numbers: np.ndarray,
-    seed: int,
+    args: TrainArgs,
     callbacks: Callbacks,
-    *,
-    compare: bool,
     most: int,
 ) -> Evaluation:
     """Evaluate a model and its baselines on examples that are encoded once, by the columns of `training`."""
@@ -177,14 +171,14 @@ def _evaluated(
     logits = model.ensemble.logits(encoded.select(model.columns).rows)
     known: Baselines = {
         baselines.BASE_RATE: lambda: baselines.base_rate(training.base_rate),
-        baselines.LOGISTIC: lambda: baselines.logistic_regression(baselines.logistic_sample(training, seed)),
-        baselines.BOOSTING: lambda: baselines.boosting(training, seed),
+        baselines.LOGISTIC: lambda: baselines.logistic_regression(baselines.logistic_sample(training, args.seed)),
+        baselines.BOOSTING: lambda: baselines.boosting(training, args.seed),
     }
-    others = {name: known[name] for name in _names(compare=compare)}
+    others = {name: known[name] for name in _names(args)}
     parts = [(numbers, encoded)]
-    return evaluate(model, logits, parts, others, seed=seed, most=most, callbacks=callbacks, groups=test.groups)
+    return evaluate(model, logits, parts, others, seed=args.seed, most=most, callbacks=callbacks, groups=test.groups)
 
 
-def _names(*, compare: bool) -> list[str]:
-    """Return the names of the baselines; `compare`: boosted trees too."""
-    return [baselines.BASE_RATE, baselines.LOGISTIC, *([baselines.BOOSTING] if compare else [])]
+def _names(args: TrainArgs) -> list[str]:
+    """Return the names of the baselines."""
+    return [baselines.BASE_RATE, baselines.LOGISTIC, *([baselines.BOOSTING] if args.compare else [])]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from torchbce.table.columns.columns import CategoricalColumn, NumericColumn, inputs_of
-from torchbce.table.ensemble.calibration import sigmoid
 from torchbce.table.model import Model
 
 ROWS, POINTS, LEVELS = 500, 33, 20
@@ -48,5 +48,5 @@ def partial_dependence(model: Model, encoded: np.ndarray, name: str, seed: int) 
         else:
             changed[:, inputs[0]] = codes[i]
         rows.append(changed)
-    p = sigmoid(model.ensemble.logits(np.concatenate(rows))).reshape(len(values), -1).mean(1)
+    p = expit(model.ensemble.logits(np.concatenate(rows))).reshape(len(values), -1).mean(1)
     return PartialDependence(name, values, p)

@@ -14,6 +14,7 @@ from torchbce.table.ensemble.config import EnsembleConfig, UserOptions
 from torchbce.table.estimate import Estimate
 from torchbce.table.model import TrainedModel
 from torchbce.table.outcome import Outline
+from torchbce.table.train_args import TrainArgs
 
 OnFold = Callable[[int, float], object]  # called with a fold's number and the loss of its held-out rows
 
@@ -40,13 +41,11 @@ class TaskTable(Protocol):
 
     def config(self, options: UserOptions) -> EnsembleConfig: ...  # of the final model
 
-    def cross_validate(
-        self, options: UserOptions, seed: int, *, compare: bool, on_fold: OnFold | None, callbacks: Callbacks
-    ) -> Estimate | None: ...
+    def cross_validate(self, args: TrainArgs, on_fold: OnFold | None, callbacks: Callbacks) -> Estimate | None: ...
 
-    def fit(self, options: UserOptions, seed: int, callbacks: Callbacks) -> Fit: ...
+    def fit(self, args: TrainArgs, callbacks: Callbacks) -> Fit: ...
 
-    def evaluate(self, fit: Fit, seed: int, *, compare: bool, callbacks: Callbacks) -> Estimate | None: ...
+    def evaluate(self, fit: Fit, args: TrainArgs, callbacks: Callbacks) -> Estimate | None: ...
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torchbce.io.source import Format
 from torchbce.table.columns.roles import ColumnRoles
@@ -16,11 +16,11 @@ class TrainArgs:
 
     table: str
     roles: ColumnRoles
-    held: Holdout
-    options: UserOptions
-    seed: int
-    compare: bool
-    format: Format
+    held: Holdout = field(default_factory=Holdout)
+    options: UserOptions = field(default_factory=UserOptions)
+    seed: int = 0
+    compare: bool = False
+    format: Format = field(default_factory=Format)
 
     @property
     def tables(self) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torch import Tensor, distributed
+from torch import Tensor
 
+from torchbce.common.processes.ranks import world_size
 from torchbce.engine.options import Normalize
 from torchbce.engine.overrides import not_compiled
 from torchbce.engine.validate import number
@@ -92,7 +93,7 @@ def linear_binary_cross_entropy(
                 f"sgd_lr takes a step for {name} itself, which is made from other tensors here: its step would be "
                 "lost; pass the parameter, or leave sgd_lr out"
             )
-    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+    if world_size() > 1:
         raise ValueError("sgd_lr is for one process: each of several would step by its own rows alone; leave it out")
     return compute(head, problem, rate)
 

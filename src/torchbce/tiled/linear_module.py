@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from torchbce.engine.options import Normalize, in_words
+from torchbce.engine.validate import reduction_named
 from torchbce.functional import binary_cross_entropy_with_logits
 from torchbce.losses.fused_loss import FusedLoss
 from torchbce.losses.module import check_names
 from torchbce.tiled.linear import SparseTarget, learning_rate, linear_binary_cross_entropy
-from torchbce.tiled.problem import LossFunction, check_loss, reduction_of
+from torchbce.tiled.problem import LossFunction, check_loss
 from torchbce.tiled.topk import linear_topk
 
 
@@ -60,7 +61,7 @@ class LinearBCELoss(torch.nn.Module):
         ours = isinstance(loss, FusedLoss) or loss.__module__.startswith("torchbce.")
         if ours:  # other functions check their options when called
             check_names(loss, options, "LinearBCELoss")
-        reduction_of(reduction)
+        reduction_named(reduction)
         if sgd_lr is not None:
             learning_rate(sgd_lr)
         made = torch.nn.Linear(in_features, num_labels, bias=bias, device=device, dtype=dtype)

@@ -9,9 +9,16 @@ import torch
 from torch import Tensor
 
 from torchbce.engine.call import FLOATS
-from torchbce.engine.compute import given_denominator
-from torchbce.engine.options import REDUCTIONS, Normalize, Reduction
-from torchbce.engine.validate import check_tensors, check_weight, ignored, refuse_dtype
+from torchbce.engine.compute import is_autocast
+from torchbce.engine.options import Normalize, Reduction
+from torchbce.engine.validate import (
+    check_tensors,
+    check_weight,
+    checked_normalize,
+    ignored,
+    reduction_named,
+    refuse_dtype,
+)
 from torchbce.losses.denominator import counted_items
 from torchbce.losses.fused_loss import FusedLoss
 from torchbce.tiled.grid import Grid, grid_of, part
@@ -91,7 +98,7 @@ def problem_of(
     """
     check_head(head)
     check_loss(loss)
-    mode = reduction_of(reduction)
+    mode = reduction_named(reduction)
     normalize = "numel" if normalize is None else normalize
     for name in ("num_classes", "class_dim"):
         if options.get(name) is not None:
@@ -142,7 +149,7 @@ def check_head(head: Head) -> None:
             "linear_weight"
         )
     named = {"input": input, "linear_weight": weight} | ({} if bias is None else {"linear_bias": bias})
-    alike = _is_autocast(input) or len({tensor.dtype for tensor in named.values()}) == 1
+    alike = is_autocast(input) or len({tensor.dtype for tensor in named.values()}) == 1
     if not alike or not all(tensor.dtype in FLOATS for tensor in named.values()):
         refuse_dtype(RuntimeError, "input, weight and bias must be floating point, of one dtype", **named)
 
@@ -165,25 +172,10 @@ def check_loss(loss: LossFunction) -> None:
         )
 
 
-def reduction_of(reduction: str) -> Reduction:
-    """Return a checked reduction."""
-    for known in REDUCTIONS:
-        if reduction == known:
-            return known
-    raise ValueError(
-        f"{reduction!r} is not a valid value for reduction; it is one of {', '.join(map(repr, REDUCTIONS))}"
-    )
-
-
 def result_dtype(input: Tensor, target: torch.dtype) -> torch.dtype:
     """Return the dtype of the result: the wider of input and target, at least float32 under autocast."""
     dtype = torch.promote_types(input.dtype, target) if target in FLOATS else input.dtype
-    return torch.promote_types(dtype, torch.float32) if _is_autocast(input) else dtype
-
-
-def _is_autocast(tensor: Tensor) -> bool:
-    device = tensor.device.type
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.promote_types(dtype, torch.float32) if is_autocast(input) else dtype
 
 
 def _divisor(
@@ -195,20 +187,15 @@ def _divisor(
     tensors: Mapping[str, Tensor],
 ) -> float:
     """Return the divisor of the sum; 1 unless the reduction is a mean."""
-    plain = isinstance(normalize, str) and normalize == "numel"
-    if reduction != "mean":
-        if plain:
-            return 1.0
-        raise ValueError(f"normalize is what reduction='mean' divides by; with reduction={reduction!r} it has no use")
-    if plain:
-        return float(grid.rows * grid.columns)
-    if not isinstance(normalize, str):
-        given = given_denominator(normalize)
-        return given.item() if isinstance(given, Tensor) else given
+    normalize = checked_normalize(normalize, reduction)
+    if isinstance(normalize, Tensor):
+        return float(normalize.item())
+    if normalize == "numel":
+        return float(grid.rows * grid.columns) if reduction == "mean" else 1.0
     if normalize == "batch":
         return float(grid.rows)
-    if normalize not in ("valid", "weight"):
-        raise ValueError(f"normalize is {normalize!r}; it is 'numel', 'valid', 'weight', 'batch', a number or a tensor")
+    if not isinstance(normalize, str):
+        return normalize
     weighed = {**numbers, **tensors}.get("weight") if normalize == "weight" else None
 
     without, total = ignored(numbers), 0.0  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, distributed
 
+from torchbce.common.processes.ranks import is_joined
 from torchbce.tiled.pairwise import pairwise_sigmoid_loss
 
 
@@ -66,7 +67,7 @@ class SigLipLoss(torch.nn.Module):
     def _group(self) -> distributed.ProcessGroup | None:
         if self.world_size == 1:
             return None
-        if not (distributed.is_available() and distributed.is_initialized()):
+        if not is_joined():
             raise RuntimeError(f"world_size is {self.world_size}: call torch.distributed.init_process_group() first")
         if (distributed.get_rank(), distributed.get_world_size()) != (self.rank, self.world_size):
             raise ValueError(

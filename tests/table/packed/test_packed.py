@@ -52,15 +52,15 @@ def test_columns_are_those_of_a_table_in_memory(table, tmp_path, monkeypatch, ki
     expected = fit_encoders(train.frame, read.dataset.kinds, FileRows("t"), ".", read.dataset.dates, train.weight)
     assert_same_columns(stream.columns, expected)
     assert [c.name for c in stream.columns if isinstance(c, CategoricalColumn)] == ["few", "gappy", "text", "code"]
-    assert stream.kinds == read.dataset.kinds
-    assert stream.left_out == read.left_out
-    assert stream.left_out == {
+    assert stream.described.kinds == read.dataset.kinds
+    assert stream.described.left_out == read.left_out
+    assert stream.described.left_out == {
         "constant": "constant",
         "id": "counts the rows",
         "name": "all different",
         "empty": "empty",
     }
-    assert stream.target == read.target
+    assert stream.described.target == read.target
     answers = read.dataset.y
     for part, rows in zip(
         (stream.train, stream.valid, stream.test), (parts_of(stream) == part for part in range(3)), strict=True
@@ -74,9 +74,9 @@ def test_records_decode_to_what_is_encoded_in_memory(table, tmp_path, monkeypatc
     monkeypatch.setattr(shards, "MAX_BATCH_ROWS", 700)
     stream = prepared(written(table, tmp_path / "t", kind, 2), tmp_path / "cache")
     read = read_dataset(written(table, tmp_path / "whole", kind)[0], ROLES).dataset
-    pieces = [len(cuts) - 1 if len(cuts) > 2 else 0 for cuts in stream.edges]
+    pieces = [len(cuts) - 1 if len(cuts) > 2 else 0 for cuts in stream.sample.edges]
     network = TableNetwork(NetworkSpec(pieces=pieces, levels=levels_of(stream.columns), hidden=[8]))
-    network.set_bin_edges([cuts for cuts in stream.edges if len(cuts) > 2])
+    network.set_bin_edges([cuts for cuts in stream.sample.edges if len(cuts) > 2])
     mean = read.weight[rows_of(stream.train)].mean()
     for part in (stream.train, stream.valid, stream.test):
         some = read.of(rows_of(part))
@@ -91,11 +91,11 @@ def test_records_decode_to_what_is_encoded_in_memory(table, tmp_path, monkeypatc
                 wanted.view(torch.int16) if wanted.dtype == torch.uint16 else wanted,
             )
         if part is stream.train:  # all of them are in the sample
-            assert np.array_equal(stream.sample, matrix)
-            assert np.array_equal(stream.sample_answers, some.y)
-            assert stream.sample_weight == pytest.approx(some.weight / mean, rel=1e-12)
+            assert np.array_equal(stream.sample.rows, matrix)
+            assert np.array_equal(stream.sample.answers, some.y)
+            assert stream.sample.weight == pytest.approx(some.weight / mean, rel=1e-12)
             for found, wanted in zip(
-                stream.edges, quantile_bin_edges(matrix[:, : number_count(stream.columns)], 16), strict=True
+                stream.sample.edges, quantile_bin_edges(matrix[:, : number_count(stream.columns)], 16), strict=True
             ):
                 assert np.array_equal(found, wanted)
 

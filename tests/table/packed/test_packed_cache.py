@@ -108,7 +108,7 @@ def test_a_table_may_have_numbers_alone_texts_alone_and_no_pieces(table, tmp_pat
     assert window.rows.bins.shape[1] + window.rows.numbers.shape[1] == count
     assert window.rows.weight is None
     if not pieces:
-        assert stream.edges == []
+        assert stream.sample.edges == []
         assert np.array_equal(window.rows.numbers.numpy(), matrix[:, :count])
 
 
@@ -118,11 +118,11 @@ def test_a_cache_is_used_again_for_the_same_and_for_nothing_else(table, tmp_path
     again = prepared(names, place)
     assert not first.reused
     assert again.reused
-    assert again.fingerprint == first.fingerprint
+    assert again.described.fingerprint == first.described.fingerprint
     assert again.columns == first.columns
-    assert all(map(np.array_equal, again.edges, first.edges))
-    assert np.array_equal(again.sample, first.sample)
-    assert np.array_equal(again.sample_weight, first.sample_weight)
+    assert all(map(np.array_equal, again.sample.edges, first.sample.edges))
+    assert np.array_equal(again.sample.rows, first.sample.rows)
+    assert np.array_equal(again.sample.weight, first.sample.weight)
     for changed in (
         {"seed": 6},
         {"pieces": 8},
@@ -137,7 +137,7 @@ def test_a_cache_is_used_again_for_the_same_and_for_nothing_else(table, tmp_path
     Path(names[1]).write_bytes(text.replace(b",yy,", b",zz,", 1))
     now = prepared(names, place)
     assert not now.reused
-    assert now.fingerprint != other.fingerprint
+    assert now.described.fingerprint != other.described.fingerprint
     assert {path.name for path in tmp_path.iterdir()} == {"t", "c"}
 
 
@@ -265,8 +265,8 @@ from torchbce.table.splits.holdout import Holdout
 fit_pass.EDGE_ROWS = 5000
 shards.MAX_BATCH_ROWS = 16384
 windows.SLICE_BYTES = 1 << 20
-roles, held = ColumnRoles("y"), Holdout()
-prepare.prepare_stream([sys.argv[1]], roles, held, seed=1, pieces=8, format=None, place=Path(sys.argv[2]), on_rows=None)
+given = ColumnRoles("y"), Holdout()
+prepare.prepare_stream([sys.argv[1]], *given, seed=1, pieces=8, format=None, folder=Path(sys.argv[2]), on_rows=None)
 print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 

@@ -114,7 +114,7 @@ def test_a_target_may_be_written_in_several_ways(table, tmp_path, monkeypatch):
     column = [ways[y][i * 3 // ROWS] for i, y in enumerate(answers)]
     table.with_columns(y=pl.Series(column)).write_csv(tmp_path / "t.csv")
     stream = prepared([str(tmp_path / "t.csv")], tmp_path / "c")
-    assert (stream.target.positive, stream.target.negative) == ("1", "0")
+    assert (stream.described.target.positive, stream.described.target.negative) == ("1", "0")
     for part in (stream.train, stream.valid, stream.test):
         (window,) = part.in_order()
         assert window.rows.target.tolist() == [answers[row] == "yes" for row in rows_of(part)]

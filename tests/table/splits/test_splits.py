@@ -17,6 +17,7 @@ from torchbce.table.memory_table import prepare
 from torchbce.table.read import read_dataset
 from torchbce.table.splits.holdout import Holdout
 from torchbce.table.splits.splits import folds, last_or_random, member_splits
+from torchbce.table.train_args import TrainArgs
 
 
 def examples(answers: np.ndarray, **parts) -> Dataset:
@@ -120,13 +121,13 @@ def test_roles_that_cannot_be_used_are_named(tmp_path, column, role, message):
 
 def test_rows_are_kept_aside_as_it_is_said(tmp_path):
     path = write(tmp_path)
-    assert len(prepare(path, ColumnRoles("y"), Holdout(), seed=0).table.splits) == 5
-    shared = prepare(path, ColumnRoles("y"), Holdout(share=0.25), seed=0).table
+    assert len(prepare(TrainArgs(path, ColumnRoles("y"), Holdout())).table.splits) == 5
+    shared = prepare(TrainArgs(path, ColumnRoles("y"), Holdout(share=0.25))).table
     assert (len(shared.train), len(shared.test)) == (300, 100)
     assert not set(shared.test_rows - 1) & set(shared.train.frame.with_row_index().filter(False)["index"])
-    none = prepare(path, ColumnRoles("y"), Holdout(share=0.0), seed=0).table
+    none = prepare(TrainArgs(path, ColumnRoles("y"), Holdout(share=0.0))).table
     assert (len(none.train), none.test, none.splits) == (400, None, [])
-    other = prepare(path, ColumnRoles("y"), Holdout(file=path), seed=0).table
+    other = prepare(TrainArgs(path, ColumnRoles("y"), Holdout(file=path))).table
     assert (len(other.train), len(other.test)) == (400, 400)
 
 

@@ -21,6 +21,7 @@ from torchbce.table.packed.prepare import prepare_stream
 from torchbce.table.splits.group_spans import GroupSpans
 from torchbce.table.splits.holdout import Holdout
 from torchbce.table.splits.splits import by_time, folds, last_or_random, member_splits
+from torchbce.table.train_args import TrainArgs
 
 ROLES = ColumnRoles("y", group="g", time="t", exclude=["row"])
 
@@ -104,7 +105,7 @@ def test_only_rows_of_groups_on_both_sides_are_left_out(table, count, seed):
 
 def streamed(file: Path, roles: ColumnRoles, held: Holdout, seed: int = 0):
     place = file.with_suffix(".cache")
-    return prepare_stream([str(file)], roles, held, seed=seed, pieces=0, format=None, place=place, on_rows=None)
+    return prepare_stream([str(file)], roles, held, seed=seed, pieces=0, format=None, folder=place, on_rows=None)
 
 
 def numbers_of(part) -> np.ndarray:
@@ -121,7 +122,9 @@ def parts_in_blocks(table: pl.DataFrame, held: Holdout, seed: int) -> tuple[list
             stream = streamed(path, ROLES, held, seed)
         except InputError:  # too few of a class in a part
             return None
-        return [numbers_of(part) for part in (stream.train, stream.valid, stream.test) if part], stream.dropped
+        return [
+            numbers_of(part) for part in (stream.train, stream.valid, stream.test) if part
+        ], stream.described.dropped
 
 
 @settings(max_examples=40, deadline=None)
@@ -186,17 +189,17 @@ def test_in_memory_it_is_said_how_many_rows_are_left_out(tmp_path):
     path = tmp_path / "t.parquet"
     patients().write_parquet(path)
     roles = ColumnRoles("y", group="g", time="t")
-    task = prepare(str(path), roles, Holdout(share=0.2), seed=0)
+    task = prepare(TrainArgs(str(path), roles, Holdout(share=0.2)))
     shared = task.table
     missing = 2400 - len(shared.train) - len(shared.test)
     assert missing > 0
     assert task.outline.dropped[0].startswith(f"{missing:,} rows are left out")
     assert shared.test.times.min() > shared.train.times.max()
     assert not np.intersect1d(shared.test.groups, shared.train.groups).size
-    by_folds = prepare(str(path), roles, Holdout(folds=4), seed=0)
+    by_folds = prepare(TrainArgs(str(path), roles, Holdout(folds=4)))
     predicted = sum(len(aside) for _, aside in by_folds.table.splits)
     assert by_folds.outline.dropped[0].startswith(f"{4 * 480 - predicted:,} rows are not predicted")
-    assert prepare(str(path), ColumnRoles("y", time="t"), Holdout(folds=4), seed=0).outline.dropped == []
+    assert prepare(TrainArgs(str(path), ColumnRoles("y", time="t"), Holdout(folds=4))).outline.dropped == []
 
 
 def other_table(table: pl.DataFrame) -> pl.DataFrame:
@@ -217,9 +220,9 @@ def test_another_table_is_tested_on_where_it_is_later_and_of_other_groups(tmp_pa
     if blocks:
         stream = streamed(tmp_path / "t.parquet", roles, held)
         rows = numbers_of(stream.test)
-        dropped = stream.dropped[-1]
+        dropped = stream.described.dropped[-1]
     else:
-        task = prepare(str(tmp_path / "t.parquet"), roles, held, seed=0)
+        task = prepare(TrainArgs(str(tmp_path / "t.parquet"), roles, held))
         rows, dropped = task.table.test_rows - 1, task.outline.dropped[-1]
         assert task.table.test.y.tolist() == other["y"].gather(rows).to_list()
     wanted = np.ones(other.height, bool)
@@ -236,7 +239,7 @@ def test_a_table_with_nothing_apart_is_refused(tmp_path, blocks):
     path = tmp_path / "t.parquet"
     patients().write_parquet(path)
     held, roles = Holdout(file=str(path)), ColumnRoles("y", group="g")
-    split = streamed if blocks else lambda file, *given: prepare(str(file), *given, seed=0)
+    split = streamed if blocks else lambda file, *given: prepare(TrainArgs(str(file), *given))
     with pytest.raises(InputError, match=r"no row is left to test on: with --time only those .* with --group only"):
         split(path, roles, held)
 
@@ -255,6 +258,6 @@ def test_one_column_has_no_two_roles(tmp_path, roles):
     patients().write_parquet(path)
     for held in (Holdout(share=0.2), Holdout(folds=3)):
         with pytest.raises(InputError, match="is named by --|cannot be named in"):
-            prepare(str(path), roles, held, seed=0)
+            prepare(TrainArgs(str(path), roles, held))
     with pytest.raises(InputError, match="is named by --|cannot be named in"):
         streamed(path, roles, Holdout())

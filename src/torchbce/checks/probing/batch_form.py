@@ -60,9 +60,9 @@ def batch_forms(batch: Batch, low: float, high: float) -> list[Form]:
                 continue
             for dtype in dict.fromkeys((torch.float64, _at_least_float32(outputs.dtype))):
                 function = _called(batch, layout, rows, low, high)
-                kept = None if counts is None else counts[:rows]
-                if kept is None or int(kept.sum()) >= FEWEST:
-                    forms.append(Form(function, layout.item, rows, layout.exclusive, kept, dtype, True))
+                counted = None if counts is None else counts[:rows]
+                if counted is None or int(counted.sum()) >= FEWEST:
+                    forms.append(Form(function, layout.item, rows, layout.exclusive, counted, dtype, True))
     return forms
 
 

@@ -211,8 +211,8 @@ def _other(probe: Probe, z: Tensor, y: Tensor, g: Tensor) -> Fingerprint:
     """A loss that is not BCE."""
     if probe.form.exclusive and _is_line(torch.softmax(z, -1) - y, g):
         return Fingerprint(SOFTMAX, probe.takes)
-    kept = slice(None) if probe.form.counts is None else probe.form.counts.flatten()
-    z, y, g = (values.flatten()[kept] for values in (z, y, g))
+    counted = slice(None) if probe.form.counts is None else probe.form.counts.flatten()
+    z, y, g = (values.flatten()[counted] for values in (z, y, g))
     chosen = torch.linspace(0, len(z) - 1, min(len(z), SAMPLE)).long()
     z, y, g = z[chosen], y[chosen], g[chosen]
     slope = torch.sigmoid(z) * (1 - torch.sigmoid(z))

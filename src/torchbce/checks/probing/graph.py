@@ -92,8 +92,8 @@ def is_free_layer(node: Any) -> bool:
 
 def parameters_of(node: Any, through: set[str] | None = None) -> Iterator[Tensor]:
     """The parameters that are reached from a node; with `through`, by these operations alone."""
-    for found in nodes_from(node, through):
-        variable = getattr(found, "variable", None)
+    for reached in nodes_from(node, through):
+        variable = getattr(reached, "variable", None)
         if isinstance(variable, nn.Parameter):
             yield variable
 

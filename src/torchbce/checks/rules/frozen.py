@@ -26,8 +26,8 @@ def frozen_at_random(t: Trial) -> Outcome:
     """
     layers = {name: layer for name, layer in t.model.named_modules() if isinstance(layer, LAYERS)}
     weights = {name: list(_weights(layer)) for name, layer in layers.items()}
-    frozen = [name for name, found in weights.items() if found and not any(w.requires_grad for w, _ in found)]
-    trained = [name for name, found in weights.items() if any(w.requires_grad for w, _ in found)]
+    frozen = [name for name, own in weights.items() if own and not any(w.requires_grad for w, _ in own)]
+    trained = [name for name, own in weights.items() if any(w.requires_grad for w, _ in own)]
     if not frozen:
         return not_applicable("no layer is frozen")
     if not trained:

@@ -135,19 +135,19 @@ def _decayed(t: Trial, groups: list[dict[str, Any]]) -> Outcome | None:
 
         return _run(t, change)
 
-    kept, free = with_decay(1.0), with_decay(0.0)
-    if len(kept.losses) < STEPS or len(free.losses) < STEPS:
+    slow, free = with_decay(1.0), with_decay(0.0)
+    if len(slow.losses) < STEPS or len(free.losses) < STEPS:
         return None
-    start = min(kept.losses[0], _constant(t))
-    learns_less = free.lowest < 0.7 * start and start - kept.lowest < 0.3 * (start - free.lowest)
-    vanished = kept.grown < VANISHED < free.grown and kept.lowest > 0.95 * start
+    start = min(slow.losses[0], _constant(t))
+    learns_less = free.lowest < 0.7 * start and start - slow.lowest < 0.3 * (start - free.lowest)
+    vanished = slow.grown < VANISHED < free.grown and slow.lowest > 0.95 * start
     if not learns_less and not vanished:
         return None
     return warn(
         f"weight_decay={heaviest:g} keeps the weights too small to learn: in {STEPS} large steps, on a copy, the loss "
-        f"of this batch goes from {kept.losses[0]:.4f} to {kept.lowest:.4f} with it, and to {free.lowest:.4f} without",
+        f"of this batch goes from {slow.losses[0]:.4f} to {slow.lowest:.4f} with it, and to {free.lowest:.4f} without",
         "weight_decay=0.01, or less",
-        {"with": kept.lowest, "without": free.lowest},
+        {"with": slow.lowest, "without": free.lowest},
     )
 
 

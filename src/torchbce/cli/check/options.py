@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from torchbce.cli.shared.options import AsJson, Cluster, CsvOptions, Logits, Probabilities, Targets, Weights
+from torchbce.cli.shared.options import AsJson, Cluster, CsvOptions, Logits, Probabilities, Targets, Weights, option
 from torchbce.cli.shared.values import at_most_one, given, refuse_with
 
 
@@ -28,20 +28,11 @@ class CheckOptions(CsvOptions):
     logit: Logits = None
     weight: Weights = None
     cluster: Cluster = None
-    train: Annotated[
-        Optional[str],
-        typer.Option(metavar="COL", help="The column of training losses, a row per epoch.", show_default=False),
-    ] = None
-    valid: Annotated[
-        Optional[str],
-        typer.Option(metavar="COL", help="The column of validation losses, beside --train.", show_default=False),
-    ] = None
-    ignore: Annotated[
-        list[str],
-        typer.Option(metavar="CODE", help="A check to leave out; may be repeated.", show_default=False),
-    ] = field(default_factory=list)
+    train: Annotated[Optional[str], option("The column of training losses, a row per epoch.", "COL")] = None
+    valid: Annotated[Optional[str], option("The column of validation losses, beside --train.", "COL")] = None
+    ignore: Annotated[list[str], option("A check to leave out; may be repeated.", "CODE")] = field(default_factory=list)
     json: AsJson = False
-    sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF, for code hosts.")] = False
+    sarif: Annotated[bool, option("Print SARIF, for code hosts.", name="--sarif")] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from torchbce.cli.shared.options import Targets
+from torchbce.cli.shared.options import Targets, option
 from torchbce.cli.shared.prediction_options import PredictionOptions
 from torchbce.cli.shared.values import at_most_one, given, refuse_with
 
@@ -26,41 +26,18 @@ class CompareOptions(PredictionOptions):
     ]
     target: Targets = None
     probs: Annotated[
-        list[str],
-        typer.Option(
-            "--prob",
-            metavar="COL",
-            help="The column of probabilities; repeated for each model of one file.",
-            show_default=False,
-        ),
+        list[str], option("The column of probabilities; repeated for each model of one file.", "COL", name="--prob")
     ] = field(default_factory=list)
     logits: Annotated[
-        list[str],
-        typer.Option(
-            "--logit",
-            metavar="COL",
-            help="The column of logits; repeated for each model of one file.",
-            show_default=False,
-        ),
+        list[str], option("The column of logits; repeated for each model of one file.", "COL", name="--logit")
     ] = field(default_factory=list)
-    key: Annotated[
-        Optional[str],
-        typer.Option(metavar="COL", help="A column that names each item, in every file.", show_default="by row"),
-    ] = None
-    by: Annotated[
-        Optional[str],
-        typer.Option(metavar="COL", help="A column of groups, or with --every of dates.", show_default=False),
-    ] = None
+    key: Annotated[Optional[str], option("A column that names each item, in every file.", "COL", shown="by row")] = None
+    by: Annotated[Optional[str], option("A column of groups, or with --every of dates.", "COL")] = None
     periods: Annotated[
-        bool, typer.Option("--periods", help="Two files of different items: what changed from the first to the second?")
+        bool, option("Two files of different items: what changed from the first to the second?", name="--periods")
     ] = False
     every: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="day|week|month|quarter|year",
-            help="One model over time; --by names the column of dates.",
-            show_default=False,
-        ),
+        Optional[str], option("One model over time; --by names the column of dates.", "day|week|month|quarter|year")
     ] = None
 
     def __post_init__(self) -> None:

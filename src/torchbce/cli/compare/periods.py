@@ -7,13 +7,13 @@ import torch
 import typer
 
 from torchbce.cli.compare.options import CompareOptions
-from torchbce.cli.shared.files_out import writing
 from torchbce.cli.shared.output import print_out
 from torchbce.cli.shared.predictions import file_of, outputs_of
 from torchbce.cli.shared.reading import sketch_of
 from torchbce.cli.shared.values import one_of
 from torchbce.common.errors import InputError
 from torchbce.common.processes import rank_and_size
+from torchbce.common.writing import naming
 from torchbce.comparison.over_time import OverTime, over_time
 from torchbce.comparison.page import write_periods
 from torchbce.comparison.periods import Change, what_changed
@@ -38,7 +38,7 @@ def run(options: CompareOptions) -> None:
         except ValueError as error:
             raise InputError(f"{', '.join(options.files)}: {error}") from error
     if options.html is not None:
-        with writing(options.html):
+        with naming(options.html):
             write_periods(options.html, result, ", ".join(options.files))
     print_out(options.text_of(result))
 
@@ -64,7 +64,9 @@ def _columns(options: CompareOptions, *, of_run: bool) -> PredictionColumns:
 
 def _of_file(options: CompareOptions, name: str) -> Explanation:
     file, of_run = file_of(name)
-    return _explanation(sketch_of([file], _columns(options, of_run=of_run), options.format), file)
+    columns = _columns(options, of_run=of_run)
+    with open_sources([file], options.format) as files:
+        return _explanation(sketch_of(files, columns), file)
 
 
 def _explanation(sketch: Sketch, name: str) -> Explanation:

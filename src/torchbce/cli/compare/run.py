@@ -10,12 +10,13 @@ import typer
 from torchbce.cli.compare import periods
 from torchbce.cli.compare.models import ModelColumns, batches_of_all, models_of, opened
 from torchbce.cli.compare.options import CompareOptions
-from torchbce.cli.shared.files_out import check_outputs, writing
+from torchbce.cli.shared.files_out import check_outputs
 from torchbce.cli.shared.output import print_out
 from torchbce.cli.shared.shards import merged_files, of_all_processes
 from torchbce.cli.shared.values import given
 from torchbce.common.errors import InputError
 from torchbce.common.processes import rank_and_size
+from torchbce.common.writing import naming
 from torchbce.comparison.compare import comparison
 from torchbce.comparison.file import from_bytes, to_bytes
 from torchbce.comparison.pairs import Pairs
@@ -53,7 +54,7 @@ def _print_pair(options: CompareOptions, read: Callable[[], Pairs]) -> None:
     except ValueError as error:
         raise InputError(str(error)) from error
     if options.html is not None:
-        with writing(options.html):
+        with naming(options.html):
             result.to_html(options.html)
     print_out(options.text_of(result))
 

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from torchbce.cli.shared.options import Cost, Logits, Probabilities, Targets, Threshold
+from torchbce.cli.shared.options import Cost, Logits, Probabilities, Targets, Threshold, option
 from torchbce.cli.shared.prediction_options import PredictionOptions
 
 
@@ -26,22 +26,14 @@ class ExplainOptions(PredictionOptions):
     target: Targets = None
     prob: Probabilities = None
     logit: Logits = None
-    by: Annotated[
-        Optional[str],
-        typer.Option(metavar="COL", help="A column of groups: which of them carries the loss?", show_default=False),
-    ] = None
-    slices: Annotated[
-        bool, typer.Option("--slices", help="Find the slices of the other columns that carry excess loss.")
-    ] = False
-    table: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="FILE", help="The table of a run folder, if it is not beside the folder.", show_default=False
-        ),
-    ] = None
+    by: Annotated[Optional[str], option("A column of groups: which of them carries the loss?", "COL")] = None
+    slices: Annotated[bool, option("Find the slices of the other columns that carry excess loss.", name="--slices")] = (
+        False
+    )
+    table: Annotated[Optional[str], option("The table of a run folder, if it is not beside the folder.", "FILE")] = None
     threshold: Threshold = None
     cost: Cost = None
-    top: Annotated[int, typer.Option(min=0, max=1000, help="How many of the worst items to show.")] = 10
+    top: Annotated[int, option("How many of the worst items to show.", shown=True, min=0, max=1000)] = 10
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import typer
 
 from torchbce.cli.explain.options import ExplainOptions
-from torchbce.cli.shared.files_out import check_outputs, writing
+from torchbce.cli.shared.files_out import check_outputs
 from torchbce.cli.shared.output import print_out
 from torchbce.cli.shared.predictions import file_of, outputs_of
 from torchbce.cli.shared.reading import sketch_of
@@ -20,6 +19,7 @@ from torchbce.cli.shared.shards import merged_files, of_all_processes
 from torchbce.cli.shared.values import decision_of
 from torchbce.common.errors import InputError
 from torchbce.common.processes import rank_and_size
+from torchbce.common.writing import naming
 from torchbce.explanation.explain import Explanation, explanation
 from torchbce.explanation.sketch.file import from_bytes, to_bytes
 from torchbce.explanation.sketch.sketch import Sketch
@@ -63,7 +63,7 @@ def run(options: ExplainOptions) -> None:
             f"the sums of {', '.join(options.files)} contradict each other: {error}; make them anew"
         ) from error
     if options.html is not None:
-        with writing(options.html):
+        with naming(options.html):
             result.to_html(options.html, title=", ".join(options.files))
     print_out(text)
 
@@ -86,20 +86,19 @@ class _Reader:
         """Return the sketch of this process's rows."""
         options = self._options
         with contextlib.ExitStack() as stack:
-            names, columns = _columns(options, stack)
-            stack.enter_context(_named(names[0], options.files[0]))
+            files, columns = _opened(options, stack)
             collector = SliceCollector(columns.from_logits)
 
             def collect(batch: PredictionBatch) -> None:
                 collector.add(batch.outputs, batch.targets, batch.weights, batch.features, batch.clusters)
 
-            sketch = sketch_of(names, columns, options.format, rank_and_size(), collect if options.slices else None)
+            sketch = sketch_of(files, columns, rank_and_size(), collect if options.slices else None)
         self.slices = collector.found()
         return sketch
 
 
-def _columns(options: ExplainOptions, stack: contextlib.ExitStack) -> tuple[list[str], PredictionColumns]:
-    """Return the files and their columns; a run is joined with its table where that is needed."""
+def _opened(options: ExplainOptions, stack: contextlib.ExitStack) -> tuple[list[SourceFile], PredictionColumns]:
+    """Return the open files and their columns; a run goes by its name, and is joined with its table where needed."""
     names, of_run, features = list(options.files), False, None
     if len(names) == 1:
         file, of_run = file_of(names[0])
@@ -112,14 +111,15 @@ def _columns(options: ExplainOptions, stack: contextlib.ExitStack) -> tuple[list
         raise typer.BadParameter(f"--table {options.table} belongs to a run folder; {options.files[0]} is none")
     outputs, from_logits = outputs_of(options.prob, options.logit, of_run=of_run)
     columns = options.columns(options.target, outputs, from_logits, by=options.by)
+    files = stack.enter_context(open_sources(names, options.format))
+    if of_run:
+        files = [replace(files[0], name=options.files[0])]
     if options.slices:
-        if features is None:
-            with open_sources(names[:1], options.format) as files:
-                features = column_names(files[0])
+        features = column_names(files[0]) if features is None else features
         columns = replace(columns, features=tuple(name for name in features if name not in columns.names))
         if not columns.features:
-            raise InputError(f"{names[0]} has no columns but those of the predictions; --slices needs some")
-    return names, columns
+            raise InputError(f"{files[0].name} has no columns but those of the predictions; --slices needs some")
+    return files, columns
 
 
 def _joined(folder: Path, options: ExplainOptions, stack: contextlib.ExitStack) -> tuple[str, list[str]]:
@@ -128,12 +128,3 @@ def _joined(folder: Path, options: ExplainOptions, stack: contextlib.ExitStack) 
     path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torchbce-"))) / f"{folder.name}.parquet"
     frame.write_parquet(path)
     return str(path), features
-
-
-@contextlib.contextmanager
-def _named(path: str, name: str) -> Iterator[None]:
-    """Name the run in errors of the file that was made of it."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(str(error).replace(path, name)) from error

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from torchbce.cli.shared.options import TARGET, AsJson, CsvOptions, Logits, Only, Probabilities, Weights
+from torchbce.cli.shared.options import TARGET, AsJson, CsvOptions, Logits, Only, Probabilities, Weights, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +23,11 @@ class LabelsOptions(CsvOptions):
             show_default=False,
         ),
     ]
-    target: Annotated[str, typer.Option(metavar="COL", help="The column of labels, 0 or 1.")] = TARGET
+    target: Annotated[str, option("The column of labels, 0 or 1.", "COL", shown=True)] = TARGET
     prob: Probabilities = None
     logit: Logits = None
     weight: Weights = None
     only: Only = None
-    top: Annotated[int, typer.Option(min=1, max=100_000, help="How many suspects to keep.")] = 100
-    out: Annotated[
-        Optional[Path],
-        typer.Option(metavar="FILE", help="Write the suspects to a .csv or .parquet file.", show_default=False),
-    ] = None
+    top: Annotated[int, option("How many suspects to keep.", shown=True, min=1, max=100_000)] = 100
+    out: Annotated[Optional[Path], option("Write the suspects to a .csv or .parquet file.", "FILE")] = None
     json: AsJson = False

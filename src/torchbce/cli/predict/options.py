@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from torchbce.cli.shared.options import Cost, CsvOptions, Overwrite, Run, Table, Threshold
+from torchbce.cli.shared.options import Cost, CsvOptions, Overwrite, Run, Table, Threshold, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,19 +17,12 @@ class PredictOptions(CsvOptions):
 
     run: Run
     file: Table
-    out: Annotated[
-        Optional[Path],
-        typer.Option(metavar="FILE", help="The CSV or Parquet file to write.", show_default="CSV to the screen"),
-    ] = None
+    out: Annotated[Optional[Path], option("The CSV or Parquet file to write.", "FILE", shown="CSV to the screen")] = (
+        None
+    )
     overwrite: Overwrite = False
     keys: Annotated[
-        list[str],
-        typer.Option(
-            "--key",
-            metavar="COL",
-            help="A column to copy beside the predictions; may be repeated.",
-            show_default=False,
-        ),
+        list[str], option("A column to copy beside the predictions; may be repeated.", "COL", name="--key")
     ] = field(default_factory=list)
     threshold: Threshold = None
     cost: Cost = None

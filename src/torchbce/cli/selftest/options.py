@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
-import typer
+from torchbce.cli.shared.options import option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,17 +14,20 @@ class WarmupOptions:
 
     losses: Annotated[
         list[str],
-        typer.Option(
-            "--loss", help="Name of a loss; may be repeated. Default: binary_cross_entropy and ..._with_logits."
+        option(
+            "Name of a loss; may be repeated. Default: binary_cross_entropy and ..._with_logits.",
+            name="--loss",
+            shown=True,
         ),
     ] = field(default_factory=list)
     dtypes: Annotated[
-        list[str], typer.Option("--dtype", help="Dtype of the input; may be repeated. Default: float32.")
+        list[str], option("Dtype of the input; may be repeated. Default: float32.", name="--dtype", shown=True)
     ] = field(default_factory=list)
     target_dtypes: Annotated[
-        list[str], typer.Option("--target-dtype", help="Dtype of the target; may be repeated. Default: the input's.")
+        list[str],
+        option("Dtype of the target; may be repeated. Default: the input's.", name="--target-dtype", shown=True),
     ] = field(default_factory=list)
     tensors: Annotated[
         list[str],
-        typer.Option("--with", help="weight, pos_weight or mask, as a tensor; repeated ones are given together."),
+        option("weight, pos_weight or mask, as a tensor; repeated ones are given together.", name="--with", shown=True),
     ] = field(default_factory=list)

@@ -30,12 +30,12 @@ def run_selftest() -> bool:
         table.add_column(column, justify="right")
     passed = True
     with console.status("comparing") as status:
-        for found in errors(lambda text: status.update(f"comparing {text}")):
-            numbers = (found.value, found.value_of_torch, found.gradient, found.gradient_of_torch)
-            dtype = str(found.dtype).removeprefix("torch.")
-            verdict = "" if found.passed else f"  above {LIMITS[found.dtype]}: WRONG"
-            table.add_row(found.loss, dtype, found.engine, *(f"{number:.2g}" for number in numbers), verdict)
-            passed &= found.passed
+        for row in errors(lambda text: status.update(f"comparing {text}")):
+            numbers = (row.value, row.value_of_torch, row.gradient, row.gradient_of_torch)
+            dtype = str(row.dtype).removeprefix("torch.")
+            verdict = "" if row.passed else f"  above {LIMITS[row.dtype]}: WRONG"
+            table.add_row(row.loss, dtype, row.engine, *(f"{number:.2g}" for number in numbers), verdict)
+            passed &= row.passed
     console.print("Worst error over the gold table, in units of the last place; inf: not finite where it should be.")
     console.print(table)
     console.print("ours are within their limits" if passed else "ours are NOT within their limits: please report this")
@@ -52,10 +52,10 @@ def run_bench() -> None:
     for column in ("call", "items", "torchbce", "torch", "memory traffic alone", "times as fast as torch"):
         table.add_column(column, justify="left" if column == "call" else "right", no_wrap=True)
     with console.status("measuring") as status:
-        for case, n, found in bench(seconds=0.2):
+        for case, n, medians in bench(seconds=0.2):
             status.update(f"measuring {case}, {n:,} items")
-            ours, theirs = found["torchbce"], found["torch"]
-            numbers = (f"{value:,.3g} ns" if value < 1000 else f"{value:,.0f} ns" for value in found.values())
+            ours, theirs = medians["torchbce"], medians["torch"]
+            numbers = (f"{value:,.3g} ns" if value < 1000 else f"{value:,.0f} ns" for value in medians.values())
             table.add_row(str(case) if n == SIZES[0] else "", f"{n:,}", *numbers, f"{theirs / ours:.1f}")
     console.print(table)
     console.print("Per item, medians of one run in which all take turns.")
@@ -83,8 +83,8 @@ def run_warmup(options: WarmupOptions) -> None:
             status.update(f"compiling {kind}")
             count += 1
     folder = warmup.folder()
-    kept = f"kept in {folder}" if folder else "kept nowhere, as there is no folder of your own: set TORCHBCE_CACHE"
-    print(f"{count} kinds of calls are compiled, in {time.perf_counter() - start:.0f} s; {kept}")
+    where = f"kept in {folder}" if folder else "kept nowhere, as there is no folder of your own: set TORCHBCE_CACHE"
+    print(f"{count} kinds of calls are compiled, in {time.perf_counter() - start:.0f} s; {where}")
 
 
 def _checked(option: str, values: list[str], allowed: Iterable[str]) -> list[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import typer
@@ -27,12 +26,3 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: list[str]) -> None
         why = None if rank_and_size()[0] else obstacle(path)  # the first of several processes writes
         if why is not None:
             raise OutputError(f"{path} cannot be written: {why}; name another file with {option}")
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Name the file in an error of writing it."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -15,6 +15,21 @@ if TYPE_CHECKING:
 
 TARGET = "target"  # the column of targets where --target names none
 
+
+def option(
+    help: str,
+    metavar: str | None = None,
+    *,
+    name: str | None = None,
+    shown: bool | str = False,
+    panel: str | None = None,
+    **limits: Any,
+) -> Any:
+    """Describe an option. shown: its default in --help, or whether that is shown; panel: of --help."""
+    names = () if name is None else (name,)
+    return typer.Option(*names, metavar=metavar, help=help, show_default=shown, rich_help_panel=panel, **limits)
+
+
 Table = Annotated[
     str,
     typer.Argument(
@@ -24,58 +39,36 @@ Table = Annotated[
     ),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder of a trained model.", show_default=False)]
-Targets = Annotated[
-    Optional[str],
-    typer.Option("--target", metavar="COL", help="The column of targets, from 0 to 1.", show_default=TARGET),
-]
-Probabilities = Annotated[
-    Optional[str], typer.Option("--prob", metavar="COL", help="The column of probabilities.", show_default=False)
-]
-Logits = Annotated[
-    Optional[str], typer.Option("--logit", metavar="COL", help="The column of logits.", show_default=False)
-]
-Weights = Annotated[Optional[str], typer.Option(metavar="COL", help="The column of weights.", show_default=False)]
+Targets = Annotated[Optional[str], option("The column of targets, from 0 to 1.", "COL", name="--target", shown=TARGET)]
+Probabilities = Annotated[Optional[str], option("The column of probabilities.", "COL", name="--prob")]
+Logits = Annotated[Optional[str], option("The column of logits.", "COL", name="--logit")]
+Weights = Annotated[Optional[str], option("The column of weights.", "COL")]
 Cluster = Annotated[
     Optional[str],
-    typer.Option(
-        metavar="COL",
-        help="A column such as the patient: items with the same value are not independent, and errors allow for it.",
-        show_default=False,
+    option(
+        "A column such as the patient: items with the same value are not independent, and errors allow for it.", "COL"
     ),
 ]
-Only = Annotated[
-    Optional[str],
-    typer.Option(metavar="COL=VALUE", help="Read these rows only, such as split=valid.", show_default=False),
-]
-Threshold = Annotated[
-    Optional[float],
-    typer.Option(min=0.0, max=1.0, help="Decide too: yes above this probability.", show_default=False),
-]
+Only = Annotated[Optional[str], option("Read these rows only, such as split=valid.", "COL=VALUE")]
+Threshold = Annotated[Optional[float], option("Decide too: yes above this probability.", min=0.0, max=1.0)]
 Cost = Annotated[
-    Optional[str],
-    typer.Option(
-        metavar="FP,FN",
-        help="Decide at the least cost: what a wrong yes and a wrong no cost, such as 1,20.",
-        show_default=False,
-    ),
+    Optional[str], option("Decide at the least cost: what a wrong yes and a wrong no cost, such as 1,20.", "FP,FN")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print every number as JSON.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
+AsJson = Annotated[bool, option("Print every number as JSON.", name="--json")]
+Overwrite = Annotated[bool, option("Replace the file if it exists.", name="--overwrite")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CsvOptions:
     """How the CSV files that a command reads are written."""
 
-    decimal: Annotated[str, typer.Option(metavar=".|,", help="The decimal mark in CSV files.")] = "."
-    delimiter: Annotated[
-        Optional[str],
-        typer.Option(metavar="CHAR", help="The character between fields of CSV files.", show_default="seen"),
-    ] = None
-    encoding: Annotated[
-        Optional[str],
-        typer.Option(metavar="NAME", help="The encoding of CSV files, such as latin1.", show_default="utf-8"),
-    ] = None
+    decimal: Annotated[str, option("The decimal mark in CSV files.", ".|,", shown=True)] = "."
+    delimiter: Annotated[Optional[str], option("The character between fields of CSV files.", "CHAR", shown="seen")] = (
+        None
+    )
+    encoding: Annotated[Optional[str], option("The encoding of CSV files, such as latin1.", "NAME", shown="utf-8")] = (
+        None
+    )
 
     def __post_init__(self) -> None:
         one_of("--decimal", self.decimal, [".", ","])

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
-import typer
-
-from torchbce.cli.shared.options import TARGET, AsJson, Cluster, CsvOptions, Only, Weights
+from torchbce.cli.shared.options import TARGET, AsJson, Cluster, CsvOptions, Only, Weights, option
 from torchbce.cli.shared.values import at_most_one, given, only_of, refuse_with
 
 if TYPE_CHECKING:
@@ -24,15 +22,11 @@ class PredictionOptions(CsvOptions):
     weight: Weights = None
     cluster: Cluster = None
     only: Only = None
-    merge: Annotated[bool, typer.Option("--merge", help="Add up files that --save wrote.")] = False
-    save: Annotated[
-        Optional[Path], typer.Option(metavar="FILE", help="Save what was read, for --merge.", show_default=False)
-    ] = None
-    html: Annotated[
-        Optional[Path], typer.Option(metavar="FILE", help="Write a page to this file.", show_default=False)
-    ] = None
+    merge: Annotated[bool, option("Add up files that --save wrote.", name="--merge")] = False
+    save: Annotated[Optional[Path], option("Save what was read, for --merge.", "FILE")] = None
+    html: Annotated[Optional[Path], option("Write a page to this file.", "FILE")] = None
     json: AsJson = False
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False
+    markdown: Annotated[bool, option("Print Markdown.", name="--markdown")] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,14 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torchbce.common.errors import InputError
 from torchbce.explanation.sketch.sketch import Sketch
 from torchbce.io.predictions import PredictionBatch, PredictionColumns, read_predictions
-from torchbce.io.scan import count_rows, open_sources
-from torchbce.io.source import Format, SourceFile
+from torchbce.io.scan import count_rows
+from torchbce.io.source import SourceFile
 
 
 def sketch_of(
-    names: list[str],
+    files: list[SourceFile],
     columns: PredictionColumns,
-    format: Format,
     part: tuple[int, int] = (0, 1),
     also: Callable[[PredictionBatch], None] | None = None,
 ) -> Sketch:
@@ -27,7 +26,7 @@ def sketch_of(
     part: (k, n) for the k-th of n parts. also: is called with every batch.
     """
     sketch = Sketch(columns.from_logits)
-    with open_sources(names, format) as files, _progress(files, quiet=part[0] > 0) as advance:
+    with _progress(files, quiet=part[0] > 0) as advance:
         for source in files:
             for batch in read_predictions(source, columns, part):
                 try:

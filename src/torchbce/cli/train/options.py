@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
-import typer
-
-from torchbce.cli.shared.options import CsvOptions, Table
+from torchbce.cli.shared.options import CsvOptions, Table, option
 from torchbce.cli.shared.values import at_most_one, bytes_of, one_of, positive_rate, seconds_of, sizes_of
 from torchbce.common.visible import visible
 
 if TYPE_CHECKING:
     from torchbce.table.train_args import TrainArgs
 
-ROWS, ESTIMATE, MODEL, LONG = "Rows and columns", "The estimate", "The model", "Long runs"  # panels of --help
+# An option in each panel of --help.
+rows, estimate, model, long = (
+    partial(option, panel=name) for name in ("Rows and columns", "The estimate", "The model", "Long runs")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,185 +25,82 @@ class TrainOptions(CsvOptions):
     """The table, its columns, how the model is estimated and trained, and the run folder."""
 
     file: Table
-    target: Annotated[str, typer.Option(help="The yes/no column.", show_default=False)]
+    target: Annotated[str, option("The yes/no column.")]
     positive: Annotated[
-        Optional[str],
-        typer.Option(
-            rich_help_panel=ROWS,
-            help="The target's value that counts as 1.",
-            show_default="1, true or yes, else the later one",
-        ),
+        Optional[str], rows("The target's value that counts as 1.", shown="1, true or yes, else the later one")
     ] = None
-    exclude: Annotated[
-        list[str],
-        typer.Option(
-            rich_help_panel=ROWS, metavar="COL", help="A column to leave out; may be repeated.", show_default=False
-        ),
-    ] = field(default_factory=list)
-    categorical: Annotated[
-        list[str],
-        typer.Option(
-            rich_help_panel=ROWS,
-            metavar="COL",
-            help="A column of numbers to read as categories; may be repeated.",
-            show_default=False,
-        ),
-    ] = field(default_factory=list)
-    weight: Annotated[
-        Optional[str],
-        typer.Option(rich_help_panel=ROWS, metavar="COL", help="The column of weights.", show_default=False),
-    ] = None
-    test: Annotated[
-        Optional[str],
-        typer.Option(rich_help_panel=ESTIMATE, metavar="FILE", help="Estimate on another table.", show_default=False),
-    ] = None
+    exclude: Annotated[list[str], rows("A column to leave out; may be repeated.", "COL")] = field(default_factory=list)
+    categorical: Annotated[list[str], rows("A column of numbers to read as categories; may be repeated.", "COL")] = (
+        field(default_factory=list)
+    )
+    weight: Annotated[Optional[str], rows("The column of weights.", "COL")] = None
+    test: Annotated[Optional[str], estimate("Estimate on another table.", "FILE")] = None
     test_share: Annotated[
         Optional[float],
-        typer.Option(
-            rich_help_panel=ESTIMATE,
+        estimate(
+            "Estimate on this share of the rows, kept aside; 0 for none.",
+            shown="0.2 from 10,000 rows on",
             min=0.0,
             max=0.9,
-            help="Estimate on this share of the rows, kept aside; 0 for none.",
-            show_default="0.2 from 10,000 rows on",
         ),
     ] = None
     folds: Annotated[
         Optional[int],
-        typer.Option(
-            rich_help_panel=ESTIMATE,
-            min=2,
-            max=100,
-            help="Estimate by cross-validation, on every row.",
-            show_default="5 below 10,000 rows",
-        ),
+        estimate("Estimate by cross-validation, on every row.", shown="5 below 10,000 rows", min=2, max=100),
     ] = None
     group: Annotated[
-        Optional[str],
-        typer.Option(
-            rich_help_panel=ESTIMATE,
-            metavar="COL",
-            help="A column such as the patient: rows with the same value are never split.",
-            show_default=False,
-        ),
+        Optional[str], estimate("A column such as the patient: rows with the same value are never split.", "COL")
     ] = None
     time: Annotated[
-        Optional[str],
-        typer.Option(
-            rich_help_panel=ESTIMATE,
-            metavar="COL",
-            help="A column of times: learn from earlier rows, estimate on later ones.",
-            show_default=False,
-        ),
+        Optional[str], estimate("A column of times: learn from earlier rows, estimate on later ones.", "COL")
     ] = None
-    compare: Annotated[
-        bool, typer.Option("--compare", rich_help_panel=ESTIMATE, help="Estimate boosted trees too, on the same rows.")
-    ] = False
-    time_budget: Annotated[
-        Optional[str],
-        typer.Option(
-            rich_help_panel=MODEL,
-            metavar="5m",
-            help="The most time to read and train, such as 90s, 5m or 2h.",
-            show_default=False,
-        ),
-    ] = None
+    compare: Annotated[bool, estimate("Estimate boosted trees too, on the same rows.", name="--compare")] = False
+    time_budget: Annotated[Optional[str], model("The most time to read and train, such as 90s, 5m or 2h.", "5m")] = None
     hidden: Annotated[
-        Optional[str],
-        typer.Option(
-            rich_help_panel=MODEL,
-            metavar="8,8",
-            help="Sizes of the hidden layers; 0 for none.",
-            show_default="32 to 256,128, by the rows",
-        ),
+        Optional[str], model("Sizes of the hidden layers; 0 for none.", "8,8", shown="32 to 256,128, by the rows")
     ] = None
     members: Annotated[
         Optional[int],
-        typer.Option(
-            rich_help_panel=MODEL,
-            min=1,
-            max=100,
-            help="The number of networks, whose probabilities are averaged.",
-            show_default="by the rows",
-        ),
+        model("The number of networks, whose probabilities are averaged.", shown="by the rows", min=1, max=100),
     ] = None
-    trees: Annotated[
-        bool, typer.Option(rich_help_panel=MODEL, help="Blend the networks with boosted trees, or not.")
-    ] = True
-    epochs: Annotated[
-        Optional[int],
-        typer.Option(rich_help_panel=MODEL, min=1, help="The most epochs.", show_default="10 to 30, by the rows"),
-    ] = None
-    batch_size: Annotated[
-        Optional[int],
-        typer.Option(
-            rich_help_panel=MODEL, min=1, help="Rows per training step.", show_default="32 to 1024, by the rows"
-        ),
-    ] = None
-    lr: Annotated[
-        Optional[float],
-        typer.Option(
-            rich_help_panel=MODEL, min=0.0, help="The learning rate.", show_default="0.005 for adamw, 0.1 for sgd"
-        ),
-    ] = None
-    optimizer: Annotated[
-        str,
-        typer.Option(
-            rich_help_panel=MODEL, metavar="adamw|sgd", help="adamw, with a one-cycle schedule, or plain sgd."
-        ),
-    ] = "adamw"
+    trees: Annotated[bool, model("Blend the networks with boosted trees, or not.", shown=True)] = True
+    epochs: Annotated[Optional[int], model("The most epochs.", shown="10 to 30, by the rows", min=1)] = None
+    batch_size: Annotated[Optional[int], model("Rows per training step.", shown="32 to 1024, by the rows", min=1)] = (
+        None
+    )
+    lr: Annotated[Optional[float], model("The learning rate.", shown="0.005 for adamw, 0.1 for sgd", min=0.0)] = None
+    optimizer: Annotated[str, model("adamw, with a one-cycle schedule, or plain sgd.", "adamw|sgd", shown=True)] = (
+        "adamw"
+    )
     patience: Annotated[
-        int,
-        typer.Option(rich_help_panel=MODEL, min=1, help="Stop after this many epochs without a better validation BCE."),
+        int, model("Stop after this many epochs without a better validation BCE.", shown=True, min=1)
     ] = 10
-    seed: Annotated[
-        int, typer.Option(rich_help_panel=MODEL, min=0, help="The same seed gives the same run, bit for bit.")
-    ] = 42
-    device: Annotated[
-        str,
-        typer.Option(rich_help_panel=MODEL, metavar="cpu|cuda|cuda:N", help="The device that trains the networks."),
-    ] = "cpu"
-    out: Annotated[
-        Optional[Path], typer.Option(metavar="DIR", help="The run folder to write.", show_default="runs/FILE")
-    ] = None
-    checkpoint: Annotated[
-        str,
-        typer.Option(rich_help_panel=LONG, metavar="5m", help="The time between checkpoints, for --resume; or off."),
-    ] = "5m"
+    seed: Annotated[int, model("The same seed gives the same run, bit for bit.", shown=True, min=0)] = 42
+    device: Annotated[str, model("The device that trains the networks.", "cpu|cuda|cuda:N", shown=True)] = "cpu"
+    out: Annotated[Optional[Path], option("The run folder to write.", "DIR", shown="runs/FILE")] = None
+    checkpoint: Annotated[str, long("The time between checkpoints, for --resume; or off.", "5m", shown=True)] = "5m"
     resume: Annotated[
         Optional[bool],
-        typer.Option(
-            "--resume/--no-resume",
-            rich_help_panel=LONG,
-            help="Resume this very run, or accept it if it is finished; or start again.",
-            show_default="resume if it is unfinished",
+        long(
+            "Resume this very run, or accept it if it is finished; or start again.",
+            name="--resume/--no-resume",
+            shown="resume if it is unfinished",
         ),
     ] = None
     on_nan: Annotated[
         str,
-        typer.Option(
-            "--on-nan",
-            rich_help_panel=LONG,
-            metavar="stop|skip",
-            help="At a batch whose loss is not finite: stop, or skip the batch.",
-        ),
+        long("At a batch whose loss is not finite: stop, or skip the batch.", "stop|skip", name="--on-nan", shown=True),
     ] = "stop"
     memory: Annotated[
         Optional[str],
-        typer.Option(
-            rich_help_panel=LONG,
-            metavar="8G",
-            help="The memory for the table; a larger one is packed to a cache and read in blocks.",
-            show_default="half of the machine's",
+        long(
+            "The memory for the table; a larger one is packed to a cache and read in blocks.",
+            "8G",
+            shown="half of the machine's",
         ),
     ] = None
     cache: Annotated[
-        Optional[Path],
-        typer.Option(
-            rich_help_panel=LONG,
-            metavar="DIR",
-            help="The folder of that cache, which is used again.",
-            show_default="RUN.cache",
-        ),
+        Optional[Path], long("The folder of that cache, which is used again.", "DIR", shown="RUN.cache")
     ] = None
 
     def __post_init__(self) -> None:

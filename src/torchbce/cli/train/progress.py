@@ -46,7 +46,7 @@ def reading_shown(output: Output) -> Iterator[Callable[[int, int | None], None]]
 
 @contextlib.contextmanager
 def training_shown(
-    output: Output, place: RunFolderLock, folds: int, rows_per_step: int = 0
+    output: Output, run_folder: RunFolderLock, folds: int, rows_per_step: int = 0
 ) -> Iterator[tuple[OnFold, Callbacks]]:
     """Show each fold, epoch and step. rows_per_step: to show rows per second; 0 to leave them out."""
     with bar_of(output, "fold 1" if folds else "epoch 1") as running:
@@ -59,7 +59,7 @@ def training_shown(
                 bar.print(Text(shown(line, MESSAGE)), soft_wrap=True)
                 bar.reset(task)
                 bar.update(task, what=following, rate="")
-            print_notes(place)
+            print_notes(run_folder)
 
         def on_fold(number: int, loss: float) -> None:
             line = f"fold {number:4d}  of {folds}: {loss:.6f} nats per item on the rows kept from it"

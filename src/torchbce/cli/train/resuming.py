@@ -37,9 +37,9 @@ def shared_run_folder(
 
 
 @contextlib.contextmanager
-def resumable(place: RunFolderLock, output: Output, label: int) -> Iterator[None]:
+def resumable(run_folder: RunFolderLock, output: Output, label: int) -> Iterator[None]:
     """Print that a run is resumed, and name what is left of one that is stopped."""
-    unfinished = place.unfinished
+    unfinished = run_folder.unfinished
     if unfinished is not None and not unfinished.is_empty:
         output.print(
             f"{'found':{label}}{unfinished.folder}: this run, unfinished; it goes on (--no-resume begins anew)"
@@ -47,8 +47,8 @@ def resumable(place: RunFolderLock, output: Output, label: int) -> Iterator[None
     try:
         yield
     except (KeyboardInterrupt, Terminated) as stopped:
-        if place.finished:
-            raise type(stopped)(f"the finished model is in {place.folder}") from None
+        if run_folder.finished:
+            raise type(stopped)(f"the finished model is in {run_folder.folder}") from None
         if unfinished is None or unfinished.is_empty:
             raise
         raise type(stopped)(f"{unfinished.folder} has what is done; the same command goes on with it") from None
@@ -57,11 +57,11 @@ def resumable(place: RunFolderLock, output: Output, label: int) -> Iterator[None
             raise
         raise InputError(f"{error}; {unfinished.folder} keeps what was done before") from error
     finally:
-        print_notes(place)
+        print_notes(run_folder)
 
 
-def print_notes(place: RunFolderLock) -> None:
+def print_notes(run_folder: RunFolderLock) -> None:
     """Print each note once: checkpoints that could not be written, or are damaged."""
-    if place.unfinished is not None:
-        while place.unfinished.notes:
-            print_err(f"torchbce: {place.unfinished.notes.pop(0)}")
+    if run_folder.unfinished is not None:
+        while run_folder.unfinished.notes:
+            print_err(f"torchbce: {run_folder.unfinished.notes.pop(0)}")

@@ -22,7 +22,6 @@ from torchbce.common.errors import InputError
 from torchbce.io.size import fits_in_memory
 from torchbce.table import memory_table, packed_table
 from torchbce.table.ensemble.callbacks import Callbacks
-from torchbce.table.ensemble.config import UserOptions
 from torchbce.table.network.devices import device_named
 from torchbce.table.outcome import Outcome
 from torchbce.table.packed_table import PackedTable
@@ -47,37 +46,37 @@ def run(options: TrainOptions) -> None:
         output = Output() if processes.is_first() else NullOutput()
         budget = TimeBudget(args.options.time_budget, args.table)
         small = processes.from_first(lambda: fits_in_memory(args.tables, memory, args.format))
-        task = processes.in_all(lambda: _in_memory(args)) if small else _in_blocks(options, args, output, budget)
+        task = (
+            processes.in_all(lambda: memory_table.prepare(args)) if small else _in_blocks(options, args, output, budget)
+        )
         processes.require_same(task.known)
-        in_time = _with_time_left(args.options, budget)
+        in_time = _with_time_left(args, budget)
         for line in outline_lines(task.outline, args.roles.positive):
             output.print(line)
         output.print(network_line(task.table.config(args.options), args.seed))
-        with _reserved(options, args, task) as (place, run_digest):
-            if place.finished:
-                output.print(f"{'finished':{LABEL}}{place.folder} is this very run; there is nothing left to do")
+        with _reserved(options, args, task) as (run_folder, run_digest):
+            if run_folder.finished:
+                output.print(f"{'finished':{LABEL}}{run_folder.folder} is this very run; there is nothing left to do")
                 return
-            with resumable(place, output, LABEL):
-                checkpointer = Checkpointer(place.unfinished, checkpoint or math.inf)
-                outcome = _trained(args, task, in_time, place, checkpointer, output)
-                notes = write_run(outcome, place, run_digest) if processes.is_first() else []
+            with resumable(run_folder, output, LABEL):
+                checkpointer = Checkpointer(run_folder.unfinished, checkpoint or math.inf)
+                outcome = _trained(in_time, task, run_folder, checkpointer, output)
+                notes = write_run(outcome, run_folder, run_digest) if processes.is_first() else []
                 if not output.is_null:
                     for note in notes:
                         print_err(f"torchbce: {note}")
-                    for line in result_lines(outcome, place.folder):
+                    for line in result_lines(outcome, run_folder.folder):
                         output.print(line)
     if output.error is not None:
-        print_err(f"torchbce: the output cannot be written ({output.error.strerror}); the model is in {place.folder}")
+        print_err(
+            f"torchbce: the output cannot be written ({output.error.strerror}); the model is in {run_folder.folder}"
+        )
         sys.exit(ExitCode.PIPE if isinstance(output.error, BrokenPipeError) else ExitCode.OUTPUT)
 
 
 def _known(args: TrainArgs) -> dict[str, Any]:
     """Return what must be the same in all processes before anything is read; their processors may differ."""
     return {name: value for name, value in run_identity(args, {}).items() if name != PROCESSOR}
-
-
-def _in_memory(args: TrainArgs) -> Task:
-    return memory_table.prepare(args.table, args.roles, args.held, seed=args.seed, format=args.format)
 
 
 def _in_blocks(options: TrainOptions, args: TrainArgs, output: Output, budget: TimeBudget) -> Task:
@@ -90,9 +89,7 @@ def _in_blocks(options: TrainOptions, args: TrainArgs, output: Output, budget: T
             budget.left()
             shown(done, total)
 
-        task = packed_table.prepare(
-            [args.table], args.roles, args.held, seed=args.seed, format=args.format, cache=cache, on_rows=on_rows
-        )
+        task = packed_table.prepare(args, cache, on_rows)
     size = sum(path.stat().st_size for path in cache.iterdir())
     assert isinstance(task.table, PackedTable)
     how = "is used again" if task.table.stream.reused else "was made"
@@ -108,22 +105,23 @@ def _reserved(options: TrainOptions, args: TrainArgs, task: Task) -> Iterator[tu
     """Reserve the run folder, and yield it with the digest of what the run depends on."""
     whole = run_identity(args, task.digests)
     keeps = options.checkpoint_seconds is not None
-    with shared_run_folder(options.folder, whole, exact=options.is_exact, keeps=keeps, resume=options.resume) as place:
-        yield place, identity_digest(whole)
+    with shared_run_folder(
+        options.folder, whole, exact=options.is_exact, keeps=keeps, resume=options.resume
+    ) as run_folder:
+        yield run_folder, identity_digest(whole)
 
 
-def _with_time_left(options: UserOptions, budget: TimeBudget) -> UserOptions:
-    if options.time_budget is None:
-        return options
-    return replace(options, time_budget=processes.from_first(budget.left))
+def _with_time_left(args: TrainArgs, budget: TimeBudget) -> TrainArgs:
+    if args.options.time_budget is None:
+        return args
+    return replace(args, options=replace(args.options, time_budget=processes.from_first(budget.left)))
 
 
 def _trained(
-    args: TrainArgs, task: Task, options: UserOptions, place: RunFolderLock, checkpointer: Checkpointer, output: Output
+    args: TrainArgs, task: Task, run_folder: RunFolderLock, checkpointer: Checkpointer, output: Output
 ) -> Outcome:
-    """Train with `options`, which have the time that is left."""
-    rows_per_step = task.table.config(options).batch_size if isinstance(task.table, PackedTable) else 0
+    rows_per_step = task.table.config(args.options).batch_size if isinstance(task.table, PackedTable) else 0
     shown: tuple[OnFold, Callbacks]
-    with training_shown(output, place, task.outline.folds, rows_per_step) as shown:
+    with training_shown(output, run_folder, task.outline.folds, rows_per_step) as shown:
         on_fold, callbacks = shown[0], replace(shown[1], checkpointer=checkpointer)
-        return train(task, options, seed=args.seed, compare=args.compare, on_fold=on_fold, callbacks=callbacks)
+        return train(task, args, on_fold=on_fold, callbacks=callbacks)

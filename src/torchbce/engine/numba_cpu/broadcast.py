@@ -12,7 +12,8 @@ from torchbce.engine.numba_cpu.arguments import PARAMETERS
 from torchbce.engine.numba_cpu.storage import reader
 from torchbce.engine.numba_cpu.variant import BLOCK
 from torchbce.jit.intrinsics import offset, pointer_to
-from torchbce.jit.primitives import float64_of, inlined
+from torchbce.jit.primitives import float64_of
+from torchbce.jit.to_llvm import inlined
 
 
 @functools.cache

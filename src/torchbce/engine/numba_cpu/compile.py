@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from numba import njit, types
+from numba import types
 
 from torchbce.engine.numba_cpu.arguments import AT
 from torchbce.engine.numba_cpu.passes.count import count
@@ -15,7 +15,7 @@ from torchbce.engine.numba_cpu.passes.total import total
 from torchbce.engine.numba_cpu.storage import ELEMENTS
 from torchbce.engine.numba_cpu.variant import Variant
 from torchbce.jit.intrinsics import pointer_to, take_one
-from torchbce.jit.primitives import ALONE, FAST
+from torchbce.jit.to_llvm import to_llvm
 
 PASSES = {"total": total, "items": items, "grad_input": grad_input, "count": count}
 
@@ -48,6 +48,4 @@ def compile_to_llvm(variant: Variant) -> str:
                 return
             run(a, x, y, out, sums, first, min(first + piece, last))
 
-    function: Any = njit(error_model="numpy", fastmath=FAST, **ALONE)(entry)
-    function.compile(types.void(types.CPointer(types.int64)))
-    return str(function.inspect_llvm(function.signatures[0]))
+    return to_llvm(entry)

@@ -13,7 +13,8 @@ from torchbce.engine.numba_cpu.broadcast import broadcaster, class_spreader, gat
 from torchbce.engine.numba_cpu.storage import ELEMENTS, reader, writer
 from torchbce.engine.numba_cpu.variant import BLOCK, Variant
 from torchbce.jit.intrinsics import pointer_to, stack
-from torchbce.jit.primitives import float64_of, formula, inlined
+from torchbce.jit.primitives import float64_of, formula
+from torchbce.jit.to_llvm import inlined
 
 
 class Scratch(NamedTuple):

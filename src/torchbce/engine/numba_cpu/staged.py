@@ -9,7 +9,8 @@ from torchbce.engine.numba_cpu.specialize import Specialized
 from torchbce.engine.numba_cpu.variant import BLOCK, Variant
 from torchbce.formula.stages import stages
 from torchbce.jit.intrinsics import stack
-from torchbce.jit.primitives import formula, inlined
+from torchbce.jit.primitives import formula
+from torchbce.jit.to_llvm import inlined
 
 WIDE = 32  # items in an iteration, so that constants are loaded once for several vectors
 

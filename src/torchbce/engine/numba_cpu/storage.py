@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, types
+from numba import types
 
-from torchbce.jit.primitives import INLINED, as_it_is, bits32, float32_of, inlined, where
+from torchbce.jit.primitives import as_it_is, bits32, float32_of, where
+from torchbce.jit.to_llvm import inlined
 
 i4, u2, f4 = np.int32, np.uint16, np.float32
 
@@ -72,7 +73,7 @@ def reader(dtype: torch.dtype, number: Any) -> Any:
     """`read(pointer, position)`: the item as float32 or float64."""
     decode = DECODE.get(dtype, as_it_is)
 
-    @njit(**INLINED)
+    @inlined
     def read(pointer, position):
         return number(decode(pointer[position]))
 
@@ -85,7 +86,7 @@ def writer(dtype: torch.dtype) -> Any:
     encode = ENCODE.get(dtype, as_it_is)
     number = np.float64 if dtype == torch.float64 else np.float32
 
-    @njit(**INLINED)
+    @inlined
     def write(pointer, position, value):
         pointer[position] = encode(number(value))
 

@@ -7,6 +7,8 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from torchbce.common.extras import require_packages
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -25,10 +27,9 @@ _COLOURS = re.compile("|".join(STYLES))
 
 def axes_or_new(ax: Any, width: float = 6.4, height: float = 4.0) -> Any:
     """Return the axes given, or those of a new figure; needs no display and leaves pyplot's state alone."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'torchbce[plot]'") from error
+    require_packages("plot()", "matplotlib")
+    from matplotlib.figure import Figure
+
     if ax is None:
         ax = Figure(figsize=(width, height), layout="constrained").add_subplot()
     ax.spines[["top", "right"]].set_visible(False)
@@ -58,7 +59,7 @@ def to_svg(figure: Figure) -> str:
         )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    return re.sub("<[^>]*>", lambda tag: _COLOURS.sub(lambda found: STYLES[found[0]], tag[0]), text)  # no name's colour
+    return re.sub("<[^>]*>", lambda tag: _COLOURS.sub(lambda match: STYLES[match[0]], tag[0]), text)  # no name's colour
 
 
 def with_canvas(figure: Figure) -> Figure:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from torchbce.common.newton import newton
 from torchbce.explanation.sketch.logits import sigmoid
 from torchbce.explanation.sketch.points import Array
 from torchbce.explanation.statistics.intervals import NOTHING, Interval
@@ -18,6 +19,7 @@ from torchbce.functional import binary_cross_entropy_with_logits
 # Pulls slope to 1 and shift to 0 as much as a thousandth of an item does, whatever the base rate: it is felt only where
 # data are separable, and the slope would be infinite.
 RIDGE = 1e-3
+LEAST_GAIN = 1e-13  # relative; what a further step of Newton's method gains is its square, far below rounding
 FEWEST_ITEMS = 50  # below this, or with a handful of the rarer class, a calibration error cannot be told from noise
 FEWEST_OF_A_CLASS = 10
 LARGEST_LOGIT = 40.0  # beyond it a probability is 0 or 1 in float64; logits that are larger as a rule are scaled
@@ -153,27 +155,17 @@ def best_line(z: Array, weight: Array, positive: Array) -> tuple[float, float]:
     size = max(1.0, math.sqrt(float((z * z) @ weight) / float(n)))  # Newton's steps need logits near 1
     x = np.stack([z / size, np.ones(len(z))])
     start, ridge = np.array([size, 0.0]), np.array([RIDGE / size**2, RIDGE]) / float(n)
-    line = np.array([1.0, 0.0])
 
     def objective(at: Array) -> float:
         return loss_at(at @ x, weight, positive) / float(n) + 0.5 * float((ridge * (at - start) ** 2).sum())
 
-    best = objective(line)
-    for _ in range(100):
-        p = sigmoid(line @ x)
-        gradient = x @ (weight * p - positive) / n + ridge * (line - start)
-        hessian = (x * (weight * p * (1 - p))) @ x.T / n + np.diag(ridge)
-        step = np.linalg.solve(hessian, gradient)
-        part = 1.0
-        while part > 1e-6 and objective(line - part * step) > best:
-            part /= 2
-        if part <= 1e-6:
-            break
-        line = line - part * step
-        before, best = best, objective(line)
-        # Near the end a step gains its square: what is left is far below rounding.
-        if np.abs(part * step).max() < 1e-9 or before - best <= 1e-13 * abs(best):
-            break
+    def derivatives(at: Array) -> tuple[Array, Array]:
+        p = sigmoid(at @ x)
+        gradient = x @ (weight * p - positive) / n + ridge * (at - start)
+        return gradient, (x * (weight * p * (1 - p))) @ x.T / n + np.diag(ridge)
+
+    line = newton(objective, derivatives, np.array([1.0, 0.0]), least_gain=LEAST_GAIN)
+    assert line is not None  # the ridge makes it strictly convex
     return float(line[0]) / size, float(line[1])
 
 

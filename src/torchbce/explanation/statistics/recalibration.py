@@ -58,7 +58,7 @@ def recalibration(points: Points) -> Recalibration | None:
         zeros, ones = (np.stack(columns, 1) for columns in zip(*losses, strict=True))
         total = float(((points.weight - points.positive) * zeros + points.positive * ones).sum())
         methods.append((total, (zeros, ones)))
-    total, mended = min(methods, key=lambda one: one[0])
+    total, mended = min(methods, key=lambda pair: pair[0])
     before = loss_at(points.logits, weight, positive)
     return Recalibration(total / float(weight.sum()), max(0.0, before - total) / float(weight.sum()), mended)
 

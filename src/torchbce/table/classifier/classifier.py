@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -34,7 +35,6 @@ from torchbce.table.columns.drift import unknown_categories
 from torchbce.table.columns.infer import infer_column_types
 from torchbce.table.columns.requirements import USABLE
 from torchbce.table.encoded import EncodedTable
-from torchbce.table.ensemble.calibration import sigmoid
 from torchbce.table.ensemble.callbacks import Callbacks
 from torchbce.table.ensemble.config import OptimizerName, UserOptions, default_config
 from torchbce.table.model import Model, fit_model
@@ -187,7 +187,7 @@ class BCEClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         a ``UserWarning`` names the column and the categories.
         """
         logits = self._logits(X)
-        return np.stack([sigmoid(-logits), sigmoid(logits)], 1)
+        return np.stack([expit(-logits), expit(logits)], 1)
 
     def predict(self, X: Any) -> np.ndarray:
         """The more probable class."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchbce.common.errors import OutputError
+from torchbce.common.writing import naming
 from torchbce.table.columns.target import Target
 from torchbce.table.run.folder import ClassKind, describe_model, save_model
 from torchbce.table.run.reservation import reserve_run_folder
@@ -31,12 +31,9 @@ def save(classifier: BCEClassifier, folder: Path) -> None:
         training={name: _plain(value) for name, value in classifier.get_params().items()},
         result={},
     )
-    with reserve_run_folder(folder, exact=True) as reserved:
-        try:
-            save_model(reserved.draft, described, ensemble)
-            reserved.finish()
-        except OSError as error:
-            raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
+    with reserve_run_folder(folder, exact=True) as reserved, naming(folder):
+        save_model(reserved.draft, described, ensemble)
+        reserved.finish()
 
 
 def _plain(value: Any) -> str | int | float | None:

@@ -54,7 +54,7 @@ def fit_blocks(
     """
     factory, base_rate = TrainerFactory(config.device), stream.train.share
     numbers, levels = number_count(stream.columns), levels_of(stream.columns)
-    networks = new_networks(stream.edges, numbers, levels, base_rate, config, config.members, seed)
+    networks = new_networks(stream.sample.edges, numbers, levels, base_rate, config, config.members, seed)
     optimizer = Optimizer(config.optimizer, config.weight_decay)
     selector = EpochSelector(validation_set(stream.valid, base_rate, enough=enough))
     threads = ThreadPoolExecutor(torch.get_num_threads(), "lanes")
@@ -79,7 +79,7 @@ def fit_blocks(
         test_logits = None if stream.test is None else np.concatenate(for_each_window(stream.test, scaled))
     for network in networks:
         network.cpu()
-    values = background(stream.sample, inputs_of(stream.columns).values(), stream.sample_weight)
+    values = background(stream.sample.rows, inputs_of(stream.columns).values(), stream.sample.weight)
     ensemble = Ensemble(networks, scaling=calibration.scaling, background=values)
     fitted = EnsembleFit(
         ensemble, selector.history, validation.rows, selector.logits, validation.target, weight, None, calibration

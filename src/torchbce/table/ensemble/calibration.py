@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import expit
 
-STEPS = 50  # of Newton's method; a handful is enough where there is a solution
-PRECISION = 1e-9
+from torchbce.common.newton import newton
+
 FLAT = 1e12  # a condition number beyond means that the cost has no single minimum
 FOLDS = 5
 TOO_STEEP = 20.0  # a slope beyond means that the classes are separable without error
@@ -53,20 +54,18 @@ def fit_scaling(logits: np.ndarray, target: np.ndarray, weight: np.ndarray | Non
     def cost(parameters: np.ndarray) -> float:
         return float(weight @ bce(parameters @ inputs, target))
 
-    best, least = np.array([1.0, 0.0]), cost(np.array([1.0, 0.0]))
-    for _ in range(STEPS):
-        p = sigmoid(best @ inputs)
-        gradient = inputs @ (weight * (p - target))
-        curvature = (inputs * (weight * p * (1 - p))) @ inputs.T
-        if not np.linalg.cond(curvature) < FLAT:
-            return AS_IT_IS
-        step = np.linalg.solve(curvature, gradient)
-        while (after := cost(best - step)) > least and np.abs(step).max() > PRECISION:
-            step = step / 2  # a full step may go too far
-        best, least = best - step, min(after, least)
-        if np.abs(step).max() <= PRECISION:
-            return Scaling(*best.tolist()) if 0 < best[0] < TOO_STEEP else AS_IT_IS
-    return AS_IT_IS
+    def derivatives(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        p = expit(parameters @ inputs)
+        hessian = (inputs * (weight * p * (1 - p))) @ inputs.T
+        if not np.linalg.cond(hessian) < FLAT:
+            raise np.linalg.LinAlgError
+        return inputs @ (weight * (p - target)), hessian
+
+    try:
+        best = newton(cost, derivatives, np.array(AS_IT_IS))
+    except np.linalg.LinAlgError:
+        return AS_IT_IS
+    return Scaling(*best.tolist()) if best is not None and 0 < best[0] < TOO_STEEP else AS_IT_IS
 
 
 def calibrate(logits: np.ndarray, target: np.ndarray, weight: np.ndarray | None, seed: int) -> Calibration:
@@ -99,9 +98,3 @@ def bce(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
 
     z, y = (torch.from_numpy(np.ascontiguousarray(part, dtype=np.float64)) for part in (logits, target))
     return binary_cross_entropy_with_logits(z, y, reduction="none").numpy()
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    from scipy.special import expit
-
-    return expit(logits)  # type: ignore[no-any-return]

@@ -24,8 +24,8 @@ from safetensors.numpy import load, save
 from torchbce.common.errors import OutputError
 from torchbce.common.lock import locked
 from torchbce.common.ownership import is_others, is_own
-from torchbce.common.writing import sync, whole_file
-from torchbce.table.packed.description import CacheFile, Tensors
+from torchbce.common.writing import naming, sync, whole_file
+from torchbce.table.packed.description import CacheFile, EncodedSample
 from torchbce.table.packed.part_file import PRIVATE, Part
 from torchbce.table.packed.records import Layout
 
@@ -39,13 +39,13 @@ class UnusableCache(Exception):
     """A cache is not what was written, or others could have written it; the message says why."""
 
 
-def write_description(draft: Path, described: CacheFile, tensors: Tensors) -> None:
+def write_description(draft: Path, described: CacheFile, sample: EncodedSample) -> None:
     """Write the tensors and, with their digest, cache.json.
 
     Raises:
         OSError: they cannot be written.
     """
-    content = save({name: np.ascontiguousarray(array) for name, array in tensors.named().items()})
+    content = save({name: np.ascontiguousarray(array) for name, array in sample.named().items()})
     with whole_file(draft / TENSORS_FILE, PRIVATE, durable=True) as file:
         file.write(content)
     described = described.model_copy(update={"tensors": hashlib.sha256(content).hexdigest()})
@@ -54,7 +54,7 @@ def write_description(draft: Path, described: CacheFile, tensors: Tensors) -> No
         file.write(described.model_dump_json(indent=1).encode())
 
 
-def read_description(folder: Path, fingerprint: str) -> tuple[CacheFile, Tensors] | None:
+def read_description(folder: Path, fingerprint: str) -> tuple[CacheFile, EncodedSample] | None:
     """Return what a cache holds, with all digests checked; None where there is no cache, or one of other data.
 
     Raises:
@@ -72,7 +72,7 @@ def read_description(folder: Path, fingerprint: str) -> tuple[CacheFile, Tensors
         content = _read(folder / TENSORS_FILE, MAX_TENSORS_BYTES)
         if hashlib.sha256(content).hexdigest() != described.tensors:
             raise UnusableCache(f"{TENSORS_FILE} is not what was written")
-        tensors = Tensors.of(load(content), described)
+        sample = EncodedSample.of(load(content), described)
         with ThreadPoolExecutor(len(described.parts)) as threads:
             parts = described.parts.values()
             for checked in [threads.submit(_check_part, folder, part, described.layout) for part in parts]:
@@ -82,7 +82,7 @@ def read_description(folder: Path, fingerprint: str) -> tuple[CacheFile, Tensors
         raise UnusableCache(f"{CACHE_FILE}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     except (OSError, SafetensorError, ValueError, KeyError) as error:  # numpy has no such elements: a KeyError
         raise UnusableCache(str(error)) from error
-    return described, tensors
+    return described, sample
 
 
 def _check_part(folder: Path, part: Part, layout: Layout) -> None:
@@ -129,7 +129,7 @@ def new_cache(folder: Path) -> Iterator[Path]:
         raise OutputError(f"{folder} exists and is no cache; name another folder with --cache DIR, or remove it")
     if folder.exists() and is_others(folder.stat()):
         raise OutputError(f"{folder} is another user's; {ELSEWHERE}, or remove it")
-    try:
+    with naming(folder, f"; {ELSEWHERE}"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder) as mine:
             if not mine:
@@ -146,10 +146,6 @@ def new_cache(folder: Path) -> Iterator[Path]:
                 _put(draft, folder)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror or error}; {ELSEWHERE}") from error
 
 
 def _left_by(folder: Path) -> list[Path]:

@@ -59,22 +59,22 @@ class CacheFile(BaseModel):
 
 
 @dataclass(frozen=True)
-class Tensors:
-    """The edges of every number, and a sample of the training rows."""
+class EncodedSample:
+    """A sample of the encoded training rows, float32, with targets and weights; edges: of every number, or none."""
 
     edges: list[np.ndarray]
-    sample: np.ndarray
+    rows: np.ndarray
     answers: np.ndarray
     weight: np.ndarray | None
 
     def named(self) -> dict[str, np.ndarray]:
         """Return the tensors by their names in the file."""
         arrays = {f"edges.{i}": cuts for i, cuts in enumerate(self.edges)}
-        arrays |= {"sample": self.sample, "answers": self.answers}
+        arrays |= {"sample": self.rows, "answers": self.answers}
         return arrays if self.weight is None else arrays | {"weight": self.weight}
 
     @classmethod
-    def of(cls, named: dict[str, np.ndarray], described: CacheFile) -> Tensors:
+    def of(cls, named: dict[str, np.ndarray], described: CacheFile) -> EncodedSample:
         """Restore from `named`.
 
         Raises:
@@ -100,10 +100,10 @@ class Tensors:
         if described.layout != expected:
             raise ValueError(f"its rows are laid out as {described.layout}; its columns need {expected}")
         count = len(self.answers)
-        if self.sample.dtype != np.float32 or self.sample.shape != (count, numbers + len(levels)) or not count:
-            raise ValueError(f"sample is {self.sample.dtype} {self.sample.shape}; expected rows of its columns")
-        codes = self.sample[:, numbers:]
-        if not (np.isfinite(self.sample).all() and ((codes >= 0) & (codes < levels) & (codes % 1 == 0)).all()):
+        if self.rows.dtype != np.float32 or self.rows.shape != (count, numbers + len(levels)) or not count:
+            raise ValueError(f"sample is {self.rows.dtype} {self.rows.shape}; expected rows of its columns")
+        codes = self.rows[:, numbers:]
+        if not (np.isfinite(self.rows).all() and ((codes >= 0) & (codes < levels) & (codes % 1 == 0)).all()):
             raise ValueError("sample holds what no row has")
         if self.answers.dtype != np.float32 or not ((self.answers == 0) | (self.answers == 1)).all():
             raise ValueError("answers are not 0 and 1")

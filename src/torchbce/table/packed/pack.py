@@ -28,8 +28,8 @@ MOST_AHEAD = 4  # batches in memory at the same time, besides the one that is wr
 class Packer:
     """Write the files of all parts; use it in a `with` block."""
 
-    def __init__(self, draft: Path, place: Path, pieces: Pieces, layout: Layout, expected: list[int]) -> None:
-        self._draft, self._place, self._pieces, self._layout = draft, place, pieces, layout
+    def __init__(self, draft: Path, folder: Path, pieces: Pieces, layout: Layout, expected: list[int]) -> None:
+        self._draft, self._folder, self._pieces, self._layout = draft, folder, pieces, layout
         self._needed = sum(layout.file_bytes(rows) for rows in expected)
         self._stack = contextlib.ExitStack()
         self._ahead = min(os.cpu_count() or 1, MOST_AHEAD)
@@ -121,6 +121,6 @@ class Packer:
 
     def _too_small(self, free: int) -> OutputError:
         return OutputError(
-            f"{self._place} needs about {self._needed:,} bytes, and {free:,} are free there; nothing was kept: "
+            f"{self._folder} needs about {self._needed:,} bytes, and {free:,} are free there; nothing was kept: "
             f"make room, or {ELSEWHERE}"
         )

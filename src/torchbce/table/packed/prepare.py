@@ -19,11 +19,10 @@ from torchbce.io.source import Format
 from torchbce.table.columns.columns import FittedColumn, number_count
 from torchbce.table.columns.requirements import require_of_each_class
 from torchbce.table.columns.roles import ColumnRoles
-from torchbce.table.columns.target import Target
 from torchbce.table.network.bins import EDGE_ROWS, quantile_bin_edges
 from torchbce.table.packed.bounds import Bounds
 from torchbce.table.packed.cache import UnusableCache, new_cache, read_description, write_description
-from torchbce.table.packed.description import FORMAT, CacheFile, Tensors
+from torchbce.table.packed.description import FORMAT, CacheFile, EncodedSample
 from torchbce.table.packed.fingerprint import fingerprint
 from torchbce.table.packed.fit_pass import FitPass
 from torchbce.table.packed.pack import Packer
@@ -39,29 +38,22 @@ OnRows = Callable[[int, int | None], object]
 
 @dataclass(frozen=True)
 class Stream:
-    """A table that is ready to be trained on, part by part.
+    """A table that is ready to be trained on, part by part. reused: the cache was there before.
 
-    edges: of every number, none without bins. sample: encoded training rows, float32, as `encode` gives them, with
-    their targets and weights. Weights are such that their mean over the training rows is 1. dropped: notes on
-    rows that are in no part. reused: the cache was there before.
+    The weights of the sample are such that their mean over the training rows is 1.
     """
 
-    name: str
-    target: Target
-    kinds: dict[str, str]
-    left_out: dict[str, str]
-    notes: list[str]
-    dropped: list[str]
-    columns: list[FittedColumn]
-    edges: list[np.ndarray]
+    described: CacheFile
+    sample: EncodedSample
     train: Stored
     valid: Stored
     test: Stored | None
-    sample: np.ndarray
-    sample_answers: np.ndarray
-    sample_weight: np.ndarray | None
-    fingerprint: str
+    notes: list[str]
     reused: bool
+
+    @property
+    def columns(self) -> list[FittedColumn]:
+        return list(self.described.columns)
 
 
 def prepare_stream(
@@ -72,10 +64,10 @@ def prepare_stream(
     seed: int,
     pieces: int,
     format: Format | None,
-    place: Path,
+    folder: Path,
     on_rows: OnRows | None,
 ) -> Stream:
-    """Pack files, patterns and folders of shards to the cache in `place`, or reuse that cache if it was made of them.
+    """Pack files, patterns and folders of shards to the cache in `folder`, or reuse that cache if it was made of them.
 
     The folder of the cache appears whole or not at all; one made of anything else is replaced. Which part a row is in
     depends on the seed and its number (or its group's text) alone; with times, on the times. `on_rows` is called
@@ -98,13 +90,13 @@ def prepare_stream(
         print_ = fingerprint(
             [path for shards in sources for path in shards.files], options, complete=all(s.is_lasting for s in sources)
         )
-        cached, damage = _reusable(place, print_)
+        cached, damage = _reusable(folder, print_)
         if cached is not None:
-            return _stream(place, *cached, reused=True, notes=[])
-        with new_cache(place) as draft:
-            described, tensors = _made(draft, place, table, aside, roles, held, seed, pieces, print_, options, on_rows)
-            write_description(draft, described, tensors)
-    return _stream(place, described, tensors, reused=False, notes=damage)
+            return _stream(folder, *cached, reused=True, notes=[])
+        with new_cache(folder) as draft:
+            described, sample = _made(draft, folder, table, aside, roles, held, seed, pieces, print_, options, on_rows)
+            write_description(draft, described, sample)
+    return _stream(folder, described, sample, reused=False, notes=damage)
 
 
 def _options(roles: ColumnRoles, held: Holdout, table: Shards, seed: int, pieces: int) -> dict[str, Any]:
@@ -116,17 +108,17 @@ def _options(roles: ColumnRoles, held: Holdout, table: Shards, seed: int, pieces
     return given | {"seed": seed, "pieces": pieces, "format_version": FORMAT, "edge_rows": EDGE_ROWS}
 
 
-def _reusable(place: Path, print_: str) -> tuple[tuple[CacheFile, Tensors] | None, list[str]]:
-    """Return the cache in `place` if its fingerprint is the same, and notes on why it cannot be used."""
+def _reusable(folder: Path, print_: str) -> tuple[tuple[CacheFile, EncodedSample] | None, list[str]]:
+    """Return the cache in `folder` if its fingerprint is the same, and notes on why it cannot be used."""
     try:
-        return read_description(place, print_), []
+        return read_description(folder, print_), []
     except UnusableCache as reason:
-        return None, [f"the cache {place} has been made anew, as it could not be used again: {reason}"]
+        return None, [f"the cache {folder} has been made anew, as it could not be used again: {reason}"]
 
 
 def _made(
     draft: Path,
-    place: Path,
+    folder: Path,
     table: Shards,
     aside: Shards | None,
     roles: ColumnRoles,
@@ -136,7 +128,7 @@ def _made(
     print_: str,
     options: dict[str, Any],
     on_rows: OnRows | None,
-) -> tuple[CacheFile, Tensors]:
+) -> tuple[CacheFile, EncodedSample]:
     for columns, flag in roles.flags:
         refuse_missing_columns([name for name in columns if name not in table.columns], table.columns, table.name, flag)
     fractions = SplitFractions.of(held, table.rows)
@@ -151,7 +143,7 @@ def _made(
     cut = Pieces(edges, number_count(scan.columns))
     layout = Bounds.of(scan.columns, edges).layout(weighted=roles.weight is not None)
     expected = [*scan.counts.sum(1).tolist(), *([] if aside is None else [aside.rows])]
-    with Packer(draft, place, cut, layout, expected) as packer:
+    with Packer(draft, folder, cut, layout, expected) as packer:
         packer.add(table.batches([*scan.rows.names, *parts.names], "as before"), scan.rows, heard)
         if aside is not None:
             tested = scan.rows.with_parts(parts.of_test)
@@ -182,7 +174,7 @@ def _made(
         edges=len(edges),
         tensors="",
     )
-    return described, Tensors(edges, scan.sample, scan.sample_answers, scan.sample_weight)
+    return described, EncodedSample(edges, scan.sample, scan.sample_answers, scan.sample_weight)
 
 
 class _Heard:
@@ -197,29 +189,12 @@ class _Heard:
             self._on_rows(self._done, max(self._total, self._done))
 
 
-def _stream(place: Path, described: CacheFile, tensors: Tensors, *, reused: bool, notes: list[str]) -> Stream:
-    bounds = Bounds.of(described.columns, tensors.edges)
+def _stream(folder: Path, described: CacheFile, sample: EncodedSample, *, reused: bool, notes: list[str]) -> Stream:
+    bounds = Bounds.of(described.columns, sample.edges)
     train, valid, test = (
-        Stored(place, described.parts[name], described.layout, bounds) if name in described.parts else None
+        Stored(folder, described.parts[name], described.layout, bounds) if name in described.parts else None
         for name in NAMES
     )
     assert train is not None
     assert valid is not None
-    return Stream(
-        name=described.name,
-        target=described.target,
-        kinds=described.kinds,
-        left_out=described.left_out,
-        notes=described.notes + notes,
-        dropped=described.dropped,
-        columns=list(described.columns),
-        edges=tensors.edges,
-        train=train,
-        valid=valid,
-        test=test,
-        sample=tensors.sample,
-        sample_answers=tensors.answers,
-        sample_weight=tensors.weight,
-        fingerprint=described.fingerprint,
-        reused=reused,
-    )
+    return Stream(described, sample, train, valid, test, described.notes + notes, reused)

@@ -6,12 +6,10 @@ here: roots, columns and where nodes lead were checked (`compiled.Nodes`).
 
 from __future__ import annotations
 
-from typing import Any
-
-from numba import njit, types
+from numba import types
 
 from torchbce.jit.intrinsics import pointer_to
-from torchbce.jit.primitives import ALONE
+from torchbce.jit.to_llvm import to_llvm
 from torchbce.table.trees.arguments import BLOCK, OFFSET
 
 to_floats, to_doubles = pointer_to(types.float32), pointer_to(types.float64)
@@ -45,6 +43,4 @@ def compile_to_llvm() -> str:
                     out[first + i] += value[at[i]]
             first += size
 
-    function: Any = njit(error_model="numpy", **ALONE)(run)
-    function.compile(types.void(types.CPointer(types.int64)))
-    return str(function.inspect_llvm(function.signatures[0]))
+    return to_llvm(run, set())

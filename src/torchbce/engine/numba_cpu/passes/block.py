@@ -12,7 +12,7 @@ from torchbce.engine.numba_cpu.specialize import Specialized
 from torchbce.engine.numba_cpu.staged import Staged, staged
 from torchbce.engine.numba_cpu.variant import Variant
 from torchbce.jit.intrinsics import stack
-from torchbce.jit.primitives import inlined
+from torchbce.jit.to_llvm import inlined
 
 i4 = np.int32
 flags_on_stack = stack(types.int32, LANES)

@@ -9,7 +9,7 @@ import numpy as np
 from torchbce.engine.numba_cpu.arguments import AT
 from torchbce.engine.numba_cpu.specialize import Specialized
 from torchbce.engine.numba_cpu.variant import BLOCK, CHUNK, Variant
-from torchbce.jit.primitives import inlined
+from torchbce.jit.to_llvm import inlined
 
 f8 = np.float64
 

@@ -8,7 +8,8 @@ from torchbce.engine.numba_cpu.arguments import AT
 from torchbce.engine.numba_cpu.specialize import Specialized
 from torchbce.engine.numba_cpu.staged import staged
 from torchbce.engine.numba_cpu.variant import BLOCK, CHUNK, Variant
-from torchbce.jit.primitives import float64_of, inlined
+from torchbce.jit.primitives import float64_of
+from torchbce.jit.to_llvm import inlined
 
 
 def grad_input(v: Variant) -> Callable[..., None]:

@@ -10,7 +10,7 @@ from torchbce.engine.numba_cpu.arguments import AT
 from torchbce.engine.numba_cpu.passes.block import block_of
 from torchbce.engine.numba_cpu.specialize import Specialized
 from torchbce.engine.numba_cpu.variant import BLOCK, CHUNK, Variant
-from torchbce.jit.primitives import inlined
+from torchbce.jit.to_llvm import inlined
 
 i4, f8 = np.int32, np.float64
 

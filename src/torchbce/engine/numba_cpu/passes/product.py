@@ -12,7 +12,8 @@ from torchbce.engine.numba_cpu.specialize import Specialized
 from torchbce.engine.numba_cpu.staged import staged
 from torchbce.engine.numba_cpu.variant import BLOCK, Variant
 from torchbce.jit.intrinsics import stack
-from torchbce.jit.primitives import FLOAT64, bits64, float64_of, inlined
+from torchbce.jit.primitives import FLOAT64, bits64, float64_of
+from torchbce.jit.to_llvm import inlined
 
 ROWS = 4  # factors multiplied before their exponent is taken out: four of at least e^-100 cannot underflow
 LN2 = 0.6931471805599453

@@ -14,7 +14,8 @@ from torchbce.engine.numba_cpu.passes.product import product
 from torchbce.engine.numba_cpu.specialize import Specialized
 from torchbce.engine.numba_cpu.variant import BLOCK, CHUNK, Variant
 from torchbce.jit.intrinsics import stack
-from torchbce.jit.primitives import float64_of, inlined
+from torchbce.jit.primitives import float64_of
+from torchbce.jit.to_llvm import inlined
 
 ROWS = 4  # added to each other first, so that fewer sums wait for their turn
 i4, f8 = np.int32, np.float64

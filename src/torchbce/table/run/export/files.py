@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from torchbce.common.errors import InputError
+from torchbce.common.extras import require_packages
 from torchbce.io.files import write_bytes
 from torchbce.table.columns.columns import NumericColumn
 from torchbce.table.model import Model
@@ -34,10 +35,8 @@ def export(run: Path, out: Path) -> str:
         raise InputError(f"{out} ends with {suffix or 'nothing'!r}; models are exported as {FORMATS}")
     target = described.target
     notes = {"target": target.column, "positive": target.positive, "negative": target.negative}
-    try:
-        graph = to_onnx(model, notes | {"torchbce": described.versions.get("torchbce", "unknown")})
-    except ModuleNotFoundError as error:
-        raise InputError("ONNX files need onnx; pip install 'torchbce[onnx]'") from error
+    require_packages("an .onnx file", "onnx", error=InputError)
+    graph = to_onnx(model, notes | {"torchbce": described.versions.get("torchbce", "unknown")})
     write_bytes(out, graph.SerializeToString())
     return "a column each, numbers as float64 with NaN at gaps and texts as strings, to probability and logit"
 
