@@ -139,11 +139,18 @@ def reference():
 
 
 @pytest.fixture
-def command(monkeypatch, tmp_path):
+def pictures():
+    """For tests that look at what a command draws: most of a short training's time."""
+
+
+@pytest.fixture
+def command(request, monkeypatch, tmp_path):
     """Runs `torchbce ...` in an empty folder; gives exit code, output and errors."""
     from torchbce.cli.app import app
 
     monkeypatch.chdir(tmp_path)
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr("torchbce.explanation.plots.figure.to_svg", lambda figure: "<svg></svg>")
     runner = CliRunner()
 
     def run(*arguments: object):

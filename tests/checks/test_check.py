@@ -136,9 +136,10 @@ def test_few_items_that_carry_the_loss_are_a_tip():
     assert rare["BCE031"].level is Level.PASS  # where else could the loss be?
 
 
-def test_healthy_predictions_raise_no_alarm():
+@pytest.mark.parametrize("sets", [40, pytest.param(150, marks=pytest.mark.combination)])
+def test_healthy_predictions_raise_no_alarm(sets):
     alarms = []
-    for seed in range(150):
+    for seed in range(sets):
         rng = np.random.default_rng(seed)
         n = int(10 ** rng.uniform(1.5, 4.5))
         z, y = predictions(n, mean=rng.uniform(-5, 3), scale=rng.uniform(0.7, 3), seed=seed)
@@ -147,7 +148,7 @@ def test_healthy_predictions_raise_no_alarm():
             continue
         alarms += [(seed, *codes(check_predictions(z, y, from_logits=True)))]
     assert [alarm for alarm in alarms if len(alarm) > 1] == []
-    assert len(alarms) > 100
+    assert len(alarms) > 0.6 * sets
 
 
 def test_narrow_predictions_are_not_taken_for_something_else():

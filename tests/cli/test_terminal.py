@@ -5,27 +5,26 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
-import subprocess
-import sys
 
 import numpy as np
 import polars as pl
 import pytest
 
+import forked
+
 
 def on_a_terminal(*argv: str) -> tuple[int, str]:
     """Exit status and output of the command, whose output is a terminal."""
     ours, theirs = pty.openpty()
-    variables = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torchbce", *argv]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables) as process:
-        os.close(theirs)
-        output = b""
-        with contextlib.suppress(OSError):  # how Linux says that the other side is closed
-            while part := os.read(ours, 4096):
-                output += part
+    variables = {"TERM": "xterm", "COLUMNS": "120"}
+    process = forked.start(forked.COMMAND, *argv, environment=variables, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    output = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other side is closed
+        while part := os.read(ours, 4096):
+            output += part
     os.close(ours)
-    return process.returncode, output.decode(errors="replace")
+    return process.wait(), output.decode(errors="replace")
 
 
 @pytest.fixture

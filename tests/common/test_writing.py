@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import stat
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import forked
 from torchbce.common.writing import whole_file
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="links and devices of POSIX")
@@ -77,36 +79,27 @@ def test_the_draft_has_a_name_that_nobody_foresees(tmp_path):
 # The command
 
 
-def start(*arguments: object, cwd: Path, **options) -> subprocess.Popen:
-    code = "from torchbce.cli import main; main()"
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], cwd=cwd, **options)
-
-
 @POSIX
-def test_a_model_is_saved_though_nobody_reads_what_is_printed(tmp_path, mixed):
-    for number, out in enumerate(("closed", "/dev/full")):
-        if out == "/dev/full" and not Path(out).exists():
-            continue
-        options = {"stdout": subprocess.PIPE if out == "closed" else Path(out).open("w"), "stderr": subprocess.PIPE}  # noqa: SIM115
-        process = start(
-            "train", mixed, "--target", "bought", "--epochs", 1, "--no-trees", cwd=tmp_path, text=True, **options
-        )
-        options["stdout"].close() if out != "closed" else process.stdout.close()
-        errors = process.stderr.read()
-        process.stderr.close()
-        folder = "runs/shop" if number == 0 else "runs/shop-2"
-        assert process.wait(timeout=120) == (141 if out == "closed" else 4), errors
-        assert f"the model is in {folder}" in errors
-        assert "Traceback" not in errors
-        assert (tmp_path / folder / "model.json").is_file()
+@pytest.mark.parametrize("out", ["a pipe", "/dev/full"])
+def test_a_model_is_saved_though_nobody_reads_what_is_printed(out, tmp_path, mixed):
+    if out.startswith("/") and not Path(out).exists():
+        pytest.skip(f"there is no {out}")
+    options = ("--target", "bought", "--test-share", 0.2, "--epochs", 1, "--no-trees", "--members", 1)
+    with open(out, "w") if out.startswith("/") else contextlib.nullcontext(subprocess.PIPE) as stdout:
+        process = forked.start(forked.COMMAND, "train", mixed, *options, folder=tmp_path, stdout=stdout)
+    if process.stdout is not None:
+        process.stdout.close()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == (141 if out == "a pipe" else 4), errors
+    assert "the model is in runs/shop" in errors
+    assert "Traceback" not in errors
+    assert (tmp_path / "runs" / "shop" / "model.json").is_file()
 
 
 @POSIX
 def test_sigterm_ends_it_with_a_status_of_its_own(tmp_path, mixed):
-    process = start(
-        "train", mixed, "--target", "bought", "--test-share", "0.2", "--no-trees", "--epochs", 5000, "--patience", 5000,
-        cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    options = ("--target", "bought", "--test-share", 0.2, "--no-trees", "--epochs", 5000, "--patience", 5000)
+    process = forked.start(forked.COMMAND, "train", mixed, *options, folder=tmp_path)
     for line in process.stdout:
         if line.startswith("epoch   2"):
             break
@@ -155,11 +148,8 @@ def test_ascii_terminals_and_escape_sequences(tmp_path):
     rows = "".join(f"{i % 7},{i % 2}\n" for i in range(60))
     (tmp_path / "t.csv").write_text("\x1b[31mübel,y\n" + rows)
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
-    process = start(
-        "train", "t.csv", "--target", "y", "--epochs", 1, "--no-trees", "--exclude", "\x1b[31mübel", cwd=tmp_path,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
-    )  # fmt: skip
-    out, errors = process.communicate(timeout=60)
-    assert process.returncode == 3
-    assert b"\x1b" not in out + errors
-    assert b"\\x1b[31m" in errors
+    command = [sys.executable, "-m", "torchbce", "train", "t.csv", "--target", "y", "--exclude", "\x1b[31mübel"]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60)
+    assert run.returncode == 3
+    assert b"\x1b" not in run.stdout + run.stderr
+    assert b"\\x1b[31m" in run.stderr

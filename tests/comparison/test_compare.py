@@ -101,7 +101,7 @@ def test_the_auc_difference_has_the_variance_of_delong():
     assert part.interval.high - part.nats == pytest.approx(reach, rel=1e-6)
 
 
-@pytest.mark.parametrize("sets", [60, pytest.param(400, marks=pytest.mark.combination)])
+@pytest.mark.parametrize("sets", [40, pytest.param(400, marks=pytest.mark.combination)])
 @pytest.mark.parametrize(("n", "rate"), [(100, 0.5), (2000, 0.03)])
 def test_equally_good_models_differ_5_times_of_100(n, rate, sets):
     found = [compare(*models(n, rate, seed), names=("a", "b")).p_value for seed in range(sets)]

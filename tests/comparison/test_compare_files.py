@@ -5,14 +5,13 @@ from __future__ import annotations
 import datetime
 import html
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+import forked
 import torchbce
 
 FLAGS = ("--target", "y", "--logit", "z")
@@ -158,16 +157,9 @@ def test_a_damaged_save_is_refused(command, tables):
 def test_processes_share_the_rows(command, tables):
     tables.select("y", "g", z="a").write_parquet("a.parquet")
     alone = numbers(command("compare", "a.parquet", "b.parquet", *FLAGS, "--by", "g", "--json"))
-    shared = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-            *("-m", "torchbce", "compare", "a.parquet", "b.parquet", *FLAGS, "--by", "g", "--json"),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = json.loads(shared.stdout)
+    runs = forked.ranks(2, forked.COMMAND, "compare", "a.parquet", "b.parquet", *FLAGS, "--by", "g", "--json")
+    assert [run.returncode for run in runs] == [0, 0], runs
+    found = json.loads("".join(run.stdout for run in runs))
     for name in ("difference", "p_value", "count", "better"):
         assert found[name] == pytest.approx(alone[name], rel=1e-9), name
     assert found["gained"] == alone["gained"]

@@ -6,11 +6,15 @@ import os
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 FILES = int(os.environ.get("TORCHBCE_FUZZ", 160)) // 4
 PARTS = 4  # for the processes that share the tests
-SEEDS = [range(part, FILES, PARTS) for part in range(PARTS)]
+SEEDS = [  # two parts have every file and every checkpoint
+    pytest.param(range(part, FILES, PARTS), marks=[pytest.mark.combination] if part > 1 else [])
+    for part in range(PARTS)
+]
 
 NUMBERS = (0, -1, 1, 2, 31, 500, 2**31 - 1, -(2**31), 2**63, -1.0, 0.5, 1e-320, 1e38, 1e308, -1e308, 1e400, -(10**400))
 TEXTS = ("", "x", "\x1b[31m", "/etc/passwd", "../../x", "\0", "é" * 300, "1", "true", "nan", "-", "[0]", "^.*$", "$x$")

@@ -20,6 +20,7 @@ def predictions(base_rate, n, slope, shift, seed=0):
     return (right - shift) / slope, (rng.random(n) < expit(right)).astype(float)
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize(("base_rate", "n"), [(0.0005, 300_000), (0.003, 20_000), (0.05, 20_000), (0.5, 20_000)])
 @pytest.mark.parametrize(("slope", "shift"), [(1.0, 0.0), (1.0, -math.log(10)), (0.5, 0.3), (2.0, 1.0)])
 def test_the_line_is_that_of_logistic_regression_without_penalty(base_rate, n, slope, shift):

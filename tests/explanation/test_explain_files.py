@@ -6,8 +6,6 @@ import datetime
 import gzip
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -86,13 +84,10 @@ def test_shards_are_one_table_and_rows_are_named_by_file(command, table, tmp_pat
 def test_processes_share_the_rows(table, tmp_path):
     name = "t.parquet"
     table.write_parquet(tmp_path / name)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-    arguments = ["torchbce", "explain", name, *FLAGS, "--json"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run([*launch, *arguments], cwd=tmp_path, capture_output=True, text=True, env=environment)
-    assert run.returncode == 0, run.stderr
+    runs = forked.ranks(2, forked.COMMAND, "explain", name, *FLAGS, "--json", folder=tmp_path)
+    assert [run.returncode for run in runs] == [0, 0], runs
     expected = explain(table["p"].to_numpy(), table["y"].to_numpy(), from_logits=False)
-    found = json.loads(run.stdout)
+    found = json.loads("".join(run.stdout for run in runs))
     same(found, expected.to_dict())
     assert [item["row"] for item in found["items"]] == [item.row for item in expected.items]
 

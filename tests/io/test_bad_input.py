@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import resource
 import signal
-import subprocess
-import sys
+import textwrap
 import time
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+
+import forked
 
 ROWS = "\n".join(f"{i % 7},{i % 5},{'red' if i % 3 else 'blue'},{i % 2}" for i in range(40)) + "\n"
 GOOD = "a,b,colour,y\n" + ROWS
@@ -264,23 +263,12 @@ def test_a_folder_that_is_no_run_is_not_explained(command):
 # The machine
 
 
-def torchbce(*arguments: object, **kwargs) -> subprocess.Popen:
-    code = "from torchbce.cli import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        **kwargs,
-    )
-
-
 def test_ctrl_c_in_mid_epoch_leaves_what_is_done(tmp_path):
     rng = np.random.default_rng(0)
-    table = pl.DataFrame({f"x{i}": rng.normal(size=60_000) for i in range(10)} | {"y": rng.integers(0, 2, 60_000)})
+    table = pl.DataFrame({f"x{i}": rng.normal(size=6000) for i in range(10)} | {"y": rng.integers(0, 2, 6000)})
     table.write_parquet(tmp_path / "t.parquet")
-    process = torchbce("train", "t.parquet", "--target", "y", cwd=tmp_path)
+    options = ("--epochs", 5000, "--patience", 5000, "--test-share", 0.2, "--no-trees")
+    process = forked.start(forked.COMMAND, "train", "t.parquet", "--target", "y", *options, folder=tmp_path)
     for line in process.stdout:
         if line.startswith("epoch   1"):
             break
@@ -298,16 +286,16 @@ def test_ctrl_c_in_mid_epoch_leaves_what_is_done(tmp_path):
 def test_a_disk_that_is_full_leaves_nothing(tmp_path):
     # A limit on the size of files stands in for the disk: what exceeds it fails to be written in the same way.
     (tmp_path / "t.csv").write_text("a,b,y\n" + "".join(f"{i % 97},{i % 89},{i % 2}\n" for i in range(4000)))
-
-    def limit():
+    limit = """
+        import resource, signal
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-    process = torchbce("train", "t.csv", "--target", "y", "--epochs", "1", "--no-trees", cwd=tmp_path, preexec_fn=limit)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 4, errors
-    assert "runs/t cannot be written" in errors
-    assert "nothing was kept" in errors
+    """
+    code = f"{textwrap.dedent(limit)}\n{forked.COMMAND}"
+    run = forked.run(code, "train", "t.csv", "--target", "y", "--epochs", 1, "--no-trees", folder=tmp_path)
+    assert run.returncode == 4, run.stderr
+    assert "runs/t cannot be written" in run.stderr
+    assert "nothing was kept" in run.stderr
     assert not (tmp_path / "runs").exists()
 
 
@@ -327,7 +315,7 @@ def test_predictions_that_cannot_be_written_are_reported(trained, mixed, command
 
 
 def test_a_reader_that_leaves_early_ends_it_quietly(trained, mixed, tmp_path):
-    process = torchbce("predict", trained, mixed, cwd=tmp_path)
+    process = forked.start(forked.COMMAND, "predict", trained, mixed, folder=tmp_path)
     process.stdout.close()
     errors = process.stderr.read()
     process.stderr.close()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 import textwrap
 
 import pytest
 import torch
 from sklearn.metrics import log_loss
 
+import forked
 import torchbce
 from torchbce.monitor.torchmetrics import BinaryCrossEntropy
 
@@ -164,21 +163,17 @@ def test_tensorboard_gets_scalars_and_pictures(tmp_path):
     assert set(events.Tags()["images"]) == {"valid/reliability", "valid/losses"}
 
 
-def test_meters_of_several_processes_are_one(tmp_path):
-    script = tmp_path / "meter.py"
-    script.write_text(
-        textwrap.dedent("""
+def test_meters_of_several_processes_are_one():
+    script = """
         import torch, torchbce
         torch.distributed.init_process_group("gloo")
         rank = torch.distributed.get_rank()
         meter = torchbce.EpochBCE()
         meter.update(torch.tensor([0.5, 3.0][rank]), torch.zeros([100, 1][rank]))  # uneven parts
         whole = meter.gathered()
-        print(f"{whole.compute():.6f} {whole.count}\\n", end="", flush=True)
+        print(f"{whole.compute():.6f} {whole.count}")
         torch.distributed.destroy_process_group()
-        """)
-    )
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
-    run = subprocess.run(launch, capture_output=True, text=True)
-    assert run.stdout.split("\n")[:2] == ["0.524752 101"] * 2, run.stderr
+    """
+    runs = forked.ranks(2, textwrap.dedent(script))
+    assert [run.stdout for run in runs] == ["0.524752 101\n"] * 2, runs
     assert torchbce.EpochBCE().gathered().count == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import importlib
 import re
@@ -13,6 +14,7 @@ import pytest
 import forked
 import torchbce
 from root import ROOT
+from torchbce.engine import select
 
 SRC = ROOT / "src" / "torchbce"
 DOCTESTS = sorted(
@@ -60,8 +62,21 @@ def check_page(text: str) -> int:
     return compared
 
 
+# Compiling the kernels of every page and docstring takes minutes: by itself each example runs in plain torch.
+ENGINES = pytest.mark.parametrize("engine", ["reference", pytest.param("as it is", marks=pytest.mark.site)])
+
+
+@pytest.fixture
+def computing(engine):
+    with select.forced("reference") if engine == "reference" else contextlib.nullcontext():
+        yield
+
+
+@ENGINES
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_block_runs_and_prints_what_is_shown(page, tmp_path, monkeypatch):
+def test_every_block_runs_and_prints_what_is_shown(page, computing, engine, tmp_path, monkeypatch):
+    if engine == "reference" and "torchbce.verify(" in page.read_text():
+        pytest.skip("verify compares the kernels; the page runs as it is")
     monkeypatch.chdir(tmp_path)
     check_page(page.read_text())
 
@@ -72,7 +87,7 @@ def test_tests_that_a_page_names_exist(page):
         assert f"def {name}(" in (page.parent / file).read_text(), f"{page.name} names {name} in {file}"
 
 
-def test_the_main_page_compares_many_values():
+def test_the_main_page_compares_many_values(reference):
     assert check_page((ROOT / "docs" / "how-pytorch-computes-bce.md").read_text()) >= 25
 
 
@@ -101,8 +116,9 @@ def test_the_articles_table_in_the_docs_is_what_explain_prints():
     assert str(torchbce.explain([0.6, 0.2, 0.7], [1, 0, 1], from_logits=False)).startswith(table)
 
 
+@ENGINES
 @pytest.mark.parametrize("name", DOCTESTS)
-def test_docstring_examples(name):
+def test_docstring_examples(name, engine, computing):
     module = importlib.import_module(f"torchbce.{name}")
     names = {"torch": importlib.import_module("torch"), "torchbce": torchbce}
     result = doctest.testmod(module, extraglobs=names, optionflags=doctest.ELLIPSIS)
@@ -110,6 +126,7 @@ def test_docstring_examples(name):
     assert result.failed == 0
 
 
+@pytest.mark.site
 def test_the_articles_program_prints_the_same_three_times():
     run = forked.program(ROOT / "examples" / "article.py").stdout
     assert "all 3 print the same: True" in run

@@ -121,7 +121,7 @@ def test_it_is_as_good_as_in_memory(undisturbed, file, command):
     assert abs(blocks - memory) < 4 * error
 
 
-@pytest.mark.parametrize("window", [1, 2])
+@pytest.mark.parametrize("window", [1, pytest.param(2, marks=pytest.mark.combination)])
 def test_a_run_killed_at_each_checkpoint_ends_with_the_same_bytes(
     file, undisturbed, tmp_path, monkeypatch, command, window
 ):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import polars as pl
 import pytest
 import torch
 
+import forked
 from once import once
 from torchbce.checkpoint.checkpointer import Checkpointer
 from torchbce.checkpoint.folder import CheckpointFolder
@@ -259,16 +258,6 @@ def test_checkpoint_off_keeps_nothing(shop, undisturbed, tmp_path, command, monk
     assert contents(tmp_path / "run") == contents(undisturbed)
 
 
-def start(*arguments: object, cwd: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "torchbce", *map(str, arguments)],
-        cwd=cwd,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
 @POSIX
 @pytest.mark.processes
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -277,7 +266,7 @@ def test_a_signal_in_the_middle_of_training_changes_no_byte(shop, tmp_path, comm
     options += ("--patience", 3000, "--hidden", 4, "--members", 2, "--checkpoint", "1s")
     whole = command(*options, "--out", "whole")
     assert whole.exit_code == 0
-    process = start(*options, "--out", "run", cwd=tmp_path)
+    process = forked.start(forked.COMMAND, *options, "--out", "run", folder=tmp_path)
     for line in process.stdout:
         if line.startswith("epoch 100"):
             break
@@ -297,10 +286,8 @@ def test_a_signal_in_the_middle_of_training_changes_no_byte(shop, tmp_path, comm
 
 @POSIX
 def test_two_processes_do_not_share_a_run(shop, tmp_path, command):
-    process = start(
-        "train", shop, "--target", "bought", "--test-share", 0.2, "--no-trees", "--epochs", 5000, "--patience", 5000,
-        "--out", "run", cwd=tmp_path,
-    )  # fmt: skip
+    options = ("--target", "bought", "--test-share", 0.2, "--no-trees", "--epochs", 5000, "--patience", 5000)
+    process = forked.start(forked.COMMAND, "train", shop, *options, "--out", "run", folder=tmp_path)
     for line in process.stdout:
         if line.startswith("epoch   1"):
             break

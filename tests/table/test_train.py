@@ -121,8 +121,9 @@ def test_the_report_needs_nothing_from_outside(demo):
     assert not re.search(r"https?://(?!www\.w3\.org/)", page)
 
 
-def test_a_seed_gives_the_same_run_bit_for_bit(command, mixed):
-    arguments = ["train", mixed, "--target", "bought", "--epochs", "3", "--seed", "5", "--out"]
+def test_a_seed_gives_the_same_run_bit_for_bit(command, mixed, pictures):
+    small = ["--epochs", "2", "--folds", "2", "--members", "2", "--hidden", "4"]
+    arguments = ["train", mixed, "--target", "bought", *small, "--seed", "5", "--out"]
     outputs = [command(*arguments, name) for name in ("a", "b")]
     assert [result.exit_code for result in outputs] == [0, 0]
     from pathlib import Path
@@ -148,8 +149,9 @@ def test_a_mixed_table_is_described_and_learnt(command, mixed):
 def test_no_run_is_overwritten(command, mixed):
     from pathlib import Path
 
+    small = ("--epochs", "1", "--test-share", "0.2", "--no-trees", "--members", "1")
     for _ in range(2):
-        assert command("train", mixed, "--target", "bought", "--epochs", "1").exit_code == 0
+        assert command("train", mixed, "--target", "bought", *small).exit_code == 0
     assert sorted(path.name for path in Path("runs").iterdir()) == ["shop", "shop-2"]
     result = command("train", mixed, "--target", "bought", "--epochs", "1", "--out", "runs/shop")
     assert result.exit_code == 4
@@ -158,7 +160,8 @@ def test_no_run_is_overwritten(command, mixed):
 
 @pytest.mark.parametrize("flags", [["--hidden", "8,8"], ["--hidden", "0"], ["--optimizer", "sgd", "--lr", "0.05"]])
 def test_the_network_and_the_optimizer_can_be_chosen(command, mixed, flags):
-    result = command("train", mixed, "--target", "bought", "--epochs", "4", "--batch-size", "64", "--out", "r", *flags)
+    small = ("--epochs", "4", "--batch-size", "64", "--folds", "2", "--no-trees")
+    result = command("train", mixed, "--target", "bought", *small, "--out", "r", *flags)
     assert result.exit_code == 0, result.output
     assert "batches of 64, at most 4 epochs" in result.output
     assert number(r"estimate\s+(\S+) \+-", result.output) < 0.62
@@ -169,7 +172,8 @@ def test_large_tables_cut_numbers_into_pieces(command):
     x = rng.uniform(-3, 3, 3000)
     y = (rng.random(3000) < np.where(np.abs(x) > 1.5, 0.95, 0.05)).astype(int)  # no line separates this
     pl.DataFrame({"x": x, "y": y}).write_parquet("bump.parquet")
-    result = command("train", "bump.parquet", "--target", "y", "--epochs", "10", "--out", "r")
+    small = ("--epochs", "10", "--test-share", "0.2", "--no-trees")
+    result = command("train", "bump.parquet", "--target", "y", *small, "--out", "r")
     assert result.exit_code == 0, result.output
     assert number(r"logistic regression costs (\S+) on", result.output) > 0.6
     assert number(r"estimate\s+(\S+) \+-", result.output) < 0.35
@@ -199,7 +203,8 @@ def test_the_positive_value_is_known_named_or_the_later(command, values, flags, 
     rng = np.random.default_rng(0)
     answers = rng.integers(0, 2, 60)
     pl.DataFrame({"x": rng.normal(size=60), "y": [values[a] for a in answers]}).write_csv("t.csv")
-    result = command("train", "t.csv", "--target", "y", "--epochs", "1", *flags)
+    small = ("--epochs", "1", "--test-share", "0.2", "--no-trees", "--members", "1")
+    result = command("train", "t.csv", "--target", "y", *small, *flags)
     assert result.exit_code == 0, result.output
     assert f"y = {positive} in" in result.output
 

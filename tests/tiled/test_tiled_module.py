@@ -185,7 +185,7 @@ def example(name, *arguments):
     return forked.program(ROOT / "examples" / name, *arguments).stdout
 
 
-@pytest.mark.slow
+@pytest.mark.site
 def test_the_example_with_many_labels_is_that_of_stored_logits():
     small = ("1000", "--steps", "10")
     losses = [re.findall(r"BCE = (\S+)", example("extreme_labels.py", *small, *dense)) for dense in ([], ["--dense"])]
@@ -193,7 +193,7 @@ def test_the_example_with_many_labels_is_that_of_stored_logits():
     assert [float(x) for x in losses[0]] == pytest.approx([float(x) for x in losses[1]], rel=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.site
 def test_the_example_of_two_towers_has_the_loss_curve_of_the_formula():
     apart = re.search(r"differ by (\S+) of themselves", example("siglip.py", "128"))
     assert float(apart[1]) <= 60 * 2.0**-23 * 10  # 60 steps, each rounded, of weights of about ten terms' size

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 import torch
 
+import forked
 import packed_tables
 from packed_tables import ROWS, prepared, rows_of, written
 from torchbce import InputError, OutputError
@@ -278,7 +279,8 @@ def test_memory_does_not_grow_with_the_rows(tmp_path):
         columns = {f"x{i}": r.integers(0, 100, rows) / 7 for i in range(8)}  # a small file, as it is mapped into memory
         pl.DataFrame(columns | {"y": r.integers(0, 2, rows)}).write_parquet(tmp_path / "t", row_group_size=16384)
         arguments = [str(tmp_path / "t"), str(tmp_path / "c")]
-        run = subprocess.run([sys.executable, "-c", MEMORY, *arguments], capture_output=True, text=True, check=True)
+        run = forked.run(MEMORY, *arguments)
+        assert run.returncode == 0, run.stderr
         return int(run.stdout) / 1024
 
     assert peak(800_000) - peak(100_000) < 45  # MB; in memory the other rows would take 50, and encoded 50 more

@@ -49,7 +49,7 @@ def plain_table(path: str) -> None:
 @pytest.mark.parametrize(
     "memory", [("--folds", "2"), ("--memory", "1K", "--test-share", "0.3")], ids=["whole", "blocks"]
 )
-def test_every_name_comes_out_as_it_is(memory, command):
+def test_every_name_comes_out_as_it_is(memory, command, pictures):
     name = "t$_$ [b]<u>\x1b[0m.parquet"
     table().write_parquet(name)
     made = command("train", name, "--target", TARGET, *QUICK, *memory, "--out", "run")

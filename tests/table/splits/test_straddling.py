@@ -175,7 +175,8 @@ def patients(count: int = 120, each: int = 20) -> pl.DataFrame:
 def test_what_only_the_group_knows_is_worth_nothing_later(command, flags):
     patients().write_parquet("t.parquet")
     said = command(
-        "train", "t.parquet", "--target", "y", "--group", "g", "--time", "t", "--exclude", "g", "--out", "run", *flags
+        *("train", "t.parquet", "--target", "y", "--group", "g", "--time", "t", "--exclude", "g", "--out", "run"),
+        *("--members", 2, "--epochs", 10, *flags),
     )
     assert said.exit_code == 0, said.output
     assert float(re.search(r"estimate\s+(\S+)", said.stdout).group(1)) > 0.65
