@@ -205,6 +205,7 @@ MUTATIONS = (
     ("checks/rules/class_weight.py", "and abs(log_weight + ratio) > SURE * error", "", "check_settings"),
     ("explanation/statistics/clustered.py", "pulls = rests / (weights.sum() - weights)", "pulls = rests / weights.sum()", "figures"),
     ("explanation/statistics/clustered.py", "sizes.equal - 1, None", "sizes.number - 1.0, None", "figures"),
+    ("explanation/statistics/sample.py", "squares / max(self.count, 2)", "squares / total", "figures"),
     ("explanation/statistics/sample.py", "if self._clusters is not None:\n            of_cells", "if False:\n            of_cells", "figures"),
     ("explanation/statistics/group_means.py", "    if group.parts is not None:\n        _, weight", "    if False:\n        _, weight", "figures"),
     ("explanation/statistics/verdict.py", "if around.low > worth:", "if False:", "figures"),

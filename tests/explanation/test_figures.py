@@ -293,6 +293,24 @@ def test_errors_of_weighted_items_are_those_of_the_squared_weights():
     assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.05)
 
 
+@pytest.mark.parametrize("items", [2, 3, 10, 1000])
+@pytest.mark.parametrize("clustered", [False, True])
+def test_the_unit_of_the_weights_changes_no_figure(items, clustered):
+    z, y, _, weight = visits([1] * items)
+    groups = {"cluster": np.arange(items) // 2} if clustered else {}
+    usual = explain(z, y, from_logits=True, weight=weight, **groups)
+    for unit in (1e-6, 1e-3, 1e3):
+        other = explain(z, y, from_logits=True, weight=unit * weight, **groups)
+        for figure, interval in intervals(usual).items():
+            assert intervals(other)[figure] == pytest.approx(interval, rel=1e-5, abs=1e-9, nan_ok=True), figure
+
+
+def test_the_unit_of_the_weights_changes_no_comparison():
+    z, y, _, weight = visits([1] * 500)
+    usual, other = (compare(z, 0.5 * z, y, from_logits=True, weight=unit * weight) for unit in (1.0, 1e-3))
+    assert tuple(other.interval) == pytest.approx(tuple(usual.interval), rel=1e-5)
+
+
 def test_groups_in_clusters_merge_in_any_order():
     z, y, patient, _ = visits([20] * 40)
     by = np.where(np.arange(len(z)) < 400, "b", np.where(patient % 2, "a", "b"))

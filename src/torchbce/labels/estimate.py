@@ -67,7 +67,7 @@ def calibrated(points: Points) -> Line:
     limit = float(np.abs(z).max())
     if not has_enough_items(*points.counts):
         return Line(1.0, 0.0, limit)
-    slope, shift = best_line(z, weight, positive)
+    slope, shift = best_line(z, weight, positive, sum(points.counts))
     return Line(slope, shift, limit) if slope > 0 else Line(1.0, 0.0, limit)
 
 

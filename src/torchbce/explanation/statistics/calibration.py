@@ -78,13 +78,15 @@ def calibration(sample: Sample, *, separated: bool = False) -> Calibration | Non
     weight, positive = points.total_weight, points.total_positive
     total = float(weight.sum())
     z = for_lines(points.logits, weight)
-    slope, shift = best_line(z, weight, positive)
+    slope, shift = best_line(z, weight, positive, sample.count)
     before, after = loss_at(points.logits, weight, positive), loss_at(slope * z + shift, weight, positive)
     gain = max((before - after) / total, 0.0)
     p = sigmoid(slope * z + shift)
     x = np.stack([z, np.ones(len(z))])
     # Sandwich (Huber 1967, White 1982): it holds whether a line is right or not.
-    bread = total * np.linalg.pinv((x * (weight * p * (1 - p))) @ x.T + RIDGE * np.eye(2), hermitian=True)
+    bread = total * np.linalg.pinv(
+        (x * (weight * p * (1 - p))) @ x.T + RIDGE * total / sample.count * np.eye(2), hermitian=True
+    )
     pulls = bread @ x
     line = [sample.estimate(v, -pull * p, pull * (1 - p)) for v, pull in zip((slope, shift), pulls, strict=True)]
     return Calibration(
@@ -149,12 +151,12 @@ def for_lines(logits: Array, weight: Array) -> Array:
     return np.asarray(np.clip(logits, -limit, limit))
 
 
-def best_line(z: Array, weight: Array, positive: Array) -> tuple[float, float]:
-    """Return the slope and shift of least loss, with a ridge."""
+def best_line(z: Array, weight: Array, positive: Array, count: float) -> tuple[float, float]:
+    """Return the slope and shift of least loss, with a ridge that weighs RIDGE of one of `count` items."""
     n = weight.sum()
     size = max(1.0, math.sqrt(float((z * z) @ weight) / float(n)))  # Newton's steps need logits near 1
     x = np.stack([z / size, np.ones(len(z))])
-    start, ridge = np.array([size, 0.0]), np.array([RIDGE / size**2, RIDGE]) / float(n)
+    start, ridge = np.array([size, 0.0]), np.array([RIDGE / size**2, RIDGE]) / count
 
     def objective(at: Array) -> float:
         return loss_at(at @ x, weight, positive) / float(n) + 0.5 * float((ridge * (at - start) ** 2).sum())

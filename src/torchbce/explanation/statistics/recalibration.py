@@ -43,7 +43,9 @@ def recalibration(points: Points) -> Recalibration | None:
         seen = rest_w > 1e-9 * weight  # what subtraction leaves of 0 is not an item
         if not seen.any() or not 0 < rest_ones[seen].sum() < rest_w[seen].sum():
             return None
-        slope, shift = best_line(z[seen], rest_w[seen], rest_ones[seen])
+        slope, shift = best_line(
+            z[seen], rest_w[seen], rest_ones[seen], sample_size * float(rest_w.sum() / weight.sum())
+        )
         by_line.append(losses_at(slope * z + shift))
         count = rest_w[seen].sum()
         shares = (1 - 1 / (count + 1)) * fit(rest_w[seen], rest_ones[seen]) + 0.5 / (count + 1)  # Laplace: never 0 or 1

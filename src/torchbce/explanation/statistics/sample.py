@@ -75,7 +75,8 @@ class Sample:
             rest = np.where(there, here, mean) - mean
             per_fold = weight / np.maximum(weight.sum(1, keepdims=True), 1e-300)
             # As if each item were left out in turn: one of much weight says little of how far others are.
-            square += float((squares + 2 * (cubes - squares) / total) @ (per_fold * rest**2).sum(1))
+            left_out = squares + 2 * (cubes / total - squares / max(self.count, 2))
+            square += float(left_out @ (per_fold * rest**2).sum(1))
             cube += float(cubes @ (per_fold * rest**3).sum(1))
         if not self.count > 1:
             return Estimate(value, math.nan, math.nan, math.nan)
