@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -267,12 +266,13 @@ def test_a_signal_in_the_middle_of_training_changes_no_byte(shop, tmp_path, comm
     whole = command(*options, "--out", "whole")
     assert whole.exit_code == 0
     process = forked.start(forked.COMMAND, *options, "--out", "run", folder=tmp_path)
-    for line in process.stdout:
-        if line.startswith("epoch 100"):
+    begun = False
+    for (
+        line
+    ) in process.stdout:  # read on until there is what the signal is to find: a full pipe would stop the training
+        begun = begun or line.startswith("epoch 100")
+        if begun and (number != signal.SIGKILL or list((tmp_path / "run.unfinished").glob("checkpoint*"))):
             break
-    if number == signal.SIGKILL:
-        while process.poll() is None and not list((tmp_path / "run.unfinished").glob("checkpoint*")):
-            time.sleep(0.01)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[number]
